@@ -1,0 +1,106 @@
+# `make help` lists what there is. Every target sets up what it needs, from Python and make alone.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+SPECTRO := $(BIN)/spectro
+
+# UrbanSound8K if it is there, else the sample that the project synthesises. Never one folder for both.
+REAL   := data/UrbanSound8K
+SAMPLE := data/sample/UrbanSound8K
+ifneq ($(wildcard $(REAL)/metadata/UrbanSound8K.csv),)
+DATASET  ?= $(REAL)
+RENDERED ?= data/spectrograms/urbansound8k
+else
+DATASET  ?= $(SAMPLE)
+RENDERED ?= data/spectrograms/sample
+endif
+
+# More options for the command behind a target: make train-fold 3 ARGS="--recipe blog"
+ARGS    ?=
+WEIGHTS ?= auto
+
+# `make train-fold 3` says the same as `make train-fold N=3`.
+ifeq (train-fold,$(firstword $(MAKECMDGOALS)))
+NUMBER := $(filter-out train-fold,$(MAKECMDGOALS))
+N ?= $(NUMBER)
+ifneq ($(NUMBER),)
+.PHONY: $(NUMBER)
+$(NUMBER): ; @:
+endif
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo sample dataset render-spectrograms train-fold cross-validate lr-find \
+        notebooks test test-all lint types bench-render clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/ready  ## Make the environment in .venv
+
+# pip reads PIP_INDEX_URL and its kin: a CPU-only torch is one variable away (README).
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup  ## Everything once, on the sample: synthesise, render, train fold 1, score, draw
+	@$(MAKE) --no-print-directory sample
+	$(SPECTRO) render $(SAMPLE) --out data/spectrograms/sample
+	$(SPECTRO) train-fold data/spectrograms/sample --fold 1 --weights $(WEIGHTS) --run runs/demo $(ARGS)
+	$(SPECTRO) predict runs/demo/fold1/model $(wildcard $(SAMPLE)/audio/fold1/*-8-0-0.wav) $$(ls $(SAMPLE)/audio/fold1/*-8-0-0.wav)
+	@echo
+	@echo "Open these:"
+	@echo "  data/spectrograms/sample/examples.png     what the network sees"
+	@echo "  runs/demo/training.png                    how it learned"
+	@echo "  runs/demo/confusion.png                   what it mixes up, on a fold it never heard"
+	@echo "  notebooks/01-inspect-a-fold.ipynb         listen to its mistakes: make notebooks"
+
+sample: setup  ## Synthesise the sample dataset
+	@$(SPECTRO) sample data/sample
+
+dataset: setup
+ifeq ($(DATASET),$(SAMPLE))
+	@echo "$(REAL) is not there: this uses the synthesised sample, $(SAMPLE)"
+	@$(SPECTRO) sample data/sample
+endif
+
+render-spectrograms: dataset  ## Draw every clip as a PNG, a folder a fold
+	$(SPECTRO) render $(DATASET) --out $(RENDERED) $(ARGS)
+
+# Status 3 means that some clips are broken and named; the others can be trained on.
+pictures: dataset
+	@$(SPECTRO) render $(DATASET) --out $(RENDERED) || [ $$? -eq 3 ]
+
+train-fold: pictures  ## Train on all folds but N and score N: make train-fold 3
+	@[ -n "$(N)" ] || { echo "which fold? say: make train-fold 3" >&2; exit 2; }
+	$(SPECTRO) train-fold $(RENDERED) --fold $(N) --weights $(WEIGHTS) $(ARGS)
+
+cross-validate: pictures  ## Train and score every fold that is there, resuming
+	$(SPECTRO) cross-validate $(RENDERED) --weights $(WEIGHTS) $(ARGS)
+
+lr-find: pictures  ## Plot loss against learning rate, on training folds only
+	$(SPECTRO) lr-find $(RENDERED) --weights $(WEIGHTS) $(ARGS)
+
+notebooks: setup  ## Open the notebooks in this environment
+	$(BIN)/jupyter lab notebooks
+
+test: setup  ## Run the tests (under 6 minutes on 2 cores)
+	$(BIN)/python -m pytest
+
+test-all: setup  ## Run the slow tests too
+	$(BIN)/python -m pytest -m 'not gpu'
+
+lint: setup  ## Check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup  ## Check types
+	$(BIN)/mypy
+
+bench-render: setup  ## Time rendering against the classic recipe, side by side
+	$(BIN)/python benchmarks/render.py $(ARGS)
+
+clean:  ## Remove what the targets made, but neither data/UrbanSound8K nor runs
+	rm -rf $(VENV) data/sample data/spectrograms build *.egg-info

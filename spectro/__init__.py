@@ -1,0 +1,13 @@
+"""Labelled sound to spectrogram pictures to a classifier that people can trust.
+
+Importing this package imports nothing heavy; its parts do::
+
+    from spectro import datasets
+    from spectro.config import SpectrogramConfig
+    from spectro.render import render
+    from spectro.predict import Classifier
+"""
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"

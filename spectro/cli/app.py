@@ -1,0 +1,63 @@
+"""The ``spectro`` command itself: its commands, its version, and how errors end it.
+
+Exit status: 0 done; 1 could not be done, one line says why; 2 wrong usage; 3 done, but for clips
+that are named.
+
+Commands import what is heavy when they run: ``spectro --help`` must not wait for torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from spectro import __version__, console
+from spectro.cli import data, train, use
+from spectro.errors import SpectroError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Sound clips to spectrogram pictures to a classifier with an honest score.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (
+    data.sample,
+    data.render,
+    train.train_fold,
+    train.cross_validate,
+    train.lr_find,
+    use.predict,
+):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; an error of ours ends as one line, a bug as a traceback."""
+    try:
+        app()
+    except SpectroError as error:
+        console.complain(str(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.complain("interrupted; what is done is kept, run it again to go on")
+        sys.exit(130)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.say(f"spectro {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Version.")
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,124 @@
+"""Commands that make data and draw it: ``sample``, ``render``."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from spectro import console
+from spectro.cli.options import SOME_FAILED, ConfigFile, spectrogram_config
+
+if TYPE_CHECKING:
+    from spectro.render import RenderSummary
+
+__all__ = ["render", "sample"]
+
+_NAMED = 30  # failures printed; all of them are in failures.csv
+
+
+def sample(
+    folder: Annotated[Path, typer.Argument(help="Where to put it.")] = Path("data/sample"),
+    seed: Annotated[int, typer.Option(help="Another seed makes other sounds.")] = 0,
+    sources: Annotated[int, typer.Option(help="Recordings of each class in each fold.")] = 3,
+    slices: Annotated[int, typer.Option(help="Clips of each recording.")] = 3,
+    folds: Annotated[int, typer.Option(help="Folds.")] = 10,
+) -> None:
+    """Synthesise a small dataset in UrbanSound8K's layout, to try everything on."""
+    from spectro.datasets.sample import write_sample
+
+    with console.counting("synthesising", "clips") as progress:
+        root = write_sample(
+            folder, seed=seed, sources=sources, slices=slices, folds=folds, progress=progress
+        )
+    console.say(f"sample dataset: {root}")
+
+
+def render(
+    dataset: Annotated[Path, typer.Argument(help="Folder of a dataset, or a CSV of clips.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")],
+    layout: Annotated[
+        str, typer.Option(help="auto, urbansound8k, esc50, spoken-digits, folder or sample.")
+    ] = "auto",
+    config: ConfigFile = None,
+    sr: Annotated[Optional[int], typer.Option(help="Sampling rate, Hz.")] = None,
+    duration: Annotated[Optional[float], typer.Option(help="Length of a picture, s.")] = None,
+    n_fft: Annotated[Optional[int], typer.Option(help="FFT length, samples.")] = None,
+    win_length: Annotated[Optional[int], typer.Option(help="Window length, samples.")] = None,
+    hop_length: Annotated[Optional[int], typer.Option(help="Step of frames, samples.")] = None,
+    n_mels: Annotated[Optional[int], typer.Option(help="Mel bands.")] = None,
+    fmin: Annotated[Optional[float], typer.Option(help="Lowest frequency, Hz.")] = None,
+    fmax: Annotated[Optional[float], typer.Option(help="Highest frequency, Hz.")] = None,
+    ref: Annotated[Optional[str], typer.Option(help="What 0 dB is: max, or a mel power.")] = None,
+    top_db: Annotated[Optional[float], typer.Option(help="Range of the picture, dB.")] = None,
+    db_range: Annotated[
+        Optional[str], typer.Option(help="fixed, or auto: each clip's own.")
+    ] = None,
+    pad: Annotated[Optional[str], typer.Option(help="zero, loop, center or random.")] = None,
+    cmap: Annotated[Optional[str], typer.Option(help="magma or gray.")] = None,
+    esc10: Annotated[bool, typer.Option("--esc10", help="Of ESC-50, only ESC-10.")] = False,
+    n_folds: Annotated[Optional[int], typer.Option(help="Folds to make where none are.")] = None,
+    fold_seed: Annotated[Optional[int], typer.Option(help="Seed of making them.")] = None,
+    group_pattern: Annotated[
+        Optional[str], typer.Option(help="Regular expression for the recording in a file name.")
+    ] = None,
+    folds_file: Annotated[Optional[Path], typer.Option(help="Where made folds are kept.")] = None,
+    workers: Annotated[Optional[int], typer.Option(min=1, help="Threads; default, all.")] = None,
+) -> None:
+    """Draw every clip of a dataset as a mel-spectrogram PNG, a folder a fold."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from spectro import datasets, plots
+    from spectro.render import render as render_clips
+    from spectro.rendered import RenderedSet
+
+    settings = spectrogram_config(
+        config,
+        sr=sr,
+        duration=duration,
+        n_fft=n_fft,
+        win_length=win_length,
+        hop_length=hop_length,
+        n_mels=n_mels,
+        fmin=fmin,
+        fmax=fmax,
+        ref=ref,
+        top_db=top_db,
+        db_range=db_range,
+        pad=pad,
+        cmap=cmap,
+    )
+    clips = datasets.load(
+        dataset,
+        layout,
+        esc10=esc10 or None,
+        n_folds=n_folds,
+        seed=fold_seed,
+        group_pattern=group_pattern,
+        folds_file=folds_file,
+    )
+    console.dataset(clips)
+    pool = ThreadPoolExecutor(workers) if workers else nullcontext()
+    with pool as executor, console.counting("rendering", "clips") as progress:
+        summary = render_clips(clips, out, settings, executor=executor, progress=progress)
+    glance = out / "examples.png"
+    if summary.rendered or summary.dropped or not glance.exists():
+        plots.save(plots.examples(RenderedSet.load(out).clips, settings), glance)
+    _report(summary, out)
+    console.say(f"a glance at each class: {glance}")
+    if len(summary.failures):
+        raise typer.Exit(SOME_FAILED)
+
+
+def _report(summary: RenderSummary, out: Path) -> None:
+    """Print what was drawn and, to the error stream, what could not be."""
+    console.say(
+        f"rendered {summary.rendered:,}, already there {summary.already_there:,}, dropped "
+        f"{summary.dropped:,}, failed {len(summary.failures):,} in {summary.seconds:.1f} s: {out}"
+    )
+    for failure in summary.failures.head(_NAMED).itertuples():
+        console.complain(f"{failure.path}: {failure.reason}")
+    if len(summary.failures):
+        console.complain(f"{len(summary.failures):,} clips failed, all named in {out}/failures.csv")

@@ -1,0 +1,85 @@
+"""Options that several commands share, and the settings that they add up to.
+
+An option left out is None and leaves what the recipe or the TOML file says.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from spectro.config import SpectrogramConfig, TrainConfig
+
+__all__ = [
+    "SOME_FAILED",
+    "Arch",
+    "BatchSize",
+    "ConfigFile",
+    "Epochs",
+    "InnerFold",
+    "Precision",
+    "Rate",
+    "Recipe",
+    "Rendered",
+    "RunFolder",
+    "RunsFolder",
+    "Seed",
+    "Size",
+    "WeightsSpec",
+    "spectrogram_config",
+    "train_config",
+]
+
+SOME_FAILED = 3  # exit status: all is done but for clips that are named
+
+ConfigFile = Annotated[
+    Optional[Path],
+    typer.Option("--config", help="TOML file with the tables [spectrogram] and [train]."),
+]
+Rendered = Annotated[Path, typer.Argument(help="Folder that spectro render wrote.")]
+Recipe = Annotated[Optional[str], typer.Option(help="Settings to start from: default or blog.")]
+Arch = Annotated[Optional[str], typer.Option(help="torchvision network, as resnet34.")]
+WeightsSpec = Annotated[
+    Optional[str],
+    typer.Option("--weights", help="imagenet, auto (imagenet if it can be had), none, or a file."),
+]
+Size = Annotated[Optional[int], typer.Option(help="Resize pictures to this many pixels a side.")]
+BatchSize = Annotated[Optional[int], typer.Option(help="Pictures in a step.")]
+Epochs = Annotated[Optional[int], typer.Option(help="Epochs of the last phase.")]
+Rate = Annotated[
+    Optional[float], typer.Option("--lr", help="Peak learning rate of the last phase.")
+]
+Precision = Annotated[Optional[str], typer.Option(help="auto, fp32 or bf16.")]
+Seed = Annotated[Optional[int], typer.Option(help="Seed of weights, order and augmentation.")]
+InnerFold = Annotated[
+    Optional[int], typer.Option(help="Training fold to set aside and watch, for tuning.")
+]
+RunFolder = Annotated[
+    Optional[Path],
+    typer.Option("--run", help="Run folder; by default one in --runs, named after the settings."),
+]
+RunsFolder = Annotated[Path, typer.Option("--runs", help="Folder of all runs.")]
+
+
+def spectrogram_config(file: Path | None, **flags: Any) -> SpectrogramConfig:
+    """Start from the TOML file, or the defaults, then apply the flags."""
+    from spectro.config import SpectrogramConfig
+
+    base = SpectrogramConfig.from_toml(file) if file else SpectrogramConfig()
+    return base.replace(**flags)
+
+
+def train_config(
+    file: Path | None, recipe: str | None, epochs: int | None, lr: float | None, **flags: Any
+) -> TrainConfig:
+    """Start from the recipe, then apply the TOML file, then the flags."""
+    from spectro.recipes import recipe as find
+    from spectro.settings import read_toml
+
+    table = read_toml(file).get("train", {}) if file else {}
+    base = find(recipe or table.get("recipe", "default"))
+    config = base.replace(**{**table, "recipe": base.recipe}).replace(**flags)
+    return config.with_last_phase(epochs=epochs, lr=lr)

@@ -1,0 +1,195 @@
+"""Commands that train: ``train-fold``, ``cross-validate``, ``lr-find``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from spectro import console
+from spectro.cli.options import (
+    Arch,
+    BatchSize,
+    ConfigFile,
+    Epochs,
+    InnerFold,
+    Precision,
+    Rate,
+    Recipe,
+    Rendered,
+    RunFolder,
+    RunsFolder,
+    Seed,
+    Size,
+    WeightsSpec,
+    train_config,
+)
+
+if TYPE_CHECKING:
+    from spectro.config import TrainConfig
+    from spectro.rendered import RenderedSet
+    from spectro.run import Run
+    from spectro.weights import Weights
+
+__all__ = ["cross_validate", "lr_find", "train_fold"]
+
+
+def train_fold(
+    rendered: Rendered,
+    fold: Annotated[int, typer.Option(help="Fold to hold out and score.")],
+    config: ConfigFile = None,
+    recipe: Recipe = None,
+    arch: Arch = None,
+    weights: WeightsSpec = None,
+    size: Size = None,
+    batch_size: BatchSize = None,
+    epochs: Epochs = None,
+    lr: Rate = None,
+    precision: Precision = None,
+    seed: Seed = None,
+    inner_fold: InnerFold = None,
+    run: RunFolder = None,
+    runs: RunsFolder = Path("runs"),
+) -> None:
+    """Fine-tune a network on all folds but one, and score it on that one."""
+    from spectro import crossval
+    from spectro.rendered import RenderedSet
+
+    settings = train_config(
+        config,
+        recipe,
+        epochs,
+        lr,
+        arch=arch,
+        weights=weights,
+        size=size,
+        batch_size=batch_size,
+        precision=precision,
+        seed=seed,
+        inner_fold=inner_fold,
+    )
+    pictures = RenderedSet.load(rendered)
+    crossval.split(pictures.clips, fold, settings.inner_fold)  # a wrong fold is told at once
+    record, start = _open(pictures, settings, run, runs)
+    accuracy = _train(record, pictures, start, fold)
+    _score(record, pictures)
+    console.say(f"fold {fold}: accuracy {console.percent(accuracy)}, in {record.folder}")
+
+
+def cross_validate(
+    rendered: Rendered,
+    config: ConfigFile = None,
+    recipe: Recipe = None,
+    arch: Arch = None,
+    weights: WeightsSpec = None,
+    size: Size = None,
+    batch_size: BatchSize = None,
+    epochs: Epochs = None,
+    lr: Rate = None,
+    precision: Precision = None,
+    seed: Seed = None,
+    run: RunFolder = None,
+    runs: RunsFolder = Path("runs"),
+    compare_random_split: Annotated[
+        bool,
+        typer.Option("--compare-random-split", help="Show what a leaking split would claim."),
+    ] = False,
+) -> None:
+    """Train and score every fold that is there; a finished fold is not trained again."""
+    from spectro import crossval
+    from spectro.rendered import RenderedSet
+
+    settings = train_config(
+        config,
+        recipe,
+        epochs,
+        lr,
+        arch=arch,
+        weights=weights,
+        size=size,
+        batch_size=batch_size,
+        precision=precision,
+        seed=seed,
+    )
+    pictures = RenderedSet.load(rendered)
+    record, start = _open(pictures, settings, run, runs)
+    for fold in pictures.folds:
+        _train(record, pictures, start, fold)
+    if compare_random_split:
+        with console.training("random split", settings.epochs) as listener:
+            crossval.train_random_split(record, pictures, start, listener)
+    accuracy = _score(record, pictures)
+    console.say(f"accuracy {console.percent(accuracy)}, in {record.folder}")
+
+
+def lr_find(
+    rendered: Rendered,
+    fold: Annotated[int, typer.Option(help="Fold to leave out; it is not looked at.")] = 1,
+    config: ConfigFile = None,
+    recipe: Recipe = None,
+    arch: Arch = None,
+    weights: WeightsSpec = None,
+    size: Size = None,
+    batch_size: BatchSize = None,
+    precision: Precision = None,
+    seed: Seed = None,
+    out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("lr-find.png"),
+) -> None:
+    """Plot loss against learning rate, on training folds only, and suggest a rate."""
+    from spectro import crossval, plots
+    from spectro.rendered import RenderedSet
+
+    settings = train_config(
+        config,
+        recipe,
+        None,
+        None,
+        arch=arch,
+        weights=weights,
+        size=size,
+        batch_size=batch_size,
+        precision=precision,
+        seed=seed,
+    )
+    lrs, losses, suggestion = crossval.find_lr(RenderedSet.load(rendered), settings, fold)
+    console.say(f"plot: {plots.save(plots.learning_rates(lrs, losses, suggestion), out)}")
+    console.say(f"suggested: --lr {suggestion:.1e}")
+
+
+def _open(
+    rendered: RenderedSet, config: TrainConfig, folder: Path | None, runs: Path
+) -> tuple[Run, Weights]:
+    """Open the run and say what it trains, in what arithmetic, from which weights."""
+    from spectro import crossval, run
+
+    place = folder or run.default_run_folder(runs, rendered, config)
+    opened, weights = crossval.open_run(place, rendered, config)
+    if weights.source == "random" and config.weights == "auto":
+        console.warn(weights.detail)
+    console.say(
+        f"recipe {config.recipe}: {config.arch}, {config.epochs} epochs, "
+        f"{crossval.precision_in_words(config)}, from {weights.detail}"
+    )
+    return opened, weights
+
+
+def _train(run: Run, rendered: RenderedSet, weights: Weights, fold: int) -> float:
+    """Train a fold under a progress bar, or say that it is trained; return its accuracy."""
+    from spectro import crossval
+
+    if fold in run.finished_folds:
+        console.note(f"fold {fold} is trained already")
+    with console.training(f"fold {fold}", run.config.epochs) as listener:
+        record = crossval.train_fold(run, rendered, weights, fold, listener)
+    return float(record["accuracy"])
+
+
+def _score(run: Run, rendered: RenderedSet) -> float:
+    """Score the finished folds, draw them, print it all; return the accuracy."""
+    from spectro import crossval, plots
+
+    scores = crossval.score_run(run, rendered)
+    console.scores(scores)
+    console.say(f"pictures: {', '.join(str(path) for path in plots.save_run(run))}")
+    return float(scores["accuracy"])

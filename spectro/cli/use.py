@@ -1,0 +1,38 @@
+"""Commands that use a trained model: ``predict``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from spectro import console
+from spectro.cli.options import SOME_FAILED
+
+__all__ = ["predict"]
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="Model folder, as RUN/fold1/model.")],
+    files: Annotated[list[Path], typer.Argument(help="Sound files.")],
+    top: Annotated[int, typer.Option(min=1, help="Classes to print for each file.")] = 3,
+    csv: Annotated[Optional[Path], typer.Option(help="Also write all probabilities here.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, a line a file.")] = False,
+) -> None:
+    """Name the sound in each file."""
+    from spectro.errors import AudioError
+    from spectro.files import replacing
+    from spectro.predict import Classifier
+
+    failures: list[AudioError] = []
+    predictions = Classifier.load(model).predict(files, failed=failures.append)
+    for row in predictions.to_dict("records"):
+        console.prediction(row, top=top, json=json)
+    if csv is not None:
+        with replacing(csv) as temporary:
+            predictions.to_csv(temporary, index=False, lineterminator="\n")
+    for error in failures:
+        console.complain(str(error))
+    if failures:
+        raise typer.Exit(SOME_FAILED)

@@ -1,0 +1,211 @@
+"""The two sets of settings: how sound becomes a picture, and how a network learns from pictures.
+
+Both are frozen and check themselves on construction. One TOML file can hold both, as the tables
+``[spectrogram]`` and ``[train]``; command-line flags override it. Every default carries its reason.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from spectro.settings import Settings
+
+if sys.version_info >= (3, 11):
+    from typing import Self
+else:
+    from typing_extensions import Self
+
+__all__ = ["PadPolicy", "Phase", "SpectrogramConfig", "TrainConfig"]
+
+PadPolicy = Literal["zero", "loop", "center", "random"]
+
+
+class SpectrogramConfig(Settings):
+    """How a clip becomes a mel-spectrogram picture.
+
+    The defaults are librosa's own, so that a picture means what the field expects.
+
+    Parameters
+    ----------
+    sr : int
+        Sampling rate that every clip is brought to, in Hz. Default 22050, as in librosa: speech and
+        most city sounds have little above 11 kHz; raise it for birds and bats.
+    duration : float
+        Length of sound in one picture, in seconds. Default 4, the longest clip of UrbanSound8K.
+    n_fft : int
+        FFT length in samples. Default 2048 (93 ms, 10.8 Hz a bin at 22,050 Hz).
+    win_length : int or None
+        Length of the Hann window in samples, centred in `n_fft`; None means `n_fft`.
+    hop_length : int
+        Step between frames in samples. Default 512 (23 ms at 22,050 Hz).
+    n_mels : int
+        Number of mel bands, the height of the picture in pixels. Default 128.
+    fmin : float
+        Lowest frequency in Hz. Default 0.
+    fmax : float or None
+        Highest frequency in Hz; None means ``sr / 2``.
+    ref : "max" or float
+        What 0 dB is: the clip's own maximum (the default, blind to level), or a fixed mel power.
+    top_db : float
+        Range of the picture below 0 dB, in dB. Default 80.
+    db_range : "fixed" or "auto"
+        "fixed": grey level means dB, the same in every picture (the default). "auto": each picture
+        is stretched to its own lowest and highest value, the look of `librosa.display.specshow`.
+    pad : "zero", "loop", "center" or "random"
+        Where a short clip lies in the picture: at the start with silence after it; repeated; in the
+        middle of silence; or at a place drawn from the sound itself, so the same sound always gets
+        the same place. A longer clip is cut by the same rule: its start ("zero", "loop"), its
+        middle ("center"), or a drawn part ("random").
+    cmap : "magma" or "gray"
+        Colours of the picture, dark for quiet. Default "magma", even in lightness as seen.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of range or two values contradict each other.
+
+    Examples
+    --------
+    >>> config = SpectrogramConfig(n_mels=64)
+    >>> config.n_samples, config.shape
+    (88200, (64, 173))
+    """
+
+    table: ClassVar[str] = "spectrogram"
+
+    sr: int = Field(22_050, ge=1_000, le=1_000_000)
+    duration: float = Field(4.0, gt=0, le=3_600)
+    n_fft: int = Field(2_048, ge=16, le=1_048_576)
+    win_length: int | None = Field(None, ge=2)
+    hop_length: int = Field(512, ge=1)
+    n_mels: int = Field(128, ge=2, le=4_096)
+    fmin: float = Field(0.0, ge=0)
+    fmax: float | None = Field(None, gt=0)
+    ref: Literal["max"] | float = "max"
+    top_db: float = Field(80.0, gt=0, le=300)
+    db_range: Literal["fixed", "auto"] = "fixed"
+    pad: PadPolicy = "zero"
+    cmap: Literal["magma", "gray"] = "magma"
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        highest = self.fmax or self.sr / 2
+        if not self.fmin < highest <= self.sr / 2:
+            raise ValueError(
+                f"fmin {self.fmin:g} and fmax {highest:g} Hz must satisfy fmin < fmax <= sr / 2 "
+                f"= {self.sr / 2:g} Hz"
+            )
+        if self.win_length is not None and self.win_length > self.n_fft:
+            raise ValueError(f"win_length {self.win_length} is longer than n_fft {self.n_fft}")
+        if isinstance(self.ref, float) and self.ref <= 0:
+            raise ValueError(f"ref is {self.ref:g}: a power must be above 0")
+        if self.n_samples < 1:
+            raise ValueError(f"duration {self.duration:g} s holds no sample at {self.sr} Hz")
+        return self
+
+    @property
+    def n_samples(self) -> int:
+        """Samples in one picture."""
+        return round(self.duration * self.sr)
+
+    @property
+    def n_frames(self) -> int:
+        """Frames in one picture, its width in pixels; frames are centred, as in librosa."""
+        return 1 + self.n_samples // self.hop_length
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the picture in pixels: ``(n_mels, n_frames)``."""
+        return self.n_mels, self.n_frames
+
+
+class Phase(Settings):
+    """One call of fastai's ``fit_one_cycle``.
+
+    Parameters
+    ----------
+    epochs : int
+        Passes over the training clips.
+    frozen : bool
+        Train the head alone (and the body's batch norms, as fastai does).
+    lr : float or pair of floats
+        Peak learning rate; a pair gives the first and the last layers theirs, with equal ratios
+        between layer groups (``lr_max=slice(low, high)``). Default 1e-3, fastai's own.
+    """
+
+    epochs: int = Field(ge=1, le=10_000)
+    frozen: bool = False
+    lr: float | tuple[float, float] = 1e-3
+
+    @model_validator(mode="after")
+    def _check_rates(self) -> Self:
+        rates = self.lr if isinstance(self.lr, tuple) else (self.lr,)
+        if not all(0 < rate <= 10 for rate in rates):
+            raise ValueError(f"lr is {self.lr}: a learning rate must be above 0 and at most 10")
+        return self
+
+
+class TrainConfig(Settings):
+    """How a network is fine-tuned on the pictures.
+
+    Parameters
+    ----------
+    recipe : str
+        Name of the recipe that these settings started from; a label, see :mod:`spectro.recipes`.
+    arch : str
+        torchvision's name of the network. Default resnet18: the quickest of its family.
+    weights : str
+        Where training starts: "imagenet" (torchvision's weights, cached or downloaded), "auto"
+        (imagenet if it can be had, random otherwise, loudly), "none" (random), or a file with a
+        torchvision state dict (``.pth`` or ``.safetensors``).
+    size : int or None
+        Pictures are resized to ``size`` x ``size`` pixels; None keeps them as they are, which is
+        faster and loses nothing.
+    batch_size : int
+        Pictures in a step. Default 32: clips are few, so more steps beat larger ones.
+    phases : tuple of Phase
+        The schedule, one ``fit_one_cycle`` after the other. The last epoch counts.
+    inner_fold : int or None
+        A training fold set aside to watch while training, for those who tune; the scored fold is
+        then not looked at before the end.
+    precision : "auto", "fp32" or "bf16"
+        Arithmetic of training. "auto" takes bf16 where the processor multiplies it in hardware.
+        The curves are in the same; scores and predictions are always computed in fp32.
+    seed : int
+        Seed of weights, order and augmentation.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of range.
+
+    Examples
+    --------
+    >>> TrainConfig(phases=(Phase(epochs=2),)).epochs
+    2
+    """
+
+    table: ClassVar[str] = "train"
+
+    recipe: str = "default"
+    arch: str = "resnet18"
+    weights: str = Field("imagenet", min_length=1)
+    size: int | None = Field(None, ge=32, le=4_096)
+    batch_size: int = Field(32, ge=2, le=65_536)
+    phases: tuple[Phase, ...] = Field((Phase(epochs=10),), min_length=1)
+    inner_fold: int | None = None
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    seed: int = Field(0, ge=0, lt=2**32)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all phases together."""
+        return sum(phase.epochs for phase in self.phases)
+
+    def with_last_phase(self, *, epochs: int | None = None, lr: float | None = None) -> Self:
+        """Return a copy whose last phase has other `epochs` or `lr`; None leaves them."""
+        last = self.phases[-1].replace(epochs=epochs, lr=lr)
+        return self.replace(phases=[*(p.to_dict() for p in self.phases[:-1]), last.to_dict()])

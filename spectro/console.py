@@ -1,0 +1,160 @@
+"""What the command line prints: notes, progress bars, tables. Computes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from json import dumps
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from spectro.listener import Listener
+
+if TYPE_CHECKING:
+    from spectro.datasets import Dataset
+
+__all__ = [
+    "complain",
+    "counting",
+    "dataset",
+    "note",
+    "percent",
+    "prediction",
+    "say",
+    "scores",
+    "training",
+    "warn",
+]
+
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(highlight=False, soft_wrap=True, stderr=True)
+
+
+def say(line: str = "") -> None:
+    """Print a line of result."""
+    _out.print(line, markup=False)
+
+
+def note(line: str) -> None:
+    """Print something that the user should know."""
+    _out.print(f"note: {line}", markup=False, style="cyan")
+
+
+def warn(line: str) -> None:
+    """Print something that the user must not miss."""
+    _out.print(f"WARNING: {line}", markup=False, style="bold yellow")
+
+
+def complain(line: str) -> None:
+    """Print what went wrong, to the error stream."""
+    _err.print(f"spectro: {line}", markup=False, style="red")
+
+
+def percent(share: float | None) -> str:
+    """Write a share between 0 and 1 as a percentage with one decimal."""
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+class _Rate(ProgressColumn):
+    """Steps per second so far."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.finished_speed or task.speed or 0:.0f} {self.unit}/s")
+
+
+@contextmanager
+def counting(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar with rate and time left; yields a function of (done, total)."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(unit),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=_out, transient=True, disable=not _out.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def training(what: str, epochs: int) -> Iterator[Listener]:
+    """Show a progress bar of batches, with a line for each epoch above it."""
+    with counting(what, "batches") as count:
+        yield Listener(batch=count, epoch=lambda row: _show_epoch(what, row, epochs))
+
+
+def _show_epoch(what: str, row: dict[str, Any], epochs: int) -> None:
+    say(
+        f"{what}  epoch {row['epoch']:>3}/{epochs}  train loss {row['train_loss']:.3f}  "
+        f"valid loss {row['valid_loss']:.3f}  accuracy {percent(row['accuracy'])}  "
+        f"{row['seconds']:.0f} s"
+    )
+
+
+def scores(scores: dict[str, Any]) -> None:
+    """Print scores: a row a fold, a row a class, the whole, and what it was measured on."""
+    _out.print(_table("fold", scores["folds"], ("clips", "accuracy", "macro_f1")))
+    _out.print(_table("label", scores["classes"], ("clips", "precision", "recall", "f1")))
+    low, high = scores["accuracy_interval"]
+    low_f1, high_f1 = scores["macro_f1_interval"]
+    spread = "" if scores["fold_std"] is None else f" ± {percent(scores['fold_std'])}"
+    say(f"mean of {len(scores['folds'])} folds: {percent(scores['fold_mean'])}{spread}")
+    say(
+        f"all {scores['clips']:,} clips together: accuracy {percent(scores['accuracy'])} "
+        f"(95 %: {percent(low)} to {percent(high)}), "
+        f"macro F1 {percent(scores['macro_f1'])} ({percent(low_f1)} to {percent(high_f1)})"
+    )
+    for line in scores["protocol"]:
+        note(line)
+    if "random_split" in scores:
+        claimed = percent(scores["random_split"]["fold_mean"])
+        warn(f"a random split claims {claimed}: it tests on recordings that it trained on")
+
+
+def dataset(dataset: Dataset) -> None:
+    """Print what a dataset holds and what the user should know about it."""
+    say(
+        f"{dataset.name}: {len(dataset.clips):,} clips, {len(dataset.labels)} classes, "
+        f"{dataset.clips['fold'].nunique()} folds"
+    )
+    for line in dataset.notes:
+        note(line)
+
+
+def prediction(row: Mapping[Any, Any], *, top: int, json: bool) -> None:
+    """Print what was heard in a file: its likeliest classes, or everything as JSON."""
+    likely = {name[2:]: p for name, p in row.items() if name.startswith("p_")}
+    if json:
+        kept = {name: value for name, value in row.items() if not name.startswith("p_")}
+        say(dumps({**kept, "probabilities": likely}))
+        return
+    best = sorted(likely.items(), key=lambda item: -item[1])[:top]
+    say(f"{row['path']}: " + ", ".join(f"{label} {percent(p)}" for label, p in best))
+
+
+def _table(key: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column(key)
+    for column in columns:
+        table.add_column(column.replace("_", " "), justify="right")
+    for row in rows:
+        cells = [f"{row[c]:,}" if c == "clips" else percent(row[c]) for c in columns]
+        table.add_row(str(row[key]), *cells)
+    return table

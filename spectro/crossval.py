@@ -1,0 +1,312 @@
+"""Cross-validation: train on all folds but one, predict that one, for each fold.
+
+Honest by construction: the scored fold is predicted once, by the network of the last epoch; no
+checkpoint, learning rate or threshold is chosen by looking at it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.model_selection import StratifiedKFold
+
+from spectro import learner, metrics
+from spectro.config import TrainConfig
+from spectro.errors import ConfigError
+from spectro.files import write_text
+from spectro.listener import Listener
+from spectro.model import ModelCard, save_model
+from spectro.precision import choose_precision
+from spectro.rendered import RenderedSet
+from spectro.run import Run, environment, probability_columns
+from spectro.weights import Weights, resolve
+
+__all__ = [
+    "Split",
+    "find_lr",
+    "open_run",
+    "precision_in_words",
+    "random_folds",
+    "score_run",
+    "split",
+    "train_fold",
+    "train_random_split",
+]
+
+_RANDOM = "random-split"
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Clips of one turn of cross-validation.
+
+    Attributes
+    ----------
+    train : pandas.DataFrame
+        Clips to learn from.
+    watch : pandas.DataFrame
+        Clips whose accuracy is shown after each epoch: the inner fold, or else the scored one.
+    score : pandas.DataFrame
+        Clips of the fold that is scored, never learned from.
+    """
+
+    train: pd.DataFrame
+    watch: pd.DataFrame
+    score: pd.DataFrame
+
+
+def split(clips: pd.DataFrame, fold: int, inner_fold: int | None = None) -> Split:
+    """Split a clip table by fold.
+
+    Raises
+    ------
+    ConfigError
+        If a fold is not there, the two are the same, or nothing is left to train on.
+    """
+    there = sorted(int(k) for k in clips["fold"].unique())
+    for wanted in (fold, inner_fold):
+        if wanted is not None and wanted not in there:
+            raise ConfigError(
+                f"fold {wanted} has no pictures; there are {', '.join(map(str, there))}"
+            )
+    if fold == inner_fold:
+        raise ConfigError(f"fold {fold} cannot be both the scored and the inner fold")
+    scored, inner = clips["fold"] == fold, clips["fold"] == inner_fold
+    train = clips[~scored & ~inner]
+    if train.empty:
+        raise ConfigError(f"nothing is left to train on: the only folds are {there}")
+    watch = clips[scored] if inner_fold is None else clips[inner]
+    return Split(train, watch, clips[scored])
+
+
+def open_run(folder: str | Path, rendered: RenderedSet, config: TrainConfig) -> tuple[Run, Weights]:
+    """Start or resume a run, having found the weights that it starts from.
+
+    Raises
+    ------
+    ConfigError, ModelError
+        If the weights cannot be had, or the folder holds another run.
+    """
+    weights = resolve(config.weights, config.arch)
+    about = {"source": weights.source, "detail": weights.detail}
+    return Run.open(folder, rendered, config, about), weights
+
+
+def train_fold(
+    run: Run,
+    rendered: RenderedSet,
+    weights: Weights,
+    fold: int,
+    listener: Listener | None = None,
+) -> dict[str, Any]:
+    """Train on all folds but one and predict that one; a finished fold is left as it is.
+
+    Parameters
+    ----------
+    run : Run
+        Where results go; of :func:`open_run`.
+    rendered : RenderedSet
+        Pictures of all folds.
+    weights : Weights
+        Where training starts.
+    fold : int
+        The fold to hold out and score.
+    listener : Listener or None
+        Told of every batch and epoch.
+
+    Returns
+    -------
+    record : dict
+        What ``fold.json`` says: ``fold``, ``accuracy``, ``train_clips``, ``scored_clips``,
+        ``seconds``, ``precision``, ``environment``.
+    """
+    if fold in run.finished_folds:
+        return run.fold_record(fold)
+    started = time.perf_counter()
+    config = run.config
+    parts = split(rendered.clips, fold, config.inner_fold)
+    dls = learner.dataloaders(parts.train, parts.watch, run.labels, config)
+    learn = learner.new_learner(dls, config, weights)
+    history = learner.fit(learn, config, listener)
+    predictions = _predictions(learner.predict_clips(learn, parts.score), parts.score, run.labels)
+    precision, _ = choose_precision(config.precision, dls.device)
+    record = {
+        "fold": fold,
+        "accuracy": float((predictions["predicted"] == predictions["label"]).mean()),
+        "train_clips": len(parts.train),
+        "scored_clips": len(parts.score),
+        "seconds": round(time.perf_counter() - started, 1),
+        "device": str(dls.device),
+        "precision": precision,
+        "environment": environment(),
+    }
+    with run.writing_fold(fold) as folder:
+        history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
+        _portable(predictions, rendered).to_csv(
+            folder / "predictions.csv", index=False, lineterminator="\n"
+        )
+        save_model(folder / "model", learn.model, _card(run, rendered, record))
+        write_text(folder / "fold.json", json.dumps(record, indent=2) + "\n")
+    return record
+
+
+def find_lr(
+    rendered: RenderedSet, config: TrainConfig, fold: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
+    """Run the learning-rate range test on every fold but `fold`, which is not looked at.
+
+    Returns
+    -------
+    lrs, losses, suggestion
+        Of :func:`spectro.learner.find_lr`.
+    """
+    parts = split(rendered.clips, fold, config.inner_fold)
+    dls = learner.dataloaders(parts.train, parts.train.head(1), rendered.labels, config)
+    learn = learner.new_learner(dls, config, resolve(config.weights, config.arch))
+    return learner.find_lr(learn)
+
+
+def precision_in_words(config: TrainConfig) -> str:
+    """Say the arithmetic of training and why, as "bf16 (the processor has it)"."""
+    precision, reason = choose_precision(config.precision, learner.device())
+    return f"{precision} ({reason})"
+
+
+def _predictions(
+    probabilities: npt.NDArray[np.float32], clips: pd.DataFrame, labels: list[str]
+) -> pd.DataFrame:
+    """Put clips and what was predicted for them side by side."""
+    best = probabilities.argmax(axis=1)
+    table = clips.assign(
+        predicted=[labels[i] for i in best], probability=probabilities.max(axis=1)
+    ).reset_index(drop=True)
+    columns = pd.DataFrame(probabilities, columns=probability_columns(labels))
+    return pd.concat([table, columns], axis=1)
+
+
+def _portable(predictions: pd.DataFrame, rendered: RenderedSet) -> pd.DataFrame:
+    """Write paths relative to the dataset and the rendered set, which may be moved."""
+    root, pictures = rendered.dataset["root"], rendered.folder
+    return predictions.assign(
+        path=[
+            os.path.relpath(path, root) if Path(path).is_relative_to(root) else path
+            for path in predictions["path"]
+        ],
+        image=[os.path.relpath(image, pictures) for image in predictions["image"]],
+    )
+
+
+def _card(run: Run, rendered: RenderedSet, record: dict[str, Any]) -> ModelCard:
+    config = run.config
+    fold = record["fold"]
+    return ModelCard(
+        arch=config.arch,
+        labels=tuple(run.labels),
+        spectrogram=rendered.config,
+        size=config.size,
+        training={
+            "dataset": rendered.dataset["name"],
+            "clips": record["train_clips"],
+            "folds": [k for k in rendered.folds if k not in (fold, config.inner_fold)],
+            "weights": run.record["weights"]["detail"],
+            "settings": config.to_dict(),
+        },
+        scores={
+            f"accuracy on fold {fold}, never trained on": round(record["accuracy"], 4),
+            "clips it was measured on": record["scored_clips"],
+        },
+        licence=rendered.dataset["licence"],
+    )
+
+
+def score_run(run: Run, rendered: RenderedSet) -> dict[str, Any]:
+    """Score all finished folds together, say what the number is, and write ``scores.json``.
+
+    Returns
+    -------
+    scores : dict
+        Of :func:`spectro.metrics.score`, plus ``protocol``: what was trained and scored, in words.
+    """
+    scores = metrics.score(run.predictions(), run.labels, seed=run.config.seed)
+    scores = {"protocol": _protocol(run, rendered), **scores}
+    if (run.folder / _RANDOM / "scores.json").is_file():
+        leaking = Run.load(run.folder / _RANDOM).scores()
+        scores["random_split"] = {
+            name: leaking[name] for name in ("fold_mean", "fold_std", "clips")
+        }
+    run.write_scores(scores)
+    return scores
+
+
+def train_random_split(
+    run: Run, rendered: RenderedSet, weights: Weights, listener: Listener | None = None
+) -> None:
+    """Cross-validate once more over :func:`random_folds`, to show what a leak would claim.
+
+    Written to ``random-split/`` inside the run, itself a run; the next :func:`score_run` reports it
+    beside the honest score.
+    """
+    leaking = random_folds(rendered, seed=run.config.seed)
+    inner = Run.open(run.folder / _RANDOM, leaking, run.config, run.record["weights"])
+    for fold in leaking.folds:
+        train_fold(inner, leaking, weights, fold, listener)
+    inner.write_scores(metrics.score(inner.predictions(), inner.labels, seed=run.config.seed))
+
+
+def _protocol(run: Run, rendered: RenderedSet) -> list[str]:
+    """Say in lines what a score was measured on, so that nobody takes it for another number."""
+    finished, whole = run.finished_folds, rendered.dataset["folds"]
+    lines = [
+        f"{len(finished)} of the {len(whole)} folds of {rendered.dataset['name']} scored "
+        f"({', '.join(map(str, finished))}), each by a network trained on the other "
+        f"{len(rendered.folds) - 1} folds on disk; last epoch, nothing chosen on the scored fold",
+        f"started from {run.record['weights']['detail']}",
+    ]
+    if len(rendered.folds) < len(whole):
+        lines.append(
+            f"only {len(rendered.folds)} of {len(whole)} folds are on disk: this is NOT the "
+            f"{len(whole)}-fold number and must not be compared with it"
+        )
+    elif len(finished) < len(whole):
+        lines.append(
+            f"{len(whole) - len(finished)} folds are not trained yet: this is NOT the "
+            f"{len(whole)}-fold number"
+        )
+    return lines
+
+
+def random_folds(rendered: RenderedSet, *, seed: int) -> RenderedSet:
+    """Deal the clips into as many random folds, blind to recordings: the split that leaks.
+
+    Slices of one recording land on both sides, so the network is scored on sounds it has heard.
+    For comparison only.
+
+    Parameters
+    ----------
+    rendered : RenderedSet
+        Pictures with the dataset's folds.
+    seed : int
+        Of the dealing.
+
+    Returns
+    -------
+    RenderedSet
+        The same pictures under other folds.
+    """
+    clips = rendered.clips.copy()
+    splitter = StratifiedKFold(len(rendered.folds), shuffle=True, random_state=seed)
+    dealt = np.empty(len(clips), dtype=int)
+    folds: Iterable[int] = rendered.folds
+    for fold, (_, held_out) in zip(folds, splitter.split(clips, clips["label"]), strict=True):
+        dealt[held_out] = fold
+    clips["fold"] = dealt
+    return dataclasses.replace(rendered, clips=clips)

@@ -1,0 +1,138 @@
+"""The clip table: one row a clip, the same columns whatever the layout it was read from.
+
+========= ======= ==========================================================================
+column    type    meaning
+========= ======= ==========================================================================
+``path``  str     the sound file
+``label`` str     its class
+``fold``  int     the fold it is scored in
+``group`` str     the recording it was cut from: what must not sit on both sides of a split
+``start`` float   first second of the clip within the file; NaN means the file's start
+``end``   float   last second of the clip within the file; NaN means the file's end
+========= ======= ==========================================================================
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from spectro.errors import DatasetError
+
+__all__ = ["COLUMNS", "Dataset", "clip_table", "leaking_groups", "list_some", "read_csv"]
+
+COLUMNS = ("path", "label", "fold", "group", "start", "end")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A clip table and what one must know about it.
+
+    Attributes
+    ----------
+    name : str
+        Short name, used for folders: "urbansound8k", "esc50"...
+    root : Path
+        The folder it was read from.
+    clips : pandas.DataFrame
+        The clip table, only of clips that are on disk, sorted by path.
+    folds : tuple of int
+        All folds of the dataset, on disk or not: an honest score needs to know.
+    notes : tuple of str
+        What the user should hear: missing folds, absent clips, groups that leak. A line each.
+    absent : tuple of str
+        Clips that the metadata lists in folds that are there, without their file.
+    licence, citation : str
+        Of the sounds; empty where they are the user's own.
+    """
+
+    name: str
+    root: Path
+    clips: pd.DataFrame
+    folds: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+    absent: tuple[str, ...] = field(default=(), repr=False)
+    licence: str = ""
+    citation: str = ""
+
+    @property
+    def labels(self) -> list[str]:
+        """Return the classes in alphabetical order: the order of every probability column."""
+        return sorted(self.clips["label"].unique())
+
+    @property
+    def missing_folds(self) -> list[int]:
+        """Folds of the dataset that are not on disk."""
+        return sorted(set(self.folds) - set(self.clips["fold"]))
+
+
+def clip_table(rows: pd.DataFrame | list[dict[str, Any]], root: Path) -> pd.DataFrame:
+    """Build a clip table from a row or dict a clip; `start` and `end` may be left out.
+
+    Raises
+    ------
+    DatasetError
+        If there is no clip at all, or a value is missing or of the wrong kind.
+    """
+    clips = pd.DataFrame(rows).reindex(columns=list(COLUMNS))
+    if clips.empty:
+        raise DatasetError(f"{root}: holds no clip; is it the right folder?")
+    for column in ("path", "label", "fold", "group"):
+        if clips[column].isna().any():
+            row = clips.loc[clips[column].isna()].iloc[0]
+            raise DatasetError(f"{root}: the clip {row['path']} has no {column}")
+    try:
+        clips = clips.astype(
+            {"label": str, "fold": int, "group": str, "start": float, "end": float}
+        )
+    except (ValueError, TypeError) as error:
+        raise DatasetError(f"{root}: a fold, start or end is not a number ({error})") from None
+    clips["path"] = clips["path"].map(os.fspath)
+    _check_parts(clips)
+    return clips.sort_values(["path", "start"], ignore_index=True)
+
+
+def _check_parts(clips: pd.DataFrame) -> None:
+    """Refuse parts that end before they start."""
+    backwards = clips[(clips["start"] < 0) | (clips["end"] <= clips["start"].fillna(0))]
+    for row in backwards.itertuples():
+        raise DatasetError(f"{row.path}: a clip from {row.start} s to {row.end} s is no clip")
+
+
+def leaking_groups(clips: pd.DataFrame) -> list[str]:
+    """Return the groups that sit in more than one fold, in order."""
+    folds = clips.groupby("group")["fold"].nunique()
+    leaking = [str(group) for group in folds.index[folds > 1]]
+    return sorted(leaking, key=lambda group: (len(group), group))  # numbers by size
+
+
+def list_some(names: Iterable[str], most: int = 10) -> str:
+    """Join names for a message: the first `most`, then how many more."""
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def read_csv(path: Path, required: Iterable[str]) -> pd.DataFrame:
+    """Read a CSV as text, checking that the `required` columns are there.
+
+    Raises
+    ------
+    DatasetError
+        If it cannot be read or a column is missing.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path}: cannot be read as CSV ({error})") from None
+    missing = [column for column in required if column not in table.columns]
+    if missing:
+        raise DatasetError(
+            f"{path}: has no column {', '.join(missing)}; it has {', '.join(table.columns)}"
+        )
+    return table

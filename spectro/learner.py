@@ -1,0 +1,282 @@
+"""fastai: DataBlock, learner, schedule. The only file that imports it.
+
+The schedule is a list of phases, each one call of ``fit_one_cycle``; the last epoch counts.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from fastai.callback.channelslast import ChannelsLast
+from fastai.callback.core import Callback
+from fastai.callback.fp16 import MixedPrecision
+from fastai.callback.schedule import Learner  # fit_one_cycle and lr_find are patched onto it there
+from fastai.data.block import CategoryBlock, DataBlock
+from fastai.data.core import DataLoaders
+from fastai.data.transforms import FuncSplitter, Normalize
+from fastai.learner import Recorder
+from fastai.metrics import accuracy
+from fastai.torch_core import default_device, set_seed, to_float
+from fastai.vision.augment import Resize, ResizeMethod
+from fastai.vision.data import ImageBlock
+from fastai.vision.learner import vision_learner
+from torch import nn
+
+from spectro import network
+from spectro.config import TrainConfig
+from spectro.errors import ConfigError
+from spectro.listener import Listener
+from spectro.precision import choose_precision
+from spectro.weights import Weights
+
+__all__ = ["data_block", "dataloaders", "device", "find_lr", "fit", "new_learner", "predict_clips"]
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """One item of the DataBlock."""
+
+    image: str
+    label: str
+    held_out: bool = False
+
+
+def _items(clips: pd.DataFrame, held_out: bool) -> list[_Clip]:
+    pairs = zip(clips["image"], clips["label"], strict=True)
+    return [_Clip(image, label, held_out) for image, label in pairs]
+
+
+def data_block(labels: list[str], config: TrainConfig) -> DataBlock:
+    """Describe how clips become batches; ``data_block(...).summary(items)`` shows each step.
+
+    No flips, warps or rotations: a spectrogram upside down is another sound.
+
+    Parameters
+    ----------
+    labels : list of str
+        Every class of the dataset, so that probability columns are the same in every fold.
+    config : TrainConfig
+        Gives the size.
+
+    Returns
+    -------
+    DataBlock
+    """
+    squish = [Resize(config.size, method=ResizeMethod.Squish)] if config.size else []
+    return DataBlock(
+        blocks=(ImageBlock, CategoryBlock(vocab=labels)),
+        get_x=attrgetter("image"),
+        get_y=attrgetter("label"),
+        splitter=FuncSplitter(attrgetter("held_out")),
+        item_tfms=squish,
+        batch_tfms=Normalize.from_stats(network.IMAGENET_MEAN, network.IMAGENET_STD),
+    )
+
+
+def device() -> torch.device:
+    """Return where fastai trains: a GPU if there is one."""
+    where: torch.device = default_device()
+    return where
+
+
+def dataloaders(
+    train: pd.DataFrame, valid: pd.DataFrame, labels: list[str], config: TrainConfig
+) -> DataLoaders:
+    """Make fastai DataLoaders of training clips and clips to watch.
+
+    Parameters
+    ----------
+    train, valid : pandas.DataFrame
+        Clips with the columns ``image`` and ``label``.
+    labels : list of str
+        Every class of the dataset.
+    config : TrainConfig
+        Gives batch size, picture size and seed.
+
+    Returns
+    -------
+    DataLoaders
+
+    Raises
+    ------
+    ConfigError
+        If there are fewer than two training clips: batch norm needs two.
+    """
+    if len(train) < 2:
+        raise ConfigError(f"{len(train)} training clips are too few; two are the least")
+    set_seed(config.seed, reproducible=True)
+    return data_block(labels, config).dataloaders(
+        [*_items(train, held_out=False), *_items(valid, held_out=True)],
+        bs=min(config.batch_size, len(train)),
+        device=device(),
+        num_workers=min(4, (os.cpu_count() or 2) // 2) if len(train) > 500 else 0,
+    )
+
+
+def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Learner:
+    """Make the learner: a torchvision body with the given weights under fastai's head.
+
+    Parameters
+    ----------
+    dls : DataLoaders
+        Of :func:`dataloaders`.
+    config : TrainConfig
+        Gives architecture, precision and seed.
+    weights : Weights
+        Of :func:`spectro.weights.resolve`.
+
+    Returns
+    -------
+    Learner
+        Frozen to its head, as `vision_learner` leaves it.
+    """
+    set_seed(config.seed, reproducible=True)
+    backbone = network.body(config.arch, weights.state)
+    top = network.head(network.n_features(backbone), len(dls.vocab))
+    learn = vision_learner(
+        dls,
+        lambda pretrained: nn.Sequential(*backbone, nn.AdaptiveAvgPool2d(1)),  # fastai cuts at it
+        custom_head=top,
+        normalize=False,  # the DataBlock does
+        splitter=network.layer_groups,
+        metrics=accuracy,
+        cbs=[ChannelsLast],
+    )
+    if choose_precision(config.precision, dls.device)[0] == "bf16":
+        learn.add_cb(_Bfloat16())
+    return learn
+
+
+def fit(learn: Learner, config: TrainConfig, listener: Listener | None = None) -> pd.DataFrame:
+    """Train through all phases; the last epoch counts.
+
+    Parameters
+    ----------
+    learn : Learner
+        Of :func:`new_learner`; trained in place.
+    config : TrainConfig
+        Gives the phases.
+    listener : Listener or None
+        Told of every batch and epoch.
+
+    Returns
+    -------
+    history : pandas.DataFrame
+        A row an epoch: ``epoch, phase, train_loss, valid_loss, accuracy, lr, seconds``.
+    """
+    history = _History(listener or Listener(), config.epochs * len(learn.dls.train))
+    set_seed(config.seed, reproducible=True)
+    with learn.no_bar(), learn.no_logging(), learn.added_cbs(history):
+        for number, phase in enumerate(config.phases, start=1):
+            history.phase = number
+            learn.freeze() if phase.frozen else learn.unfreeze()
+            lr_max = slice(*phase.lr) if isinstance(phase.lr, tuple) else phase.lr
+            learn.fit_one_cycle(phase.epochs, lr_max=lr_max)
+    return pd.DataFrame(history.rows)
+
+
+def find_lr(learn: Learner) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
+    """Run fastai's learning-rate range test, on training clips only.
+
+    Returns
+    -------
+    lrs, losses : np.ndarray [shape=(n_steps,)]
+        Rate of each step and the smoothed loss after it.
+    suggestion : float
+        The rate in the middle of the longest valley.
+
+    References
+    ----------
+    L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
+    """
+    learn.unfreeze()
+    with learn.no_bar(), learn.no_logging():
+        suggestion = learn.lr_find(show_plot=False).valley
+    lrs, losses = np.array(learn.recorder.lrs), np.array([float(x) for x in learn.recorder.losses])
+    return lrs, losses, float(suggestion)
+
+
+def predict_clips(learn: Learner, clips: pd.DataFrame) -> npt.NDArray[np.float32]:
+    """Give the probability of each class for rendered clips, in fp32.
+
+    Parameters
+    ----------
+    learn : Learner
+        Trained.
+    clips : pandas.DataFrame
+        With the columns ``image`` and ``label``.
+
+    Returns
+    -------
+    probabilities : np.ndarray [shape=(n_clips, n_classes)], float32
+        In the order of `clips` and of ``learn.dls.vocab``.
+    """
+    dl = learn.dls.test_dl(_items(clips, held_out=True))
+    with learn.no_bar(), learn.no_logging(), learn.removed_cbs(learn.cbs.filter(_is_autocast)):
+        probabilities, _ = learn.get_preds(dl=dl)
+    result: npt.NDArray[np.float32] = probabilities.float().cpu().numpy()
+    return result
+
+
+class _Bfloat16(Callback):  # type: ignore[misc]
+    """Training in bf16 on any device; fastai's own MixedPrecision is CUDA only.
+
+    No gradient scaling: bf16 has the range of fp32.
+    """
+
+    order = MixedPrecision.order
+
+    def before_batch(self) -> None:
+        self.autocast = torch.autocast(self.dls.device.type, torch.bfloat16)
+        self.autocast.__enter__()  # type: ignore[no-untyped-call]
+
+    def after_pred(self) -> None:
+        self.learn.pred = to_float(self.pred)
+
+    def after_loss(self) -> None:
+        self.autocast.__exit__(None, None, None)
+
+
+def _is_autocast(callback: Callback) -> bool:
+    return isinstance(callback, _Bfloat16)
+
+
+class _History(Callback):  # type: ignore[misc]
+    """Collects a row an epoch and tells the listener."""
+
+    order = Recorder.order + 10  # after it has closed the epoch's values
+
+    def __init__(self, listener: Listener, n_batches: int) -> None:
+        self.listener, self.n_batches = listener, n_batches
+        self.rows: list[dict[str, Any]] = []
+        self.phase, self.done = 1, 0
+
+    def before_epoch(self) -> None:
+        self.started = time.perf_counter()
+
+    def after_batch(self) -> None:
+        if self.training:
+            self.done += 1
+            self.listener.batch(self.done, self.n_batches)
+
+    def after_epoch(self) -> None:
+        train_loss, valid_loss, correct = self.recorder.values[-1]  # noqa: PD011
+        row = {
+            "epoch": len(self.rows) + 1,
+            "phase": self.phase,
+            "train_loss": round(train_loss, 6),
+            "valid_loss": round(valid_loss, 6),
+            "accuracy": round(correct, 6),
+            "lr": self.opt.hypers[-1]["lr"],
+            "seconds": round(time.perf_counter() - self.started, 2),
+        }
+        self.rows.append(row)
+        self.listener.epoch(row)

@@ -1,0 +1,166 @@
+"""Pictures of results: a glance at the clips, training curves, confusion matrix, rate test.
+
+Each function returns a matplotlib figure, for a notebook to show or :func:`save` to write.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
+
+from spectro.config import SpectrogramConfig
+from spectro.files import replacing
+from spectro.run import Run
+
+__all__ = ["confusion", "examples", "history", "learning_rates", "save", "save_run"]
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as PNG, in one step, and return its path."""
+    path = Path(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+    return path
+
+
+def save_run(run: Run) -> list[Path]:
+    """Draw a run's training curves and confusion matrix into its folder; return the two paths."""
+    scores = run.scores()
+    curves = {fold: run.history(fold) for fold in run.finished_folds}
+    watched = "the scored fold" if run.config.inner_fold is None else "the inner fold"
+    title = (
+        f"{run.record['dataset']['name']}: {100 * scores['accuracy']:.1f} % of {scores['clips']:,}"
+    )
+    matrix = confusion(scores["confusion"], run.labels, title)
+    return [
+        save(history(curves, watched), run.folder / "training.png"),
+        save(matrix, run.folder / "confusion.png"),
+    ]
+
+
+def examples(clips: pd.DataFrame, config: SpectrogramConfig, *, per_class: int = 4) -> Figure:
+    """Show some pictures of each class, a row a class, each from another recording if it can be.
+
+    Parameters
+    ----------
+    clips : pandas.DataFrame
+        Rendered clips, with ``image``, ``label`` and ``group``.
+    config : SpectrogramConfig
+        Gives the axes.
+    per_class : int
+        Pictures in a row.
+    """
+    labels = sorted(clips["label"].unique())
+    figure = Figure(figsize=(2.3 * per_class + 1.4, 1.45 * len(labels)), layout="constrained")
+    axes = figure.subplots(len(labels), per_class, squeeze=False)
+    for row, label in zip(axes, labels, strict=True):
+        alike = clips[clips["label"] == label]
+        first_of_each = alike.drop_duplicates("group")
+        chosen = pd.concat([first_of_each, alike.drop(first_of_each.index)]).head(per_class)
+        for axis in row:
+            axis.set_xticks([])
+            axis.set_yticks([])
+        for axis, image in zip(row, chosen["image"], strict=False):
+            axis.imshow(Image.open(image).convert("RGB"), aspect="auto", interpolation="nearest")
+        row[0].set_ylabel(label, rotation=0, ha="right", va="center")
+    figure.supxlabel(
+        f"time, {config.duration:g} s  (frequency upwards, {config.n_mels} mel bands to "
+        f"{(config.fmax or config.sr / 2) / 1000:g} kHz; dark: {config.top_db:g} dB below bright)",
+        fontsize="small",
+    )
+    return figure
+
+
+def history(tables: dict[int, pd.DataFrame], watched: str) -> Figure:
+    """Draw training curves: losses on the left, accuracy on the right, a line a fold.
+
+    Parameters
+    ----------
+    tables : dict of int to pandas.DataFrame
+        Training history of each fold; see :func:`spectro.learner.fit`.
+    watched : str
+        What the accuracy was measured on, for the legend.
+    """
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    losses, accuracies = figure.subplots(1, 2)
+    for number, (fold, table) in enumerate(tables.items()):
+        color = f"C{number % 10}"
+        losses.plot(table["epoch"], table["train_loss"], "--", color=color)
+        losses.plot(table["epoch"], table["valid_loss"], color=color)
+        accuracies.plot(
+            table["epoch"],
+            100 * table["accuracy"],
+            "o-",
+            ms=3,
+            color=color,
+            label=f"fold {fold}: {100 * table['accuracy'].iloc[-1]:.1f} %",
+        )
+    top = max(float(table["train_loss"].max()) for table in tables.values())
+    losses.set(title="loss: training (dashed), " + watched, xlabel="epoch", ylim=(0, 1.6 * top))
+    accuracies.set(title=f"accuracy on {watched}, %", xlabel="epoch", ylim=(0, 100))
+    accuracies.legend(loc="lower right", fontsize="small")
+    for axis in (losses, accuracies):
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(alpha=0.3)
+    return figure
+
+
+def confusion(counts: npt.ArrayLike, labels: list[str], title: str = "") -> Figure:
+    """Draw a confusion matrix: colour is the share of the true class, numbers are clips.
+
+    Parameters
+    ----------
+    counts : array_like [shape=(classes, classes)]
+        Clips by true class (row) and predicted class (column).
+    labels : list of str
+        Classes, in the same order.
+    title : str
+        What was scored.
+    """
+    counts = np.asarray(counts)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = 0.62 * len(labels) + 2.2
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axis = figure.subplots()
+    image = axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    places = range(len(labels))
+    axis.set_xticks(places, labels, rotation=45, ha="right", rotation_mode="anchor")
+    axis.set_yticks(places, labels)
+    axis.set(xlabel="predicted", ylabel="truth", title=title)
+    for i, j in zip(*np.nonzero(counts), strict=True):
+        axis.text(
+            j,
+            i,
+            str(counts[i, j]),
+            ha="center",
+            va="center",
+            fontsize="small",
+            color="white" if share[i, j] > 0.5 else "black",
+        )
+    figure.colorbar(image, ax=axis, shrink=0.8, label="share of the true class")
+    return figure
+
+
+def learning_rates(
+    lrs: npt.NDArray[np.float64], losses: npt.NDArray[np.float64], suggestion: float
+) -> Figure:
+    """Draw a learning-rate range test and its suggestion."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axis = figure.subplots()
+    axis.semilogx(lrs, losses)
+    axis.axvline(suggestion, ls="--", color="C1", label=f"suggested: {suggestion:.2g}")
+    lowest = float(np.nanmin(losses))
+    axis.set(
+        xlabel="learning rate",
+        ylabel="training loss, smoothed",
+        ylim=(0.9 * lowest, 1.2 * float(losses[0])),
+    )
+    axis.legend()
+    axis.grid(alpha=0.3)
+    return figure

@@ -1,0 +1,36 @@
+"""Which arithmetic to train in: bf16 where the processor multiplies it in hardware."""
+
+from __future__ import annotations
+
+import torch
+
+__all__ = ["choose_precision"]
+
+
+def choose_precision(asked: str, device: torch.device) -> tuple[str, str]:
+    """Settle the precision of training.
+
+    Parameters
+    ----------
+    asked : "auto", "fp32" or "bf16"
+        What the settings say. "bf16" is taken at its word, even where it is emulated and slow.
+    device : torch.device
+        Where training runs.
+
+    Returns
+    -------
+    precision : "fp32" or "bf16"
+    reason : str
+        Why, in a few words.
+    """
+    if asked != "auto":
+        return asked, "as asked"
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return ("bf16", "the GPU has it") if native else ("fp32", "the GPU has no bf16")
+    if device.type == "cpu":
+        has = torch.cpu.get_capabilities()
+        if has.get("avx512_bf16") or has.get("amx_bf16"):
+            return "bf16", "the processor has it"
+        return "fp32", "the processor has no bf16"
+    return "fp32", f"{device.type} is not measured"

@@ -1,0 +1,216 @@
+"""A rendered set: the folder of pictures that `spectro render` writes and training reads.
+
+::
+
+    fold1/<clip>.png ...   one picture a clip
+    spectrogram.json       the settings they were drawn with
+    dataset.json           where the clips come from: name, root, folds, notes, licence
+    clips.csv              the clip table with the picture of each clip, written last
+    failures.csv           clips that could not be drawn, each with its reason
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from spectro.config import SpectrogramConfig
+from spectro.datasets.table import COLUMNS, Dataset
+from spectro.errors import RenderError
+from spectro.files import replacing, write_text
+
+__all__ = ["RenderedSet", "claim", "image_names", "write_tables"]
+
+_CONFIG, _DATASET, _CLIPS, _FAILURES = (
+    "spectrogram.json",
+    "dataset.json",
+    "clips.csv",
+    "failures.csv",
+)
+
+
+@dataclass(frozen=True)
+class RenderedSet:
+    """Pictures, their clips, and the settings they were drawn with.
+
+    Attributes
+    ----------
+    folder : Path
+        Where it lies.
+    config : SpectrogramConfig
+        Settings of every picture in it.
+    clips : pandas.DataFrame
+        The clip table plus ``image``, the picture; ``path`` and ``image`` as one can open them.
+    dataset : dict
+        ``name``, ``root``, ``folds``, ``notes``, ``absent``, ``licence``, ``citation``.
+    """
+
+    folder: Path
+    config: SpectrogramConfig
+    clips: pd.DataFrame
+    dataset: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> RenderedSet:
+        """Read a rendered set.
+
+        Raises
+        ------
+        RenderError
+            If the folder holds none, or rendering was not finished.
+        """
+        folder = Path(folder)
+        if not (folder / _CONFIG).is_file():
+            raise RenderError(f"{folder}: no rendered pictures; make them with spectro render")
+        if not (folder / _CLIPS).is_file():
+            raise RenderError(f"{folder}: rendering did not finish; run spectro render again")
+        dataset = json.loads((folder / _DATASET).read_text(encoding="utf-8"))
+        clips = pd.read_csv(
+            folder / _CLIPS,
+            dtype={"label": str, "group": str},
+            keep_default_na=False,
+            na_values={"start": [""], "end": [""]},
+        )
+        clips["path"] = [os.path.join(dataset["root"], path) for path in clips["path"]]
+        clips["image"] = [str(folder / image) for image in clips["image"]]
+        config = SpectrogramConfig.from_json((folder / _CONFIG).read_text(encoding="utf-8"))
+        return cls(folder, config, clips, dataset)
+
+    @property
+    def labels(self) -> list[str]:
+        """Return the classes in alphabetical order: the order of every probability column."""
+        return sorted(self.clips["label"].unique())
+
+    @property
+    def folds(self) -> list[int]:
+        """Folds that have pictures."""
+        return sorted(int(fold) for fold in self.clips["fold"].unique())
+
+    @property
+    def identity(self) -> str:
+        """Sixteen hexadecimal digits of the settings and the clip list together."""
+        lines = _relative(self.clips, Path(self.dataset["root"]), self.folder).to_csv(index=False)
+        return hashlib.sha256((self.config.to_json() + lines).encode()).hexdigest()[:16]
+
+
+def image_names(clips: pd.DataFrame, root: Path) -> list[str]:
+    """Name the picture of each clip, ``fold3/<clip>.png``, no two alike.
+
+    The file's own name where it is the only one of its fold, whatever the case of letters; else
+    its path below `root`; and the second it starts at where several clips lie in one file.
+    """
+
+    def unique(names: list[str]) -> list[bool]:
+        count = Counter(name.lower() for name in names)
+        return [count[name.lower()] == 1 for name in names]
+
+    places = [Path(path) for path in clips["path"]]
+    folds = [f"fold{fold}" for fold in clips["fold"]]
+    short = [f"{fold}/{place.stem}" for fold, place in zip(folds, places, strict=True)]
+    long = [f"{fold}/{_flat(place, root)}" for fold, place in zip(folds, places, strict=True)]
+    names = [a if alone else b for a, b, alone in zip(short, long, unique(short), strict=True)]
+    starts = clips["start"].fillna(0)
+    names = [
+        name if alone else f"{name}@{start:.3f}"
+        for name, start, alone in zip(names, starts, unique(names), strict=True)
+    ]
+    if not all(unique(names)):
+        raise RenderError(f"{clips['path'].iloc[unique(names).index(False)]}: is listed twice")
+    return [f"{name}.png" for name in names]
+
+
+def _flat(path: Path, root: Path) -> str:
+    """Write a path below `root` as one file name."""
+    inside = path.relative_to(root) if path.is_relative_to(root) else path
+    return "__".join(part.strip("/\\:") for part in inside.parts)
+
+
+def claim(folder: Path, dataset: Dataset, config: SpectrogramConfig) -> None:
+    """Make `folder` the rendered set of this dataset with these settings.
+
+    Raises
+    ------
+    RenderError
+        If it already is another's: two settings or datasets never mix.
+    """
+    if (folder / _CONFIG).is_file():
+        _check_same(folder, dataset, config)
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RenderError(f"{folder}: is there and holds something else; name another --out")
+    write_text(folder / _CONFIG, config.to_json())
+    about = {
+        "name": dataset.name,
+        "root": str(dataset.root.resolve()),
+        "folds": list(dataset.folds),
+        "notes": list(dataset.notes),
+        "absent": list(dataset.absent),
+        "licence": dataset.licence,
+        "citation": dataset.citation,
+    }
+    write_text(folder / _DATASET, json.dumps(about, indent=2) + "\n")
+
+
+def _check_same(folder: Path, dataset: Dataset, config: SpectrogramConfig) -> None:
+    there = SpectrogramConfig.from_json((folder / _CONFIG).read_text(encoding="utf-8")).to_dict()
+    changed = [
+        f"{name} {there[name]} there, {value} asked"
+        for name, value in config.to_dict().items()
+        if there[name] != value
+    ]
+    about = json.loads((folder / _DATASET).read_text(encoding="utf-8"))
+    if about["name"] != dataset.name:
+        changed.append(f"dataset {about['name']} there, {dataset.name} asked")
+    if changed:
+        raise RenderError(
+            f"{folder}: was rendered otherwise ({'; '.join(changed)}); "
+            "name another --out or remove that folder"
+        )
+
+
+def write_tables(
+    folder: Path, dataset: Dataset, clips: pd.DataFrame, failures: pd.DataFrame
+) -> list[str]:
+    """Write ``failures.csv`` and ``clips.csv``; return the pictures that no clip has any more.
+
+    Parameters
+    ----------
+    folder : Path
+        The rendered set.
+    dataset : Dataset
+        Gives the root that paths are written relative to.
+    clips : pandas.DataFrame
+        Clip table of the pictures that are there, plus ``image``, relative to `folder`.
+    failures : pandas.DataFrame
+        Clip table of the others, plus ``reason``.
+    """
+    previous = list(pd.read_csv(folder / _CLIPS)["image"]) if (folder / _CLIPS).is_file() else []
+    for name, table in ((_FAILURES, failures), (_CLIPS, clips)):
+        with replacing(folder / name) as temporary:
+            _relative(table, dataset.root, folder).to_csv(
+                temporary, index=False, lineterminator="\n"
+            )
+    return sorted(set(previous) - set(clips["image"]))
+
+
+def _relative(clips: pd.DataFrame, root: Path, folder: Path) -> pd.DataFrame:
+    """Write paths relative to where they belong, so that the folders can be moved."""
+    extra = [column for column in clips.columns if column not in COLUMNS]
+    table = clips[[*COLUMNS, *extra]].copy()
+    table["path"] = [_below(path, root) for path in table["path"]]
+    if "image" in table:
+        table["image"] = [_below(image, folder) for image in table["image"]]
+    return table
+
+
+def _below(path: str, folder: Path) -> str:
+    for base in (folder, folder.resolve()):
+        if Path(path).is_relative_to(base):
+            return Path(path).relative_to(base).as_posix()
+    return path

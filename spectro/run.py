@@ -1,0 +1,240 @@
+"""A run: the folder that training writes and everything later reads.
+
+::
+
+    run.json               settings, seed, weights, dataset identity, versions, git commit
+    fold3/history.csv      a row an epoch
+    fold3/predictions.csv  a row a clip of fold 3, predicted by a network that never heard fold 3
+    fold3/model/           that network: see spectro.model
+    fold3/fold.json        clips, minutes, precision, accuracy
+    scores.json            scores of all finished folds together
+
+A fold's folder appears whole, when the fold is finished: resuming trains the folds that are not
+there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from spectro.config import TrainConfig
+from spectro.errors import ModelError
+from spectro.files import replacing_folder, write_text
+from spectro.rendered import RenderedSet
+
+__all__ = ["Run", "default_run_folder", "environment", "latest_run", "probability_columns"]
+
+_RECORD, _SCORES = "run.json", "scores.json"
+_PACKAGES = ("spectro", "torch", "torchvision", "fastai", "numpy", "scipy", "soundfile", "soxr")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder.
+
+    Attributes
+    ----------
+    folder : Path
+        Where it lies.
+    record : dict
+        What ``run.json`` says.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Run:
+        """Open a run that is there.
+
+        Raises
+        ------
+        ModelError
+            If the folder holds no run.
+        """
+        folder = Path(folder)
+        if not (folder / _RECORD).is_file():
+            raise ModelError(f"{folder}: holds no run; spectro train-fold makes one")
+        return cls(folder, json.loads((folder / _RECORD).read_text(encoding="utf-8")))
+
+    @classmethod
+    def open(
+        cls, folder: str | Path, rendered: RenderedSet, config: TrainConfig, weights: dict[str, str]
+    ) -> Run:
+        """Start a run, or go on with the one that is there.
+
+        Raises
+        ------
+        ModelError
+            If the folder holds a run of other settings, pictures or weights.
+        """
+        folder = Path(folder)
+        record = {
+            "train": config.to_dict(),
+            "weights": weights,
+            "spectrogram": rendered.config.to_dict(),
+            "dataset": {**rendered.dataset, "clips": len(rendered.clips)},
+            "rendered": {"folder": str(rendered.folder.resolve()), "identity": rendered.identity},
+            "labels": rendered.labels,
+        }
+        if not (folder / _RECORD).is_file():
+            record["environment"] = environment()
+            write_text(folder / _RECORD, json.dumps(record, indent=2) + "\n")
+            return cls(folder, record)
+        run = cls.load(folder)
+        changed = [
+            name
+            for name in ("train", "weights", "spectrogram", "labels")
+            if run.record[name] != record[name]
+        ]
+        if run.record["rendered"]["identity"] != rendered.identity:
+            changed.append("pictures")
+        if changed:
+            raise ModelError(
+                f"{folder}: holds a run with other {' and '.join(changed)}; "
+                "name another --run or remove that folder"
+            )
+        return run
+
+    @property
+    def labels(self) -> list[str]:
+        """Classes, in the order of the probability columns."""
+        return list(self.record["labels"])
+
+    @property
+    def config(self) -> TrainConfig:
+        """Settings of training."""
+        return TrainConfig(**self.record["train"])
+
+    @property
+    def finished_folds(self) -> list[int]:
+        """Folds that are trained and scored."""
+        names = (path.parent.name for path in self.folder.glob("fold*/fold.json"))
+        return sorted(int(name.removeprefix("fold")) for name in names)
+
+    def fold_folder(self, fold: int) -> Path:
+        """Return the folder of a fold."""
+        return self.folder / f"fold{fold}"
+
+    def fold_record(self, fold: int) -> dict[str, Any]:
+        """Read ``fold.json`` of a finished fold."""
+        record: dict[str, Any] = json.loads((self.fold_folder(fold) / "fold.json").read_text())
+        return record
+
+    @contextmanager
+    def writing_fold(self, fold: int) -> Iterator[Path]:
+        """Give a folder that becomes the fold's when the block ends well."""
+        with replacing_folder(self.fold_folder(fold)) as temporary:
+            yield temporary
+
+    def history(self, fold: int) -> pd.DataFrame:
+        """Read the training history of a fold, a row an epoch."""
+        return pd.read_csv(self.fold_folder(fold) / "history.csv")
+
+    def predictions(self) -> pd.DataFrame:
+        """Read the out-of-fold predictions of all finished folds.
+
+        Returns
+        -------
+        predictions : pandas.DataFrame
+            The clip table plus ``image``, ``predicted``, ``probability`` (of the predicted class)
+            and a column ``p_<label>`` a class; `path` and `image` as one can open them.
+
+        Raises
+        ------
+        ModelError
+            If no fold is finished.
+        """
+        if not self.finished_folds:
+            raise ModelError(f"{self.folder}: no fold is finished; run spectro train-fold")
+        text = {"label": str, "predicted": str, "group": str}
+        tables = [
+            pd.read_csv(
+                self.fold_folder(fold) / "predictions.csv",
+                dtype=text,
+                keep_default_na=False,
+                na_values={"start": [""], "end": [""]},
+            )
+            for fold in self.finished_folds
+        ]
+        predictions = pd.concat(tables, ignore_index=True)
+        root, pictures = self.record["dataset"]["root"], self.record["rendered"]["folder"]
+        predictions["path"] = [os.path.join(root, path) for path in predictions["path"]]
+        predictions["image"] = [os.path.join(pictures, image) for image in predictions["image"]]
+        return predictions
+
+    def write_scores(self, scores: dict[str, Any]) -> None:
+        """Write ``scores.json``."""
+        write_text(self.folder / _SCORES, json.dumps(scores, indent=2) + "\n")
+
+    def scores(self) -> dict[str, Any]:
+        """Read ``scores.json``."""
+        scores: dict[str, Any] = json.loads((self.folder / _SCORES).read_text(encoding="utf-8"))
+        return scores
+
+
+def probability_columns(labels: list[str]) -> list[str]:
+    """Name the probability columns of a predictions table."""
+    return [f"p_{label}" for label in labels]
+
+
+def default_run_folder(parent: str | Path, rendered: RenderedSet, config: TrainConfig) -> Path:
+    """Name a run after its dataset and recipe, and by a hash of all its settings and pictures."""
+    both = hashlib.sha256((config.identity + rendered.identity).encode()).hexdigest()[:8]
+    return Path(parent) / f"{rendered.dataset['name']}-{config.recipe}-{both}"
+
+
+def latest_run(parent: str | Path) -> Run:
+    """Open the run below `parent` that was scored last.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    scored = sorted(Path(parent).glob(f"*/{_SCORES}"), key=lambda path: path.stat().st_mtime)
+    if not scored:
+        raise ModelError(f"{parent}: holds no scored run; make demo makes one")
+    return Run.load(scored[-1].parent)
+
+
+def environment() -> dict[str, Any]:
+    """Return versions, platform and git commit of what is running."""
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+            versions[name] = "unknown"
+    return {"versions": versions, "platform": platform.platform(), "git_commit": _git_commit()}
+
+
+def _git_commit() -> str | None:
+    """Return the commit of spectro's own source, with "+" if it was changed; None outside git."""
+    source = Path(__file__).parent
+    try:
+        commit, changes = (
+            subprocess.run(
+                ["git", "-C", source, *words],
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=10,
+            ).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", "."])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+" if changes else "")

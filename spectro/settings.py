@@ -1,0 +1,124 @@
+"""What every settings class can do: check itself, travel as JSON and TOML, be named by a hash.
+
+The settings themselves are in :mod:`spectro.config`; this file knows none of their fields.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from spectro.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    from typing import Self
+
+    import tomllib
+else:  # the same parser and the same word, before the standard library had them
+    import tomli as tomllib
+    from typing_extensions import Self
+
+__all__ = ["Settings", "read_toml"]
+
+
+class Settings(BaseModel):
+    """Base of the frozen settings classes: an instance that exists is valid.
+
+    A subclass names its TOML table in `table`. Unknown names, wrong types and values out of range
+    raise :class:`~spectro.errors.ConfigError` on construction, all of them in one line.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    table: ClassVar[str] = ""
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError(self._one_line(error)) from None
+
+    @classmethod
+    def _one_line(cls, error: ValidationError) -> str:
+        """Say every problem of a failed construction in one line."""
+        return "; ".join(cls._problem(detail) for detail in error.errors())
+
+    @classmethod
+    def _problem(cls, detail: Any) -> str:
+        where = ".".join(str(part) for part in detail["loc"])
+        if detail["type"] == "extra_forbidden":
+            return f"unknown setting {where}; there are {', '.join(cls.model_fields)}"
+        if detail["type"] == "value_error":  # a rule of our own, which names its setting
+            return str(detail["ctx"]["error"])
+        return f"{where} is {detail['input']!r}: {detail['msg'].lower()}"
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with `changes`; None means "leave as it is"; unknown names are errors."""
+        given = {name: value for name, value in changes.items() if value is not None}
+        return type(self)(**{**self.to_dict(), **given})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain lists, dicts and scalars, every field present."""
+        return self.model_dump(mode="json")
+
+    def to_json(self) -> str:
+        """Return the settings as indented JSON, ending in a newline."""
+        return self.model_dump_json(indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Build from the JSON that :meth:`to_json` writes.
+
+        Raises
+        ------
+        ConfigError
+            If it is not JSON, or holds an unknown setting or a bad value.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise ConfigError(cls._one_line(error)) from None
+
+    def to_toml(self) -> str:
+        """Return the settings as one TOML table; None is left out, as TOML has no null."""
+        return tomli_w.dumps({self.table: self.model_dump(mode="json", exclude_none=True)})
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Self:
+        """Build from the table ``[table]`` of a TOML file; without that table, the defaults.
+
+        Raises
+        ------
+        ConfigError
+            If the file cannot be read or parsed, or holds an unknown setting or a bad value.
+        """
+        try:
+            return cls(**read_toml(path).get(cls.table, {}))
+        except ConfigError as error:
+            message = str(error).removeprefix(f"{path}: ")
+            raise ConfigError(f"{path}: {message}") from None
+
+    @property
+    def identity(self) -> str:
+        """Sixteen hexadecimal digits that change when any setting changes."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """Parse a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing or is not TOML; the message has the line.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot read the settings file ({error})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML ({error})") from None

@@ -1,0 +1,285 @@
+"""The spectrogram: waveform -> mel dB -> grey levels -> picture. Nothing else computes one.
+
+What trains is what predicts: rendering, training and prediction all come through here, with one
+:class:`~spectro.config.SpectrogramConfig`. The arithmetic is librosa's (its picture differs by at
+most one grey level), done in float32 over a mel matrix that is 98.5 % zeros. Every heavy call
+releases the GIL, so threads scale.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+import scipy.signal
+import scipy.sparse
+from PIL import Image
+
+from spectro import audio
+from spectro.colors import palette
+from spectro.config import SpectrogramConfig
+
+__all__ = [
+    "clip_image",
+    "levels",
+    "load_clip",
+    "mel_filterbank",
+    "melspectrogram",
+    "network_pixels",
+    "power_to_db",
+    "save_png",
+    "spectrogram_image",
+]
+
+Levels = npt.NDArray[np.uint8]
+Spectrogram = npt.NDArray[np.float32]
+
+_AMIN = 1e-10  # powers below count as silence; librosa.power_to_db's own floor
+_BLOCK = 64  # frames transformed at a time: their buffers stay in the processor's cache
+_MARGIN = 0.1  # s read behind the end of a picture, so that resampling does not see an edge there
+
+
+def load_clip(
+    path: str | Path,
+    config: SpectrogramConfig,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+) -> audio.Waveform:
+    """Read a clip as the waveform that its picture shows.
+
+    Parameters
+    ----------
+    path : str or Path
+        Sound file.
+    config : SpectrogramConfig
+        Gives rate, length and padding.
+    start, end : float or None
+        Part of the file in seconds; see :func:`spectro.audio.load`.
+
+    Returns
+    -------
+    y : np.ndarray [shape=(config.n_samples,)], float32
+
+    Raises
+    ------
+    AudioError
+        If the file cannot be decoded.
+    """
+    if config.pad in ("zero", "loop"):  # only the start shows: do not decode hours behind it
+        shown = (start or 0.0) + config.duration + _MARGIN
+        end = shown if end is None else min(end, shown)
+    y = audio.load(path, sr=config.sr, start=start, end=end)
+    return audio.fit(y, config.n_samples, pad=config.pad)
+
+
+def clip_image(
+    path: str | Path,
+    config: SpectrogramConfig,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+) -> Image.Image:
+    """Turn a clip's file into its picture: :func:`load_clip`, then :func:`spectrogram_image`."""
+    return spectrogram_image(load_clip(path, config, start=start, end=end), config)
+
+
+def spectrogram_image(y: audio.Waveform, config: SpectrogramConfig) -> Image.Image:
+    """Draw the mel-spectrogram of a waveform, one pixel a band and frame.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n,)], float32
+        Waveform at ``config.sr``.
+    config : SpectrogramConfig
+        Settings.
+
+    Returns
+    -------
+    image : PIL.Image.Image [mode="P"]
+        Low frequencies at the bottom, time from left to right. The palette index is the grey level,
+        so the picture holds the values and their colours at a third of an RGB picture's size.
+    """
+    S_db = power_to_db(melspectrogram(y, config), ref=config.ref)
+    image = Image.fromarray(levels(S_db, config)[::-1])
+    image.putpalette(palette(config.cmap))
+    return image
+
+
+def melspectrogram(y: audio.Waveform, config: SpectrogramConfig) -> Spectrogram:
+    """Compute the mel power spectrogram of a waveform.
+
+    ``librosa.feature.melspectrogram(y=y, center=True, pad_mode="constant", power=2.0)``.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n,)], float32
+        Waveform at ``config.sr``.
+    config : SpectrogramConfig
+        Settings.
+
+    Returns
+    -------
+    S : np.ndarray [shape=(n_mels, 1 + n // hop_length)], float32
+        Power in each mel band, lowest band first.
+    """
+    frames = _frames(y, config)
+    window = _window(config.win_length or config.n_fft, config.n_fft)
+    mel = mel_filterbank(config)
+    S = np.empty((config.n_mels, len(frames)), dtype=np.float32)
+    for first in range(0, len(frames), _BLOCK):
+        block = frames[first : first + _BLOCK] * window  # (frames, n_fft)
+        D = scipy.fft.rfft(block, axis=-1, overwrite_x=True)  # (frames, 1 + n_fft // 2)
+        power = np.square(D.real)
+        power += np.square(D.imag)
+        S[:, first : first + _BLOCK] = mel @ power.T
+    return S
+
+
+def _frames(y: audio.Waveform, config: SpectrogramConfig) -> npt.NDArray[np.float32]:
+    """View `y` as overlapping frames, shape (n_frames, n_fft), each centred on its time."""
+    padded = np.pad(y, config.n_fft // 2)
+    return np.lib.stride_tricks.sliding_window_view(padded, config.n_fft)[:: config.hop_length]
+
+
+@functools.lru_cache(maxsize=16)
+def _window(win_length: int, n_fft: int) -> npt.NDArray[np.float32]:
+    """Return a periodic Hann window in the middle of `n_fft` samples."""
+    window = scipy.signal.get_window("hann", win_length, fftbins=True)
+    before = (n_fft - win_length) // 2
+    return np.pad(window, (before, n_fft - win_length - before)).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=16)
+def mel_filterbank(config: SpectrogramConfig) -> Any:
+    """Compute the mel filters, as ``librosa.filters.mel(htk=False, norm="slaney")`` does.
+
+    Triangles that peak at points even on Slaney's mel scale, each of area one in Hz. In sparse
+    form: a band covers 1.5 % of the bins on average.
+
+    Parameters
+    ----------
+    config : SpectrogramConfig
+        Gives sr, n_fft, n_mels, fmin and fmax.
+
+    Returns
+    -------
+    mel : scipy.sparse.csr_matrix [shape=(n_mels, 1 + n_fft // 2)], float32
+
+    References
+    ----------
+    Malcolm Slaney, "Auditory Toolbox", Interval Research technical report 1998-010, 1998.
+    """
+    bins = np.fft.rfftfreq(config.n_fft, 1 / config.sr)  # Hz
+    lowest, highest = _hz_to_mel(np.array([config.fmin, config.fmax or config.sr / 2]))
+    corners = _mel_to_hz(np.linspace(lowest, highest, config.n_mels + 2))[:, np.newaxis]  # Hz
+    lower, peak, upper = corners[:-2], corners[1:-1], corners[2:]
+    rising = (bins - lower) / (peak - lower)
+    falling = (upper - bins) / (upper - peak)
+    triangles = np.maximum(0, np.minimum(rising, falling))
+    return scipy.sparse.csr_matrix((triangles * 2 / (upper - lower)).astype(np.float32))
+
+
+# Slaney's scale: linear to 1000 Hz (15 mels), above it 27 mels to a factor of 6.4.
+_HZ_PER_MEL = 200 / 3
+_CORNER_HZ, _CORNER_MEL = 1000.0, 15.0
+_LOG_STEP = np.log(6.4) / 27
+
+Frequencies = npt.NDArray[np.float64]
+
+
+def _hz_to_mel(hz: Frequencies) -> Frequencies:
+    log_part = _CORNER_MEL + np.log(np.maximum(hz, _CORNER_HZ) / _CORNER_HZ) / _LOG_STEP
+    return np.where(hz < _CORNER_HZ, hz / _HZ_PER_MEL, log_part)
+
+
+def _mel_to_hz(mel: Frequencies) -> Frequencies:
+    log_part = _CORNER_HZ * np.exp(_LOG_STEP * (mel - _CORNER_MEL))
+    return np.where(mel < _CORNER_MEL, mel * _HZ_PER_MEL, log_part)
+
+
+def power_to_db(S: Spectrogram, *, ref: str | float = "max") -> Spectrogram:
+    """Turn power into decibels.
+
+    Parameters
+    ----------
+    S : np.ndarray [shape=(n_mels, n_frames)], float32
+        Power.
+    ref : "max" or float
+        The power that becomes 0 dB: the clip's own maximum, or a fixed one.
+
+    Returns
+    -------
+    S_db : np.ndarray [shape=(n_mels, n_frames)], float32
+        Decibels. Where ``ref="max"`` and nothing reaches 1e-10, all is minus infinity: silence has
+        no loudest part, and librosa's 0 dB would paint it in the brightest colour.
+    """
+    loudest = S.max() if ref == "max" else float(ref)
+    if loudest <= _AMIN:
+        return np.full_like(S, -np.inf)
+    S_db: Spectrogram = np.log10(np.maximum(S, _AMIN))
+    S_db -= np.log10(np.float32(loudest))
+    S_db *= 10
+    return S_db
+
+
+def levels(S_db: Spectrogram, config: SpectrogramConfig) -> Levels:
+    """Turn decibels into grey levels: 0 is the bottom of the range, 255 its top.
+
+    Parameters
+    ----------
+    S_db : np.ndarray [shape=(n_mels, n_frames)], float32
+        Decibels.
+    config : SpectrogramConfig
+        With ``db_range="fixed"`` the levels 0 to 255 stand for -top_db to 0 dB, whatever the clip;
+        with "auto" for the clip's own lowest to highest value, after cutting at `top_db`.
+
+    Returns
+    -------
+    levels : np.ndarray [shape=(n_mels, n_frames)], uint8
+        Lowest band first.
+    """
+    bottom, top = -config.top_db, 0.0
+    if config.db_range == "auto" and np.isfinite(S_db).any():
+        top = float(S_db.max())
+        bottom = max(float(S_db.min()), top - config.top_db)
+    scaled = np.clip(S_db, bottom, top)
+    scaled -= bottom
+    scaled *= 255 / (top - bottom) if top > bottom else 0
+    return np.rint(scaled, out=scaled).astype(np.uint8)
+
+
+def save_png(image: Image.Image, path: str | Path) -> None:
+    """Write a picture as PNG.
+
+    zlib level 1: higher levels take longer and gain under 1 % on spectrograms.
+    """
+    image.save(path, format="png", compress_level=1)
+
+
+def network_pixels(image: Image.Image, size: int | None) -> npt.NDArray[np.float32]:
+    """Turn a picture into what a network sees before normalisation.
+
+    Exactly what fastai makes of the PNG: RGB, squished to a square by Pillow's antialiased
+    bilinear filter if a `size` is set, scaled to one.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        Picture of any mode.
+    size : int or None
+        Side of the square in pixels; None keeps the picture's shape.
+
+    Returns
+    -------
+    pixels : np.ndarray [shape=(3, height, width)], float32
+        Between 0 and 1.
+    """
+    rgb = image.convert("RGB")
+    if size is not None:
+        rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(rgb, dtype=np.float32).transpose(2, 0, 1) / np.float32(255)

@@ -1,0 +1,66 @@
+"""Shared data: a tiny sample, its pictures, and one trained run, each made once a session."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Two test processes on two cores crawl when each starts a thread for each core.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+import matplotlib as mpl
+import pytest
+
+from spectro import datasets
+from spectro.config import Phase, SpectrogramConfig, TrainConfig
+from spectro.datasets.sample import write_sample
+from spectro.rendered import RenderedSet
+from spectro.run import Run
+
+mpl.use("Agg")
+
+CLASSES = ("air_conditioner", "jackhammer", "siren")
+
+# A quarter of the default picture: enough to tell these three apart, and quick to train on.
+SMALL_PICTURES = SpectrogramConfig(n_mels=64, hop_length=1024)
+SHORT_TRAINING = TrainConfig(
+    recipe="test", weights="none", batch_size=8, phases=(Phase(epochs=6, lr=3e-3),)
+)
+
+
+@pytest.fixture(autouse=True)
+def no_downloads(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep tests off the network and off the user's own cache of weights."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.getbasetemp() / "torch-home"))
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def sample_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """36 synthesised clips in UrbanSound8K's layout: 3 classes, 3 folds, 2 sources, 2 slices."""
+    folder = tmp_path_factory.mktemp("data")
+    return write_sample(folder, sources=2, slices=2, folds=3, classes=CLASSES)
+
+
+@pytest.fixture(scope="session")
+def rendered(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> RenderedSet:
+    """Small pictures of the tiny sample."""
+    from spectro.render import render
+
+    out = tmp_path_factory.mktemp("rendered") / "sample"
+    render(datasets.load(sample_root), out, SMALL_PICTURES)
+    return RenderedSet.load(out)
+
+
+@pytest.fixture(scope="session")
+def run(rendered: RenderedSet, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run with fold 1 trained and scored."""
+    from spectro import crossval
+
+    opened, weights = crossval.open_run(
+        tmp_path_factory.mktemp("runs") / "tiny", rendered, SHORT_TRAINING
+    )
+    crossval.train_fold(opened, rendered, weights, 1)
+    crossval.score_run(opened, rendered)
+    return opened
