@@ -33,9 +33,7 @@ def test_the_head_is_fastais() -> None:
     ours, theirs = network.head(512, 10), create_head(512, 10)
     theirs = theirs[:1] + theirs[2:]  # fastai flattens where ConcatPool already has
     x = torch.randn(4, 512, 4, 6)
-    theirs.load_state_dict(
-        dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True))
-    )
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
     assert [m.p for m in ours if isinstance(m, torch.nn.Dropout)] == [
         m.p for m in theirs.modules() if isinstance(m, torch.nn.Dropout)
     ]

@@ -66,9 +66,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def varied(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """Return the table of the classes heard briefly, in all folds: short, yet in every format."""
+    """Return the table of two classes often heard briefly: little sound, yet in every format."""
     root = tmp_path_factory.mktemp("varied")
-    return read_table(write_sample(root, slices=2, classes=["car_horn", "dog_bark", "gun_shot"]))
+    return read_table(write_sample(root, slices=2, classes=["car_horn", "dog_bark"]))
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_each_source_is_in_one_fold_and_one_format(varied: pd.DataFrame) -> None
     by_source = varied.groupby("fsID")
     for column in ("fold", "classID", "salience", "samplerate", "channels", "subtype"):
         assert by_source[column].nunique().eq(1).all(), column
-    assert by_source.ngroups == 3 * 10 * 3
+    assert by_source.ngroups == 2 * 10 * 3
 
 
 def test_start_and_end_agree_with_the_files(varied: pd.DataFrame) -> None:

@@ -167,7 +167,9 @@ def test_a_bad_download_is_refused_and_not_kept(
     assert list(cache.iterdir()) == []
 
 
-def test_a_damaged_cache_is_told(cache: Path, offline: None, state: dict[str, torch.Tensor]) -> None:
+def test_a_damaged_cache_is_told(
+    cache: Path, offline: None, state: dict[str, torch.Tensor]
+) -> None:
     path = save(state, cache / Path(URL).name)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ModelError) as error:

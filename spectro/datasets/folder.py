@@ -21,10 +21,10 @@ from spectro.errors import DatasetError
 
 __all__ = ["SUFFIXES", "load", "looks_like"]
 
-SUFFIXES = frozenset(
-    (".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
-    + (".aifc", ".caf", ".au", ".snd")
-)
+SUFFIXES = {
+    *(".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3"),
+    *(".aif", ".aiff", ".aifc", ".caf", ".au", ".snd"),
+}
 _TABLE = "clips.csv"
 
 

@@ -1,0 +1,194 @@
+"""Training: what fastai is given, which clips it may see, and what the schedule does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fastai.learner import Learner
+from PIL import Image
+
+from spectro import crossval, learner
+from spectro.config import Phase, TrainConfig
+from spectro.errors import ConfigError
+from spectro.listener import Listener
+from spectro.precision import choose_precision
+from spectro.recipes import recipe
+from spectro.rendered import RenderedSet
+from spectro.spectrogram import network_pixels
+from spectro.weights import Weights
+
+from .conftest import SHORT_TRAINING
+
+RANDOM = Weights("random", "as asked")
+ONE_EPOCH = SHORT_TRAINING.with_last_phase(epochs=1)
+
+
+def make(rendered: RenderedSet, config: TrainConfig, fold: int = 1) -> Learner:
+    parts = crossval.split(rendered.clips, fold, config.inner_fold)
+    dls = learner.dataloaders(parts.train, parts.watch, rendered.labels, config)
+    return learner.new_learner(dls, config, RANDOM)
+
+
+def images(items: Any) -> set[str]:
+    return {item.image for item in items}
+
+
+def test_no_clip_of_the_scored_fold_is_trained_on(rendered: RenderedSet) -> None:
+    dls = make(rendered, ONE_EPOCH, fold=2).dls
+    folds = rendered.clips.set_index("image")["fold"]
+    assert set(folds[list(images(dls.train_ds.items))]) == {1, 3}
+    assert set(folds[list(images(dls.valid_ds.items))]) == {2}
+
+
+def test_an_inner_fold_is_watched_and_neither_it_nor_the_scored_one_is_trained_on(
+    rendered: RenderedSet,
+) -> None:
+    dls = make(rendered, ONE_EPOCH.replace(inner_fold=3), fold=2).dls
+    folds = rendered.clips.set_index("image")["fold"]
+    assert set(folds[list(images(dls.train_ds.items))]) == {1}
+    assert set(folds[list(images(dls.valid_ds.items))]) == {3}
+
+
+@pytest.mark.parametrize("size", [None, 96])
+def test_a_batch_is_what_prediction_shows_the_network(
+    rendered: RenderedSet, size: int | None
+) -> None:
+    dls = make(rendered, ONE_EPOCH.replace(size=size)).dls
+    clips = rendered.clips.head(3)
+    (batch, *_) = dls.test_dl([learner._Clip(i, "siren") for i in clips["image"]]).one_batch()
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (
+        learner.network.IMAGENET_MEAN, learner.network.IMAGENET_STD))  # fmt: skip
+    pixels = np.stack([network_pixels(Image.open(i), size) for i in clips["image"]])
+    assert torch.allclose(torch.Tensor(batch).cpu(), (torch.from_numpy(pixels) - mean) / std,
+                          atol=1e-5)  # fmt: skip
+
+
+def test_pictures_are_not_flipped_or_warped(rendered: RenderedSet) -> None:
+    dls = make(rendered, ONE_EPOCH).dls
+    clip = learner._Clip(rendered.clips["image"][0], rendered.clips["label"][0])
+    first, second = (dls.test_dl([clip]).one_batch()[0] for _ in range(2))
+    assert torch.equal(first, second)
+    trained = torch.cat([dls.train.one_batch()[0].flatten(1) for _ in range(2)])
+    watched = torch.cat([x.flatten(1) for x, _ in make(rendered, ONE_EPOCH, fold=3).dls.valid])
+    alike = torch.cdist(trained, watched).min(dim=1).values < 1e-2
+    assert alike.any(), "clips of fold 3 come into training exactly as they come out of files"
+
+
+def test_the_blog_recipe_runs_the_blogs_schedule(
+    rendered: RenderedSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[int, Any, int]] = []
+
+    def record(self: Learner, n_epoch: int, lr_max: Any = None, **_: Any) -> None:
+        calls.append((n_epoch, lr_max, self.opt.frozen_idx))
+
+    monkeypatch.setattr(Learner, "fit_one_cycle", record)
+    learner.fit(make(rendered, recipe("blog").replace(arch="resnet18", size=64)), recipe("blog"))
+    assert calls == [(3, 1e-3, 2), (1, 1e-3, 0), (3, slice(1e-6, 1e-4), 0)]
+
+
+def test_a_frozen_phase_leaves_the_bodys_weights_alone(rendered: RenderedSet) -> None:
+    config = ONE_EPOCH.replace(phases=[{"epochs": 1, "frozen": True}])
+    learn = make(rendered, config)
+    before = {k: v.clone() for k, v in learn.model.named_parameters()}
+    learner.fit(learn, config)
+    moved = {k for k, v in learn.model.named_parameters() if not torch.equal(v, before[k])}
+    body_weights = {k for k in moved if k.startswith("0.") and before[k].ndim > 1}
+    assert any(k.startswith("1.") for k in moved)
+    assert not body_weights  # batch norms do move, as in fastai
+
+
+def test_history_has_a_row_an_epoch_and_the_listener_hears_all(rendered: RenderedSet) -> None:
+    rows: list[dict[str, Any]] = []
+    batches: list[tuple[int, int]] = []
+    config = ONE_EPOCH.replace(phases=[{"epochs": 2, "frozen": True}, {"epochs": 1}])
+    learn = make(rendered, config)
+    history = learner.fit(
+        learn, config, Listener(batch=lambda *b: batches.append(b), epoch=rows.append)
+    )
+    assert history["epoch"].tolist() == [1, 2, 3]
+    assert history["phase"].tolist() == [1, 1, 2]
+    assert history.to_dict("records") == rows
+    n = 3 * len(learn.dls.train)
+    assert batches == [(k, n) for k in range(1, n + 1)]
+
+
+def test_the_last_epoch_counts(rendered: RenderedSet) -> None:
+    config = SHORT_TRAINING.with_last_phase(epochs=3).replace(precision="fp32")
+    learn = make(rendered, config)
+    history = learner.fit(learn, config)
+    scored = rendered.clips[rendered.clips["fold"] == 1]
+    best = learner.predict_clips(learn, scored).argmax(axis=1)
+    truth = [rendered.labels.index(label) for label in scored["label"]]
+    assert history["accuracy"].iloc[-1] == pytest.approx((best == truth).mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_same_seed_same_probabilities(rendered: RenderedSet, precision: str) -> None:
+    def probabilities(seed: int) -> Any:
+        config = ONE_EPOCH.replace(precision=precision, seed=seed)
+        learn = make(rendered, config)
+        learner.fit(learn, config)
+        return learner.predict_clips(learn, rendered.clips.head(6))
+
+    first = probabilities(5)
+    np.testing.assert_array_equal(first, probabilities(5))
+    assert np.abs(first - probabilities(6)).max() > 1e-3
+    np.testing.assert_allclose(first.sum(axis=1), 1, atol=1e-5)
+
+
+def test_bf16_is_used_in_training_and_not_for_scores(rendered: RenderedSet) -> None:
+    config = ONE_EPOCH.replace(precision="bf16")
+    learn = make(rendered, config)
+    seen: list[torch.dtype] = []
+    learn.model[0][0].register_forward_hook(lambda *args: seen.append(args[2].dtype))
+    learner.fit(learn, config)
+    assert set(seen) == {torch.bfloat16}
+    seen.clear()
+    learner.predict_clips(learn, rendered.clips.head(2))
+    assert set(seen) == {torch.float32}
+
+
+def test_precision_is_what_was_asked_or_what_the_processor_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cpu = torch.device("cpu")
+    assert choose_precision("fp32", cpu) == ("fp32", "as asked")
+    assert choose_precision("bf16", cpu) == ("bf16", "as asked")
+    for has, expected in (({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16"),
+                          ({"avx512_f": True}, "fp32"), ({}, "fp32")):  # fmt: skip
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: has)
+        assert choose_precision("auto", cpu)[0] == expected
+
+
+def test_the_rate_test_looks_at_training_folds_only(
+    rendered: RenderedSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: set[str] = set()
+    real_open = Image.open
+
+    def spy(path: Any, *args: Any, **kwargs: Any) -> Image.Image:
+        opened.add(str(path))
+        return real_open(path, *args, **kwargs)
+
+    monkeypatch.setattr(Image, "open", spy)
+    monkeypatch.chdir(rendered.folder)  # fastai keeps a scratch file here
+    lrs, losses, suggestion = crossval.find_lr(rendered, SHORT_TRAINING, fold=2)
+    assert opened
+    assert not {path for path in opened if "fold2" in Path(path).parts}
+    assert len(lrs) == len(losses) > 10
+    assert lrs[0] < suggestion < lrs[-1]
+
+
+def test_too_few_clips_are_refused_in_words(rendered: RenderedSet) -> None:
+    with pytest.raises(ConfigError, match="1 training clips are too few"):
+        learner.dataloaders(rendered.clips.head(1), rendered.clips, rendered.labels, ONE_EPOCH)
+
+
+def test_phases_take_a_pair_of_rates() -> None:
+    config = TrainConfig(phases=(Phase(epochs=1, lr=(1e-5, 1e-3)),))
+    assert config.phases[0].lr == (1e-5, 1e-3)
