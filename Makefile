@@ -31,15 +31,14 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sample dataset render-spectrograms train-fold cross-validate lr-find \
-        notebooks test test-all lint types bench-render clean
+.PHONY: help setup demo sample dataset render-spectrograms pictures fold-named train-fold \
+        cross-validate lr-find notebooks test test-all lint types bench-render clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/ready  ## Make the environment in .venv
 
-# pip reads PIP_INDEX_URL and its kin: a CPU-only torch is one variable away (README).
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
@@ -49,7 +48,7 @@ demo: setup  ## Everything once, on the sample: synthesise, render, train fold 1
 	@$(MAKE) --no-print-directory sample
 	$(SPECTRO) render $(SAMPLE) --out data/spectrograms/sample
 	$(SPECTRO) train-fold data/spectrograms/sample --fold 1 --weights $(WEIGHTS) --run runs/demo $(ARGS)
-	$(SPECTRO) predict runs/demo/fold1/model $(wildcard $(SAMPLE)/audio/fold1/*-8-0-0.wav) $$(ls $(SAMPLE)/audio/fold1/*-8-0-0.wav)
+	$(SPECTRO) predict runs/demo/fold1/model $(SAMPLE)/audio/fold1/*-0.wav --top 2 | tail -n 5
 	@echo
 	@echo "Open these:"
 	@echo "  data/spectrograms/sample/examples.png     what the network sees"
@@ -73,8 +72,10 @@ render-spectrograms: dataset  ## Draw every clip as a PNG, a folder a fold
 pictures: dataset
 	@$(SPECTRO) render $(DATASET) --out $(RENDERED) || [ $$? -eq 3 ]
 
-train-fold: pictures  ## Train on all folds but N and score N: make train-fold 3
+fold-named:
 	@[ -n "$(N)" ] || { echo "which fold? say: make train-fold 3" >&2; exit 2; }
+
+train-fold: fold-named pictures  ## Train on all folds but N and score N: make train-fold 3
 	$(SPECTRO) train-fold $(RENDERED) --fold $(N) --weights $(WEIGHTS) $(ARGS)
 
 cross-validate: pictures  ## Train and score every fold that is there, resuming

@@ -278,7 +278,7 @@ def _protocol(run: Run, rendered: RenderedSet) -> list[str]:
         )
     elif len(finished) < len(whole):
         lines.append(
-            f"{len(whole) - len(finished)} folds are not trained yet: this is NOT the "
+            f"folds not trained yet: {len(whole) - len(finished)}; this is NOT the "
             f"{len(whole)}-fold number"
         )
     return lines

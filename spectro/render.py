@@ -6,6 +6,7 @@ alone: no journal to lose, and an interrupted run goes on where it stopped.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+from PIL import Image, UnidentifiedImageError
 
 from spectro import rendered
 from spectro.config import SpectrogramConfig
@@ -38,6 +40,7 @@ class _Job(NamedTuple):
     start: float | None
     end: float | None
     image: str
+    source: str
 
 
 class _Outcome(NamedTuple):
@@ -110,8 +113,10 @@ def render(
         rendered.claim(out, dataset, config)
         for fold in clips["fold"].unique():
             (out / f"fold{fold}").mkdir(exist_ok=True)
-        outcomes = _draw_all(_jobs(clips, out), config, executor, progress, len(clips))
-        reason_of = {os.path.relpath(outcome.image, out): outcome.reason for outcome in outcomes}
+        outcomes = _draw_all(
+            _jobs(clips, dataset.root, out), config, executor, progress, len(clips)
+        )
+        reason_of = {rendered.below(done.image, out): done.reason for done in outcomes}
         reasons = clips["image"].map(reason_of)
         failures = clips.assign(reason=reasons)[reasons != ""].drop(columns="image")
         dropped = rendered.write_tables(out, dataset, clips[reasons == ""], failures)
@@ -119,7 +124,7 @@ def render(
             (out / image).unlink(missing_ok=True)
     except OSError as error:
         raise RenderError(
-            f"{error.filename or out}: cannot write ({error.strerror}); "
+            f"{error.filename or out}: cannot write ({error.strerror or error}); "
             "what is done is kept, run it again to go on"
         ) from None
     drawn = sum(outcome.drawn for outcome in outcomes)
@@ -132,10 +137,13 @@ def render(
     )
 
 
-def _jobs(clips: pd.DataFrame, out: Path) -> Iterator[_Job]:
+def _jobs(clips: pd.DataFrame, root: Path, out: Path) -> Iterator[_Job]:
     columns = (clips[name].tolist() for name in ("path", "start", "end", "image"))
     for path, start, end, image in zip(*columns, strict=True):
-        yield _Job(path, _second(start), _second(end), os.path.join(out, image))
+        # Names move from clip to clip as tables are edited: the picture says whose it is.
+        source = f"{rendered.below(path, root)}|{start}|{end}"
+        mark = hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest()[:16]
+        yield _Job(path, _second(start), _second(end), os.path.join(out, image), mark)
 
 
 def _second(value: float) -> float | None:
@@ -191,14 +199,14 @@ def _draw(job: _Job, config: SpectrogramConfig) -> _Outcome:
     """Draw one clip unless its picture is up to date."""
     try:
         modified = _modified(job.path)
-        if _is_up_to_date(job.image, modified):
+        if _is_up_to_date(job, modified):
             return _Outcome(job.image, drawn=False)
         image = clip_image(job.path, config, start=job.start, end=job.end)
     except AudioError as error:
         Path(job.image).unlink(missing_ok=True)  # a picture of what the clip once was
         return _Outcome(job.image, drawn=False, reason=str(error).removeprefix(f"{job.path}: "))
     with replacing(job.image) as temporary:
-        save_png(image, temporary)
+        save_png(image, temporary, source=job.source)
         os.utime(temporary, ns=(modified, modified))
     return _Outcome(job.image, drawn=True)
 
@@ -211,8 +219,12 @@ def _modified(path: str) -> int:
         raise AudioError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
 
 
-def _is_up_to_date(image: str, modified: int) -> bool:
+def _is_up_to_date(job: _Job, modified: int) -> bool:
+    """Tell whether the picture is this clip's, and of the file as it is now."""
     try:
-        return os.stat(image).st_mtime_ns == modified
-    except FileNotFoundError:
+        if os.stat(job.image).st_mtime_ns != modified:
+            return False
+        with Image.open(job.image) as picture:
+            return bool(picture.info.get("Source") == job.source)
+    except (FileNotFoundError, UnidentifiedImageError):
         return False

@@ -26,7 +26,7 @@ from spectro.datasets.table import COLUMNS, Dataset
 from spectro.errors import RenderError
 from spectro.files import replacing, write_text
 
-__all__ = ["RenderedSet", "claim", "image_names", "write_tables"]
+__all__ = ["RenderedSet", "below", "claim", "image_names", "write_tables"]
 
 _CONFIG, _DATASET, _CLIPS, _FAILURES = (
     "spectrogram.json",
@@ -96,7 +96,10 @@ class RenderedSet:
     @property
     def identity(self) -> str:
         """Sixteen hexadecimal digits of the settings and the clip list together."""
-        lines = _relative(self.clips, Path(self.dataset["root"]), self.folder).to_csv(index=False)
+        clips = self.clips.assign(
+            image=[below(image, self.folder) for image in self.clips["image"]]
+        )
+        lines = _relative(clips, Path(self.dataset["root"])).to_csv(index=False)
         return hashlib.sha256((self.config.to_json() + lines).encode()).hexdigest()[:16]
 
 
@@ -121,9 +124,21 @@ def image_names(clips: pd.DataFrame, root: Path) -> list[str]:
         name if alone else f"{name}@{start:.3f}"
         for name, start, alone in zip(names, starts, unique(names), strict=True)
     ]
-    if not all(unique(names)):
-        raise RenderError(f"{clips['path'].iloc[unique(names).index(False)]}: is listed twice")
+    twice = clips.duplicated(["path", "fold", "start", "end"])
+    if twice.any():
+        raise RenderError(f"{clips['path'][twice].iloc[0]}: is listed twice")
+    keys = zip(clips["path"], clips["start"], clips["end"], strict=True)
+    names = [
+        name if alone else f"{name}~{_mark(root, *key)}"
+        for name, key, alone in zip(names, keys, unique(names), strict=True)
+    ]
     return [f"{name}.png" for name in names]
+
+
+def _mark(root: Path, path: str, start: float, end: float) -> str:
+    """Tell apart what no readable name does: letters' case, times within a millisecond."""
+    inside = below(path, root)
+    return hashlib.sha256(f"{inside}|{start!r}|{end!r}".encode()).hexdigest()[:8]
 
 
 def _flat(path: Path, root: Path) -> str:
@@ -164,9 +179,13 @@ def _check_same(folder: Path, dataset: Dataset, config: SpectrogramConfig) -> No
         for name, value in config.to_dict().items()
         if there[name] != value
     ]
-    about = json.loads((folder / _DATASET).read_text(encoding="utf-8"))
-    if about["name"] != dataset.name:
-        changed.append(f"dataset {about['name']} there, {dataset.name} asked")
+    if (folder / _DATASET).is_file():  # a first run may have stopped before writing it
+        about = json.loads((folder / _DATASET).read_text(encoding="utf-8"))
+        root = str(dataset.root.resolve())
+        if about["name"] != dataset.name:
+            changed.append(f"dataset {about['name']} there, {dataset.name} asked")
+        elif about["root"] != root and Path(about["root"]).exists():  # not merely moved
+            changed.append(f"dataset {about['root']} there, {root} asked")
     if changed:
         raise RenderError(
             f"{folder}: was rendered otherwise ({'; '.join(changed)}); "
@@ -193,23 +212,20 @@ def write_tables(
     previous = list(pd.read_csv(folder / _CLIPS)["image"]) if (folder / _CLIPS).is_file() else []
     for name, table in ((_FAILURES, failures), (_CLIPS, clips)):
         with replacing(folder / name) as temporary:
-            _relative(table, dataset.root, folder).to_csv(
-                temporary, index=False, lineterminator="\n"
-            )
+            _relative(table, dataset.root).to_csv(temporary, index=False, lineterminator="\n")
     return sorted(set(previous) - set(clips["image"]))
 
 
-def _relative(clips: pd.DataFrame, root: Path, folder: Path) -> pd.DataFrame:
+def _relative(clips: pd.DataFrame, root: Path) -> pd.DataFrame:
     """Write paths relative to where they belong, so that the folders can be moved."""
     extra = [column for column in clips.columns if column not in COLUMNS]
     table = clips[[*COLUMNS, *extra]].copy()
-    table["path"] = [_below(path, root) for path in table["path"]]
-    if "image" in table:
-        table["image"] = [_below(image, folder) for image in table["image"]]
+    table["path"] = [below(path, root) for path in table["path"]]
     return table
 
 
-def _below(path: str, folder: Path) -> str:
+def below(path: str, folder: Path) -> str:
+    """Write a path relative to `folder` if it lies in it, with forward slashes on every system."""
     for base in (folder, folder.resolve()):
         if Path(path).is_relative_to(base):
             return Path(path).relative_to(base).as_posix()

@@ -18,6 +18,7 @@ import scipy.fft
 import scipy.signal
 import scipy.sparse
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from spectro import audio
 from spectro.colors import palette
@@ -253,12 +254,14 @@ def levels(S_db: Spectrogram, config: SpectrogramConfig) -> Levels:
     return np.rint(scaled, out=scaled).astype(np.uint8)
 
 
-def save_png(image: Image.Image, path: str | Path) -> None:
-    """Write a picture as PNG.
+def save_png(image: Image.Image, path: str | Path, *, source: str = "") -> None:
+    """Write a picture as PNG, with the `source` it was drawn from as a text within.
 
     zlib level 1: higher levels take longer and gain under 1 % on spectrograms.
     """
-    image.save(path, format="png", compress_level=1)
+    about = PngInfo()
+    about.add_text("Source", source)
+    image.save(path, format="png", compress_level=1, pnginfo=about)
 
 
 def network_pixels(image: Image.Image, size: int | None) -> npt.NDArray[np.float32]:

@@ -70,8 +70,15 @@ def test_imports_go_down(name: str) -> None:
     assert not upward, f"{name} imports {upward} from its own floor or above"
 
 
-@pytest.mark.parametrize(("library", "only"), [("fastai", {"learner"}), ("typer", {"cli"}),
-                                               ("matplotlib", {"plots"}), ("rich", {"console"})])  # fmt: skip
+@pytest.mark.parametrize(
+    ("library", "only"),
+    [
+        ("fastai", {"learner"}),
+        ("typer", {"cli"}),
+        ("matplotlib", {"plots"}),
+        ("rich", {"console"}),
+    ],
+)
 def test_a_library_is_imported_in_one_place(library: str, only: set[str]) -> None:
     users = set()
     for name, path in SOURCES.items():

@@ -623,7 +623,8 @@ def test_digits_of_one_speaker_cannot_be_scored(tmp_path: Path, layout: str) -> 
 
 def test_digits_ignore_files_of_other_names(tmp_path: Path) -> None:
     write_digits(tmp_path, ["ann", "bob"])
-    for name in ("readme.txt", "._3_ann_0.wav", "12_ann_0.wav", "3_ann.wav", "3_ann_0.mp3"):
+    others = ("readme.txt", "._3_ann_0.wav", "12_ann_0.wav", "3_ann.wav", "3_ann_0.mp3")
+    for name in (*others, "3_ann_0.wav.bak"):
         (tmp_path / name).touch()
     assert len(datasets.load(tmp_path, "spoken-digits").clips) == 20
 

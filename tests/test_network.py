@@ -11,8 +11,18 @@ from spectro import network
 from spectro.errors import ConfigError
 
 
-@pytest.mark.parametrize("arch", ["resnet18", "resnet34", "resnet50", "convnext_tiny",
-                                  "efficientnet_b0", "mobilenet_v3_small", "resnext50_32x4d"])  # fmt: skip
+@pytest.mark.parametrize(
+    "arch",
+    [
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "resnext50_32x4d",
+        "convnext_tiny",
+        "efficientnet_b0",
+        "mobilenet_v3_small",
+    ],
+)
 def test_networks_by_name_give_logits_for_any_picture_shape(arch: str) -> None:
     model = network.build(arch, 5).eval()
     with torch.inference_mode():

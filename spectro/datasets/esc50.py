@@ -13,7 +13,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from spectro.datasets.listed import split_present
-from spectro.datasets.table import Dataset, clip_table, leaking_groups, list_some, read_csv
+from spectro.datasets.table import (
+    Dataset,
+    clip_table,
+    leaking_groups,
+    list_some,
+    read_csv,
+    whole_numbers,
+)
 from spectro.errors import DatasetError
 
 __all__ = ["METADATA", "load", "looks_like"]
@@ -51,6 +58,7 @@ def load(root: Path, *, esc10: bool = False) -> Dataset:
         If the metadata is not there or not readable, or no clip is on disk.
     """
     table = read_csv(root / METADATA, ("filename", "fold", "category", "esc10", "src_file"))
+    table["fold"] = whole_numbers(table, "fold", root / METADATA)
     if esc10:
         table = table[table["esc10"].str.lower() == "true"].copy()
     table["path"] = [str(root / "audio" / name) for name in table["filename"]]
@@ -66,7 +74,7 @@ def load(root: Path, *, esc10: bool = False) -> Dataset:
         name="esc10" if esc10 else "esc50",
         root=root,
         clips=clips,
-        folds=tuple(sorted({int(fold) for fold in table["fold"]})),
+        folds=tuple(sorted(set(table["fold"].tolist()))),
         notes=tuple(notes),
         absent=tuple(absent),
         licence="CC BY 3.0" if esc10 else "CC BY-NC 3.0",

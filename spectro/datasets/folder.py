@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -74,7 +75,12 @@ def load(
         name = root.stem if root.is_file() else root.resolve().name
     else:
         table, home, name = _from_folders(root), root, root.resolve().name
-    notes: list[str] = []
+    on_disk = table["path"].map(os.path.exists)
+    absent = [os.path.basename(path) for path in table.loc[~on_disk, "path"]]
+    table = table[on_disk].copy()
+    notes = [f"{len(absent):,} listed clips are absent: {list_some(absent)}"] if absent else []
+    if table.empty:
+        raise DatasetError(f"{root}: none of the {len(absent):,} listed clips is on disk")
     if "group" not in table:
         table["group"] = [_group(Path(path), home, group_pattern) for path in table["path"]]
         if group_pattern is None:
@@ -90,12 +96,13 @@ def load(
         clips=clips,
         folds=tuple(sorted(set(clips["fold"]))),
         notes=(*notes, *_thin_classes(clips)),
+        absent=tuple(absent),
     )
 
 
 def _from_csv(file: Path) -> pd.DataFrame:
     """Read a table of clips; relative paths start at the CSV's folder."""
-    table = read_csv(file, ("path", "label"))
+    table = read_csv(file, ("path", "label"), optional=("fold", "group"))
     table["path"] = [str(file.parent / str(path)) for path in table["path"]]
     return table
 
@@ -119,7 +126,8 @@ def _sound_files(root: Path) -> list[Path]:
     return [
         path
         for path in sorted(root.glob("*/**/*"))
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
     ]
 
 
@@ -133,9 +141,10 @@ def _group(path: Path, home: Path, pattern: str | None) -> str:
         raise DatasetError(
             f"--group-pattern {pattern!r} is no regular expression: {error}"
         ) from None
-    if match is None:
+    group = match and match.group(1 if match.re.groups else 0)
+    if group is None:
         raise DatasetError(f"{path}: --group-pattern {pattern!r} finds nothing in the file name")
-    return match.group(1 if match.re.groups else 0)
+    return group
 
 
 def _give_folds(table: pd.DataFrame, file: Path, n_folds: int, seed: int) -> list[str]:

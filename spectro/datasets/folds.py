@@ -65,6 +65,9 @@ def deal_folds(clips: pd.DataFrame, n_folds: int, *, seed: int) -> dict[str, int
         raise DatasetError(
             f"cannot make {n_folds} folds of {n_groups} recordings; ask for 2 to {n_groups}"
         )
+    if clips["label"].value_counts().max() < n_folds:  # scikit-learn refuses such
+        names = np.random.default_rng(seed).permutation(clips["group"].unique())
+        return _deal_to({}, clips, n_folds, order=names.tolist())
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     fold_of: dict[str, int] = {}
     with warnings.catch_warnings():  # a class in fewer recordings than folds is told in our words
@@ -75,11 +78,15 @@ def deal_folds(clips: pd.DataFrame, n_folds: int, *, seed: int) -> dict[str, int
     return fold_of
 
 
-def _deal_to(known: dict[str, int], clips: pd.DataFrame, n_folds: int) -> dict[str, int]:
+def _deal_to(
+    known: dict[str, int], clips: pd.DataFrame, n_folds: int, order: list[str] | None = None
+) -> dict[str, int]:
     """Give each new group the fold that has the fewest clips of its class, then of all."""
     fold_of = dict(known)
     folds = range(1, n_folds + 1)
-    for group, members in clips[~clips["group"].isin(list(known))].groupby("group"):
+    new = dict(list(clips[~clips["group"].isin(list(known))].groupby("group")))
+    for group in order or new:
+        members = new[group]
         placed = clips["group"].map(fold_of)
         alike = placed[clips["label"].isin(members["label"])].value_counts()
         total = placed.value_counts()
@@ -98,6 +105,8 @@ def _read_folds(file: Path, n_folds: int) -> dict[str, int]:
         }
     except ValueError as error:
         raise DatasetError(f"{file}: a fold is not a whole number ({error})") from None
+    if min(fold_of.values(), default=1) < 1:
+        raise DatasetError(f"{file}: a fold is below 1; folds are 1 to {n_folds}")
     highest = max(fold_of.values(), default=n_folds)
     if highest != n_folds:
         raise DatasetError(
@@ -112,6 +121,8 @@ def _write_folds(file: Path, fold_of: dict[str, int]) -> None:
     try:
         with replacing(file) as temporary:
             table.to_csv(temporary, index=False, lineterminator="\n")
+    except UnicodeEncodeError as error:
+        raise DatasetError(f"{file}: a file name is no Unicode text ({error.object!r})") from None
     except OSError as error:
         raise DatasetError(
             f"{file}: cannot write the folds beside the data ({error.strerror}); "

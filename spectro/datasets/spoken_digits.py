@@ -27,6 +27,8 @@ _MOST_FOLDS = 10
 
 def looks_like(root: Path) -> bool:
     """Tell whether all WAV files in `root`, or in its first folder that has some, are digits."""
+    if not root.is_dir():
+        return False
     for folder in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
         names = [path.name for path in folder.iterdir() if path.suffix.lower() == ".wav"]
         if names:

@@ -24,7 +24,15 @@ import pandas as pd
 
 from spectro.errors import DatasetError
 
-__all__ = ["COLUMNS", "Dataset", "clip_table", "leaking_groups", "list_some", "read_csv"]
+__all__ = [
+    "COLUMNS",
+    "Dataset",
+    "clip_table",
+    "leaking_groups",
+    "list_some",
+    "read_csv",
+    "whole_numbers",
+]
 
 COLUMNS = ("path", "label", "fold", "group", "start", "end")
 
@@ -118,14 +126,16 @@ def list_some(names: Iterable[str], most: int = 10) -> str:
     return ", ".join(names[:most]) + more
 
 
-def read_csv(path: Path, required: Iterable[str]) -> pd.DataFrame:
+def read_csv(path: Path, required: Iterable[str], *, optional: Iterable[str] = ()) -> pd.DataFrame:
     """Read a CSV as text, checking that the `required` columns are there.
 
     Raises
     ------
     DatasetError
-        If it cannot be read or a column is missing.
+        If it cannot be read, a column is missing, or a cell of a required column, or of an
+        `optional` one that is there, is empty.
     """
+    required = tuple(required)
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
@@ -135,4 +145,22 @@ def read_csv(path: Path, required: Iterable[str]) -> pd.DataFrame:
         raise DatasetError(
             f"{path}: has no column {', '.join(missing)}; it has {', '.join(table.columns)}"
         )
+    for column in (*required, *(name for name in optional if name in table.columns)):
+        empty = table[column].isna()
+        if empty.any():
+            raise DatasetError(f"{path}: row {int(empty.argmax()) + 1} has no {column}")
     return table
+
+
+def whole_numbers(table: pd.DataFrame, column: str, path: Path) -> list[int]:
+    """Read a column of text as whole numbers.
+
+    Raises
+    ------
+    DatasetError
+        If a value is none; `path` is the file to name.
+    """
+    try:
+        return [int(value) for value in table[column]]
+    except ValueError as error:
+        raise DatasetError(f"{path}: a {column} is not a whole number ({error})") from None

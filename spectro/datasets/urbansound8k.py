@@ -17,7 +17,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from spectro.datasets.listed import split_present
-from spectro.datasets.table import Dataset, clip_table, leaking_groups, list_some, read_csv
+from spectro.datasets.table import (
+    Dataset,
+    clip_table,
+    leaking_groups,
+    list_some,
+    read_csv,
+    whole_numbers,
+)
 from spectro.errors import DatasetError
 
 __all__ = ["CITATION", "LICENCE", "METADATA", "load", "looks_like"]
@@ -55,6 +62,7 @@ def load(root: Path) -> Dataset:
         If the metadata is not there or not readable, or no clip is on disk.
     """
     table = read_csv(root / METADATA, ("slice_file_name", "fsID", "fold", "class"))
+    table["fold"] = whole_numbers(table, "fold", root / METADATA)
     table["path"] = [
         str(root / "audio" / f"fold{fold}" / name)
         for fold, name in zip(table["fold"], table["slice_file_name"], strict=True)
@@ -74,7 +82,7 @@ def load(root: Path) -> Dataset:
         name="urbansound8k",
         root=root,
         clips=clips,
-        folds=tuple(sorted({int(fold) for fold in table["fold"]})),
+        folds=tuple(sorted(set(table["fold"].tolist()))),
         notes=tuple(notes),
         absent=tuple(absent),
         licence=LICENCE,

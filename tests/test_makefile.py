@@ -1,0 +1,90 @@
+"""The Makefile: what its targets call, what they say, and that they set up nothing twice."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with the project's Makefile, and an environment that counts as set up."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    (tmp_path / ".venv" / "ready").touch()
+    return tmp_path
+
+
+def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", "-C", str(folder), *words], capture_output=True, text=True, check=False
+    )
+
+
+def real_data(folder: Path) -> None:
+    metadata = folder / "data" / "UrbanSound8K" / "metadata"
+    metadata.mkdir(parents=True)
+    (metadata / "UrbanSound8K.csv").touch()
+
+
+def test_help_lists_every_target_a_person_calls(project: Path) -> None:
+    listed = set(re.findall(r"^  (\S+)", make(project, "help").stdout, re.MULTILINE))
+    phony = re.search(
+        r"^\.PHONY: (help(?:.*\\\n)*.*)", (ROOT / "Makefile").read_text(), re.MULTILINE
+    )
+    assert phony
+    targets = set(phony[1].replace("\\", "").split()) - {"dataset", "pictures", "fold-named"}
+    assert listed == targets
+
+
+def test_both_ways_to_name_a_fold_do_the_same(project: Path) -> None:
+    plain, named = (make(project, "-n", *w).stdout for w in (["train-fold", "3"],
+                                                             ["train-fold", "N=3"]))  # fmt: skip
+    command = "spectro train-fold data/spectrograms/sample --fold 3 --weights auto"
+    assert command in plain
+    assert command in named
+
+
+def test_no_fold_is_asked_for(project: Path) -> None:
+    real_data(project)
+    done = make(project, "train-fold")
+    assert done.returncode != 0
+    assert "which fold? say: make train-fold 3" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "target", [["render-spectrograms"], ["train-fold", "1"], ["cross-validate"]]
+)
+def test_without_the_real_data_it_says_so_and_takes_the_sample(
+    project: Path, target: list[str]
+) -> None:
+    told = "data/UrbanSound8K is not there: this uses the synthesised sample"
+    without = make(project, "-n", *target).stdout
+    assert told in without
+    assert "data/spectrograms/sample" in without
+    real_data(project)
+    with_it = make(project, "-n", *target).stdout
+    assert told not in with_it
+    assert "spectro render data/UrbanSound8K --out data/spectrograms/urbansound8k" in with_it
+    assert "data/spectrograms/sample" not in with_it
+
+
+def test_more_options_reach_the_command(project: Path) -> None:
+    done = make(project, "-n", "train-fold", "2", "ARGS=--recipe blog", "WEIGHTS=none")
+    assert "--fold 2 --weights none --recipe blog" in done.stdout
+
+
+def test_an_environment_that_is_ready_is_not_made_again(project: Path) -> None:
+    assert "pip install" not in make(project, "-n", "demo").stdout
+    (project / ".venv" / "ready").unlink()
+    assert "pip install" in make(project, "-n", "demo").stdout
