@@ -1,32 +1,25 @@
-"""Sound files to arrays: decode, mix to mono, resample, fit to a length.
-
-What cannot be decoded in full is an :class:`~spectro.errors.AudioError` naming the file: a clip
-that lost its second half would otherwise train as a clip that ends in silence.
-"""
+"""Sound files to waveforms: decode, mix to mono, resample, fit to a length."""
 
 from __future__ import annotations
 
-import re
 import zlib
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import soundfile as sf
 import soxr
 
 from spectro.config import PadPolicy
+from spectro.decode import decode
 from spectro.errors import AudioError
 
 __all__ = ["Waveform", "fit", "load", "to_mono"]
 
 Waveform = npt.NDArray[np.float32]
 
-# libsndfile logs "data : 80000 (should be 39978)" where a header promises more than the file holds.
-_SHORT_CHUNK = re.compile(r"^\s*(data|SSND|riff|Data Size)\s*:\s*(\d+) \(should be (\d+)\)", re.M)
-# Recorders that stream cannot go back to fill in the length, and leave a huge one instead.
-_LENGTH_UNKNOWN = 0x7FFF_0000
+# Beyond any scaling of sound, and far enough below float32's limit that its power is finite.
+_LOUDEST = 1e12
 
 
 def load(
@@ -55,64 +48,17 @@ def load(
     Raises
     ------
     AudioError
-        If the file is missing, empty, not sound, truncated, without samples, holds NaN or infinity,
-        or ends before `start`.
+        If the file cannot be decoded in full (:func:`spectro.decode.decode`), or holds NaN or
+        infinity.
     """
-    path = Path(path)
-    try:
-        with sf.SoundFile(path) as sound:
-            native = sound.samplerate
-            y = to_mono(_read_part(sound, path, start, end))
-    except (sf.SoundFileError, OSError) as error:
-        _explain(path, error)
-    if not np.isfinite(y).all():
-        raise AudioError(f"{path}: holds NaN or infinite samples; export it again")
-    return y if native == sr else _resample(y, native, sr)
-
-
-def _read_part(
-    sound: sf.SoundFile, path: Path, start: float | None, end: float | None
-) -> npt.NDArray[np.float32]:
-    """Decode the part from `start` to `end` seconds, shape (n, channels)."""
-    _check_complete(sound, path)
-    first = round((start or 0.0) * sound.samplerate)
-    last = sound.frames if end is None else min(sound.frames, round(end * sound.samplerate))
-    if sound.frames == 0:
-        raise AudioError(f"{path}: has no samples")
-    if not 0 <= first < last:
+    samples, native = decode(Path(path), start=start, end=end)
+    with np.errstate(over="ignore", invalid="ignore"):  # told below, in words
+        y = to_mono(samples)
+    if not np.abs(y).max() < _LOUDEST:  # nor is NaN
         raise AudioError(
-            f"{path}: no sound between {start or 0:g} s and "
-            f"{'its end' if end is None else f'{end:g} s'}; "
-            f"the file lasts {sound.frames / sound.samplerate:.3f} s"
+            f"{path}: holds NaN or infinite samples, or absurdly loud ones; export it again"
         )
-    sound.seek(first)
-    samples: npt.NDArray[np.float32] = sound.read(last - first, dtype="float32", always_2d=True)
-    if len(samples) < last - first:
-        raise AudioError(f"{path}: truncated, {len(samples)} of {last - first} frames decode")
-    return samples
-
-
-def _check_complete(sound: sf.SoundFile, path: Path) -> None:
-    """Compare what the header promises with what the file holds."""
-    for _, promised, present in _SHORT_CHUNK.findall(sound.extra_info):
-        if int(present) + 1 < int(promised) < _LENGTH_UNKNOWN:  # one pad byte is often left out
-            raise AudioError(
-                f"{path}: truncated, its header promises {promised} bytes and {present} are there"
-            )
-
-
-def _explain(path: Path, error: Exception) -> NoReturn:
-    """Say in the user's terms why a file did not open."""
-    if path.is_dir():
-        reason = "is a folder, not a sound file"
-    elif not path.exists():
-        reason = "no such file"
-    elif path.stat().st_size == 0:
-        reason = "is empty (0 bytes)"
-    else:
-        detail = getattr(error, "error_string", None) or getattr(error, "strerror", None) or error
-        reason = f"cannot be decoded ({str(detail).strip().rstrip('.')})"
-    raise AudioError(f"{path}: {reason}") from None
+    return y if native == sr else _resample(y, native, sr)
 
 
 def to_mono(samples: npt.NDArray[np.float32]) -> Waveform:

@@ -76,16 +76,16 @@ class SpectrogramConfig(Settings):
 
     table: ClassVar[str] = "spectrogram"
 
-    sr: int = Field(22_050, ge=1_000, le=1_000_000)
-    duration: float = Field(4.0, gt=0, le=3_600)
-    n_fft: int = Field(2_048, ge=16, le=1_048_576)
-    win_length: int | None = Field(None, ge=2)
-    hop_length: int = Field(512, ge=1)
-    n_mels: int = Field(128, ge=2, le=4_096)
-    fmin: float = Field(0.0, ge=0)
-    fmax: float | None = Field(None, gt=0)
+    sr: int = Field(22_050, ge=1_000, le=1_000_000, strict=True)
+    duration: float = Field(4.0, gt=0, le=3_600, strict=True)
+    n_fft: int = Field(2_048, ge=16, le=1_048_576, strict=True)
+    win_length: int | None = Field(None, ge=2, strict=True)
+    hop_length: int = Field(512, ge=1, strict=True)
+    n_mels: int = Field(128, ge=2, le=4_096, strict=True)
+    fmin: float = Field(0.0, ge=0, strict=True)
+    fmax: float | None = Field(None, gt=0, strict=True)
     ref: Literal["max"] | float = "max"
-    top_db: float = Field(80.0, gt=0, le=300)
+    top_db: float = Field(80.0, gt=0, le=300, strict=True)
     db_range: Literal["fixed", "auto"] = "fixed"
     pad: PadPolicy = "zero"
     cmap: Literal["magma", "gray"] = "magma"
@@ -100,8 +100,8 @@ class SpectrogramConfig(Settings):
             )
         if self.win_length is not None and self.win_length > self.n_fft:
             raise ValueError(f"win_length {self.win_length} is longer than n_fft {self.n_fft}")
-        if isinstance(self.ref, float) and self.ref <= 0:
-            raise ValueError(f"ref is {self.ref:g}: a power must be above 0")
+        if isinstance(self.ref, float) and not 1e-10 < self.ref <= 1e30:
+            raise ValueError(f"ref is {self.ref:g}: a power must lie between 1e-10 and 1e30")
         if self.n_samples < 1:
             raise ValueError(f"duration {self.duration:g} s holds no sample at {self.sr} Hz")
         return self
@@ -114,7 +114,7 @@ class SpectrogramConfig(Settings):
     @property
     def n_frames(self) -> int:
         """Frames in one picture, its width in pixels; frames are centred, as in librosa."""
-        return 1 + self.n_samples // self.hop_length
+        return 1 + (self.n_samples - self.n_fft % 2) // self.hop_length
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -136,8 +136,8 @@ class Phase(Settings):
         between layer groups (``lr_max=slice(low, high)``). Default 1e-3, fastai's own.
     """
 
-    epochs: int = Field(ge=1, le=10_000)
-    frozen: bool = False
+    epochs: int = Field(ge=1, le=10_000, strict=True)
+    frozen: bool = Field(False, strict=True)
     lr: float | tuple[float, float] = 1e-3
 
     @model_validator(mode="after")
@@ -193,12 +193,12 @@ class TrainConfig(Settings):
     recipe: str = "default"
     arch: str = "resnet18"
     weights: str = Field("imagenet", min_length=1)
-    size: int | None = Field(None, ge=32, le=4_096)
-    batch_size: int = Field(32, ge=2, le=65_536)
+    size: int | None = Field(None, ge=32, le=4_096, strict=True)
+    batch_size: int = Field(32, ge=2, le=65_536, strict=True)
     phases: tuple[Phase, ...] = Field((Phase(epochs=10),), min_length=1)
-    inner_fold: int | None = None
+    inner_fold: int | None = Field(None, strict=True)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: int = Field(0, ge=0, lt=2**32, strict=True)
 
     @property
     def epochs(self) -> int:

@@ -23,7 +23,7 @@ else:  # the same parser and the same word, before the standard library had them
     import tomli as tomllib
     from typing_extensions import Self
 
-__all__ = ["Settings", "read_toml"]
+__all__ = ["Settings", "read_table"]
 
 
 class Settings(BaseModel):
@@ -36,7 +36,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     table: ClassVar[str] = ""
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -50,6 +50,8 @@ class Settings(BaseModel):
     @classmethod
     def _problem(cls, detail: Any) -> str:
         where = ".".join(str(part) for part in detail["loc"])
+        if not where:  # the whole of a JSON text
+            return f"these are no settings: {detail['msg'].lower()}"
         if detail["type"] == "extra_forbidden":
             return f"unknown setting {where}; there are {', '.join(cls.model_fields)}"
         if detail["type"] == "value_error":  # a rule of our own, which names its setting
@@ -58,7 +60,11 @@ class Settings(BaseModel):
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with `changes`; None means "leave as it is"; unknown names are errors."""
-        given = {name: value for name, value in changes.items() if value is not None}
+        given = {
+            name: value
+            for name, value in changes.items()
+            if value is not None or name not in type(self).model_fields  # told as unknown
+        }
         return type(self)(**{**self.to_dict(), **given})
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,7 +103,7 @@ class Settings(BaseModel):
             If the file cannot be read or parsed, or holds an unknown setting or a bad value.
         """
         try:
-            return cls(**read_toml(path).get(cls.table, {}))
+            return cls(**read_table(path, cls.table))
         except ConfigError as error:
             message = str(error).removeprefix(f"{path}: ")
             raise ConfigError(f"{path}: {message}") from None
@@ -108,16 +114,24 @@ class Settings(BaseModel):
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
 
-def read_toml(path: str | Path) -> dict[str, Any]:
-    """Parse a TOML file.
+def read_table(path: str | Path, name: str) -> dict[str, Any]:
+    """Read the table ``[name]`` of a TOML file; an absent table is an empty one.
 
     Raises
     ------
     ConfigError
-        If the file is missing or is not TOML; the message has the line.
+        If the file is missing, is not TOML (the message has the line), or `name` is no table.
     """
+    table = _read_toml(path).get(name, {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: {name} is {table!r}; write it as a table, [{name}]")
+    return table
+
+
+def _read_toml(path: str | Path) -> dict[str, Any]:
+    """Parse a TOML file."""
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot read the settings file ({error})") from None
     except tomllib.TOMLDecodeError as error:

@@ -216,11 +216,11 @@ def power_to_db(S: Spectrogram, *, ref: str | float = "max") -> Spectrogram:
     Returns
     -------
     S_db : np.ndarray [shape=(n_mels, n_frames)], float32
-        Decibels. Where ``ref="max"`` and nothing reaches 1e-10, all is minus infinity: silence has
-        no loudest part, and librosa's 0 dB would paint it in the brightest colour.
+        Decibels. Where nothing reaches 1e-10, all is minus infinity: silence has no loudest part,
+        and librosa's 0 dB would paint it in the brightest colour.
     """
     loudest = S.max() if ref == "max" else float(ref)
-    if loudest <= _AMIN:
+    if S.max() <= _AMIN:
         return np.full_like(S, -np.inf)
     S_db: Spectrogram = np.log10(np.maximum(S, _AMIN))
     S_db -= np.log10(np.float32(loudest))

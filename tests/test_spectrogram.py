@@ -432,8 +432,8 @@ def test_colours_are_the_palettes_at_each_level(cmap: Any) -> None:
 
 def levels_of(colours: Array) -> Array:
     """Look up the level of each colour of magma, which Agg blurs by one step when it blends."""
-    magma = mpl.colormaps["magma"](np.arange(256), bytes=True)[:, :3].astype(int)
-    distance = np.abs(colours.astype(int)[..., np.newaxis, :] - magma).max(axis=-1)
+    magma = mpl.colormaps["magma"](np.arange(256), bytes=True)[:, :3].astype(np.int16)
+    distance = np.abs(colours.astype(np.int16)[..., np.newaxis, :] - magma).max(axis=-1)
     assert distance.min(axis=-1).max() <= 1, "not a colour of magma"
     return distance.argmin(axis=-1)
 
@@ -522,6 +522,15 @@ def test_a_png_gives_the_picture_back(cmap: Any, as_type: Any, tmp_path: Path) -
         np.testing.assert_array_equal(np.asarray(opened), np.asarray(image))
         colours = np.frombuffer(palette(cmap), dtype=np.uint8).reshape(256, 3)
         np.testing.assert_array_equal(np.asarray(opened.convert("RGB")), colours[np.asarray(image)])
+
+
+def test_a_png_says_what_it_was_drawn_from(tmp_path: Path) -> None:
+    image = spectrogram.spectrogram_image(sweep(0.25), SMALL)
+    for source in ("fold1/a.wav|0.0|4.0", "größer/выпь.wav||"):
+        spectrogram.save_png(image, tmp_path / "a.png", source=source)
+        with Image.open(tmp_path / "a.png") as opened:
+            assert opened.info["Source"] == source
+            np.testing.assert_array_equal(np.asarray(opened), np.asarray(image))
 
 
 def test_a_png_is_smaller_than_its_pixels(tmp_path: Path) -> None:

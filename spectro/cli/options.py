@@ -77,9 +77,9 @@ def train_config(
 ) -> TrainConfig:
     """Start from the recipe, then apply the TOML file, then the flags."""
     from spectro.recipes import recipe as find
-    from spectro.settings import read_toml
+    from spectro.settings import read_table
 
-    table = read_toml(file).get("train", {}) if file else {}
+    table = read_table(file, "train") if file else {}
     base = find(recipe or table.get("recipe", "default"))
     config = base.replace(**{**table, "recipe": base.recipe}).replace(**flags)
     return config.with_last_phase(epochs=epochs, lr=lr)

@@ -1,0 +1,154 @@
+"""Sound files to samples, in full or not at all.
+
+libsndfile decodes what is left of a damaged file without a word. Here that is an
+:class:`~spectro.errors.AudioError` naming the file: a clip that lost its second half would
+otherwise train as a clip that ends in silence.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import numpy.typing as npt
+import soundfile as sf
+
+from spectro import mp3
+from spectro.errors import AudioError
+
+__all__ = ["decode"]
+
+# libsndfile logs "data : 80000 (should be 39978)" where a header promises more than the file holds.
+_SHORT_CHUNK = re.compile(
+    r"^\s*(data|SSND|BODY|riff|Riff size|Data Size)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE
+)
+_CUT_OGG = "Junk after the last page"
+# Recorders that stream cannot go back to fill in the length, and leave a huge one instead.
+_LENGTH_UNKNOWN = 0x7FFF_0000
+_BLOCK = 1 << 20  # frames decoded at a time: a header that lies costs no more memory than this
+_PREROLL = 10 * mp3.FRAME  # an MP3 frame needs those before it to sound right
+
+
+def decode(
+    path: Path, *, start: float | None = None, end: float | None = None
+) -> tuple[npt.NDArray[np.float32], int]:
+    """Decode a sound file, or a part of it.
+
+    Parameters
+    ----------
+    path : Path
+        A file in any container and codec that libsndfile reads.
+    start, end : float or None
+        Part to read, in seconds; None means from the start, to the end.
+
+    Returns
+    -------
+    samples : np.ndarray [shape=(n, channels)], float32
+        At least one frame; full scale is 1.0.
+    sr : int
+        Sampling rate in Hz.
+
+    Raises
+    ------
+    AudioError
+        If the file is missing, empty, not sound, truncated, without samples, or ends before
+        `start`.
+    """
+    try:
+        with sf.SoundFile(path) as sound:
+            _check_complete(sound, path)
+            first, last = _span(sound, path, start, end)
+            samples = _read(sound, first, last)
+            _check_read(sound, path, first, last, first + len(samples))
+            return samples, int(sound.samplerate)
+    except (sf.SoundFileError, OSError, TypeError) as error:  # TypeError: a headerless .raw
+        _explain(path, error)
+
+
+def _check_complete(sound: sf.SoundFile, path: Path) -> None:
+    """Compare what the header promises with what the file holds."""
+    if sound.format == "RAW":
+        raise AudioError(f"{path}: cannot be decoded (no header says what it holds)")
+    if sound.frames == 0:
+        raise AudioError(f"{path}: has no samples")
+    for _, promised, present in _SHORT_CHUNK.findall(sound.extra_info):
+        if int(present) + 1 < int(promised) < _LENGTH_UNKNOWN:  # one pad byte is often left out
+            raise AudioError(
+                f"{path}: truncated, its header promises {promised} bytes and {present} are there"
+            )
+    if _CUT_OGG in sound.extra_info:
+        raise AudioError(f"{path}: truncated in the middle of an Ogg page")
+    if sound.format == "MP3":
+        counted = mp3.counted_samples(path)
+        if counted is not None and counted > sound.frames + mp3.DECODER_DELAY:
+            raise AudioError(f"{path}: does not say how long it is; encode it again")
+
+
+def _span(
+    sound: sf.SoundFile, path: Path, start: float | None, end: float | None
+) -> tuple[int, int]:
+    """Turn seconds into the first frame and the one behind the last."""
+    lasts = sound.frames / sound.samplerate
+    begin, finish = start or 0.0, math.inf if end is None else end
+    if 0 <= begin < lasts and begin < finish:
+        first = round(begin * sound.samplerate)
+        last = sound.frames if finish >= lasts else round(finish * sound.samplerate)
+        if first < last:
+            return first, last
+    until = "its end" if end is None else f"{end:g} s"
+    raise AudioError(
+        f"{path}: no sound between {begin:g} s and {until}; the file lasts {lasts:.3f} s"
+    )
+
+
+def _read(sound: sf.SoundFile, first: int, last: int) -> npt.NDArray[np.float32]:
+    """Decode the frames from `first` to before `last`, or as many of them as there are."""
+    at = _seek(sound, first)
+    blocks = [np.empty((0, sound.channels), dtype=np.float32)]
+    left = last - at
+    while left > 0:
+        block = sound.read(min(left, _BLOCK), dtype="float32", always_2d=True)
+        if len(block) == 0:
+            break
+        blocks.append(block)
+        left -= len(block)
+    return np.concatenate(blocks)[first - at :] if len(blocks) != 2 else blocks[1][first - at :]
+
+
+def _seek(sound: sf.SoundFile, first: int) -> int:
+    """Go to `first`, or as far before it as the codec needs; return where."""
+    if first == 0 or not sound.seekable():
+        return 0
+    at = max(0, first - _PREROLL) if sound.format == "MP3" else first
+    return int(sound.seek(at))
+
+
+def _check_read(sound: sf.SoundFile, path: Path, first: int, last: int, reached: int) -> None:
+    """Refuse a file that decodes to less than it promised."""
+    if reached >= last:
+        return
+    if sound.format == "MP3":
+        counted = mp3.counted_samples(path)  # libsndfile's promise may be a guess
+        if counted is not None and reached >= counted - mp3.DECODER_DELAY:
+            return
+    raise AudioError(f"{path}: truncated, {reached - first} of {last - first} frames decode")
+
+
+def _explain(path: Path, error: Exception) -> NoReturn:
+    """Say in the user's terms why a file did not open."""
+    if path.is_dir():
+        reason = "is a folder, not a sound file"
+    elif not path.exists():
+        reason = "no such file"
+    elif not os.access(path, os.R_OK):
+        reason = "cannot be read (permission denied)"
+    elif path.stat().st_size == 0:
+        reason = "is empty (0 bytes)"
+    else:
+        detail = getattr(error, "error_string", None) or getattr(error, "strerror", None) or error
+        reason = f"cannot be decoded ({str(detail).strip().rstrip('.')})"
+    raise AudioError(f"{path}: {reason}") from None
