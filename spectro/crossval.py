@@ -160,7 +160,7 @@ def train_fold(
 
 
 def find_lr(
-    rendered: RenderedSet, config: TrainConfig, fold: int
+    rendered: RenderedSet, config: TrainConfig, fold: int, *, steps: int = 100
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
     """Run the learning-rate range test on every fold but `fold`, which is not looked at.
 
@@ -172,7 +172,7 @@ def find_lr(
     parts = split(rendered.clips, fold, config.inner_fold)
     dls = learner.dataloaders(parts.train, parts.train.head(1), rendered.labels, config)
     learn = learner.new_learner(dls, config, resolve(config.weights, config.arch))
-    return learner.find_lr(learn)
+    return learner.find_lr(learn, steps)
 
 
 def precision_in_words(config: TrainConfig) -> str:

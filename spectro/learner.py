@@ -9,6 +9,8 @@ import os
 import time
 from dataclasses import dataclass
 from operator import attrgetter
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -183,8 +185,17 @@ def fit(learn: Learner, config: TrainConfig, listener: Listener | None = None) -
     return pd.DataFrame(history.rows)
 
 
-def find_lr(learn: Learner) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
+def find_lr(
+    learn: Learner, steps: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
     """Run fastai's learning-rate range test, on training clips only.
+
+    Parameters
+    ----------
+    learn : Learner
+        Of :func:`new_learner`; its weights are put back afterwards.
+    steps : int
+        Batches to try, each at a higher rate than the one before.
 
     Returns
     -------
@@ -198,8 +209,9 @@ def find_lr(learn: Learner) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.flo
     L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
     """
     learn.unfreeze()
-    with learn.no_bar(), learn.no_logging():
-        suggestion = learn.lr_find(show_plot=False).valley
+    with learn.no_bar(), learn.no_logging(), TemporaryDirectory() as scratch:
+        learn.path = Path(scratch)  # fastai saves the weights to put back
+        suggestion = learn.lr_find(num_it=steps, show_plot=False).valley
     lrs, losses = np.array(learn.recorder.lrs), np.array([float(x) for x in learn.recorder.losses])
     return lrs, losses, float(suggestion)
 

@@ -18,7 +18,7 @@ PACKAGE = Path(spectro.__file__).parent
 # Each module may import from floors below its own; docs/architecture.md explains them.
 FLOORS = {
     "errors": 0, "files": 0, "listener": 0, "colors": 0, "mp3": 0,
-    "settings": 1, "decode": 1,
+    "settings": 1, "decode": 1, "cluster": 1,
     "config": 2,
     "recipes": 3, "audio": 3,
     "spectrogram": 4,

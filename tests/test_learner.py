@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 import torch
 from fastai.learner import Learner
 from PIL import Image
+from typer.testing import CliRunner
 
 from spectro import crossval, learner
+from spectro.cli.app import app
 from spectro.config import Phase, TrainConfig
 from spectro.errors import ConfigError
 from spectro.listener import Listener
@@ -165,8 +168,8 @@ def test_precision_is_what_was_asked_or_what_the_processor_has(
         assert choose_precision("auto", cpu)[0] == expected
 
 
-def test_the_rate_test_looks_at_training_folds_only(
-    rendered: RenderedSet, monkeypatch: pytest.MonkeyPatch
+def test_lr_find_looks_at_training_folds_only_and_draws_its_curve(
+    rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: set[str] = set()
     real_open = Image.open
@@ -176,12 +179,17 @@ def test_the_rate_test_looks_at_training_folds_only(
         return real_open(path, *args, **kwargs)
 
     monkeypatch.setattr(Image, "open", spy)
-    monkeypatch.chdir(rendered.folder)  # fastai keeps a scratch file here
-    lrs, losses, suggestion = crossval.find_lr(rendered, SHORT_TRAINING, fold=2)
-    assert opened
-    assert not {path for path in opened if "fold2" in Path(path).parts}
-    assert len(lrs) == len(losses) > 10
-    assert lrs[0] < suggestion < lrs[-1]
+    out = tmp_path / "curve.png"
+    words = ["lr-find", rendered.folder, "--fold", 2, "--weights", "none", "--out", out]
+    done = CliRunner().invoke(app, [*map(str, words), "--batch-size", "8", "--steps", "30"])
+    assert done.exit_code == 0, done.output
+    seen = {Path(path).parent.name for path in opened}
+    assert seen == {"fold1", "fold3"}
+    assert min(real_open(out).size) > 300
+    suggestion = re.search(r"suggested: --lr (\S+)", done.output)
+    assert suggestion
+    assert 1e-7 < float(suggestion[1]) < 10
+    assert list(Path.cwd().glob("models")) == [], "fastai's scratch file went elsewhere"
 
 
 def test_too_few_clips_are_refused_in_words(rendered: RenderedSet) -> None:

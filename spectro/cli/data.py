@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -66,10 +67,11 @@ def render(
     ] = None,
     folds_file: Annotated[Optional[Path], typer.Option(help="Where made folds are kept.")] = None,
     workers: Annotated[Optional[int], typer.Option(min=1, help="Threads; default, all.")] = None,
+    scheduler: Annotated[
+        Optional[str], typer.Option(help="Dask scheduler to draw on, as tcp://host:8786.")
+    ] = None,
 ) -> None:
     """Draw every clip of a dataset as a mel-spectrogram PNG, a folder a fold."""
-    from concurrent.futures import ThreadPoolExecutor
-
     from spectro import datasets, plots
     from spectro.render import render as render_clips
     from spectro.rendered import RenderedSet
@@ -100,8 +102,7 @@ def render(
         folds_file=folds_file,
     )
     console.dataset(clips)
-    pool = ThreadPoolExecutor(workers) if workers else nullcontext()
-    with pool as executor, console.counting("rendering", "clips") as progress:
+    with _pool(workers, scheduler) as executor, console.counting("rendering", "clips") as progress:
         summary = render_clips(clips, out, settings, executor=executor, progress=progress)
     glance = out / "examples.png"
     if summary.rendered or summary.dropped or not glance.exists():
@@ -110,6 +111,15 @@ def render(
     console.say(f"a glance at each class: {glance}")
     if len(summary.failures):
         raise typer.Exit(SOME_FAILED)
+
+
+def _pool(workers: int | None, scheduler: str | None) -> AbstractContextManager[Executor | None]:
+    """Choose where to draw; None leaves it to the renderer."""
+    if scheduler is not None:
+        from spectro.cluster import connect
+
+        return connect(scheduler)
+    return ThreadPoolExecutor(workers) if workers else nullcontext()
 
 
 def _report(summary: RenderSummary, out: Path) -> None:

@@ -134,6 +134,7 @@ def lr_find(
     batch_size: BatchSize = None,
     precision: Precision = None,
     seed: Seed = None,
+    steps: Annotated[int, typer.Option(min=10, help="Batches to try.")] = 100,
     out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("lr-find.png"),
 ) -> None:
     """Plot loss against learning rate, on training folds only, and suggest a rate."""
@@ -152,7 +153,8 @@ def lr_find(
         precision=precision,
         seed=seed,
     )
-    lrs, losses, suggestion = crossval.find_lr(RenderedSet.load(rendered), settings, fold)
+    pictures = RenderedSet.load(rendered)
+    lrs, losses, suggestion = crossval.find_lr(pictures, settings, fold, steps=steps)
     console.say(f"plot: {plots.save(plots.learning_rates(lrs, losses, suggestion), out)}")
     console.say(f"suggested: --lr {suggestion:.1e}")
 
