@@ -107,7 +107,7 @@ def render(
         If `out` holds other pictures, or cannot be written to.
     """
     started = time.perf_counter()
-    out = Path(out)
+    out = Path(out).absolute()  # workers elsewhere have another working directory
     clips = dataset.clips.assign(image=rendered.image_names(dataset.clips, dataset.root))
     try:
         rendered.claim(out, dataset, config)
@@ -143,7 +143,9 @@ def _jobs(clips: pd.DataFrame, root: Path, out: Path) -> Iterator[_Job]:
         # Names move from clip to clip as tables are edited: the picture says whose it is.
         source = f"{rendered.below(path, root)}|{start}|{end}"
         mark = hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest()[:16]
-        yield _Job(path, _second(start), _second(end), os.path.join(out, image), mark)
+        yield _Job(
+            os.path.abspath(path), _second(start), _second(end), os.path.join(out, image), mark
+        )
 
 
 def _second(value: float) -> float | None:

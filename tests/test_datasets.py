@@ -439,7 +439,7 @@ def test_us8k_names_the_sources_that_leak_by_size(tmp_path: Path) -> None:
     leaking = [us8k_row(s, fold, piece=fold) for s in reversed(OFFICIAL_LEAKS) for fold in (1, 7)]
     honest = [us8k_row(5, 1), us8k_row(5, 1, piece=1), us8k_row(6, 7)]
     (note,) = datasets.load(write_us8k(tmp_path, leaking + honest)).notes
-    assert note.startswith("5 source recordings sit in more than one official fold")
+    assert note.startswith("5 source recordings sit in more than one fold")
     assert note.endswith(": 77751, 106905, 132016, 176638, 180937")
 
 

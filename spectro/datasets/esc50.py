@@ -16,8 +16,7 @@ from spectro.datasets.listed import split_present
 from spectro.datasets.table import (
     Dataset,
     clip_table,
-    leaking_groups,
-    list_some,
+    leaks_in_words,
     read_csv,
     whole_numbers,
 )
@@ -67,15 +66,12 @@ def load(root: Path, *, esc10: bool = False) -> Dataset:
         raise DatasetError(f"{root}: none of the {len(table):,} listed clips is in audio/")
     renamed = present.rename(columns={"category": "label", "src_file": "group"})
     clips = clip_table(renamed[["path", "label", "fold", "group"]], root)
-    leaking = leaking_groups(clips)
-    if leaking:
-        notes.append(f"{len(leaking)} source recordings sit in two folds: {list_some(leaking)}")
     return Dataset(
         name="esc10" if esc10 else "esc50",
         root=root,
         clips=clips,
         folds=tuple(sorted(set(table["fold"].tolist()))),
-        notes=tuple(notes),
+        notes=(*notes, *leaks_in_words(clips)),
         absent=tuple(absent),
         licence="CC BY 3.0" if esc10 else "CC BY-NC 3.0",
         citation=CITATION,

@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from spectro.datasets.folds import remembered_folds
-from spectro.datasets.table import Dataset, clip_table, leaking_groups, list_some, read_csv
+from spectro.datasets.table import Dataset, clip_table, leaks_in_words, list_some, read_csv
 from spectro.errors import DatasetError
 
 __all__ = ["SUFFIXES", "load", "looks_like"]
@@ -150,9 +150,7 @@ def _group(path: Path, home: Path, pattern: str | None) -> str:
 def _give_folds(table: pd.DataFrame, file: Path, n_folds: int, seed: int) -> list[str]:
     """Fill the ``fold`` column in place unless the data brought one; return what to tell."""
     if "fold" in table:
-        leaking = leaking_groups(table)
-        told = f"{len(leaking)} recordings sit in more than one fold: {list_some(leaking)}"
-        return [told] if leaking else []
+        return leaks_in_words(table)
     known = file.exists()
     fold_of = remembered_folds(table, file, n_folds=n_folds, seed=seed)
     table["fold"] = table["group"].map(fold_of)

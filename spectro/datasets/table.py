@@ -29,6 +29,7 @@ __all__ = [
     "Dataset",
     "clip_table",
     "leaking_groups",
+    "leaks_in_words",
     "list_some",
     "read_csv",
     "whole_numbers",
@@ -117,6 +118,13 @@ def leaking_groups(clips: pd.DataFrame) -> list[str]:
     folds = clips.groupby("group")["fold"].nunique()
     leaking = [str(group) for group in folds.index[folds > 1]]
     return sorted(leaking, key=lambda group: (len(group), group))  # numbers by size
+
+
+def leaks_in_words(clips: pd.DataFrame) -> list[str]:
+    """Name the groups that sit in more than one fold, in a line; no line where none does."""
+    leaking = leaking_groups(clips)
+    told = f"{len(leaking)} source recordings sit in more than one fold: {list_some(leaking)}"
+    return [told] if leaking else []
 
 
 def list_some(names: Iterable[str], most: int = 10) -> str:

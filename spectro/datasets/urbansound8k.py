@@ -20,8 +20,7 @@ from spectro.datasets.listed import split_present
 from spectro.datasets.table import (
     Dataset,
     clip_table,
-    leaking_groups,
-    list_some,
+    leaks_in_words,
     read_csv,
     whole_numbers,
 )
@@ -72,18 +71,12 @@ def load(root: Path) -> Dataset:
         raise DatasetError(f"{root}: none of the {len(table):,} listed clips is in audio/fold*/")
     renamed = present.rename(columns={"class": "label", "fsID": "group"})
     clips = clip_table(renamed[["path", "label", "fold", "group"]], root)
-    leaking = leaking_groups(clips)
-    if leaking:
-        notes.append(
-            f"{len(leaking)} source recordings sit in more than one official fold: "
-            f"{list_some(leaking)}"
-        )
     return Dataset(
         name="urbansound8k",
         root=root,
         clips=clips,
         folds=tuple(sorted(set(table["fold"].tolist()))),
-        notes=tuple(notes),
+        notes=(*notes, *leaks_in_words(clips)),
         absent=tuple(absent),
         licence=LICENCE,
         citation=CITATION,
