@@ -114,8 +114,9 @@ def scores(scores: dict[str, Any]) -> None:
     _out.print(_table("label", scores["classes"], ("clips", "precision", "recall", "f1")))
     low, high = scores["accuracy_interval"]
     low_f1, high_f1 = scores["macro_f1_interval"]
-    spread = "" if scores["fold_std"] is None else f" ± {percent(scores['fold_std'])}"
-    say(f"mean of {len(scores['folds'])} folds: {percent(scores['fold_mean'])}{spread}")
+    if scores["fold_std"] is not None:
+        mean, spread = percent(scores["fold_mean"]), percent(scores["fold_std"])
+        say(f"mean of {len(scores['folds'])} folds: {mean} ± {spread}")
     say(
         f"all {scores['clips']:,} clips together: accuracy {percent(scores['accuracy'])} "
         f"(95 %: {percent(low)} to {percent(high)}), "

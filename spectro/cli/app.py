@@ -9,6 +9,7 @@ Commands import what is heavy when they run: ``spectro --help`` must not wait fo
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -38,6 +39,7 @@ for command in (
 
 def main() -> None:
     """Run the command line; an error of ours ends as one line, a bug as a traceback."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")  # fastai's to mend
     try:
         app()
     except SpectroError as error:

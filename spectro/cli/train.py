@@ -171,7 +171,8 @@ def _open(
         console.warn(weights.detail)
     console.say(
         f"recipe {config.recipe}: {config.arch}, {config.epochs} epochs, "
-        f"{crossval.precision_in_words(config)}, from {weights.detail}"
+        f"{crossval.precision_in_words(config)}, from "
+        f"{'random weights' if weights.source == 'random' else weights.detail}"
     )
     return opened, weights
 
