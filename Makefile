@@ -9,22 +9,27 @@ SPECTRO := $(BIN)/spectro
 REAL   := data/UrbanSound8K
 SAMPLE := data/sample/UrbanSound8K
 ifneq ($(wildcard $(REAL)/metadata/UrbanSound8K.csv),)
-DATASET  ?= $(REAL)
-RENDERED ?= data/spectrograms/urbansound8k
+DATASET ?= $(REAL)
 else
-DATASET  ?= $(SAMPLE)
+DATASET ?= $(SAMPLE)
+endif
+ifeq ($(DATASET),$(SAMPLE))
 RENDERED ?= data/spectrograms/sample
+else
+RENDERED ?= data/spectrograms/$(shell echo $(notdir $(DATASET)) | tr A-Z a-z)
 endif
 
-# More options for the command behind a target: make train-fold 3 ARGS="--recipe blog"
-ARGS    ?=
-WEIGHTS ?= auto
+# More options: make train-fold 3 ARGS="--recipe blog"; those of rendering have a name of their own,
+# as training renders what is missing first: make train-fold 3 RENDER_ARGS="--n-mels 64".
+ARGS        ?=
+RENDER_ARGS ?=
+WEIGHTS     ?= auto
 
 # `make train-fold 3` says the same as `make train-fold N=3`.
 ifeq (train-fold,$(firstword $(MAKECMDGOALS)))
 NUMBER := $(filter-out train-fold,$(MAKECMDGOALS))
-N ?= $(NUMBER)
 ifneq ($(NUMBER),)
+N := $(NUMBER)
 .PHONY: $(NUMBER)
 $(NUMBER): ; @:
 endif
@@ -48,7 +53,7 @@ demo: setup  ## Everything once, on the sample: synthesise, render, train fold 1
 	@$(MAKE) --no-print-directory sample
 	$(SPECTRO) render $(SAMPLE) --out data/spectrograms/sample
 	$(SPECTRO) train-fold data/spectrograms/sample --fold 1 --weights $(WEIGHTS) --run runs/demo $(ARGS)
-	$(SPECTRO) predict runs/demo/fold1/model $(SAMPLE)/audio/fold1/*-0.wav --top 2 | tail -n 5
+	$(SPECTRO) predict runs/demo/fold1/model $(SAMPLE)/audio/fold1/*-8-*-0.wav --top 2
 	@echo
 	@echo "Open these:"
 	@echo "  data/spectrograms/sample/examples.png     what the network sees"
@@ -66,11 +71,11 @@ ifeq ($(DATASET),$(SAMPLE))
 endif
 
 render-spectrograms: dataset  ## Draw every clip as a PNG, a folder a fold
-	$(SPECTRO) render $(DATASET) --out $(RENDERED) $(ARGS)
+	$(SPECTRO) render $(DATASET) --out $(RENDERED) $(RENDER_ARGS)
 
 # Status 3 means that some clips are broken and named; the others can be trained on.
 pictures: dataset
-	@$(SPECTRO) render $(DATASET) --out $(RENDERED) || [ $$? -eq 3 ]
+	@$(SPECTRO) render $(DATASET) --out $(RENDERED) $(RENDER_ARGS) || [ $$? -eq 3 ]
 
 fold-named:
 	@[ -n "$(N)" ] || { echo "which fold? say: make train-fold 3" >&2; exit 2; }

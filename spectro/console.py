@@ -38,28 +38,28 @@ __all__ = [
     "warn",
 ]
 
-_out = Console(highlight=False, soft_wrap=True)
-_err = Console(highlight=False, soft_wrap=True, stderr=True)
+_out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+_err = Console(highlight=False, soft_wrap=True, stderr=True, markup=False, emoji=False)
 
 
 def say(line: str = "") -> None:
     """Print a line of result."""
-    _out.print(line, markup=False)
+    _out.print(line)
 
 
 def note(line: str) -> None:
     """Print something that the user should know."""
-    _out.print(f"note: {line}", markup=False, style="cyan")
+    _out.print(f"note: {line}", style="cyan")
 
 
 def warn(line: str) -> None:
     """Print something that the user must not miss."""
-    _out.print(f"WARNING: {line}", markup=False, style="bold yellow")
+    _out.print(f"WARNING: {line}", style="bold yellow")
 
 
 def complain(line: str) -> None:
     """Print what went wrong, to the error stream."""
-    _err.print(f"spectro: {line}", markup=False, style="red")
+    _err.print(f"spectro: {line}", style="red")
 
 
 def percent(share: float | None) -> str:
@@ -144,7 +144,7 @@ def prediction(row: Mapping[Any, Any], *, top: int, json: bool) -> None:
     likely = {name[2:]: p for name, p in row.items() if name.startswith("p_")}
     if json:
         kept = {name: value for name, value in row.items() if not name.startswith("p_")}
-        say(dumps({**kept, "probabilities": likely}))
+        print(dumps({**kept, "probabilities": likely}))
         return
     best = sorted(likely.items(), key=lambda item: -item[1])[:top]
     say(f"{row['path']}: " + ", ".join(f"{label} {percent(p)}" for label, p in best))
@@ -157,5 +157,5 @@ def _table(key: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Ta
         table.add_column(column.replace("_", " "), justify="right")
     for row in rows:
         cells = [f"{row[c]:,}" if c == "clips" else percent(row[c]) for c in columns]
-        table.add_row(str(row[key]), *cells)
+        table.add_row(Text(str(row[key])), *cells)
     return table

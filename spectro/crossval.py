@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,12 +20,13 @@ from sklearn.model_selection import StratifiedKFold
 
 from spectro import learner, metrics
 from spectro.config import TrainConfig
-from spectro.errors import ConfigError
+from spectro.datasets.table import leaks_in_words
+from spectro.errors import ConfigError, ModelError
 from spectro.files import write_text
 from spectro.listener import Listener
 from spectro.model import ModelCard, save_model
 from spectro.precision import choose_precision
-from spectro.rendered import RenderedSet
+from spectro.rendered import RenderedSet, below
 from spectro.run import Run, environment, probability_columns
 from spectro.weights import Weights, resolve
 
@@ -96,9 +96,14 @@ def open_run(folder: str | Path, rendered: RenderedSet, config: TrainConfig) -> 
     ConfigError, ModelError
         If the weights cannot be had, or the folder holds another run.
     """
+    if len(rendered.labels) < 2:
+        raise ConfigError(
+            f"{rendered.folder}: all clips are {rendered.labels[0]}; two classes needed"
+        )
     weights = resolve(config.weights, config.arch)
     about = {"source": weights.source, "detail": weights.detail}
-    return Run.open(folder, rendered, config, about), weights
+    precision, _ = choose_precision(config.precision, learner.device())
+    return Run.open(folder, rendered, config, about, precision), weights
 
 
 def train_fold(
@@ -137,8 +142,10 @@ def train_fold(
     dls = learner.dataloaders(parts.train, parts.watch, run.labels, config)
     learn = learner.new_learner(dls, config, weights)
     history = learner.fit(learn, config, listener)
-    predictions = _predictions(learner.predict_clips(learn, parts.score), parts.score, run.labels)
-    precision, _ = choose_precision(config.precision, dls.device)
+    probabilities = learner.predict_clips(learn, parts.score)
+    if not np.isfinite(probabilities).all():
+        raise ModelError(f"fold {fold}: training diverged; nothing is kept, try a lower --lr")
+    predictions = _predictions(probabilities, parts.score, run.labels)
     record = {
         "fold": fold,
         "accuracy": float((predictions["predicted"] == predictions["label"]).mean()),
@@ -146,7 +153,7 @@ def train_fold(
         "scored_clips": len(parts.score),
         "seconds": round(time.perf_counter() - started, 1),
         "device": str(dls.device),
-        "precision": precision,
+        "precision": run.record["precision"],
         "environment": environment(),
     }
     with run.writing_fold(fold) as folder:
@@ -195,13 +202,10 @@ def _predictions(
 
 def _portable(predictions: pd.DataFrame, rendered: RenderedSet) -> pd.DataFrame:
     """Write paths relative to the dataset and the rendered set, which may be moved."""
-    root, pictures = rendered.dataset["root"], rendered.folder
+    root = Path(rendered.dataset["root"])
     return predictions.assign(
-        path=[
-            os.path.relpath(path, root) if Path(path).is_relative_to(root) else path
-            for path in predictions["path"]
-        ],
-        image=[os.path.relpath(image, pictures) for image in predictions["image"]],
+        path=[below(path, root) for path in predictions["path"]],
+        image=[below(image, rendered.folder) for image in predictions["image"]],
     )
 
 
@@ -256,7 +260,8 @@ def train_random_split(
     beside the honest score.
     """
     leaking = random_folds(rendered, seed=run.config.seed)
-    inner = Run.open(run.folder / _RANDOM, leaking, run.config, run.record["weights"])
+    same = (run.config, run.record["weights"], run.record["precision"])
+    inner = Run.open(run.folder / _RANDOM, leaking, *same)
     for fold in leaking.folds:
         train_fold(inner, leaking, weights, fold, listener)
     inner.write_scores(metrics.score(inner.predictions(), inner.labels, seed=run.config.seed))
@@ -267,10 +272,14 @@ def _protocol(run: Run, rendered: RenderedSet) -> list[str]:
     finished, whole = run.finished_folds, rendered.dataset["folds"]
     lines = [
         f"{len(finished)} of the {len(whole)} folds of {rendered.dataset['name']} scored "
-        f"({', '.join(map(str, finished))}), each by a network trained on the other "
-        f"{len(rendered.folds) - 1} folds on disk; last epoch, nothing chosen on the scored fold",
+        f"({', '.join(map(str, finished))}), each by a network trained on "
+        f"{len(rendered.folds) - 1 - (run.config.inner_fold is not None)} other folds in "
+        f"{run.record['precision']}; last epoch, nothing chosen on the scored fold",
         f"started from {run.record['weights']['detail']}",
+        *dict.fromkeys([*leaks_in_words(rendered.clips), *rendered.dataset["notes"]]),
     ]
+    if rendered.n_failed:
+        lines.append(f"{rendered.n_failed:,} clips could not be decoded and are not scored")
     if len(rendered.folds) < len(whole):
         lines.append(
             f"only {len(rendered.folds)} of {len(whole)} folds are on disk: this is NOT the "
@@ -303,6 +312,8 @@ def random_folds(rendered: RenderedSet, *, seed: int) -> RenderedSet:
         The same pictures under other folds.
     """
     clips = rendered.clips.copy()
+    if clips["label"].value_counts().max() < len(rendered.folds):
+        raise ConfigError(f"a random split needs {len(rendered.folds)} clips of some class")
     splitter = StratifiedKFold(len(rendered.folds), shuffle=True, random_state=seed)
     dealt = np.empty(len(clips), dtype=int)
     folds: Iterable[int] = rendered.folds

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-__all__ = ["replacing", "replacing_folder", "write_text"]
+from spectro.errors import SpectroError
+
+__all__ = ["read_json", "replacing", "replacing_folder", "write_text"]
 
 
 @contextmanager
@@ -47,6 +51,23 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def read_json(path: str | Path, error: type[SpectroError]) -> dict[str, Any]:
+    """Read a JSON object that this project wrote.
+
+    Raises
+    ------
+    SpectroError
+        The kind that `error` names, if the file cannot be read or holds no JSON object.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise error(f"{path}: cannot be read ({problem}); restore it or make it anew") from None
+    if not isinstance(found, dict):
+        raise error(f"{path}: holds no JSON object; restore it or make it anew")
+    return found
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -232,7 +232,9 @@ def predict_clips(learn: Learner, clips: pd.DataFrame) -> npt.NDArray[np.float32
         In the order of `clips` and of ``learn.dls.vocab``.
     """
     dl = learn.dls.test_dl(_items(clips, held_out=True))
-    with learn.no_bar(), learn.no_logging(), learn.removed_cbs(learn.cbs.filter(_is_autocast)):
+    quiet = (learn.no_bar(), learn.no_logging(), learn.removed_cbs(learn.cbs.filter(_is_autocast)))
+    full = torch.backends.cudnn.flags(allow_tf32=False)  # on a GPU, fp32 would mean TF32
+    with quiet[0], quiet[1], quiet[2], full:
         probabilities, _ = learn.get_preds(dl=dl)
     result: npt.NDArray[np.float32] = probabilities.float().cpu().numpy()
     return result

@@ -1,4 +1,4 @@
-"""Scores from out-of-fold predictions, each with what chance alone would make of it.
+"""Scores from out-of-fold predictions, with the interval that chance leaves them.
 
 Intervals come from a bootstrap over source recordings: clips of one recording rise and fall
 together, and resampling single clips would claim a certainty that is not there.

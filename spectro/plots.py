@@ -18,7 +18,9 @@ from spectro.config import SpectrogramConfig
 from spectro.files import replacing
 from spectro.run import Run
 
-__all__ = ["confusion", "examples", "history", "learning_rates", "save", "save_run"]
+_MOST_ROWS = 60  # classes shown; matplotlib's pictures end at 65,536 pixels
+
+__all__ = ["confusion", "examples", "history", "learning_rates", "save", "save_run", "watched"]
 
 
 def save(figure: Figure, path: str | Path) -> Path:
@@ -33,15 +35,19 @@ def save_run(run: Run) -> list[Path]:
     """Draw a run's training curves and confusion matrix into its folder; return the two paths."""
     scores = run.scores()
     curves = {fold: run.history(fold) for fold in run.finished_folds}
-    watched = "the scored fold" if run.config.inner_fold is None else "the inner fold"
     title = (
         f"{run.record['dataset']['name']}: {100 * scores['accuracy']:.1f} % of {scores['clips']:,}"
     )
     matrix = confusion(scores["confusion"], run.labels, title)
     return [
-        save(history(curves, watched), run.folder / "training.png"),
+        save(history(curves, watched(run)), run.folder / "training.png"),
         save(matrix, run.folder / "confusion.png"),
     ]
+
+
+def watched(run: Run) -> str:
+    """Say what the accuracy of a run's training curves was measured on."""
+    return "the scored fold" if run.config.inner_fold is None else "the inner fold"
 
 
 def examples(clips: pd.DataFrame, config: SpectrogramConfig, *, per_class: int = 4) -> Figure:
@@ -56,7 +62,7 @@ def examples(clips: pd.DataFrame, config: SpectrogramConfig, *, per_class: int =
     per_class : int
         Pictures in a row.
     """
-    labels = sorted(clips["label"].unique())
+    labels = sorted(clips["label"].unique())[:_MOST_ROWS]
     figure = Figure(figsize=(2.3 * per_class + 1.4, 1.45 * len(labels)), layout="constrained")
     axes = figure.subplots(len(labels), per_class, squeeze=False)
     for row, label in zip(axes, labels, strict=True):
@@ -77,14 +83,14 @@ def examples(clips: pd.DataFrame, config: SpectrogramConfig, *, per_class: int =
     return figure
 
 
-def history(tables: dict[int, pd.DataFrame], watched: str) -> Figure:
+def history(tables: dict[int, pd.DataFrame], held_out: str) -> Figure:
     """Draw training curves: losses on the left, accuracy on the right, a line a fold.
 
     Parameters
     ----------
     tables : dict of int to pandas.DataFrame
         Training history of each fold; see :func:`spectro.learner.fit`.
-    watched : str
+    held_out : str
         What the accuracy was measured on, for the legend.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
@@ -102,8 +108,8 @@ def history(tables: dict[int, pd.DataFrame], watched: str) -> Figure:
             label=f"fold {fold}: {100 * table['accuracy'].iloc[-1]:.1f} %",
         )
     top = max(float(table["train_loss"].max()) for table in tables.values())
-    losses.set(title="loss: training (dashed), " + watched, xlabel="epoch", ylim=(0, 1.6 * top))
-    accuracies.set(title=f"accuracy on {watched}, %", xlabel="epoch", ylim=(0, 100))
+    losses.set(title="loss: training (dashed), " + held_out, xlabel="epoch", ylim=(0, 1.6 * top))
+    accuracies.set(title=f"accuracy on {held_out}, %", xlabel="epoch", ylim=(0, 100))
     accuracies.legend(loc="lower right", fontsize="small")
     for axis in (losses, accuracies):
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))

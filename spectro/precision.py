@@ -29,7 +29,7 @@ def choose_precision(asked: str, device: torch.device) -> tuple[str, str]:
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return ("bf16", "the GPU has it") if native else ("fp32", "the GPU has no bf16")
     if device.type == "cpu":
-        has = torch.cpu.get_capabilities()
+        has = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         if has.get("avx512_bf16") or has.get("amx_bf16"):
             return "bf16", "the processor has it"
         return "fp32", "the processor has no bf16"

@@ -11,7 +11,8 @@ RECIPES: dict[str, TrainConfig] = {
     # One cycle over the whole network: a pretrained body adapts, a random one learns at all.
     "default": TrainConfig(),
     # "Sound classification using images" (fast.ai forums, etown/dl1): 80.61 % over the ten folds
-    # of UrbanSound8K from ImageNet weights. Kept exactly, as the floor to measure against.
+    # of UrbanSound8K from ImageNet weights. Its schedule, at fastai's present default rate, as the
+    # floor to measure against.
     "blog": TrainConfig(
         recipe="blog",
         arch="resnet34",

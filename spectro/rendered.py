@@ -24,7 +24,7 @@ import pandas as pd
 from spectro.config import SpectrogramConfig
 from spectro.datasets.table import COLUMNS, Dataset
 from spectro.errors import RenderError
-from spectro.files import replacing, write_text
+from spectro.files import read_json, replacing, write_text
 
 __all__ = ["RenderedSet", "below", "claim", "image_names", "write_tables"]
 
@@ -71,7 +71,7 @@ class RenderedSet:
             raise RenderError(f"{folder}: no rendered pictures; make them with spectro render")
         if not (folder / _CLIPS).is_file():
             raise RenderError(f"{folder}: rendering did not finish; run spectro render again")
-        dataset = json.loads((folder / _DATASET).read_text(encoding="utf-8"))
+        dataset = read_json(folder / _DATASET, RenderError)
         clips = pd.read_csv(
             folder / _CLIPS,
             dtype={"label": str, "group": str},
@@ -80,7 +80,7 @@ class RenderedSet:
         )
         clips["path"] = [os.path.join(dataset["root"], path) for path in clips["path"]]
         clips["image"] = [str(folder / image) for image in clips["image"]]
-        config = SpectrogramConfig.from_json((folder / _CONFIG).read_text(encoding="utf-8"))
+        config = SpectrogramConfig(**read_json(folder / _CONFIG, RenderError))
         return cls(folder, config, clips, dataset)
 
     @property
@@ -92,6 +92,11 @@ class RenderedSet:
     def folds(self) -> list[int]:
         """Folds that have pictures."""
         return sorted(int(fold) for fold in self.clips["fold"].unique())
+
+    @property
+    def n_failed(self) -> int:
+        """Number of clips that could not be drawn."""
+        return len(pd.read_csv(self.folder / _FAILURES))
 
     @property
     def identity(self) -> str:
@@ -173,14 +178,14 @@ def claim(folder: Path, dataset: Dataset, config: SpectrogramConfig) -> None:
 
 
 def _check_same(folder: Path, dataset: Dataset, config: SpectrogramConfig) -> None:
-    there = SpectrogramConfig.from_json((folder / _CONFIG).read_text(encoding="utf-8")).to_dict()
+    there = SpectrogramConfig(**read_json(folder / _CONFIG, RenderError)).to_dict()
     changed = [
         f"{name} {there[name]} there, {value} asked"
         for name, value in config.to_dict().items()
         if there[name] != value
     ]
     if (folder / _DATASET).is_file():  # a first run may have stopped before writing it
-        about = json.loads((folder / _DATASET).read_text(encoding="utf-8"))
+        about = read_json(folder / _DATASET, RenderError)
         root = str(dataset.root.resolve())
         if about["name"] != dataset.name:
             changed.append(f"dataset {about['name']} there, {dataset.name} asked")

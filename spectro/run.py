@@ -6,7 +6,7 @@
     fold3/history.csv      a row an epoch
     fold3/predictions.csv  a row a clip of fold 3, predicted by a network that never heard fold 3
     fold3/model/           that network: see spectro.model
-    fold3/fold.json        clips, minutes, precision, accuracy
+    fold3/fold.json        clips, seconds, precision, accuracy
     scores.json            scores of all finished folds together
 
 A fold's folder appears whole, when the fold is finished: resuming trains the folds that are not
@@ -31,7 +31,7 @@ import pandas as pd
 
 from spectro.config import TrainConfig
 from spectro.errors import ModelError
-from spectro.files import replacing_folder, write_text
+from spectro.files import read_json, replacing_folder, write_text
 from spectro.rendered import RenderedSet
 
 __all__ = ["Run", "default_run_folder", "environment", "latest_run", "probability_columns"]
@@ -67,38 +67,51 @@ class Run:
         folder = Path(folder)
         if not (folder / _RECORD).is_file():
             raise ModelError(f"{folder}: holds no run; spectro train-fold makes one")
-        return cls(folder, json.loads((folder / _RECORD).read_text(encoding="utf-8")))
+        return cls(folder, read_json(folder / _RECORD, ModelError))
 
     @classmethod
     def open(
-        cls, folder: str | Path, rendered: RenderedSet, config: TrainConfig, weights: dict[str, str]
+        cls,
+        folder: str | Path,
+        rendered: RenderedSet,
+        config: TrainConfig,
+        weights: dict[str, str],
+        precision: str,
     ) -> Run:
         """Start a run, or go on with the one that is there.
 
         Raises
         ------
         ModelError
-            If the folder holds a run of other settings, pictures or weights.
+            If the folder holds a run of other settings, pictures, weights or precision, or
+            anything else.
         """
         folder = Path(folder)
         record = {
             "train": config.to_dict(),
             "weights": weights,
+            "precision": precision,
             "spectrogram": rendered.config.to_dict(),
             "dataset": {**rendered.dataset, "clips": len(rendered.clips)},
             "rendered": {"folder": str(rendered.folder.resolve()), "identity": rendered.identity},
             "labels": rendered.labels,
         }
         if not (folder / _RECORD).is_file():
+            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+                raise ModelError(f"{folder}: is there and holds something else; name another --run")
             record["environment"] = environment()
             write_text(folder / _RECORD, json.dumps(record, indent=2) + "\n")
             return cls(folder, record)
         run = cls.load(folder)
         changed = [
             name
-            for name in ("train", "weights", "spectrogram", "labels")
-            if run.record[name] != record[name]
+            for name in ("train", "precision", "spectrogram", "labels")
+            if run.record.get(name) != record[name]
         ]
+        if run.record["weights"]["source"] != weights["source"] or (
+            weights["source"] != "random" and run.record["weights"] != weights
+        ):  # why random ones were taken may be told otherwise the next time
+            changed.append("weights")
         if run.record["rendered"]["identity"] != rendered.identity:
             changed.append("pictures")
         if changed:
@@ -122,7 +135,8 @@ class Run:
     def finished_folds(self) -> list[int]:
         """Folds that are trained and scored."""
         names = (path.parent.name for path in self.folder.glob("fold*/fold.json"))
-        return sorted(int(name.removeprefix("fold")) for name in names)
+        numbers = (name.removeprefix("fold") for name in names)
+        return sorted(int(number) for number in numbers if number.lstrip("-").isdecimal())
 
     def fold_folder(self, fold: int) -> Path:
         """Return the folder of a fold."""
@@ -130,8 +144,7 @@ class Run:
 
     def fold_record(self, fold: int) -> dict[str, Any]:
         """Read ``fold.json`` of a finished fold."""
-        record: dict[str, Any] = json.loads((self.fold_folder(fold) / "fold.json").read_text())
-        return record
+        return read_json(self.fold_folder(fold) / "fold.json", ModelError)
 
     @contextmanager
     def writing_fold(self, fold: int) -> Iterator[Path]:
@@ -181,8 +194,7 @@ class Run:
 
     def scores(self) -> dict[str, Any]:
         """Read ``scores.json``."""
-        scores: dict[str, Any] = json.loads((self.folder / _SCORES).read_text(encoding="utf-8"))
-        return scores
+        return read_json(self.folder / _SCORES, ModelError)
 
 
 def probability_columns(labels: list[str]) -> list[str]:
@@ -225,7 +237,7 @@ def _git_commit() -> str | None:
     """Return the commit of spectro's own source, with "+" if it was changed; None outside git."""
     source = Path(__file__).parent
     try:
-        commit, changes = (
+        tracked, commit, changes = (
             subprocess.run(
                 ["git", "-C", source, *words],
                 capture_output=True,
@@ -233,8 +245,12 @@ def _git_commit() -> str | None:
                 check=True,
                 timeout=10,
             ).stdout.strip()
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", "."])
+            for words in (
+                ["ls-files", "--", Path(__file__).name],  # not another project's checkout around us
+                ["rev-parse", "HEAD"],
+                ["status", "--porcelain", "--", "."],
+            )
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return commit + ("+" if changes else "")
+    return commit + ("+" if changes else "") if tracked else None

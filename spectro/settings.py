@@ -50,12 +50,12 @@ class Settings(BaseModel):
     @classmethod
     def _problem(cls, detail: Any) -> str:
         where = ".".join(str(part) for part in detail["loc"])
-        if not where:  # the whole of a JSON text
-            return f"these are no settings: {detail['msg'].lower()}"
         if detail["type"] == "extra_forbidden":
             return f"unknown setting {where}; there are {', '.join(cls.model_fields)}"
         if detail["type"] == "value_error":  # a rule of our own, which names its setting
             return str(detail["ctx"]["error"])
+        if not where:  # the whole of a JSON text
+            return f"these are no settings: {detail['msg'].lower()}"
         return f"{where} is {detail['input']!r}: {detail['msg'].lower()}"
 
     def replace(self, **changes: Any) -> Self:

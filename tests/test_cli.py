@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
+from rich.console import Console
 from typer.testing import CliRunner
 
 import spectro
+from spectro import console
 from spectro.cli.app import app
 from spectro.config import SpectrogramConfig
 from spectro.rendered import RenderedSet
@@ -226,3 +231,39 @@ def test_toml_and_flags_add_up(tmp_path: Path, sample_root: Path) -> None:
     assert RenderedSet.load(tmp_path / "out").config == SpectrogramConfig(
         n_mels=32, hop_length=2048
     )
+
+
+def test_ctrl_c_ends_with_one_line(tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).parent / "spectro"), "sample", str(tmp_path / "data")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("data/.*.part/audio")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told.strip() == "spectro: interrupted; what is done is kept, run it again to go on"
+    assert not (tmp_path / "data" / "UrbanSound8K").exists()
+
+
+def test_when_every_clip_fails_each_is_told(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for name in ("1.wav", "2.wav"):
+            (tmp_path / "data" / label / name).write_text("text")
+    done = call("render", tmp_path / "data", "--out", tmp_path / "out", "--n-folds", 2)
+    assert done.returncode == 3
+    assert done.stderr.count("cannot be decoded") == 4
+    assert "Traceback" not in done.stderr
+
+
+def test_labels_that_look_like_markup_are_printed_as_they_are() -> None:
+    table = console._table("label", [{"label": "[b]:dog:[/b]", "f1": 0.5}], ("f1",))
+    shown = Console(width=60, file=io.StringIO())
+    shown.print(table)
+    assert "[b]:dog:[/b]" in shown.file.getvalue()
+
+
+def test_a_place_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    one_line(call("sample", tmp_path / "file" / "deeper"))

@@ -189,3 +189,65 @@ def test_a_folder_without_a_run_is_told(tmp_path: Path, name: str) -> None:
     (tmp_path / "other.txt").touch()
     with pytest.raises(ModelError, match="holds no run"):
         Run.load(tmp_path)
+
+
+def test_a_folder_that_is_no_run_is_refused_and_untouched(
+    rendered: RenderedSet, tmp_path: Path
+) -> None:
+    (tmp_path / "fold1").mkdir()
+    (tmp_path / "fold1" / "precious.wav").touch()
+    with pytest.raises(ModelError, match="holds something else; name another --run"):
+        crossval.open_run(tmp_path, rendered, QUICK)
+    assert [path.name for path in tmp_path.rglob("*")] == ["fold1", "precious.wav"]
+
+
+def test_training_that_diverged_keeps_nothing(
+    rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, weights = crossval.open_run(tmp_path / "run", rendered, QUICK)
+    monkeypatch.setattr(crossval.learner, "fit", lambda *_: pd.DataFrame())
+    monkeypatch.setattr(
+        crossval.learner, "predict_clips", lambda _, clips: np.full((len(clips), 3), np.nan)
+    )
+    with pytest.raises(ModelError, match="training diverged"):
+        crossval.train_fold(run, rendered, weights, 1)
+    assert run.finished_folds == []
+
+
+def test_what_a_score_leaves_out_or_leaks_is_told_with_it(
+    whole_run: Run, rendered: RenderedSet, tmp_path: Path
+) -> None:
+    folder = tmp_path / "rendered"
+    folder.mkdir()
+    (folder / "failures.csv").write_text("path,reason\na.wav,empty\nb.wav,empty\n")
+    clips = rendered.clips.assign(group="one")
+    told = {**rendered.dataset, "notes": ["4 listed clips are absent: x.wav"]}
+    lines = crossval._protocol(whole_run, RenderedSet(folder, rendered.config, clips, told))
+    assert "1 source recordings sit in more than one fold: one" in lines
+    assert "2 clips could not be decoded and are not scored" in lines
+    assert "4 listed clips are absent: x.wav" in lines
+
+
+def test_copied_fold_folders_do_no_harm(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.folder, tmp_path / "run")
+    shutil.copytree(run.folder / "fold1", tmp_path / "run" / "fold1.bak")
+    assert Run.load(tmp_path / "run").finished_folds == [1]
+
+
+@pytest.mark.parametrize("name", ["run.json", "scores.json", "fold1/fold.json"])
+@pytest.mark.parametrize("content", ["{", "[]", ""])
+def test_a_damaged_record_is_named(run: Run, tmp_path: Path, name: str, content: str) -> None:
+    shutil.copytree(run.folder, tmp_path / "run")
+    (tmp_path / "run" / name).write_text(content)
+    with pytest.raises(ModelError) as error:
+        opened = Run.load(tmp_path / "run")
+        opened.scores()
+        opened.fold_record(1)
+    assert str(tmp_path / "run" / name) in str(error.value)
+
+
+def test_one_class_is_refused_before_training(rendered: RenderedSet, tmp_path: Path) -> None:
+    clips = rendered.clips[rendered.clips["label"] == "siren"]
+    only = RenderedSet(rendered.folder, rendered.config, clips, rendered.dataset)
+    with pytest.raises(ConfigError, match="two classes"):
+        crossval.open_run(tmp_path / "run", only, QUICK)

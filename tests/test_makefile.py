@@ -84,6 +84,17 @@ def test_more_options_reach_the_command(project: Path) -> None:
     assert "--fold 2 --weights none --recipe blog" in done.stdout
 
 
+def test_options_of_rendering_hold_for_training_too(project: Path) -> None:
+    for target in (["render-spectrograms"], ["train-fold", "2"], ["cross-validate"]):
+        done = make(project, "-n", *target, "RENDER_ARGS=--n-mels 64")
+        assert "--out data/spectrograms/sample --n-mels 64" in done.stdout
+
+
+def test_another_dataset_gets_a_folder_of_its_own(project: Path) -> None:
+    done = make(project, "-n", "render-spectrograms", "DATASET=my/Sounds")
+    assert "spectro render my/Sounds --out data/spectrograms/sounds" in done.stdout
+
+
 def test_an_environment_that_is_ready_is_not_made_again(project: Path) -> None:
     assert "pip install" not in make(project, "-n", "demo").stdout
     (project / ".venv" / "ready").unlink()

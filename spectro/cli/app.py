@@ -20,6 +20,8 @@ from spectro.errors import SpectroError
 
 __all__ = ["app", "main"]
 
+_INTERRUPTED = 130
+
 app = typer.Typer(
     help="Sound clips to spectrogram pictures to a classifier with an honest score.",
     no_args_is_help=True,
@@ -45,9 +47,13 @@ def main() -> None:
     except SpectroError as error:
         console.complain(str(error))
         sys.exit(1)
-    except KeyboardInterrupt:
-        console.complain("interrupted; what is done is kept, run it again to go on")
-        sys.exit(130)
+    except OSError as error:  # a full disk, a folder that may not be written to
+        console.complain(f"{error.filename or 'a file'}: {error.strerror or error}")
+        sys.exit(1)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # typer turns Ctrl-C into this
+            console.complain("interrupted; what is done is kept, run it again to go on")
+        raise
 
 
 def _print_version(wanted: bool) -> None:

@@ -104,10 +104,11 @@ def render(
     console.dataset(clips)
     with _pool(workers, scheduler) as executor, console.counting("rendering", "clips") as progress:
         summary = render_clips(clips, out, settings, executor=executor, progress=progress)
-    glance = out / "examples.png"
-    if summary.rendered or summary.dropped or not glance.exists():
-        plots.save(plots.examples(RenderedSet.load(out).clips, settings), glance)
     _report(summary, out)
+    glance = out / "examples.png"
+    pictures = RenderedSet.load(out).clips
+    if len(pictures) and (summary.rendered or summary.dropped or not glance.exists()):
+        plots.save(plots.examples(pictures, settings), glance)
     console.say(f"a glance at each class: {glance}")
     if len(summary.failures):
         raise typer.Exit(SOME_FAILED)

@@ -53,7 +53,6 @@ def train_fold(
     runs: RunsFolder = Path("runs"),
 ) -> None:
     """Fine-tune a network on all folds but one, and score it on that one."""
-    from spectro import crossval
     from spectro.rendered import RenderedSet
 
     settings = train_config(
@@ -70,6 +69,8 @@ def train_fold(
         inner_fold=inner_fold,
     )
     pictures = RenderedSet.load(rendered)
+    from spectro import crossval  # fastai takes seconds: what is wrong above is told without it
+
     crossval.split(pictures.clips, fold, settings.inner_fold)  # a wrong fold is told at once
     record, start = _open(pictures, settings, run, runs)
     accuracy = _train(record, pictures, start, fold)
@@ -97,7 +98,6 @@ def cross_validate(
     ] = False,
 ) -> None:
     """Train and score every fold that is there; a finished fold is not trained again."""
-    from spectro import crossval
     from spectro.rendered import RenderedSet
 
     settings = train_config(
@@ -113,6 +113,12 @@ def cross_validate(
         seed=seed,
     )
     pictures = RenderedSet.load(rendered)
+    from spectro import crossval
+
+    for fold in pictures.folds:  # what is wrong is told before hours of training
+        crossval.split(pictures.clips, fold, settings.inner_fold)
+    if compare_random_split:
+        crossval.random_folds(pictures, seed=settings.seed)
     record, start = _open(pictures, settings, run, runs)
     for fold in pictures.folds:
         _train(record, pictures, start, fold)
