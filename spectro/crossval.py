@@ -6,17 +6,14 @@ checkpoint, learning rate or threshold is chosen by looking at it.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.model_selection import StratifiedKFold
 
 from spectro import learner, metrics
 from spectro.config import TrainConfig
@@ -28,64 +25,19 @@ from spectro.model import ModelCard, save_model
 from spectro.precision import choose_precision
 from spectro.rendered import RenderedSet, below
 from spectro.run import Run, environment, probability_columns
+from spectro.splits import random_folds, split
 from spectro.weights import Weights, resolve
 
 __all__ = [
-    "Split",
     "find_lr",
     "open_run",
     "precision_in_words",
-    "random_folds",
     "score_run",
-    "split",
     "train_fold",
     "train_random_split",
 ]
 
 _RANDOM = "random-split"
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """Clips of one turn of cross-validation.
-
-    Attributes
-    ----------
-    train : pandas.DataFrame
-        Clips to learn from.
-    watch : pandas.DataFrame
-        Clips whose accuracy is shown after each epoch: the inner fold, or else the scored one.
-    score : pandas.DataFrame
-        Clips of the fold that is scored, never learned from.
-    """
-
-    train: pd.DataFrame
-    watch: pd.DataFrame
-    score: pd.DataFrame
-
-
-def split(clips: pd.DataFrame, fold: int, inner_fold: int | None = None) -> Split:
-    """Split a clip table by fold.
-
-    Raises
-    ------
-    ConfigError
-        If a fold is not there, the two are the same, or nothing is left to train on.
-    """
-    there = sorted(int(k) for k in clips["fold"].unique())
-    for wanted in (fold, inner_fold):
-        if wanted is not None and wanted not in there:
-            raise ConfigError(
-                f"fold {wanted} has no pictures; there are {', '.join(map(str, there))}"
-            )
-    if fold == inner_fold:
-        raise ConfigError(f"fold {fold} cannot be both the scored and the inner fold")
-    scored, inner = clips["fold"] == fold, clips["fold"] == inner_fold
-    train = clips[~scored & ~inner]
-    if train.empty:
-        raise ConfigError(f"nothing is left to train on: the only folds are {there}")
-    watch = clips[scored] if inner_fold is None else clips[inner]
-    return Split(train, watch, clips[scored])
 
 
 def open_run(folder: str | Path, rendered: RenderedSet, config: TrainConfig) -> tuple[Run, Weights]:
@@ -167,7 +119,7 @@ def train_fold(
 
 
 def find_lr(
-    rendered: RenderedSet, config: TrainConfig, fold: int, *, steps: int = 100
+    rendered: RenderedSet, config: TrainConfig, weights: Weights, fold: int, *, steps: int = 100
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
     """Run the learning-rate range test on every fold but `fold`, which is not looked at.
 
@@ -178,7 +130,7 @@ def find_lr(
     """
     parts = split(rendered.clips, fold, config.inner_fold)
     dls = learner.dataloaders(parts.train, parts.train.head(1), rendered.labels, config)
-    learn = learner.new_learner(dls, config, resolve(config.weights, config.arch))
+    learn = learner.new_learner(dls, config, weights)
     return learner.find_lr(learn, steps)
 
 
@@ -291,33 +243,3 @@ def _protocol(run: Run, rendered: RenderedSet) -> list[str]:
             f"{len(whole)}-fold number"
         )
     return lines
-
-
-def random_folds(rendered: RenderedSet, *, seed: int) -> RenderedSet:
-    """Deal the clips into as many random folds, blind to recordings: the split that leaks.
-
-    Slices of one recording land on both sides, so the network is scored on sounds it has heard.
-    For comparison only.
-
-    Parameters
-    ----------
-    rendered : RenderedSet
-        Pictures with the dataset's folds.
-    seed : int
-        Of the dealing.
-
-    Returns
-    -------
-    RenderedSet
-        The same pictures under other folds.
-    """
-    clips = rendered.clips.copy()
-    if clips["label"].value_counts().max() < len(rendered.folds):
-        raise ConfigError(f"a random split needs {len(rendered.folds)} clips of some class")
-    splitter = StratifiedKFold(len(rendered.folds), shuffle=True, random_state=seed)
-    dealt = np.empty(len(clips), dtype=int)
-    folds: Iterable[int] = rendered.folds
-    for fold, (_, held_out) in zip(folds, splitter.split(clips, clips["label"]), strict=True):
-        dealt[held_out] = fold
-    clips["fold"] = dealt
-    return dataclasses.replace(rendered, clips=clips)

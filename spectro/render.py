@@ -111,6 +111,7 @@ def render(
     clips = dataset.clips.assign(image=rendered.image_names(dataset.clips, dataset.root))
     try:
         rendered.claim(out, dataset, config)
+        rendered.set_aside(out, dataset, clips)
         for fold in clips["fold"].unique():
             (out / f"fold{fold}").mkdir(exist_ok=True)
         outcomes = _draw_all(

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections import Counter
@@ -26,14 +27,10 @@ from spectro.datasets.table import COLUMNS, Dataset
 from spectro.errors import RenderError
 from spectro.files import read_json, replacing, write_text
 
-__all__ = ["RenderedSet", "below", "claim", "image_names", "write_tables"]
+__all__ = ["RenderedSet", "below", "claim", "image_names", "set_aside", "write_tables"]
 
-_CONFIG, _DATASET, _CLIPS, _FAILURES = (
-    "spectrogram.json",
-    "dataset.json",
-    "clips.csv",
-    "failures.csv",
-)
+_CONFIG, _DATASET = "spectrogram.json", "dataset.json"
+_CLIPS, _PREVIOUS, _FAILURES = "clips.csv", ".clips.previous.csv", "failures.csv"
 
 
 @dataclass(frozen=True)
@@ -198,6 +195,33 @@ def _check_same(folder: Path, dataset: Dataset, config: SpectrogramConfig) -> No
         )
 
 
+def set_aside(folder: Path, dataset: Dataset, clips: pd.DataFrame) -> None:
+    """Put ``clips.csv`` aside if a picture is about to become another clip's.
+
+    Names move between clips as tables are edited; were drawing interrupted then, the old table
+    would give one clip another's picture. Without a table, rendering counts as unfinished.
+
+    Parameters
+    ----------
+    folder : Path
+        The rendered set.
+    dataset : Dataset
+        Gives the root that paths are written relative to.
+    clips : pandas.DataFrame
+        Clip table of what is to be drawn, plus ``image``, relative to `folder`.
+    """
+    if not (folder / _CLIPS).is_file():
+        return
+    text = io.StringIO(_relative(clips, dataset.root).to_csv(index=False))
+    before, after = (
+        pd.read_csv(table, dtype=str, keep_default_na=False).set_index("image").sort_index()
+        for table in (folder / _CLIPS, text)
+    )
+    kept = before.index.intersection(after.index)
+    if not before.loc[kept].equals(after.loc[kept]):
+        (folder / _CLIPS).replace(folder / _PREVIOUS)
+
+
 def write_tables(
     folder: Path, dataset: Dataset, clips: pd.DataFrame, failures: pd.DataFrame
 ) -> list[str]:
@@ -214,10 +238,12 @@ def write_tables(
     failures : pandas.DataFrame
         Clip table of the others, plus ``reason``.
     """
-    previous = list(pd.read_csv(folder / _CLIPS)["image"]) if (folder / _CLIPS).is_file() else []
+    tables = [folder / name for name in (_CLIPS, _PREVIOUS) if (folder / name).is_file()]
+    previous = [image for table in tables for image in pd.read_csv(table)["image"]]
     for name, table in ((_FAILURES, failures), (_CLIPS, clips)):
         with replacing(folder / name) as temporary:
             _relative(table, dataset.root).to_csv(temporary, index=False, lineterminator="\n")
+    (folder / _PREVIOUS).unlink(missing_ok=True)
     return sorted(set(previous) - set(clips["image"]))
 
 

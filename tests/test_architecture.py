@@ -30,7 +30,7 @@ FLOORS = {
     "rendered": 9, "render": 10, "metrics": 4,
     "precision": 4, "network": 4, "weights": 4,
     "learner": 5, "model": 5,
-    "predict": 6, "run": 10, "crossval": 11,
+    "predict": 6, "run": 10, "splits": 10, "crossval": 11,
     "plots": 12, "console": 12,
     "cli.options": 13, "cli.data": 14, "cli.train": 14, "cli.use": 14, "cli.app": 15,
     "cli": 16,

@@ -16,6 +16,7 @@ from spectro.errors import ConfigError, ModelError
 from spectro.predict import Classifier
 from spectro.rendered import RenderedSet
 from spectro.run import Run, default_run_folder, latest_run, probability_columns
+from spectro.splits import split
 
 from .conftest import SHORT_TRAINING
 
@@ -158,12 +159,12 @@ def test_a_wrong_fold_is_told(
     rendered: RenderedSet, fold: int, inner: int | None, said: str
 ) -> None:
     with pytest.raises(ConfigError, match=said):
-        crossval.split(rendered.clips, fold, inner)
+        split(rendered.clips, fold, inner)
 
 
 def test_one_fold_alone_cannot_be_scored(rendered: RenderedSet) -> None:
     with pytest.raises(ConfigError, match="nothing is left to train on"):
-        crossval.split(rendered.clips[rendered.clips["fold"] == 1], 1)
+        split(rendered.clips[rendered.clips["fold"] == 1], 1)
 
 
 def test_pictures_of_a_run_are_drawn(whole_run: Run) -> None:

@@ -13,7 +13,7 @@ from fastai.learner import Learner
 from PIL import Image
 from typer.testing import CliRunner
 
-from spectro import crossval, learner
+from spectro import learner
 from spectro.cli.app import app
 from spectro.config import Phase, TrainConfig
 from spectro.errors import ConfigError
@@ -22,6 +22,7 @@ from spectro.precision import choose_precision
 from spectro.recipes import recipe
 from spectro.rendered import RenderedSet
 from spectro.spectrogram import network_pixels
+from spectro.splits import split
 from spectro.weights import Weights
 
 from .conftest import SHORT_TRAINING
@@ -31,7 +32,7 @@ ONE_EPOCH = SHORT_TRAINING.with_last_phase(epochs=1)
 
 
 def make(rendered: RenderedSet, config: TrainConfig, fold: int = 1) -> Learner:
-    parts = crossval.split(rendered.clips, fold, config.inner_fold)
+    parts = split(rendered.clips, fold, config.inner_fold)
     dls = learner.dataloaders(parts.train, parts.watch, rendered.labels, config)
     return learner.new_learner(dls, config, RANDOM)
 

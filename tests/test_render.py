@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -907,3 +908,31 @@ def test_rendered_set_survives_copying_to_another_disk(
     shutil.copytree(out, copied)  # as cp -a: times are kept
     assert counts(render(dataset, copied, CONFIG)) == (0, 3, 0, 0)
     assert RenderedSet.load(copied).identity == RenderedSet.load(out).identity
+
+
+class StopsAtOnce(Executor):
+    """An executor that is interrupted before it has drawn anything."""
+
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        raise KeyboardInterrupt
+
+
+def test_an_interruption_never_leaves_a_clip_with_anothers_picture(
+    root: Path, dataset: Dataset, out: Path
+) -> None:
+    render(dataset, out, CONFIG)
+    before = RenderedSet.load(out).identity
+    with pytest.raises(KeyboardInterrupt):  # nothing moves: the pictures can still be used
+        render(dataset, out, CONFIG, executor=StopsAtOnce())
+    assert RenderedSet.load(out).identity == before
+
+    clips = dataset.clips.copy()
+    clips.loc[:1, "label"] = clips.loc[:1, "label"].to_numpy()[::-1] + "x"
+    changed = replace(dataset, clips=clips)
+    with pytest.raises(KeyboardInterrupt):
+        render(changed, out, CONFIG, executor=StopsAtOnce())
+    with pytest.raises(RenderError, match="did not finish"):
+        RenderedSet.load(out)
+    render(changed, out, CONFIG)
+    assert set(clips["label"]) == set(RenderedSet.load(out).clips["label"])
+    assert not list(out.glob(".clips*"))

@@ -53,6 +53,7 @@ def train_fold(
     runs: RunsFolder = Path("runs"),
 ) -> None:
     """Fine-tune a network on all folds but one, and score it on that one."""
+    from spectro import splits
     from spectro.rendered import RenderedSet
 
     settings = train_config(
@@ -69,9 +70,7 @@ def train_fold(
         inner_fold=inner_fold,
     )
     pictures = RenderedSet.load(rendered)
-    from spectro import crossval  # fastai takes seconds: what is wrong above is told without it
-
-    crossval.split(pictures.clips, fold, settings.inner_fold)  # a wrong fold is told at once
+    splits.split(pictures.clips, fold, settings.inner_fold)  # a wrong fold is told at once
     record, start = _open(pictures, settings, run, runs)
     accuracy = _train(record, pictures, start, fold)
     _score(record, pictures)
@@ -98,6 +97,7 @@ def cross_validate(
     ] = False,
 ) -> None:
     """Train and score every fold that is there; a finished fold is not trained again."""
+    from spectro import splits
     from spectro.rendered import RenderedSet
 
     settings = train_config(
@@ -113,16 +113,16 @@ def cross_validate(
         seed=seed,
     )
     pictures = RenderedSet.load(rendered)
-    from spectro import crossval
-
     for fold in pictures.folds:  # what is wrong is told before hours of training
-        crossval.split(pictures.clips, fold, settings.inner_fold)
+        splits.split(pictures.clips, fold, settings.inner_fold)
     if compare_random_split:
-        crossval.random_folds(pictures, seed=settings.seed)
+        splits.random_folds(pictures, seed=settings.seed)
     record, start = _open(pictures, settings, run, runs)
     for fold in pictures.folds:
         _train(record, pictures, start, fold)
     if compare_random_split:
+        from spectro import crossval
+
         with console.training("random split", settings.epochs) as listener:
             crossval.train_random_split(record, pictures, start, listener)
     accuracy = _score(record, pictures)
@@ -146,6 +146,7 @@ def lr_find(
     """Plot loss against learning rate, on training folds only, and suggest a rate."""
     from spectro import crossval, plots
     from spectro.rendered import RenderedSet
+    from spectro.weights import resolve
 
     settings = train_config(
         config,
@@ -160,7 +161,9 @@ def lr_find(
         seed=seed,
     )
     pictures = RenderedSet.load(rendered)
-    lrs, losses, suggestion = crossval.find_lr(pictures, settings, fold, steps=steps)
+    start = resolve(settings.weights, settings.arch)
+    _warn_of_chance(start, settings)
+    lrs, losses, suggestion = crossval.find_lr(pictures, settings, start, fold, steps=steps)
     console.say(f"plot: {plots.save(plots.learning_rates(lrs, losses, suggestion), out)}")
     console.say(f"suggested: --lr {suggestion:.1e}")
 
@@ -173,14 +176,19 @@ def _open(
 
     place = folder or run.default_run_folder(runs, rendered, config)
     opened, weights = crossval.open_run(place, rendered, config)
-    if weights.source == "random" and config.weights == "auto":
-        console.warn(weights.detail)
+    _warn_of_chance(weights, config)
     console.say(
         f"recipe {config.recipe}: {config.arch}, {config.epochs} epochs, "
         f"{crossval.precision_in_words(config)}, from "
         f"{'random weights' if weights.source == 'random' else weights.detail}"
     )
     return opened, weights
+
+
+def _warn_of_chance(weights: Weights, config: TrainConfig) -> None:
+    """Say loudly that "auto" had to start from random weights."""
+    if weights.source == "random" and config.weights == "auto":
+        console.warn(weights.detail)
 
 
 def _train(run: Run, rendered: RenderedSet, weights: Weights, fold: int) -> float:

@@ -1,0 +1,88 @@
+"""Which clips are learned from and which are scored: by fold, or at random to show what leaks."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedKFold
+
+from spectro.errors import ConfigError
+from spectro.rendered import RenderedSet
+
+__all__ = ["Split", "random_folds", "split"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Clips of one turn of cross-validation.
+
+    Attributes
+    ----------
+    train : pandas.DataFrame
+        Clips to learn from.
+    watch : pandas.DataFrame
+        Clips whose accuracy is shown after each epoch: the inner fold, or else the scored one.
+    score : pandas.DataFrame
+        Clips of the fold that is scored, never learned from.
+    """
+
+    train: pd.DataFrame
+    watch: pd.DataFrame
+    score: pd.DataFrame
+
+
+def split(clips: pd.DataFrame, fold: int, inner_fold: int | None = None) -> Split:
+    """Split a clip table by fold.
+
+    Raises
+    ------
+    ConfigError
+        If a fold is not there, the two are the same, or nothing is left to train on.
+    """
+    there = sorted(int(k) for k in clips["fold"].unique())
+    for wanted in (fold, inner_fold):
+        if wanted is not None and wanted not in there:
+            raise ConfigError(
+                f"fold {wanted} has no pictures; there are {', '.join(map(str, there))}"
+            )
+    if fold == inner_fold:
+        raise ConfigError(f"fold {fold} cannot be both the scored and the inner fold")
+    scored, inner = clips["fold"] == fold, clips["fold"] == inner_fold
+    train = clips[~scored & ~inner]
+    if train.empty:
+        raise ConfigError(f"nothing is left to train on: the only folds are {there}")
+    watch = clips[scored] if inner_fold is None else clips[inner]
+    return Split(train, watch, clips[scored])
+
+
+def random_folds(rendered: RenderedSet, *, seed: int) -> RenderedSet:
+    """Deal the clips into as many random folds, blind to recordings: the split that leaks.
+
+    Slices of one recording land on both sides, so the network is scored on sounds it has heard.
+    For comparison only.
+
+    Parameters
+    ----------
+    rendered : RenderedSet
+        Pictures with the dataset's folds.
+    seed : int
+        Of the dealing.
+
+    Returns
+    -------
+    RenderedSet
+        The same pictures under other folds.
+    """
+    clips = rendered.clips.copy()
+    if clips["label"].value_counts().max() < len(rendered.folds):
+        raise ConfigError(f"a random split needs {len(rendered.folds)} clips of some class")
+    splitter = StratifiedKFold(len(rendered.folds), shuffle=True, random_state=seed)
+    dealt = np.empty(len(clips), dtype=int)
+    for fold, (_, held_out) in zip(
+        rendered.folds, splitter.split(clips, clips["label"]), strict=True
+    ):
+        dealt[held_out] = fold
+    clips["fold"] = dealt
+    return dataclasses.replace(rendered, clips=clips)
