@@ -101,7 +101,7 @@ def main() -> None:
             {name: rate(draw, clips, n) for name, (draw, n) in methods.items()}
             for _ in range(asked.rounds)
         ]
-    print(f"{len(clips)} clips of {root.name}, {asked.rounds} rounds, {platform.processor()}")
+    print(f"{len(clips)} clips of {root.name}, {asked.rounds} rounds, {platform.platform()}")
     print(f"{'method':<20} {'clips/s':>8} {'ratio to classic (low-high)':>30} {'bytes':>8}")
     for name in methods:
         ratios = [one[name][0] / one["classic recipe"][0] for one in found]
