@@ -116,7 +116,7 @@ def _read(sound: sf.SoundFile, first: int, last: int) -> npt.NDArray[np.float32]
             break
         blocks.append(block)
         left -= len(block)
-    return np.concatenate(blocks)[first - at :] if len(blocks) != 2 else blocks[1][first - at :]
+    return np.concatenate(blocks)[first - at :]
 
 
 def _seek(sound: sf.SoundFile, first: int) -> int:

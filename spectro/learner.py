@@ -232,9 +232,12 @@ def predict_clips(learn: Learner, clips: pd.DataFrame) -> npt.NDArray[np.float32
         In the order of `clips` and of ``learn.dls.vocab``.
     """
     dl = learn.dls.test_dl(_items(clips, held_out=True))
-    quiet = (learn.no_bar(), learn.no_logging(), learn.removed_cbs(learn.cbs.filter(_is_autocast)))
-    full = torch.backends.cudnn.flags(allow_tf32=False)  # on a GPU, fp32 would mean TF32
-    with quiet[0], quiet[1], quiet[2], full:
+    with (
+        learn.no_bar(),
+        learn.no_logging(),
+        learn.removed_cbs(learn.cbs.filter(_is_autocast)),
+        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),  # else fp32 means TF32
+    ):
         probabilities, _ = learn.get_preds(dl=dl)
     result: npt.NDArray[np.float32] = probabilities.float().cpu().numpy()
     return result

@@ -254,6 +254,7 @@ def test_when_every_clip_fails_each_is_told(tmp_path: Path) -> None:
     done = call("render", tmp_path / "data", "--out", tmp_path / "out", "--n-folds", 2)
     assert done.returncode == 3
     assert done.stderr.count("cannot be decoded") == 4
+    assert "a glance" not in done.stdout
     assert "Traceback" not in done.stderr
 
 

@@ -153,7 +153,13 @@ def test_bf16_is_used_in_training_and_not_for_scores(rendered: RenderedSet) -> N
     learner.fit(learn, config)
     assert set(seen) == {torch.bfloat16}
     seen.clear()
+    cudnn: list[tuple[bool, bool]] = []
+    flags = torch.backends.cudnn
+    learn.model[0][0].register_forward_hook(
+        lambda *_: cudnn.append((flags.enabled, flags.allow_tf32))
+    )
     learner.predict_clips(learn, rendered.clips.head(2))
+    assert set(cudnn) == {(True, False)}, "on a GPU: cuDNN, but in full fp32"
     assert set(seen) == {torch.float32}
 
 

@@ -106,10 +106,11 @@ def render(
         summary = render_clips(clips, out, settings, executor=executor, progress=progress)
     _report(summary, out)
     glance = out / "examples.png"
-    pictures = RenderedSet.load(out).clips
-    if len(pictures) and (summary.rendered or summary.dropped or not glance.exists()):
-        plots.save(plots.examples(pictures, settings), glance)
-    console.say(f"a glance at each class: {glance}")
+    drawn = len(clips.clips) - len(summary.failures)
+    if drawn and (summary.rendered or summary.dropped or not glance.exists()):
+        plots.save(plots.examples(RenderedSet.load(out).clips, settings), glance)
+    if drawn:
+        console.say(f"a glance at each class: {glance}")
     if len(summary.failures):
         raise typer.Exit(SOME_FAILED)
 
