@@ -12,7 +12,7 @@ from typing import Any
 
 from spectro.errors import SpectroError
 
-__all__ = ["read_json", "replacing", "replacing_folder", "write_text"]
+__all__ = ["is_taken", "read_json", "replacing", "replacing_folder", "write_text"]
 
 
 @contextmanager
@@ -51,6 +51,11 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def is_taken(folder: Path) -> bool:
+    """Tell whether something is there that must not be written over: a file, a filled folder."""
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
 
 
 def read_json(path: str | Path, error: type[SpectroError]) -> dict[str, Any]:

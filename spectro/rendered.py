@@ -25,7 +25,7 @@ import pandas as pd
 from spectro.config import SpectrogramConfig
 from spectro.datasets.table import COLUMNS, Dataset
 from spectro.errors import RenderError
-from spectro.files import read_json, replacing, write_text
+from spectro.files import is_taken, read_json, replacing, write_text
 
 __all__ = ["RenderedSet", "below", "claim", "image_names", "set_aside", "write_tables"]
 
@@ -159,7 +159,7 @@ def claim(folder: Path, dataset: Dataset, config: SpectrogramConfig) -> None:
     """
     if (folder / _CONFIG).is_file():
         _check_same(folder, dataset, config)
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    elif is_taken(folder):
         raise RenderError(f"{folder}: is there and holds something else; name another --out")
     write_text(folder / _CONFIG, config.to_json())
     about = {

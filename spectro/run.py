@@ -31,7 +31,7 @@ import pandas as pd
 
 from spectro.config import TrainConfig
 from spectro.errors import ModelError
-from spectro.files import read_json, replacing_folder, write_text
+from spectro.files import is_taken, read_json, replacing_folder, write_text
 from spectro.rendered import RenderedSet
 
 __all__ = ["Run", "default_run_folder", "environment", "latest_run", "probability_columns"]
@@ -97,7 +97,7 @@ class Run:
             "labels": rendered.labels,
         }
         if not (folder / _RECORD).is_file():
-            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            if is_taken(folder):
                 raise ModelError(f"{folder}: is there and holds something else; name another --run")
             record["environment"] = environment()
             write_text(folder / _RECORD, json.dumps(record, indent=2) + "\n")
