@@ -6,13 +6,13 @@ alone: no journal to lose, and an interrupted run goes on where it stopped.
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import itertools
 import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,7 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
 from spectro import rendered
+from spectro.batches import completed
 from spectro.config import SpectrogramConfig
 from spectro.datasets.table import Dataset
 from spectro.errors import AudioError, RenderError
@@ -28,9 +29,6 @@ from spectro.files import replacing
 from spectro.spectrogram import clip_image, save_png
 
 __all__ = ["RenderSummary", "render"]
-
-_BATCH = 16  # clips a task: large enough that sending it costs nothing, even over a network
-_AHEAD = 64  # tasks waiting: keeps workers fed and memory flat, however many clips there are
 
 
 class _Job(NamedTuple):
@@ -166,7 +164,7 @@ def _draw_all(
     pool = executor or ThreadPoolExecutor(os.cpu_count() or 1)
     outcomes: list[_Outcome] = []
     try:
-        for batch in _completed(pool, jobs, config):
+        for batch in completed(pool, functools.partial(_draw_batch, config), jobs):
             outcomes += batch
             if progress is not None:
                 progress(len(outcomes), total)
@@ -176,25 +174,7 @@ def _draw_all(
     return outcomes
 
 
-def _completed(
-    executor: Executor, jobs: Iterable[_Job], config: SpectrogramConfig
-) -> Iterator[list[_Outcome]]:
-    """Submit batches of jobs, never more than `_AHEAD` at a time; yield results as they come."""
-    jobs = iter(jobs)
-    waiting: set[Future[list[_Outcome]]] = set()
-    while True:
-        for batch in itertools.islice(
-            iter(lambda: list(itertools.islice(jobs, _BATCH)), []), _AHEAD - len(waiting)
-        ):
-            waiting.add(executor.submit(_draw_batch, batch, config))
-        if not waiting:
-            return
-        done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield future.result()
-
-
-def _draw_batch(jobs: list[_Job], config: SpectrogramConfig) -> list[_Outcome]:
+def _draw_batch(config: SpectrogramConfig, jobs: list[_Job]) -> list[_Outcome]:
     return [_draw(job, config) for job in jobs]
 
 

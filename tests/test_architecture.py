@@ -17,7 +17,7 @@ PACKAGE = Path(spectro.__file__).parent
 
 # Each module may import from floors below its own; docs/architecture.md explains them.
 FLOORS = {
-    "errors": 0, "files": 1, "listener": 0, "colors": 0, "mp3": 0,
+    "errors": 0, "files": 1, "listener": 0, "colors": 0, "mp3": 0, "batches": 0,
     "settings": 2, "decode": 1, "cluster": 1,
     "config": 3,
     "recipes": 4, "audio": 4,

@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from spectro import batches
 from spectro import render as render_module
 from spectro.config import SpectrogramConfig
 from spectro.datasets import Dataset
@@ -790,9 +791,9 @@ def test_no_more_tasks_are_kept_than_allowed(
     tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, batch: int, ahead: int, most: int
 ) -> None:
     executor = OneAtATime()
-    monkeypatch.setattr(render_module, "wait", executor.wait)
-    monkeypatch.setattr(render_module, "_BATCH", batch)
-    monkeypatch.setattr(render_module, "_AHEAD", ahead)
+    monkeypatch.setattr(batches, "wait", executor.wait)
+    monkeypatch.setattr(batches, "_BATCH", batch)
+    monkeypatch.setattr(batches, "_AHEAD", ahead)
     summary = render(make_many(tmp_path / "sounds", 30), out, CONFIG, executor=executor)
     assert counts(summary) == (30, 0, 0, 0)
     assert executor.most == most
