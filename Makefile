@@ -36,7 +36,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sample dataset render-spectrograms pictures fold-named train-fold \
+.PHONY: help setup demo sample data dataset render-spectrograms pictures fold-named train-fold \
         cross-validate lr-find notebooks test test-all lint types bench-render clean
 
 help:  ## List the targets
@@ -64,9 +64,12 @@ demo: setup  ## Everything once, on the sample: synthesise, render, train fold 1
 sample: setup  ## Synthesise the sample dataset
 	@$(SPECTRO) sample data/sample
 
+data: setup  ## Download UrbanSound8K (6.0 GB) to data; goes on where it broke off
+	$(SPECTRO) fetch urbansound8k --to data $(ARGS)
+
 dataset: setup
 ifeq ($(DATASET),$(SAMPLE))
-	@echo "$(REAL) is not there: this uses the synthesised sample, $(SAMPLE)"
+	@echo "$(REAL) is not there: this uses the synthesised sample, $(SAMPLE); make data downloads it"
 	@$(SPECTRO) sample data/sample
 endif
 

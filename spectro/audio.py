@@ -13,6 +13,7 @@ import soxr
 from spectro.config import PadPolicy
 from spectro.decode import decode
 from spectro.errors import AudioError
+from spectro.places import place
 
 __all__ = ["Waveform", "fit", "load", "to_mono"]
 
@@ -51,7 +52,7 @@ def load(
         If the file cannot be decoded in full (:func:`spectro.decode.decode`), or holds NaN or
         infinity.
     """
-    samples, native = decode(Path(path), start=start, end=end)
+    samples, native = decode(place(path), start=start, end=end)
     with np.errstate(over="ignore", invalid="ignore"):  # told below, in words
         y = to_mono(samples)
     if not np.abs(y).max() < _LOUDEST:  # nor is NaN

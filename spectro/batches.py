@@ -38,11 +38,15 @@ def completed(
     left = iter(jobs)
     batches = iter(lambda: list(itertools.islice(left, _BATCH)), [])
     waiting: set[Future[list[Result]]] = set()
-    while True:
-        for batch in itertools.islice(batches, _AHEAD - len(waiting)):
-            waiting.add(executor.submit(work, batch))
-        if not waiting:
-            return
-        done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield future.result()
+    try:
+        while True:
+            for batch in itertools.islice(batches, _AHEAD - len(waiting)):
+                waiting.add(executor.submit(work, batch))
+            if not waiting:
+                return
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    finally:  # an error, or whoever asks has heard enough
+        for future in waiting:
+            future.cancel()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 from spectro.errors import ConfigError, MissingExtraError
 
@@ -11,7 +14,7 @@ __all__ = ["connect"]
 _TIMEOUT = 15  # s to wait for a scheduler
 
 
-def connect(address: str) -> Executor:
+def connect(address: str) -> AbstractContextManager[Executor]:
     """Connect to a Dask scheduler.
 
     Parameters
@@ -21,8 +24,8 @@ def connect(address: str) -> Executor:
 
     Returns
     -------
-    executor : concurrent.futures.Executor
-        Its workers need spectro installed, and to see the files under the same paths.
+    executor : context manager of concurrent.futures.Executor
+        Its workers need spectro installed, and to see the files under the same paths or URLs.
 
     Raises
     ------
@@ -36,7 +39,13 @@ def connect(address: str) -> Executor:
     except ImportError:
         raise MissingExtraError("cluster", "--scheduler") from None
     try:
-        executor: Executor = Client(address, timeout=_TIMEOUT).get_executor()
+        client = Client(address, timeout=_TIMEOUT)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{address}: no Dask scheduler answers there ({error})") from None
-    return executor
+    return _executor(client)
+
+
+@contextmanager
+def _executor(client: Any) -> Iterator[Executor]:
+    with client, client.get_executor() as executor:
+        yield executor

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
     TextColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.table import Table
 from rich.text import Text
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "complain",
+    "copying",
     "counting",
     "dataset",
     "note",
@@ -86,6 +89,21 @@ def counting(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
         BarColumn(),
         MofNCompleteColumn(),
         _Rate(unit),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=_out, transient=True, disable=not _out.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def copying(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Show a progress bar of bytes; yields a function of (done, total or None)."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=_out, transient=True, disable=not _out.is_terminal) as progress:

@@ -22,8 +22,9 @@ from spectro.errors import ConfigError, ModelError
 from spectro.files import write_text
 from spectro.listener import Listener
 from spectro.model import ModelCard, save_model
+from spectro.places import below
 from spectro.precision import choose_precision
-from spectro.rendered import RenderedSet, below
+from spectro.rendered import RenderedSet
 from spectro.run import Run, environment, probability_columns
 from spectro.splits import random_folds, split
 from spectro.weights import Weights, resolve

@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import os
 import re
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ import soundfile as sf
 
 from spectro import mp3
 from spectro.errors import AudioError
+from spectro.places import is_url
 
 __all__ = ["decode"]
 
@@ -59,7 +61,7 @@ def decode(
         `start`.
     """
     try:
-        with sf.SoundFile(path) as sound:
+        with _opened(path) as file, sf.SoundFile(file) as sound:
             _check_complete(sound, path)
             first, last = _span(sound, path, start, end)
             samples = _read(sound, first, last)
@@ -67,6 +69,11 @@ def decode(
             return samples, int(sound.samplerate)
     except (sf.SoundFileError, OSError, TypeError) as error:  # TypeError: a headerless .raw
         _explain(path, error)
+
+
+def _opened(path: Path) -> AbstractContextManager[Path | IO[bytes]]:
+    """Leave a file on a disk to libsndfile to open."""
+    return path.open("rb") if is_url(path) else nullcontext(path)
 
 
 def _check_complete(sound: sf.SoundFile, path: Path) -> None:
@@ -144,7 +151,7 @@ def _explain(path: Path, error: Exception) -> NoReturn:
         reason = "is a folder, not a sound file"
     elif not path.exists():
         reason = "no such file"
-    elif not os.access(path, os.R_OK):
+    elif not is_url(path) and not os.access(path, os.R_OK):
         reason = "cannot be read (permission denied)"
     elif path.stat().st_size == 0:
         reason = "is empty (0 bytes)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -11,20 +12,31 @@ from pathlib import Path
 from typing import Any
 
 from spectro.errors import SpectroError
+from spectro.places import is_url, place
 
-__all__ = ["is_taken", "read_json", "replacing", "replacing_folder", "write_text"]
+__all__ = [
+    "claim_text",
+    "is_taken",
+    "move",
+    "read_json",
+    "replacing",
+    "replacing_folder",
+    "write_bytes",
+    "write_text",
+]
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` that takes its place when the block ends well.
+def replacing(path: str | Path, *, inside: Path | None = None) -> Iterator[Path]:
+    """Give a temporary path that takes the place of `path` when the block ends well.
 
-    The temporary name is unlike any other process's, starts with a dot, and keeps the suffix, by
-    which some writers choose the format.
+    It lies beside `path`, or in the folder `inside` on the same disk. The temporary name is unlike
+    any other process's, starts with a dot, and keeps the suffix, by which some writers choose the
+    format.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.part{path.suffix}")
+    temporary = (inside or path.parent) / f".{uuid.uuid4().hex}.part{path.suffix}"
     try:
         yield temporary
         temporary.replace(path)
@@ -67,7 +79,7 @@ def read_json(path: str | Path, error: type[SpectroError]) -> dict[str, Any]:
         The kind that `error` names, if the file cannot be read or holds no JSON object.
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(place(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
         raise error(f"{path}: cannot be read ({problem}); restore it or make it anew") from None
     if not isinstance(found, dict):
@@ -75,7 +87,50 @@ def read_json(path: str | Path, error: type[SpectroError]) -> dict[str, Any]:
     return found
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8 `text` to `path` in one step, with the same line ends on every system."""
-    with replacing(path) as temporary:
+def write_bytes(path: str | Path, data: bytes, *, inside: Path | None = None) -> None:
+    """Write `data` to `path` in one step; `inside` is that of :func:`replacing`.
+
+    `path` may be a URL: an object store shows only whole files.
+    """
+    if is_url(path):
+        place(path).write_bytes(data)
+        return
+    with replacing(path, inside=inside) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: str | Path, text: str, *, inside: Path | None = None) -> None:
+    """Write `text` as UTF-8, as it is on every system, by :func:`write_bytes`."""
+    write_bytes(path, text.encode(), inside=inside)
+
+
+def claim_text(path: Path, text: str, *, inside: Path | None = None) -> bool:
+    """Write `text` to `path` unless it is there; return whether it was this call that wrote it.
+
+    Of several processes at once, one alone gets True, on a disk that has hard links.
+    """
+    if path.is_file():
+        return False
+    if is_url(path):
+        write_text(path, text)
+        return True
+    temporary = (inside or path.parent) / f".{uuid.uuid4().hex}.part"
+    try:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # no hard links here
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def move(path: Path, target: Path) -> None:
+    """Give the file `path` the name `target`, whatever was there."""
+    if is_url(path):
+        target.write_bytes(path.read_bytes())
+        path.unlink()
+    else:
+        path.replace(target)

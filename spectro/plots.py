@@ -5,6 +5,7 @@ Each function returns a matplotlib figure, for a notebook to show or :func:`save
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from spectro.config import SpectrogramConfig
-from spectro.files import replacing
+from spectro.files import write_bytes
+from spectro.places import place
 from spectro.run import Run
 
 _MOST_ROWS = 60  # classes shown; matplotlib's pictures end at 65,536 pixels
@@ -25,10 +27,10 @@ __all__ = ["confusion", "examples", "history", "learning_rates", "save", "save_r
 
 def save(figure: Figure, path: str | Path) -> Path:
     """Write a figure as PNG, in one step, and return its path."""
-    path = Path(path)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110)
-    return path
+    png = io.BytesIO()
+    figure.savefig(png, dpi=110, format="png")
+    write_bytes(path, png.getvalue())
+    return place(path)
 
 
 def save_run(run: Run) -> list[Path]:
@@ -73,7 +75,9 @@ def examples(clips: pd.DataFrame, config: SpectrogramConfig, *, per_class: int =
             axis.set_xticks([])
             axis.set_yticks([])
         for axis, image in zip(row, chosen["image"], strict=False):
-            axis.imshow(Image.open(image).convert("RGB"), aspect="auto", interpolation="nearest")
+            with place(image).open("rb") as file:
+                picture = Image.open(file).convert("RGB")
+            axis.imshow(picture, aspect="auto", interpolation="nearest")
         row[0].set_ylabel(label, rotation=0, ha="right", va="center")
     figure.supxlabel(
         f"time, {config.duration:g} s  (frequency upwards, {config.n_mels} mel bands to "

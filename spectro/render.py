@@ -1,7 +1,7 @@
 """The offline stage: every clip of a dataset to a picture, resumable, through any `Executor`.
 
-A picture carries its clip's modification time, so what is up to date is known from the two files
-alone: no journal to lose, and an interrupted run goes on where it stopped.
+What is up to date is known from clip and picture alone (:mod:`spectro.draw`): there is no journal
+to lose, and an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -9,42 +9,25 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
 
-from spectro import rendered
+from spectro import rendered, workers
 from spectro.batches import completed
 from spectro.config import SpectrogramConfig
 from spectro.datasets.table import Dataset
-from spectro.errors import AudioError, RenderError
-from spectro.files import replacing
-from spectro.spectrogram import clip_image, save_png
+from spectro.draw import Job, Outcome, draw_batch
+from spectro.errors import RenderError
+from spectro.places import absolute, below, is_url, place
+from spectro.scratch import scratch, sweep
 
 __all__ = ["RenderSummary", "render"]
-
-
-class _Job(NamedTuple):
-    """One clip to draw: all that a worker needs, small enough to send anywhere."""
-
-    path: str
-    start: float | None
-    end: float | None
-    image: str
-    source: str
-
-
-class _Outcome(NamedTuple):
-    image: str
-    drawn: bool
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,12 +69,11 @@ def render(
     dataset : Dataset
         Clips to draw.
     out : str or Path
-        Folder of the rendered set; see :mod:`spectro.rendered`.
+        Folder of the rendered set, or its URL; see :mod:`spectro.rendered`.
     config : SpectrogramConfig
         How to draw them.
     executor : concurrent.futures.Executor or None
-        Where the work is done. None means a thread for each processor: decoding, FFT and PNG all
-        run outside Python's lock, and threads start at once and copy nothing.
+        Where the work is done. None means a worker for each processor (:mod:`spectro.workers`).
     progress : callable or None
         Called with the number of clips done and the number of all.
 
@@ -105,28 +87,35 @@ def render(
         If `out` holds other pictures, or cannot be written to.
     """
     started = time.perf_counter()
-    out = Path(out).absolute()  # workers elsewhere have another working directory
+    folder = place(absolute(out))  # workers elsewhere have another working directory
     clips = dataset.clips.assign(image=rendered.image_names(dataset.clips, dataset.root))
     try:
-        rendered.claim(out, dataset, config)
-        rendered.set_aside(out, dataset, clips)
-        for fold in clips["fold"].unique():
-            (out / f"fold{fold}").mkdir(exist_ok=True)
-        outcomes = _draw_all(
-            _jobs(clips, dataset.root, out), config, executor, progress, len(clips)
-        )
-        reason_of = {rendered.below(done.image, out): done.reason for done in outcomes}
-        reasons = clips["image"].map(reason_of)
-        failures = clips.assign(reason=reasons)[reasons != ""].drop(columns="image")
-        dropped = rendered.write_tables(out, dataset, clips[reasons == ""], failures)
+        with _claimed(folder, dataset, config) as own:
+            rendered.set_aside(folder, dataset, clips)
+            for fold in clips["fold"].unique():
+                (folder / f"fold{fold}").mkdir(parents=True, exist_ok=True)
+            jobs = _jobs(clips, dataset.root, folder)
+            drawn, failed = 0, {}
+            for outcome in _draw_all(jobs, config, folder, executor, progress, len(clips)):
+                drawn += outcome.drawn
+                if outcome.reason:
+                    failed[below(outcome.image, folder)] = outcome.reason
+            reasons = clips["image"].map(failed)
+            failures = clips.assign(reason=reasons)[reasons.notna()].drop(columns="image")
+            done = clips[reasons.isna()]
+            dropped = rendered.write_tables(folder, dataset, done, failures, own)
         for image in dropped:
-            (out / image).unlink(missing_ok=True)
+            (folder / image).unlink(missing_ok=True)
     except OSError as error:
         raise RenderError(
             f"{error.filename or out}: cannot write ({error.strerror or error}); "
             "what is done is kept, run it again to go on"
         ) from None
-    drawn = sum(outcome.drawn for outcome in outcomes)
+    except BrokenExecutor:
+        raise RenderError(
+            f"{out}: a worker died, for want of memory perhaps; what is done is kept, run it again "
+            "to go on, with fewer --workers"
+        ) from None
     return RenderSummary(
         rendered=drawn,
         already_there=len(clips) - len(failures) - drawn,
@@ -136,15 +125,28 @@ def render(
     )
 
 
-def _jobs(clips: pd.DataFrame, root: Path, out: Path) -> Iterator[_Job]:
+@contextmanager
+def _claimed(folder: Path, dataset: Dataset, config: SpectrogramConfig) -> Iterator[Path | None]:
+    """Claim `folder`; yield a scratch folder in it, or None where it is a URL."""
+    rendered.check_free(folder, dataset, config)
+    if is_url(folder):
+        rendered.claim(folder, dataset, config, None)
+        yield None
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    with scratch(folder) as own:
+        rendered.claim(folder, dataset, config, own)
+        yield own
+
+
+def _jobs(clips: pd.DataFrame, root: Path, out: Path) -> Iterator[Job]:
     columns = (clips[name].tolist() for name in ("path", "start", "end", "image"))
     for path, start, end, image in zip(*columns, strict=True):
         # Names move from clip to clip as tables are edited: the picture says whose it is.
-        source = f"{rendered.below(path, root)}|{start}|{end}"
+        source = f"{below(path, root)}|{start}|{end}"
         mark = hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest()[:16]
-        yield _Job(
-            os.path.abspath(path), _second(start), _second(end), os.path.join(out, image), mark
-        )
+        yield Job(absolute(path), _second(start), _second(end), f"{out}/{image}", mark)
 
 
 def _second(value: float) -> float | None:
@@ -153,61 +155,19 @@ def _second(value: float) -> float | None:
 
 
 def _draw_all(
-    jobs: Iterable[_Job],
+    jobs: Iterable[Job],
     config: SpectrogramConfig,
+    out: Path,
     executor: Executor | None,
     progress: Callable[[int, int], None] | None,
     total: int,
-) -> list[_Outcome]:
-    """Draw through `executor`, or through a pool of our own that ends with the work."""
-    own = executor is None
-    pool = executor or ThreadPoolExecutor(os.cpu_count() or 1)
-    outcomes: list[_Outcome] = []
-    try:
-        for batch in completed(pool, functools.partial(_draw_batch, config), jobs):
-            outcomes += batch
+) -> Iterator[Outcome]:
+    """Draw through `executor`, or through workers of our own that end with the work."""
+    work = functools.partial(draw_batch, config, str(out))
+    done = 0
+    with nullcontext(executor) if executor else workers.pool() as pool:
+        for batch in completed(pool, work, jobs):
+            yield from batch
+            done += len(batch)
             if progress is not None:
-                progress(len(outcomes), total)
-    finally:
-        if own:
-            pool.shutdown(cancel_futures=True)
-    return outcomes
-
-
-def _draw_batch(config: SpectrogramConfig, jobs: list[_Job]) -> list[_Outcome]:
-    return [_draw(job, config) for job in jobs]
-
-
-def _draw(job: _Job, config: SpectrogramConfig) -> _Outcome:
-    """Draw one clip unless its picture is up to date."""
-    try:
-        modified = _modified(job.path)
-        if _is_up_to_date(job, modified):
-            return _Outcome(job.image, drawn=False)
-        image = clip_image(job.path, config, start=job.start, end=job.end)
-    except AudioError as error:
-        Path(job.image).unlink(missing_ok=True)  # a picture of what the clip once was
-        return _Outcome(job.image, drawn=False, reason=str(error).removeprefix(f"{job.path}: "))
-    with replacing(job.image) as temporary:
-        save_png(image, temporary, source=job.source)
-        os.utime(temporary, ns=(modified, modified))
-    return _Outcome(job.image, drawn=True)
-
-
-def _modified(path: str) -> int:
-    """Return a clip's modification time in nanoseconds."""
-    try:
-        return os.stat(path).st_mtime_ns
-    except OSError as error:
-        raise AudioError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
-
-
-def _is_up_to_date(job: _Job, modified: int) -> bool:
-    """Tell whether the picture is this clip's, and of the file as it is now."""
-    try:
-        if os.stat(job.image).st_mtime_ns != modified:
-            return False
-        with Image.open(job.image) as picture:
-            return bool(picture.info.get("Source") == job.source)
-    except (FileNotFoundError, UnidentifiedImageError):
-        return False
+                progress(done, total)

@@ -17,7 +17,7 @@ import json
 import os
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pandas as pd
@@ -25,9 +25,11 @@ import pandas as pd
 from spectro.config import SpectrogramConfig
 from spectro.datasets.table import COLUMNS, Dataset
 from spectro.errors import RenderError
-from spectro.files import is_taken, read_json, replacing, write_text
+from spectro.files import claim_text, move, read_json, write_text
+from spectro.places import below, place
+from spectro.scratch import is_scratch
 
-__all__ = ["RenderedSet", "below", "claim", "image_names", "set_aside", "write_tables"]
+__all__ = ["RenderedSet", "check_free", "claim", "image_names", "set_aside", "write_tables"]
 
 _CONFIG, _DATASET = "spectrogram.json", "dataset.json"
 _CLIPS, _PREVIOUS, _FAILURES = "clips.csv", ".clips.previous.csv", "failures.csv"
@@ -63,13 +65,13 @@ class RenderedSet:
         RenderError
             If the folder holds none, or rendering was not finished.
         """
-        folder = Path(folder)
+        folder = place(folder)
         if not (folder / _CONFIG).is_file():
             raise RenderError(f"{folder}: no rendered pictures; make them with spectro render")
         if not (folder / _CLIPS).is_file():
             raise RenderError(f"{folder}: rendering did not finish; run spectro render again")
         dataset = read_json(folder / _DATASET, RenderError)
-        clips = pd.read_csv(
+        clips = _read_table(
             folder / _CLIPS,
             dtype={"label": str, "group": str},
             keep_default_na=False,
@@ -93,7 +95,7 @@ class RenderedSet:
     @property
     def n_failed(self) -> int:
         """Number of clips that could not be drawn."""
-        return len(pd.read_csv(self.folder / _FAILURES))
+        return len(_read_table(self.folder / _FAILURES))
 
     @property
     def identity(self) -> str:
@@ -101,7 +103,7 @@ class RenderedSet:
         clips = self.clips.assign(
             image=[below(image, self.folder) for image in self.clips["image"]]
         )
-        lines = _relative(clips, Path(self.dataset["root"])).to_csv(index=False)
+        lines = _relative(clips, place(self.dataset["root"])).to_csv(index=False)
         return hashlib.sha256((self.config.to_json() + lines).encode()).hexdigest()[:16]
 
 
@@ -116,11 +118,14 @@ def image_names(clips: pd.DataFrame, root: Path) -> list[str]:
         count = Counter(name.lower() for name in names)
         return [count[name.lower()] == 1 for name in names]
 
-    places = [Path(path) for path in clips["path"]]
     folds = [f"fold{fold}" for fold in clips["fold"]]
-    short = [f"{fold}/{place.stem}" for fold, place in zip(folds, places, strict=True)]
-    long = [f"{fold}/{_flat(place, root)}" for fold, place in zip(folds, places, strict=True)]
-    names = [a if alone else b for a, b, alone in zip(short, long, unique(short), strict=True)]
+    short = [
+        f"{fold}/{PurePath(path).stem}" for fold, path in zip(folds, clips["path"], strict=True)
+    ]
+    names = [
+        name if alone else f"{fold}/{_flat(path, root)}"
+        for name, fold, path, alone in zip(short, folds, clips["path"], unique(short), strict=True)
+    ]
     starts = clips["start"].fillna(0)
     names = [
         name if alone else f"{name}@{start:.3f}"
@@ -143,25 +148,44 @@ def _mark(root: Path, path: str, start: float, end: float) -> str:
     return hashlib.sha256(f"{inside}|{start!r}|{end!r}".encode()).hexdigest()[:8]
 
 
-def _flat(path: Path, root: Path) -> str:
+def _flat(path: str, root: Path) -> str:
     """Write a path below `root` as one file name."""
-    inside = path.relative_to(root) if path.is_relative_to(root) else path
-    return "__".join(part.strip("/\\:") for part in inside.parts)
+    return "__".join(part.strip("/\\:") for part in PurePath(below(path, root)).parts)
 
 
-def claim(folder: Path, dataset: Dataset, config: SpectrogramConfig) -> None:
-    """Make `folder` the rendered set of this dataset with these settings.
+def check_free(folder: Path, dataset: Dataset, config: SpectrogramConfig) -> None:
+    """Refuse a folder that holds something else: two settings or datasets never mix.
 
     Raises
     ------
     RenderError
-        If it already is another's: two settings or datasets never mix.
+        If it does.
     """
     if (folder / _CONFIG).is_file():
         _check_same(folder, dataset, config)
-    elif is_taken(folder):
+    elif _is_taken(folder):
         raise RenderError(f"{folder}: is there and holds something else; name another --out")
-    write_text(folder / _CONFIG, config.to_json())
+
+
+def claim(folder: Path, dataset: Dataset, config: SpectrogramConfig, own: Path | None) -> None:
+    """Make `folder` the rendered set of this dataset with these settings.
+
+    Parameters
+    ----------
+    folder : Path
+        What becomes, or is, the rendered set.
+    dataset, config : Dataset, SpectrogramConfig
+        Whose pictures it holds, and how they are drawn.
+    own : Path or None
+        Scratch folder in it; None where it is a URL.
+
+    Raises
+    ------
+    RenderError
+        If another process was quicker, and claimed it for something else.
+    """
+    if not claim_text(folder / _CONFIG, config.to_json(), inside=own):
+        _check_same(folder, dataset, config)
     about = {
         "name": dataset.name,
         "root": str(dataset.root.resolve()),
@@ -171,7 +195,14 @@ def claim(folder: Path, dataset: Dataset, config: SpectrogramConfig) -> None:
         "licence": dataset.licence,
         "citation": dataset.citation,
     }
-    write_text(folder / _DATASET, json.dumps(about, indent=2) + "\n")
+    write_text(folder / _DATASET, json.dumps(about, indent=2) + "\n", inside=own)
+
+
+def _is_taken(folder: Path) -> bool:
+    """Tell whether something of another kind is there: a file, a filled folder."""
+    if not folder.exists():
+        return False
+    return not folder.is_dir() or not all(is_scratch(path) for path in folder.iterdir())
 
 
 def _check_same(folder: Path, dataset: Dataset, config: SpectrogramConfig) -> None:
@@ -186,7 +217,7 @@ def _check_same(folder: Path, dataset: Dataset, config: SpectrogramConfig) -> No
         root = str(dataset.root.resolve())
         if about["name"] != dataset.name:
             changed.append(f"dataset {about['name']} there, {dataset.name} asked")
-        elif about["root"] != root and Path(about["root"]).exists():  # not merely moved
+        elif about["root"] != root and place(about["root"]).exists():  # not merely moved
             changed.append(f"dataset {about['root']} there, {root} asked")
     if changed:
         raise RenderError(
@@ -215,15 +246,15 @@ def set_aside(folder: Path, dataset: Dataset, clips: pd.DataFrame) -> None:
     text = io.StringIO(_relative(clips, dataset.root).to_csv(index=False))
     before, after = (
         pd.read_csv(table, dtype=str, keep_default_na=False).set_index("image").sort_index()
-        for table in (folder / _CLIPS, text)
+        for table in (io.StringIO((folder / _CLIPS).read_text(encoding="utf-8")), text)
     )
     kept = before.index.intersection(after.index)
     if not before.loc[kept].equals(after.loc[kept]):
-        (folder / _CLIPS).replace(folder / _PREVIOUS)
+        move(folder / _CLIPS, folder / _PREVIOUS)
 
 
 def write_tables(
-    folder: Path, dataset: Dataset, clips: pd.DataFrame, failures: pd.DataFrame
+    folder: Path, dataset: Dataset, clips: pd.DataFrame, failures: pd.DataFrame, own: Path | None
 ) -> list[str]:
     """Write ``failures.csv`` and ``clips.csv``; return the pictures that no clip has any more.
 
@@ -237,14 +268,21 @@ def write_tables(
         Clip table of the pictures that are there, plus ``image``, relative to `folder`.
     failures : pandas.DataFrame
         Clip table of the others, plus ``reason``.
+    own : Path or None
+        Scratch folder in `folder`; None where it is a URL.
     """
     tables = [folder / name for name in (_CLIPS, _PREVIOUS) if (folder / name).is_file()]
-    previous = [image for table in tables for image in pd.read_csv(table)["image"]]
+    previous = [image for table in tables for image in _read_table(table)["image"]]
     for name, table in ((_FAILURES, failures), (_CLIPS, clips)):
-        with replacing(folder / name) as temporary:
-            _relative(table, dataset.root).to_csv(temporary, index=False, lineterminator="\n")
+        text = _relative(table, dataset.root).to_csv(index=False, lineterminator="\n")
+        write_text(folder / name, text, inside=own)
     (folder / _PREVIOUS).unlink(missing_ok=True)
     return sorted(set(previous) - set(clips["image"]))
+
+
+def _read_table(path: Path, **options: Any) -> pd.DataFrame:
+    table: pd.DataFrame = pd.read_csv(io.StringIO(path.read_text(encoding="utf-8")), **options)
+    return table
 
 
 def _relative(clips: pd.DataFrame, root: Path) -> pd.DataFrame:
@@ -253,11 +291,3 @@ def _relative(clips: pd.DataFrame, root: Path) -> pd.DataFrame:
     table = clips[[*COLUMNS, *extra]].copy()
     table["path"] = [below(path, root) for path in table["path"]]
     return table
-
-
-def below(path: str, folder: Path) -> str:
-    """Write a path relative to `folder` if it lies in it, with forward slashes on every system."""
-    for base in (folder, folder.resolve()):
-        if Path(path).is_relative_to(base):
-            return Path(path).relative_to(base).as_posix()
-    return path

@@ -9,8 +9,9 @@ releases the GIL, so threads scale.
 from __future__ import annotations
 
 import functools
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +41,9 @@ Levels = npt.NDArray[np.uint8]
 Spectrogram = npt.NDArray[np.float32]
 
 _AMIN = 1e-10  # powers below count as silence; librosa.power_to_db's own floor
-_BLOCK = 64  # frames transformed at a time: their buffers stay in the processor's cache
+_BLOCK = (
+    32  # frames transformed at a time: buffers stay in cache, and are not mapped anew each time
+)
 _MARGIN = 0.1  # s read behind the end of a picture, so that resampling does not see an edge there
 
 
@@ -254,14 +257,15 @@ def levels(S_db: Spectrogram, config: SpectrogramConfig) -> Levels:
     return np.rint(scaled, out=scaled).astype(np.uint8)
 
 
-def save_png(image: Image.Image, path: str | Path, *, source: str = "") -> None:
-    """Write a picture as PNG, with the `source` it was drawn from as a text within.
+def save_png(image: Image.Image, path: str | Path | IO[bytes], *, source: str = "") -> None:
+    """Write a picture as PNG, to a path or a file, with the `source` it was drawn from as a text within.
 
-    zlib level 1: higher levels take longer and gain under 1 % on spectrograms.
+    Runs and Huffman codes alone: searching for longer matches takes twice the time and gains 3 % on
+    spectrograms.
     """
     about = PngInfo()
     about.add_text("Source", source)
-    image.save(path, format="png", compress_level=1, pnginfo=about)
+    image.save(path, format="png", compress_level=1, compress_type=zlib.Z_RLE, pnginfo=about)
 
 
 def network_pixels(image: Image.Image, size: int | None) -> npt.NDArray[np.float32]:

@@ -29,7 +29,7 @@ from spectro.run import Run
 
 from .conftest import SHORT_TRAINING, SMALL_PICTURES
 
-COMMANDS = ("sample", "render", "train-fold", "cross-validate", "lr-find", "predict")
+COMMANDS = ("sample", "fetch", "render", "train-fold", "cross-validate", "lr-find", "predict")
 
 
 def call(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import distributed
 import pytest
 from distributed import LocalCluster
 
@@ -38,6 +44,57 @@ def test_a_cluster_draws_the_very_pictures_of_one_machine(
         summary = render(dataset, tmp_path / "there", SMALL_PICTURES, executor=executor)
     assert summary.rendered == len(dataset.clips)
     assert pictures(tmp_path / "there") == pictures(tmp_path / "here")
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[tuple[Path, list[subprocess.Popen[bytes]]]]:
+    """A scheduler and two workers as one starts them by hand; gives the scheduler's file."""
+    file = tmp_path / "scheduler.json"
+    shared = [f"--scheduler-file={file}", "--host=127.0.0.1", "--no-dashboard"]
+    worker = ["dask_worker", *shared, "--nworkers=1", "--nthreads=1", "--no-nanny"]
+    commands = [["dask_scheduler", *shared, "--port=0"], worker, worker]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", f"distributed.cli.{name}", *options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=tmp_path,
+        )
+        for name, *options in commands
+    ]
+    yield file, processes
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_a_worker_killed_midway_costs_nothing(
+    started: tuple[Path, list[subprocess.Popen[bytes]]], sample_root: Path, tmp_path: Path
+) -> None:
+    file, (_, _, victim) = started
+    rows = [f"{path},{path.stem.split('-')[1]}" for path in sample_root.glob("audio/*/*.wav")]
+    table = tmp_path / "many.csv"  # each clip many times over, so that there is a midway
+    parts = [f"{row},{k / 1000},{2 + k / 1000}" for k in range(12) for row in rows]
+    table.write_text("\n".join(["path,label,start,end", *parts]) + "\n")
+    while not file.exists():
+        time.sleep(0.05)
+    address = json.loads(file.read_text())["address"]
+    with distributed.Client(address) as client:
+        client.wait_for_workers(2, timeout=60)
+    code = "from spectro.cli.app import main; main()"
+    command = [sys.executable, "-c", code, "render", str(table), "--n-folds", "2"]
+    there = subprocess.Popen([*command, "--out", str(tmp_path / "there"), "--scheduler", address])
+    while len(list((tmp_path / "there").glob("fold*/*.png"))) < 50:
+        assert there.poll() is None
+        time.sleep(0.02)
+    os.kill(victim.pid, signal.SIGKILL)
+    drawn_before = len(pictures(tmp_path / "there"))
+    assert there.wait(timeout=120) in (0, 3)  # 3: the sample holds clips shorter than two seconds
+    subprocess.run([*command, "--out", str(tmp_path / "here")], check=False)
+    assert drawn_before < len(pictures(tmp_path / "here"))
+    assert pictures(tmp_path / "there") == pictures(tmp_path / "here")
+    for name in ("clips.csv", "failures.csv"):
+        assert (tmp_path / "there" / name).read_text() == (tmp_path / "here" / name).read_text()
 
 
 def test_no_scheduler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -378,13 +377,11 @@ def test_place_that_cannot_be_written_says_how_to_name_another(tmp_path: Path) -
 def test_read_only_data_says_how_to_name_another_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    @contextmanager
-    def read_only(path: Path) -> Iterator[Path]:
+    def read_only(path: Path, text: str) -> None:
         raise OSError(errno.EROFS, "Read-only file system", str(path))
-        yield path
 
     write_classes(tmp_path, owl=5)
-    monkeypatch.setattr(folds, "replacing", read_only)
+    monkeypatch.setattr(folds, "write_text", read_only)
     with pytest.raises(DatasetError, match=r"folds\.csv: .*Read-only file system.*--folds-file"):
         datasets.load(tmp_path)
 

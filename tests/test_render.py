@@ -21,15 +21,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from spectro import batches
-from spectro import render as render_module
+from spectro import batches, draw
 from spectro.config import SpectrogramConfig
 from spectro.datasets import Dataset
 from spectro.datasets.table import clip_table
 from spectro.errors import RenderError
 from spectro.render import RenderSummary, render
 from spectro.rendered import RenderedSet, image_names
-from spectro.spectrogram import clip_image, save_png
+from spectro.spectrogram import clip_image
 
 SR = 8_000
 CONFIG = SpectrogramConfig(sr=SR, duration=0.25, n_fft=256, hop_length=64, n_mels=16)
@@ -805,32 +804,33 @@ def test_no_more_tasks_are_kept_than_allowed(
 
 
 class FullDisk:
-    """Saves so many pictures, then fails in the middle of the next."""
+    """Writes so many pictures, then fails in the middle of the next."""
 
-    def __init__(self, room: int, error: OSError) -> None:
+    def __init__(self, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
         self.room = room
-        self.error = error
+        self.write = Path.write_bytes
+        monkeypatch.setattr(Path, "write_bytes", lambda path, data: self(path, bytes(data)))
 
-    def __call__(self, image: Image.Image, path: Path, **options: Any) -> None:
-        self.room -= 1
+    def __call__(self, path: Path, data: bytes) -> int:
+        if path.suffix == ".png":
+            self.room -= 1
         if self.room < 0:
-            Path(path).write_bytes(b"\x89PNG half a pict")
-            raise self.error
-        save_png(image, path, **options)
+            self.write(path, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return self.write(path, data)
 
 
 def test_full_disk_is_one_error_and_what_is_done_stays(
     dataset: Dataset, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    error = OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr(render_module, "save_png", FullDisk(2, error))
+    FullDisk(2, monkeypatch)
     with (
         ThreadPoolExecutor(1) as executor,
         pytest.raises(RenderError, match=r"No space left on device.*run it again to go on"),
     ):
         render(dataset, out, CONFIG, executor=executor)
     assert len(pictures(out)) == 2
-    assert not [path for path in out.rglob("*") if ".part" in path.name]
+    assert not [path for path in out.rglob("*") if path.name.startswith(".")]
     with pytest.raises(RenderError, match="did not finish"):
         RenderedSet.load(out)
     monkeypatch.undo()
@@ -841,8 +841,10 @@ def test_full_disk_is_one_error_and_what_is_done_stays(
 def test_write_error_of_the_picture_library_is_told_in_its_words(
     dataset: Dataset, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    error = OSError("encoder error -2 when writing image file")  # Pillow's, without an errno
-    monkeypatch.setattr(render_module, "save_png", FullDisk(0, error))
+    def fails(*args: Any, **kwargs: Any) -> None:
+        raise OSError("encoder error -2 when writing image file")  # Pillow's, without an errno
+
+    monkeypatch.setattr(draw, "save_png", fails)
     with pytest.raises(RenderError, match="encoder error -2"):
         render(dataset, out, CONFIG)
 
@@ -880,7 +882,7 @@ def test_a_bug_is_not_taken_for_a_broken_clip(
     def broken(*args: Any, **kwargs: Any) -> Image.Image:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(render_module, "clip_image", broken)
+    monkeypatch.setattr(draw, "clip_image", broken)
     with pytest.raises(ZeroDivisionError):
         render(dataset, out, CONFIG)
     assert not (out / "clips.csv").exists()
@@ -891,8 +893,7 @@ def test_failed_second_run_leaves_the_first_readable(
 ) -> None:
     render(dataset, out, CONFIG)
     set_time(write_tone(root / "low" / "a.wav", 3_000), 10**9)
-    error = OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr(render_module, "save_png", FullDisk(0, error))
+    FullDisk(0, monkeypatch)
     with pytest.raises(RenderError):
         render(dataset, out, CONFIG)
     loaded = RenderedSet.load(out)

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from spectro import __version__, console
-from spectro.cli import data, train, use
+from spectro.cli import data, fetch, train, use
 from spectro.errors import SpectroError
 
 __all__ = ["app", "main"]
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 for command in (
     data.sample,
+    fetch.fetch,
     data.render,
     train.train_fold,
     train.cross_validate,

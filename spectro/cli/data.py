@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -38,8 +38,10 @@ def sample(
 
 
 def render(
-    dataset: Annotated[Path, typer.Argument(help="Folder of a dataset, or a CSV of clips.")],
-    out: Annotated[Path, typer.Option(help="Folder for the pictures.")],
+    dataset: Annotated[
+        str, typer.Argument(help="Folder of a dataset or CSV of clips, or its URL.")
+    ],
+    out: Annotated[str, typer.Option(help="Folder for the pictures, or its URL.")],
     layout: Annotated[
         str, typer.Option(help="auto, urbansound8k, esc50, spoken-digits, folder or sample.")
     ] = "auto",
@@ -66,13 +68,16 @@ def render(
         Optional[str], typer.Option(help="Regular expression for the recording in a file name.")
     ] = None,
     folds_file: Annotated[Optional[Path], typer.Option(help="Where made folds are kept.")] = None,
-    workers: Annotated[Optional[int], typer.Option(min=1, help="Threads; default, all.")] = None,
+    workers: Annotated[
+        Optional[int], typer.Option(min=1, help="Processes; default, all processors.")
+    ] = None,
     scheduler: Annotated[
         Optional[str], typer.Option(help="Dask scheduler to draw on, as tcp://host:8786.")
     ] = None,
 ) -> None:
     """Draw every clip of a dataset as a mel-spectrogram PNG, a folder a fold."""
     from spectro import datasets, plots
+    from spectro.places import place
     from spectro.render import render as render_clips
     from spectro.rendered import RenderedSet
 
@@ -105,7 +110,7 @@ def render(
     with _pool(workers, scheduler) as executor, console.counting("rendering", "clips") as progress:
         summary = render_clips(clips, out, settings, executor=executor, progress=progress)
     _report(summary, out)
-    glance = out / "examples.png"
+    glance = place(out) / "examples.png"
     drawn = len(clips.clips) - len(summary.failures)
     if drawn and (summary.rendered or summary.dropped or not glance.exists()):
         plots.save(plots.examples(RenderedSet.load(out).clips, settings), glance)
@@ -115,16 +120,18 @@ def render(
         raise typer.Exit(SOME_FAILED)
 
 
-def _pool(workers: int | None, scheduler: str | None) -> AbstractContextManager[Executor | None]:
-    """Choose where to draw; None leaves it to the renderer."""
+def _pool(workers: int | None, scheduler: str | None) -> AbstractContextManager[Executor]:
+    """Choose where to draw."""
     if scheduler is not None:
         from spectro.cluster import connect
 
         return connect(scheduler)
-    return ThreadPoolExecutor(workers) if workers else nullcontext()
+    from spectro.workers import pool
+
+    return pool(workers)
 
 
-def _report(summary: RenderSummary, out: Path) -> None:
+def _report(summary: RenderSummary, out: str) -> None:
     """Print what was drawn and, to the error stream, what could not be."""
     console.say(
         f"rendered {summary.rendered:,}, already there {summary.already_there:,}, dropped "

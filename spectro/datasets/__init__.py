@@ -10,6 +10,7 @@ from typing import Any
 from spectro.datasets import esc50, folder, sample, spoken_digits, urbansound8k
 from spectro.datasets.table import COLUMNS, Dataset
 from spectro.errors import DatasetError
+from spectro.places import place
 
 __all__ = ["COLUMNS", "LAYOUTS", "Dataset", "load"]
 
@@ -30,7 +31,8 @@ def load(root: str | Path, layout: str = "auto", **options: Any) -> Dataset:
     Parameters
     ----------
     root : str or Path
-        Folder of the dataset (or the folder that holds ``UrbanSound8K``), or a CSV of clips.
+        Folder of the dataset (or the folder that holds ``UrbanSound8K``), or a CSV of clips; or
+        the URL of one.
     layout : str
         A name in `LAYOUTS`, or "auto" to recognise it.
     **options
@@ -47,7 +49,7 @@ def load(root: str | Path, layout: str = "auto", **options: Any) -> Dataset:
         If the folder is missing, has no known layout, or cannot be read; or if an option does not
         belong to the layout.
     """
-    root = Path(root)
+    root = place(root)
     if not root.exists():
         raise DatasetError(f"{root}: no such folder or file")
     if (root / "UrbanSound8K").is_dir():

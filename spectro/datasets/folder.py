@@ -19,6 +19,7 @@ import pandas as pd
 from spectro.datasets.folds import remembered_folds
 from spectro.datasets.table import Dataset, clip_table, leaks_in_words, list_some, read_csv
 from spectro.errors import DatasetError
+from spectro.places import is_url, place
 
 __all__ = ["SUFFIXES", "load", "looks_like"]
 
@@ -75,14 +76,14 @@ def load(
         name = root.stem if root.is_file() else root.resolve().name
     else:
         table, home, name = _from_folders(root), root, root.resolve().name
-    on_disk = table["path"].map(os.path.exists)
+    on_disk = table["path"].map(lambda path: place(path).exists())
     absent = [os.path.basename(path) for path in table.loc[~on_disk, "path"]]
     table = table[on_disk].copy()
     notes = [f"{len(absent):,} listed clips are absent: {list_some(absent)}"] if absent else []
     if table.empty:
         raise DatasetError(f"{root}: none of the {len(absent):,} listed clips is on disk")
     if "group" not in table:
-        table["group"] = [_group(Path(path), home, group_pattern) for path in table["path"]]
+        table["group"] = [_group(place(path), home, group_pattern) for path in table["path"]]
         if group_pattern is None:
             notes.append(
                 "every file counts as a recording of its own; where several were cut from one, "
@@ -103,7 +104,9 @@ def load(
 def _from_csv(file: Path) -> pd.DataFrame:
     """Read a table of clips; relative paths start at the CSV's folder."""
     table = read_csv(file, ("path", "label"), optional=("fold", "group"))
-    table["path"] = [str(file.parent / str(path)) for path in table["path"]]
+    table["path"] = [
+        path if is_url(path) else str(file.parent / str(path)) for path in table["path"]
+    ]
     return table
 
 

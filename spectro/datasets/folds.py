@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from spectro.datasets.table import read_csv
 from spectro.errors import DatasetError
-from spectro.files import replacing
+from spectro.files import write_text
 
 __all__ = ["deal_folds", "remembered_folds"]
 
@@ -119,8 +119,7 @@ def _read_folds(file: Path, n_folds: int) -> dict[str, int]:
 def _write_folds(file: Path, fold_of: dict[str, int]) -> None:
     table = pd.DataFrame(sorted(fold_of.items()), columns=["group", "fold"])
     try:
-        with replacing(file) as temporary:
-            table.to_csv(temporary, index=False, lineterminator="\n")
+        write_text(file, table.to_csv(index=False, lineterminator="\n"))
     except UnicodeEncodeError as error:
         raise DatasetError(f"{file}: a file name is no Unicode text ({error.object!r})") from None
     except OSError as error:

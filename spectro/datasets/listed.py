@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pandas as pd
 
 from spectro.datasets.table import list_some
+from spectro.places import place
 
 __all__ = ["split_present"]
 
@@ -58,6 +58,7 @@ class _Folders:
     def holds(self, path: str) -> bool:
         folder, name = os.path.split(path)
         if folder not in self._names:
-            there = Path(folder).is_dir()
-            self._names[folder] = frozenset(os.listdir(folder)) if there else frozenset()
+            there = place(folder)
+            names = (file.name for file in there.iterdir()) if there.is_dir() else ()
+            self._names[folder] = frozenset(names)
         return name in self._names[folder]

@@ -14,7 +14,6 @@ column    type    meaning
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,7 +100,7 @@ def clip_table(rows: pd.DataFrame | list[dict[str, Any]], root: Path) -> pd.Data
         )
     except (ValueError, TypeError) as error:
         raise DatasetError(f"{root}: a fold, start or end is not a number ({error})") from None
-    clips["path"] = clips["path"].map(os.fspath)
+    clips["path"] = clips["path"].map(str)
     _check_parts(clips)
     return clips.sort_values(["path", "start"], ignore_index=True)
 
@@ -145,7 +144,8 @@ def read_csv(path: Path, required: Iterable[str], *, optional: Iterable[str] = (
     """
     required = tuple(required)
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+        with path.open("rb") as file:
+            table = pd.read_csv(file, dtype=str, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: cannot be read as CSV ({error})") from None
     missing = [column for column in required if column not in table.columns]

@@ -1,0 +1,104 @@
+"""Scratch folders: one's own while one lives, anybody's to clear away after."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from spectro.scratch import is_scratch, scratch, sweep
+
+
+def scratches(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if is_scratch(path)]
+
+
+def test_folder_is_there_in_the_block_and_gone_after(tmp_path: Path) -> None:
+    with scratch(tmp_path) as own:
+        (own / "half.png").write_bytes(b"half")
+        assert own.parent == tmp_path
+        assert scratches(tmp_path) == [own]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_is_gone_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), scratch(tmp_path) as own:
+        (own / "half.png").write_bytes(b"half")
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_has_its_own(tmp_path: Path) -> None:
+    with scratch(tmp_path) as one, scratch(tmp_path) as other:
+        assert one != other
+
+
+def test_sweep_leaves_what_is_in_use(tmp_path: Path) -> None:
+    with scratch(tmp_path) as own:
+        (own / "half.png").write_bytes(b"half")
+        thread = threading.Thread(target=sweep, args=(tmp_path,))
+        thread.start()
+        thread.join()
+        assert (own / "half.png").exists()
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from spectro.scratch import scratch
+with scratch(Path(sys.argv[1])) as own:
+    (own / "half.png").write_bytes(b"half")
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def hold(folder: Path) -> subprocess.Popen[str]:
+    """Start a process that has a scratch folder in `folder`."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "ready\n"
+    return holder
+
+
+def test_sweep_takes_what_a_killed_process_left(tmp_path: Path) -> None:
+    (tmp_path / "clips.csv").write_text("mine")
+    with hold(tmp_path) as dead, hold(tmp_path) as alive:
+        os.kill(dead.pid, signal.SIGKILL)
+        dead.wait()
+        assert len(scratches(tmp_path)) == 2
+        sweep(tmp_path)
+        assert len(scratches(tmp_path)) == 1  # that of the other
+        assert (scratches(tmp_path)[0] / "half.png").exists()
+        os.kill(alive.pid, signal.SIGKILL)
+    sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["clips.csv"]
+
+
+def test_many_at_once_with_sweepers_between(tmp_path: Path) -> None:
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for number in range(20):
+                with scratch(tmp_path) as own:
+                    (own / "file").write_text(str(number))
+                    sweep(tmp_path)
+                    assert (own / "file").read_text() == str(number)
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert list(tmp_path.iterdir()) == []
