@@ -1,114 +1,171 @@
-"""Rendering, ours against the classic recipe, side by side on the same clips.
+"""Rendering, ours against the classic recipe and the peers, side by side on the same clips.
 
     make bench-render
     python benchmarks/render.py --dataset data/UrbanSound8K --clips 200
 
-The classic recipe is what notebooks do: librosa.load, librosa's melspectrogram, specshow on a small
-figure, savefig(dpi=400, bbox_inches="tight"), close. Rounds are interleaved, so that a busy machine
-is busy for all; the ratio is the median over rounds, with the lowest and highest beside it.
+Every method has a process of its own, on one core, and they take turns: a busy machine is busy for
+all of them. The ratio is the median over rounds, with the lowest and highest beside it. The clips
+are brought to two forms first: 22,050 Hz mono and 44,100 Hz stereo WAV, 4 s, 16 bit.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import multiprocessing
 import os
+import platform
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import drawing  # beside this file
+import numpy as np
+import soundfile as sf
+
+from spectro import audio, datasets, workers
+from spectro.batches import completed
+from spectro.config import SpectrogramConfig
+from spectro.datasets.sample import write_sample
+from spectro.draw import Job, draw_batch
 
 # One thread a method, so that figures are per core. Libraries read this when they are imported.
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
-import platform
-import resource
-import statistics
-import tempfile
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-
-import librosa
-import matplotlib as mpl
-import numpy as np
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
-
-from spectro import datasets
-from spectro.config import SpectrogramConfig
-from spectro.datasets.sample import write_sample
-from spectro.spectrogram import clip_image, save_png
-
-CONFIG = SpectrogramConfig()
-Draw = Callable[[str, Path], None]
+FORMS = {"22,050 Hz mono": (22_050, 1), "44,100 Hz stereo": (44_100, 2)}
+BASE = "classic recipe"
 
 
-def classic(clip: str, out: Path) -> None:
-    y, sr = librosa.load(clip, sr=None)
-    figure = plt.figure(figsize=[0.72, 0.72])
-    axis = figure.add_subplot(111)
-    axis.axes.get_xaxis().set_visible(False)
-    axis.axes.get_yaxis().set_visible(False)
-    axis.set_frame_on(False)
-    S = librosa.feature.melspectrogram(y=y, sr=sr)
-    librosa.display.specshow(librosa.power_to_db(S, ref=np.max))
-    plt.savefig(out, dpi=400, bbox_inches="tight", pad_inches=0)
-    plt.close("all")
+def with_spectro(count: int) -> Callable[[list[str], Path], None]:
+    """Do what ``spectro render --workers`` does with clips, but for the tables."""
+    pool = workers.pool(count)
+    work = functools.partial(draw_batch, SpectrogramConfig())
+
+    def draw_all(clips: list[str], folder: Path) -> None:
+        jobs = (Job(clip, None, None, f"{folder}/{n}.png", "") for n, clip in enumerate(clips))
+        for _ in completed(pool, functools.partial(work, str(folder)), jobs):
+            pass
+
+    return draw_all
 
 
-def imsave(clip: str, out: Path) -> None:
-    y, sr = librosa.load(clip, sr=CONFIG.sr)
-    y = librosa.util.fix_length(y, size=CONFIG.n_samples)
-    S_db = librosa.power_to_db(librosa.feature.melspectrogram(y=y, sr=sr), ref=np.max)
-    plt.imsave(out, S_db, origin="lower", cmap="magma", vmin=-80, vmax=0)
+def with_peer(name: str) -> Callable[[list[str], Path], None]:
+    draw = getattr(drawing, name)
+
+    def draw_all(clips: list[str], folder: Path) -> None:
+        for number, clip in enumerate(clips):
+            draw(clip, folder / f"{number}.png")
+
+    return draw_all
 
 
-def ours(clip: str, out: Path) -> None:
-    save_png(clip_image(clip, CONFIG), out)
+METHODS: dict[str, tuple[Callable[[Any], Any], Any]] = {
+    "spectro": (with_spectro, 1),
+    "spectro, 2 workers": (with_spectro, 2),
+    "librosa + imsave": (with_peer, "imsave"),
+    "torchaudio": (with_peer, "torchaudio"),
+    "OpenSoundscape": (with_peer, "opensoundscape"),
+    BASE: (with_peer, "classic"),
+}
 
 
-def rate(draw: Draw, clips: list[str], workers: int = 1) -> tuple[float, float]:
-    """Draw all clips into a fresh folder; return clips a second and bytes a picture."""
-    with tempfile.TemporaryDirectory() as folder:
-        outs = [Path(folder) / f"{number}.png" for number in range(len(clips))]
-        started = time.perf_counter()
-        if workers == 1:
-            for clip, out in zip(clips, outs, strict=True):
-                draw(clip, out)
-        else:
-            with ThreadPoolExecutor(workers) as pool:
-                list(pool.map(draw, clips, outs))
-        seconds = time.perf_counter() - started
-        return len(clips) / seconds, statistics.mean(out.stat().st_size for out in outs)
+def serve(name: str, out: str, pipe: Connection) -> None:
+    """Draw the clips that come through `pipe`; answer with seconds, bytes and memory."""
+    make, argument = METHODS[name]
+    draw_all = make(argument)
+    while clips := pipe.recv():
+        with tempfile.TemporaryDirectory(dir=out) as folder:
+            started = time.perf_counter()
+            try:
+                draw_all(clips, Path(folder))
+            except Exception as problem:  # a peer that is not installed, or fails
+                pipe.send(f"{type(problem).__name__}: {problem}"[:90])
+                continue
+            seconds = time.perf_counter() - started
+            sizes = [path.stat().st_size for path in Path(folder).glob("*.png")]
+            assert len(sizes) == len(clips)
+            pipe.send((seconds, statistics.mean(sizes), memory()))
+    os._exit(0)
+
+
+def memory() -> float:
+    """Peak memory of this process, MiB; that of its workers cannot be told apart."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def bring_to_form(clips: list[str], sr: int, channels: int, folder: Path) -> list[str]:
+    folder.mkdir()
+    paths = []
+    for number, clip in enumerate(clips):
+        y = audio.fit(audio.load(clip, sr=sr), 4 * sr, pad="loop")
+        paths.append(str(folder / f"{number}.wav"))
+        sf.write(paths[-1], np.stack([y] * channels, axis=1).clip(-1, 1), sr, subtype="PCM_16")
+    return paths
+
+
+def rounds(clips: list[str], out: Path, count: int) -> Iterator[dict[str, Any]]:
+    """Let every method draw all clips, `count` times in turn."""
+    context = multiprocessing.get_context("spawn")
+    pipes = {}
+    for name in METHODS:
+        pipes[name], theirs = context.Pipe()
+        context.Process(target=serve, args=(name, str(out), theirs), daemon=False).start()
+    ask(pipes, clips[:2])  # warm up
+    for _ in range(count):
+        yield ask(pipes, clips)
+    for pipe in pipes.values():
+        pipe.send([])
+
+
+def ask(pipes: dict[str, Any], clips: list[str]) -> dict[str, Any]:
+    answers = {}
+    for name, pipe in pipes.items():
+        pipe.send(clips)
+        answers[name] = pipe.recv()
+    return answers
+
+
+def report(form: str, found: list[dict[str, Any]], clips: int) -> None:
+    print(f"\n{form}")
+    print(
+        f"{'method':<20} {'clips/s':>8} {'ratio to classic (low-high)':>28} {'bytes':>8} {'MiB':>6}"
+    )
+    for name in METHODS:
+        failed = next((one[name] for one in found if isinstance(one[name], str)), None)
+        if failed:
+            print(f"{name:<20} {failed}")
+            continue
+        ratios = [one[BASE][0] / one[name][0] for one in found]
+        speed = statistics.median(clips / one[name][0] for one in found)
+        spread = f"{statistics.median(ratios):.1f} ({min(ratios):.1f}-{max(ratios):.1f})"
+        _, size, peak = found[-1][name]
+        print(f"{name:<20} {speed:>8.0f} {spread:>28} {size:>8.0f} {peak:>6.0f}")
+    two = [one["spectro"][0] / one["spectro, 2 workers"][0] for one in found]
+    print(f"two workers over one: {statistics.median(two):.2f} ({min(two):.2f}-{max(two):.2f})")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", type=Path, help="default: the sample, made for this")
-    parser.add_argument("--clips", type=int, default=60)
+    parser.add_argument("--clips", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, help="disk to write to; default: the temporary folder")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
+    print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} processors")
+    with tempfile.TemporaryDirectory(dir=asked.out) as scratch:
         root = asked.dataset or write_sample(Path(scratch), sources=1, slices=1)
         clips = datasets.load(root).clips.sample(asked.clips, random_state=0)["path"].tolist()
-        methods: dict[str, tuple[Draw, int]] = {
-            "spectro": (ours, 1),
-            "spectro, 2 threads": (ours, 2),
-            "librosa + imsave": (imsave, 1),
-            "classic recipe": (classic, 1),
-        }
-        for draw, _ in methods.values():
-            rate(draw, clips[:2])  # warm up
-        found = [
-            {name: rate(draw, clips, n) for name, (draw, n) in methods.items()}
-            for _ in range(asked.rounds)
-        ]
-    print(f"{len(clips)} clips of {root.name}, {asked.rounds} rounds, {platform.platform()}")
-    print(f"{'method':<20} {'clips/s':>8} {'ratio to classic (low-high)':>30} {'bytes':>8}")
-    for name in methods:
-        ratios = [one[name][0] / one["classic recipe"][0] for one in found]
-        speed = statistics.median(one[name][0] for one in found)
-        spread = f"{statistics.median(ratios):.1f} ({min(ratios):.1f}-{max(ratios):.1f})"
-        print(f"{name:<20} {speed:>8.0f} {spread:>30} {found[0][name][1]:>8.0f}")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+        print(f"{len(clips)} clips of {root.name}, {asked.rounds} rounds")
+        for form, (sr, channels) in FORMS.items():
+            ready = bring_to_form(clips, sr, channels, Path(scratch) / f"{sr}")
+            report(form, list(rounds(ready, Path(scratch), asked.rounds)), len(clips))
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

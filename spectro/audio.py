@@ -21,6 +21,9 @@ Waveform = npt.NDArray[np.float32]
 
 # Beyond any scaling of sound, and far enough below float32's limit that its power is finite.
 _LOUDEST = 1e12
+# A damaged header may state a rate of 1 Hz, at which a clip lasts for days and fills any memory.
+_STEEPEST = 32  # times that the rate may go up, whatever the length
+_LONGEST = 1 << 26  # samples that may come of going up more: 256 MiB, 50 minutes at 22,050 Hz
 
 
 def load(
@@ -49,8 +52,8 @@ def load(
     Raises
     ------
     AudioError
-        If the file cannot be decoded in full (:func:`spectro.decode.decode`), or holds NaN or
-        infinity.
+        If the file cannot be decoded in full (:func:`spectro.decode.decode`), holds NaN or
+        infinity, or states a sampling rate so low that resampling would fill the memory.
     """
     samples, native = decode(place(path), start=start, end=end)
     with np.errstate(over="ignore", invalid="ignore"):  # told below, in words
@@ -58,6 +61,11 @@ def load(
     if not np.abs(y).max() < _LOUDEST:  # nor is NaN
         raise AudioError(
             f"{path}: holds NaN or infinite samples, or absurdly loud ones; export it again"
+        )
+    if sr > _STEEPEST * native and len(y) * sr > _LONGEST * native:
+        raise AudioError(
+            f"{path}: states a sampling rate of {native} Hz, at which it lasts "
+            f"{len(y) / native:.0f} s; if so, choose a lower one than {sr} Hz to bring it to"
         )
     return y if native == sr else _resample(y, native, sr)
 

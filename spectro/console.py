@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from json import dumps
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from spectro.datasets import Dataset
 
 __all__ = [
+    "checkup",
     "complain",
     "copying",
     "counting",
@@ -176,4 +177,48 @@ def _table(key: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Ta
     for row in rows:
         cells = [f"{row[c]:,}" if c == "clips" else percent(row[c]) for c in columns]
         table.add_row(Text(str(row[key])), *cells)
+    return table
+
+
+_MOST_ROWS = 30  # of a table on the screen
+
+
+def checkup(
+    problems: Sequence[Mapping[str, Any]],
+    classes: Sequence[Mapping[str, Any]],
+    formats: Sequence[str],
+) -> None:
+    """Print what is wrong with a dataset, what it has of each class, and in which formats."""
+    if problems:
+        _out.print(_symptoms(problems), soft_wrap=False)
+    _out.print(_balance(classes))
+    for line in formats[:_MOST_ROWS]:
+        say(line)
+    if len(formats) > _MOST_ROWS:
+        say(f"and {len(formats) - _MOST_ROWS:,} more")
+
+
+def _symptoms(problems: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("problem", "severity"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("count", justify="right")
+    table.add_column("for example", overflow="fold")
+    for row in problems:
+        style = "red" if row["severity"] == "error" else "yellow"
+        name, example = Text(row["problem"], style=style), Text(row["example"])
+        table.add_row(name, row["severity"], f"{row['count']:,}", example)
+    return table
+
+
+def _balance(classes: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("label")
+    for name in ("clips", "share", "minutes", "in a fold"):
+        table.add_column(name, justify="right")
+    for row in classes[:_MOST_ROWS]:
+        cells = (f"{row['clips']:,}", percent(row["share"]), f"{row['minutes']:.1f}")
+        table.add_row(Text(row["label"]), *cells, row["in_a_fold"])
+    if len(classes) > _MOST_ROWS:
+        table.add_row(f"and {len(classes) - _MOST_ROWS:,} more")
     return table

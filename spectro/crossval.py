@@ -22,7 +22,7 @@ from spectro.errors import ConfigError, ModelError
 from spectro.files import write_text
 from spectro.listener import Listener
 from spectro.model import ModelCard, save_model
-from spectro.places import below
+from spectro.places import below, place
 from spectro.precision import choose_precision
 from spectro.rendered import RenderedSet
 from spectro.run import Run, environment, probability_columns
@@ -155,7 +155,7 @@ def _predictions(
 
 def _portable(predictions: pd.DataFrame, rendered: RenderedSet) -> pd.DataFrame:
     """Write paths relative to the dataset and the rendered set, which may be moved."""
-    root = Path(rendered.dataset["root"])
+    root = place(rendered.dataset["root"])
     return predictions.assign(
         path=[below(path, root) for path in predictions["path"]],
         image=[below(image, rendered.folder) for image in predictions["image"]],

@@ -29,6 +29,16 @@ _SHORT_CHUNK = re.compile(
     r"^\s*(data|SSND|BODY|riff|Riff size|Data Size)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE
 )
 _CUT_OGG = "Junk after the last page"
+# The same of MAT4, VOC and WVE files.
+_CUT = re.compile(
+    r"^(\*\*\* File seems to be truncated|Seems to be a truncated file|Data length \d+ should be)",
+    re.MULTILINE,
+)
+# Lengths that a header states and libsndfile does not hold the file to.
+_FRAMES = re.compile(r"^\s*(?:Rows : \d+\s+Cols|Frames\s*) : (\d+)", re.MULTILINE)  # in its log
+_FRAMES_LOGGED = ("AVR", "MAT5", "MPC2K")
+_NIST_FRAMES = re.compile(rb"^sample_count -i (\d{1,18})$", re.MULTILINE)  # in the file itself
+_NIST_HEADER = 1024  # bytes
 # Recorders that stream cannot go back to fill in the length, and leave a huge one instead.
 _LENGTH_UNKNOWN = 0x7FFF_0000
 _BLOCK = 1 << 20  # frames decoded at a time: a header that lies costs no more memory than this
@@ -89,10 +99,28 @@ def _check_complete(sound: sf.SoundFile, path: Path) -> None:
             )
     if _CUT_OGG in sound.extra_info:
         raise AudioError(f"{path}: truncated in the middle of an Ogg page")
+    stated = _stated_frames(sound, path)
+    if stated > sound.frames:
+        raise AudioError(
+            f"{path}: truncated, its header promises {stated} frames and {sound.frames} are there"
+        )
+    if _CUT.search(sound.extra_info):
+        raise AudioError(f"{path}: truncated, its header promises more than is there")
     if sound.format == "MP3":
         counted = mp3.counted_samples(path)
         if counted is not None and counted > sound.frames + mp3.DECODER_DELAY:
             raise AudioError(f"{path}: does not say how long it is; encode it again")
+
+
+def _stated_frames(sound: sf.SoundFile, path: Path) -> int:
+    """Return how many frames the header states, where libsndfile takes what there is; else 0."""
+    stated: list[str] | list[bytes] = []
+    if sound.format == "NIST":
+        with path.open("rb") as file:
+            stated = _NIST_FRAMES.findall(file.read(_NIST_HEADER))
+    elif sound.format in _FRAMES_LOGGED:
+        stated = _FRAMES.findall(sound.extra_info)
+    return max(map(int, stated), default=0)
 
 
 def _span(

@@ -12,9 +12,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-__all__ = ["bootstrap_interval", "confusion", "fold_table", "per_class", "score"]
+__all__ = [
+    "accuracies",
+    "bootstrap_interval",
+    "class_scores",
+    "confusion",
+    "fold_table",
+    "interval",
+    "macro_f1s",
+    "per_class",
+    "resampled",
+    "score",
+]
 
 Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 _RESAMPLES = 2_000
 _LEVEL = 0.95
@@ -93,14 +105,39 @@ def per_class(counts: Counts, labels: list[str]) -> list[dict[str, Any]]:
 
     A ratio with nothing below the line is 0, as in scikit-learn.
     """
-    hits, support, claimed = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
-    columns = zip(
-        labels, support, _ratio(hits, claimed), _ratio(hits, support), _f1(counts), strict=True
-    )
+    scores, support = class_scores(counts), counts.sum(axis=1)
     return [
-        {"label": label, "clips": int(n), "precision": float(p), "recall": float(r), "f1": float(f)}
-        for label, n, p, r, f in columns
+        {
+            "label": label,
+            "clips": int(support[place]),
+            **{name: float(values[place]) for name, values in scores.items()},
+        }
+        for place, label in enumerate(labels)
     ]
+
+
+def class_scores(counts: npt.NDArray[Any], *, undefined: float = 0.0) -> dict[str, Floats]:
+    """Score each class of each confusion matrix in a stack.
+
+    Parameters
+    ----------
+    counts : np.ndarray [shape=(..., classes, classes)]
+        Clips by true class (row) and predicted class (column).
+    undefined : float
+        What a ratio with nothing below the line is: 0, as in scikit-learn, or NaN.
+
+    Returns
+    -------
+    scores : dict of str to np.ndarray [shape=(..., classes)]
+        ``precision``, ``recall`` and ``f1``, between 0 and 1.
+    """
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    claimed, support = counts.sum(axis=-2), counts.sum(axis=-1)
+    return {
+        "precision": _ratio(hits, claimed, undefined),
+        "recall": _ratio(hits, support, undefined),
+        "f1": _ratio(2 * hits, support + claimed, undefined),
+    }
 
 
 def bootstrap_interval(
@@ -121,6 +158,24 @@ def bootstrap_interval(
     A. C. Davison, D. V. Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8
     (resampling clusters).
     """
+    counts = resampled(predictions, labels, seed=seed)
+    return {
+        name: [float(x) for x in interval(values)]
+        for name, values in (("accuracy", accuracies(counts)), ("macro_f1", macro_f1s(counts)))
+    }
+
+
+def resampled(predictions: pd.DataFrame, labels: list[str], *, seed: int = 0) -> Floats:
+    """Count the confusion matrix of each bootstrap draw of source recordings.
+
+    Two tables over the same recordings are drawn alike under one seed, so that what is computed
+    from their matrices is paired.
+
+    Returns
+    -------
+    counts : np.ndarray [shape=(2000, classes, classes)]
+        Whole numbers, in floats.
+    """
     group, names = pd.factorize(predictions["group"], sort=True)
     n_groups, n_labels = len(names), len(labels)
     size = n_labels * n_labels
@@ -130,42 +185,53 @@ def bootstrap_interval(
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=_RESAMPLES)
     # In floats, whose product is a BLAS call; counts stay far below where they are exact.
-    counts = (drawn.astype(float) @ by_group.astype(float)).reshape(_RESAMPLES, n_labels, n_labels)
+    counts: Floats = drawn.astype(float) @ by_group.astype(float)
+    return counts.reshape(_RESAMPLES, n_labels, n_labels)
+
+
+def interval(values: Floats) -> Floats:
+    """Give the 95 % percentile interval of bootstrap values, low and high.
+
+    Parameters
+    ----------
+    values : np.ndarray [shape=(draws, ...)]
+        What was computed from each draw; NaN where that draw says nothing.
+
+    Returns
+    -------
+    ends : np.ndarray [shape=(2, ...)]
+        NaN where no draw says anything.
+    """
     tail = 100 * (1 - _LEVEL) / 2
-    return {
-        name: [float(x) for x in np.percentile(values, [tail, 100 - tail])]
-        for name, values in (("accuracy", _accuracies(counts)), ("macro_f1", _macro_f1s(counts)))
-    }
+    ends = np.full((2, *values.shape[1:]), np.nan)
+    said = ~np.isnan(values).all(axis=0)
+    ends[:, said] = np.nanpercentile(values[:, said], [tail, 100 - tail], axis=0)
+    return ends
 
 
-def _accuracies(counts: Counts) -> npt.NDArray[np.float64]:
+def accuracies(counts: npt.NDArray[Any]) -> Floats:
     """Accuracy of each confusion matrix in a stack, shape (..., classes, classes)."""
     return _ratio(np.trace(counts, axis1=-2, axis2=-1), counts.sum(axis=(-2, -1)))
 
 
-def _macro_f1s(counts: Counts) -> npt.NDArray[np.float64]:
-    """Mean F1 over the classes that occur, as truth or as prediction."""
+def macro_f1s(counts: npt.NDArray[Any]) -> Floats:
+    """Mean F1 of each matrix in a stack, over the classes that occur as truth or prediction."""
     occurs = (counts.sum(axis=-1) + counts.sum(axis=-2)) > 0
-    return _ratio((_f1(counts) * occurs).sum(axis=-1), occurs.sum(axis=-1))
+    f1 = class_scores(counts)["f1"]
+    return _ratio((f1 * occurs).sum(axis=-1), occurs.sum(axis=-1))
 
 
 def _accuracy(counts: Counts) -> float:
-    return float(_accuracies(counts))
+    return float(accuracies(counts))
 
 
 def _macro_f1(counts: Counts) -> float:
-    return float(_macro_f1s(counts))
+    return float(macro_f1s(counts))
 
 
-def _f1(counts: Counts) -> npt.NDArray[np.float64]:
-    """F1 of each class: twice the hits over truths plus claims."""
-    hits = np.diagonal(counts, axis1=-2, axis2=-1)
-    return _ratio(2 * hits, counts.sum(axis=-1) + counts.sum(axis=-2))
-
-
-def _ratio(above: Any, below: Any) -> npt.NDArray[np.float64]:
-    """Divide; nothing over nothing is 0."""
+def _ratio(above: Any, below: Any, undefined: float = 0.0) -> Floats:
+    """Divide; nothing over nothing is `undefined`."""
     above, below = np.asarray(above, dtype=float), np.asarray(below, dtype=float)
-    ratio: npt.NDArray[np.float64] = np.zeros_like(above)
+    ratio: Floats = np.full_like(above, undefined)
     np.divide(above, below, out=ratio, where=below > 0)
     return ratio

@@ -258,7 +258,7 @@ def levels(S_db: Spectrogram, config: SpectrogramConfig) -> Levels:
 
 
 def save_png(image: Image.Image, path: str | Path | IO[bytes], *, source: str = "") -> None:
-    """Write a picture as PNG, to a path or a file, with the `source` it was drawn from as a text within.
+    """Write a picture as PNG, to a path or a file, with `source` as a text within.
 
     Runs and Huffman codes alone: searching for longer matches takes twice the time and gains 3 % on
     spectrograms.

@@ -14,8 +14,25 @@ import sys
 import threading
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing.connection import wait
+from typing import Any
 
 __all__ = ["pool"]
+
+
+class _Prompt(Executor):
+    """Waits for no clip in hand when Ctrl-C ends its block; what is left ends with this process."""
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> bool | None:
+        self.shutdown(wait=kind is not KeyboardInterrupt, cancel_futures=kind is not None)
+        return None
+
+
+class _Threads(_Prompt, ThreadPoolExecutor):
+    pass
+
+
+class _Processes(_Prompt, ProcessPoolExecutor):
+    pass
 
 
 def pool(workers: int | None = None) -> Executor:
@@ -34,9 +51,9 @@ def pool(workers: int | None = None) -> Executor:
     """
     count = workers or _processors()
     if count == 1 or not _can_fork():
-        return ThreadPoolExecutor(count)
+        return _Threads(count)
     forking = multiprocessing.get_context("fork")
-    executor = ProcessPoolExecutor(count, mp_context=forking, initializer=_begin)
+    executor = _Processes(count, mp_context=forking, initializer=_begin)
     executor.submit(int).result()  # forks them all, before anyone starts a thread
     return executor
 

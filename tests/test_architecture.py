@@ -29,12 +29,15 @@ FLOORS = {
     "datasets.urbansound8k": 7, "datasets.esc50": 7, "datasets.spoken_digits": 7,
     "datasets.folder": 7, "datasets.sample": 8, "datasets": 9,
     "transfer": 3, "download": 4, "unpack": 5, "datasets.sources": 8, "fetch": 10,
+    "breakdown": 6, "gradcam": 6, "calibration": 12, "comparison": 12,
     "rendered": 10, "render": 11, "metrics": 5,
     "precision": 5, "network": 5, "weights": 5,
     "learner": 6, "model": 6,
     "predict": 7, "run": 11, "splits": 11, "crossval": 12,
     "plots": 13, "console": 13,
-    "cli.options": 14, "cli.data": 15, "cli.fetch": 15, "cli.train": 15, "cli.use": 15, "cli.app": 16,
+    "vitals": 6, "findings": 6, "doctor": 10, "quarantine": 11,
+    "cli.options": 14, "cli.data": 15, "cli.fetch": 15, "cli.check": 15, "cli.train": 15,
+    "cli.use": 15, "cli.app": 16,
     "cli": 17,
 }  # fmt: skip
 
@@ -119,6 +122,7 @@ def test_files_and_functions_can_be_seen_whole(name: str) -> None:
         ("import spectro", ("numpy", "pandas", "torch", "matplotlib", "fastai")),
         ("import spectro.cli.app", ("numpy", "pandas", "torch", "matplotlib", "fastai")),
         ("import spectro.render, spectro.datasets", ("torch", "matplotlib", "fastai", "librosa")),
+        ("import spectro.doctor, spectro.quarantine", ("torch", "matplotlib", "fastai", "librosa")),
         ("import spectro.predict", ("matplotlib", "fastai", "librosa")),
     ],
 )

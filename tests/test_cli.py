@@ -29,7 +29,9 @@ from spectro.run import Run
 
 from .conftest import SHORT_TRAINING, SMALL_PICTURES
 
-COMMANDS = ("sample", "fetch", "render", "train-fold", "cross-validate", "lr-find", "predict")
+COMMANDS = (
+    "sample", "fetch", "check", "render", "train-fold", "cross-validate", "lr-find", "predict",
+)  # fmt: skip
 
 
 def call(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -15,12 +15,11 @@ from typing import Annotated
 import typer
 
 from spectro import __version__, console
-from spectro.cli import data, fetch, train, use
+from spectro.cli import check, data, fetch, train, use
+from spectro.cli.options import INTERRUPTED
 from spectro.errors import SpectroError
 
 __all__ = ["app", "main"]
-
-_INTERRUPTED = 130
 
 app = typer.Typer(
     help="Sound clips to spectrogram pictures to a classifier with an honest score.",
@@ -31,6 +30,7 @@ app = typer.Typer(
 for command in (
     data.sample,
     fetch.fetch,
+    check.check,
     data.render,
     train.train_fold,
     train.cross_validate,
@@ -52,7 +52,7 @@ def main() -> None:
         console.complain(f"{error.filename or 'a file'}: {error.strerror or error}")
         sys.exit(1)
     except SystemExit as end:
-        if end.code == _INTERRUPTED:  # typer turns Ctrl-C into this
+        if end.code == INTERRUPTED:  # typer turns Ctrl-C into this
             console.complain("interrupted; what is done is kept, run it again to go on")
         raise
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
 import typer
 
 from spectro import console
-from spectro.cli.options import SOME_FAILED, ConfigFile, spectrogram_config
+from spectro.cli.options import INTERRUPTED, SOME_FAILED, ConfigFile, Quarantine, spectrogram_config
 
 if TYPE_CHECKING:
+    from spectro.config import SpectrogramConfig
+    from spectro.datasets import Dataset
     from spectro.render import RenderSummary
 
 __all__ = ["render", "sample"]
@@ -68,6 +72,7 @@ def render(
         Optional[str], typer.Option(help="Regular expression for the recording in a file name.")
     ] = None,
     folds_file: Annotated[Optional[Path], typer.Option(help="Where made folds are kept.")] = None,
+    quarantine: Quarantine = None,
     workers: Annotated[
         Optional[int], typer.Option(min=1, help="Processes; default, all processors.")
     ] = None,
@@ -76,10 +81,7 @@ def render(
     ] = None,
 ) -> None:
     """Draw every clip of a dataset as a mel-spectrogram PNG, a folder a fold."""
-    from spectro import datasets, plots
-    from spectro.places import place
-    from spectro.render import render as render_clips
-    from spectro.rendered import RenderedSet
+    from spectro import datasets
 
     settings = spectrogram_config(
         config,
@@ -106,18 +108,56 @@ def render(
         group_pattern=group_pattern,
         folds_file=folds_file,
     )
+    clips = _without(clips, quarantine)
     console.dataset(clips)
-    with _pool(workers, scheduler) as executor, console.counting("rendering", "clips") as progress:
-        summary = render_clips(clips, out, settings, executor=executor, progress=progress)
+    summary = _draw(clips, out, settings, _pool(workers, scheduler))
     _report(summary, out)
-    glance = place(out) / "examples.png"
-    drawn = len(clips.clips) - len(summary.failures)
-    if drawn and (summary.rendered or summary.dropped or not glance.exists()):
-        plots.save(plots.examples(RenderedSet.load(out).clips, settings), glance)
-    if drawn:
-        console.say(f"a glance at each class: {glance}")
+    if len(summary.failures) < len(clips.clips):
+        _glance(out, settings, anew=bool(summary.rendered or summary.dropped))
     if len(summary.failures):
         raise typer.Exit(SOME_FAILED)
+
+
+def _draw(
+    dataset: Dataset,
+    out: str,
+    settings: SpectrogramConfig,
+    workers: AbstractContextManager[Executor],
+) -> RenderSummary:
+    """Draw with a progress bar; Ctrl-C ends it with what was done."""
+    from spectro.render import render
+
+    done = 0
+    try:
+        with workers as pool, console.counting("rendering", "clips") as progress:
+
+            def count(drawn: int, total: int) -> None:
+                nonlocal done
+                done = drawn
+                progress(drawn, total)
+
+            return render(dataset, out, settings, executor=pool, progress=count)
+    except KeyboardInterrupt:
+        _stop(done, len(dataset.clips))
+
+
+def _stop(done: int, total: int) -> NoReturn:
+    """End at once: a clip in hand may take minutes, and no picture is ever written in part."""
+    console.complain(
+        f"interrupted with {done:,} of {total:,} clips done; what is done is kept, run it again to "
+        "go on"
+    )
+    sys.stdout.flush()
+    os._exit(INTERRUPTED)
+
+
+def _without(dataset: Dataset, quarantine: Path | None) -> Dataset:
+    """Leave out the clips that a quarantine names."""
+    if quarantine is None:
+        return dataset
+    from spectro.quarantine import apply
+
+    return apply(dataset, quarantine)
 
 
 def _pool(workers: int | None, scheduler: str | None) -> AbstractContextManager[Executor]:
@@ -129,6 +169,18 @@ def _pool(workers: int | None, scheduler: str | None) -> AbstractContextManager[
     from spectro.workers import pool
 
     return pool(workers)
+
+
+def _glance(out: str, settings: SpectrogramConfig, *, anew: bool) -> None:
+    """Draw a few pictures of each class into one."""
+    from spectro import plots
+    from spectro.places import place
+    from spectro.rendered import RenderedSet
+
+    glance = place(out) / "examples.png"
+    if anew or not glance.exists():
+        plots.save(plots.examples(RenderedSet.load(out).clips, settings), glance)
+    console.say(f"a glance at each class: {glance}")
 
 
 def _report(summary: RenderSummary, out: str) -> None:

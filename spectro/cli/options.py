@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from spectro.config import SpectrogramConfig, TrainConfig
 
 __all__ = [
+    "INTERRUPTED",
     "SOME_FAILED",
     "Arch",
     "BatchSize",
@@ -21,6 +22,7 @@ __all__ = [
     "Epochs",
     "InnerFold",
     "Precision",
+    "Quarantine",
     "Rate",
     "Recipe",
     "Rendered",
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 SOME_FAILED = 3  # exit status: all is done but for clips that are named
+INTERRUPTED = 130  # exit status: Ctrl-C, as shells give it
 
 ConfigFile = Annotated[
     Optional[Path],
@@ -62,6 +65,11 @@ RunFolder = Annotated[
     typer.Option("--run", help="Run folder; by default one in --runs, named after the settings."),
 ]
 RunsFolder = Annotated[Path, typer.Option("--runs", help="Folder of all runs.")]
+
+Quarantine = Annotated[
+    Optional[Path],
+    typer.Option("--quarantine", help="CSV of clips to leave out; spectro check writes one."),
+]
 
 
 def spectrogram_config(file: Path | None, **flags: Any) -> SpectrogramConfig:

@@ -15,6 +15,7 @@ from spectro.cli.options import (
     Epochs,
     InnerFold,
     Precision,
+    Quarantine,
     Rate,
     Recipe,
     Rendered,
@@ -48,13 +49,13 @@ def train_fold(
     lr: Rate = None,
     precision: Precision = None,
     seed: Seed = None,
+    quarantine: Quarantine = None,
     inner_fold: InnerFold = None,
     run: RunFolder = None,
     runs: RunsFolder = Path("runs"),
 ) -> None:
     """Fine-tune a network on all folds but one, and score it on that one."""
     from spectro import splits
-    from spectro.rendered import RenderedSet
 
     settings = train_config(
         config,
@@ -69,7 +70,7 @@ def train_fold(
         seed=seed,
         inner_fold=inner_fold,
     )
-    pictures = RenderedSet.load(rendered)
+    pictures = _load(rendered, quarantine)
     splits.split(pictures.clips, fold, settings.inner_fold)  # a wrong fold is told at once
     record, start = _open(pictures, settings, run, runs)
     accuracy = _train(record, pictures, start, fold)
@@ -89,6 +90,7 @@ def cross_validate(
     lr: Rate = None,
     precision: Precision = None,
     seed: Seed = None,
+    quarantine: Quarantine = None,
     run: RunFolder = None,
     runs: RunsFolder = Path("runs"),
     compare_random_split: Annotated[
@@ -98,7 +100,6 @@ def cross_validate(
 ) -> None:
     """Train and score every fold that is there; a finished fold is not trained again."""
     from spectro import splits
-    from spectro.rendered import RenderedSet
 
     settings = train_config(
         config,
@@ -112,7 +113,7 @@ def cross_validate(
         precision=precision,
         seed=seed,
     )
-    pictures = RenderedSet.load(rendered)
+    pictures = _load(rendered, quarantine)
     for fold in pictures.folds:  # what is wrong is told before hours of training
         splits.split(pictures.clips, fold, settings.inner_fold)
     if compare_random_split:
@@ -140,12 +141,12 @@ def lr_find(
     batch_size: BatchSize = None,
     precision: Precision = None,
     seed: Seed = None,
+    quarantine: Quarantine = None,
     steps: Annotated[int, typer.Option(min=10, help="Batches to try.")] = 100,
     out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("lr-find.png"),
 ) -> None:
     """Plot loss against learning rate, on training folds only, and suggest a rate."""
     from spectro import crossval, plots
-    from spectro.rendered import RenderedSet
     from spectro.weights import resolve
 
     settings = train_config(
@@ -160,12 +161,27 @@ def lr_find(
         precision=precision,
         seed=seed,
     )
-    pictures = RenderedSet.load(rendered)
+    pictures = _load(rendered, quarantine)
     start = resolve(settings.weights, settings.arch)
     _warn_of_chance(start, settings)
     lrs, losses, suggestion = crossval.find_lr(pictures, settings, start, fold, steps=steps)
     console.say(f"plot: {plots.save(plots.learning_rates(lrs, losses, suggestion), out)}")
     console.say(f"suggested: --lr {suggestion:.1e}")
+
+
+def _load(folder: Path, quarantine: Path | None) -> RenderedSet:
+    """Read a rendered set, without the clips that are to be left out; say how many."""
+    from spectro.rendered import RenderedSet
+
+    pictures = RenderedSet.load(folder)
+    if quarantine is None:
+        return pictures
+    from spectro.quarantine import apply_to_rendered
+
+    kept = apply_to_rendered(pictures, quarantine)
+    for line in kept.dataset["notes"][len(pictures.dataset["notes"]) :]:
+        console.note(line)
+    return kept
 
 
 def _open(

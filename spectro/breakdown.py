@@ -1,0 +1,107 @@
+"""Where the mistakes are: by class, with intervals, and by source recording.
+
+A recording whose forty clips all fail is one finding, not forty.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from spectro import metrics
+
+__all__ = ["by_class", "by_source"]
+
+
+def by_class(predictions: pd.DataFrame, labels: list[str], *, seed: int = 0) -> pd.DataFrame:
+    """Give the scores of each class with the intervals that chance leaves them.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        A row a clip with the columns ``label``, ``predicted`` and ``group``.
+    labels : list of str
+        Every class.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    classes : pandas.DataFrame
+        A row a class: ``label``, ``clips``, ``sources`` (recordings with such a clip), and
+        ``precision``, ``recall`` and ``f1`` as of :func:`spectro.metrics.per_class`, each with
+        ``..._low`` and ``..._high``: 95 % over source recordings, drawn as by
+        :func:`spectro.metrics.resampled`. A draw without clips that a score is about does not
+        count; an interval is NaN where fewer than two recordings have such clips, as resampling
+        one recording says nothing of another.
+    """
+    table = pd.DataFrame(metrics.per_class(metrics.confusion(predictions, labels), labels))
+    recordings = _recordings(predictions, labels)
+    table.insert(2, "sources", recordings["recall"])
+    drawn = metrics.class_scores(
+        metrics.resampled(predictions, labels, seed=seed), undefined=np.nan
+    )
+    for name, values in drawn.items():
+        ends = np.where(recordings[name] < 2, np.nan, metrics.interval(values))
+        after = table.columns.tolist().index(name) + 1
+        table.insert(after, f"{name}_low", ends[0])
+        table.insert(after + 1, f"{name}_high", ends[1])
+    return table
+
+
+def _recordings(predictions: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
+    """Count the recordings whose clips each score of each class is about.
+
+    Recall is about clips of the class, precision about clips taken for it, F1 about both.
+    """
+    truth, claims = (
+        predictions[["group", column]].set_axis(["group", "label"], axis=1)
+        for column in ("label", "predicted")
+    )
+    about = {"recall": truth, "precision": claims, "f1": pd.concat([truth, claims])}
+    counts = {
+        name: pairs.groupby("label")["group"].nunique().reindex(labels, fill_value=0).to_numpy()
+        for name, pairs in about.items()
+    }
+    return pd.DataFrame(counts)
+
+
+def by_source(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Score each source recording.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        A row a clip with the columns ``label``, ``predicted`` and ``group``.
+
+    Returns
+    -------
+    sources : pandas.DataFrame
+        A row a recording, and a class where it has clips of several: ``group``, ``label``,
+        ``clips``, ``right``, ``accuracy``, ``taken_for`` (the most frequent wrong prediction, the
+        first in the alphabet of equals; empty where all is right) and ``taken_for_clips``.
+        Recordings that fail whole come first, then those with the most wrong clips.
+    """
+    keys = ["group", "label"]
+    marked = predictions[[*keys, "predicted"]].assign(
+        right=predictions["label"] == predictions["predicted"]
+    )
+    sources = marked.groupby(keys)["right"].agg(clips="size", right="sum").reset_index()
+    sources["accuracy"] = sources["right"] / sources["clips"]
+    wrong = marked[~marked["right"]].value_counts([*keys, "predicted"]).rename("taken_for_clips")
+    usual = (
+        wrong.reset_index()
+        .rename(columns={"predicted": "taken_for"})
+        .sort_values(["taken_for_clips", "taken_for"], ascending=[False, True])
+        .drop_duplicates(keys)
+    )
+    sources = sources.merge(usual, on=keys, how="left")
+    sources = sources.fillna({"taken_for": "", "taken_for_clips": 0})
+    sources["taken_for_clips"] = sources["taken_for_clips"].astype(int)
+    return _worst_first(sources)
+
+
+def _worst_first(sources: pd.DataFrame) -> pd.DataFrame:
+    order = sources.assign(some=sources["right"] > 0, wrong=sources["right"] - sources["clips"])
+    order = order.sort_values(["some", "wrong", "group", "label"], ignore_index=True)
+    return order.drop(columns=["some", "wrong"])
