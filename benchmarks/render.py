@@ -49,7 +49,7 @@ def with_spectro(count: int) -> Callable[[list[str], Path], None]:
 
     def draw_all(clips: list[str], folder: Path) -> None:
         jobs = (Job(clip, None, None, f"{folder}/{n}.png", "") for n, clip in enumerate(clips))
-        for _ in completed(pool, functools.partial(work, str(folder)), jobs):
+        for _ in completed(pool, functools.partial(work, str(folder)), jobs, len(clips)):
             pass
 
     return draw_all

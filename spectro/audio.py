@@ -15,12 +15,12 @@ from spectro.decode import decode
 from spectro.errors import AudioError
 from spectro.places import place
 
-__all__ = ["Waveform", "fit", "load", "to_mono"]
+__all__ = ["LOUDEST", "Waveform", "fit", "load", "to_mono"]
 
 Waveform = npt.NDArray[np.float32]
 
 # Beyond any scaling of sound, and far enough below float32's limit that its power is finite.
-_LOUDEST = 1e12
+LOUDEST = 1e12
 # A damaged header may state a rate of 1 Hz, at which a clip lasts for days and fills any memory.
 _STEEPEST = 32  # times that the rate may go up, whatever the length
 _LONGEST = 1 << 26  # samples that may come of going up more: 256 MiB, 50 minutes at 22,050 Hz
@@ -58,7 +58,7 @@ def load(
     samples, native = decode(place(path), start=start, end=end)
     with np.errstate(over="ignore", invalid="ignore"):  # told below, in words
         y = to_mono(samples)
-    if not np.abs(y).max() < _LOUDEST:  # nor is NaN
+    if not (y.max() < LOUDEST and y.min() > -LOUDEST):  # nor is NaN
         raise AudioError(
             f"{path}: holds NaN or infinite samples, or absurdly loud ones; export it again"
         )
@@ -84,11 +84,12 @@ def to_mono(samples: npt.NDArray[np.float32]) -> Waveform:
     -------
     y : np.ndarray [shape=(n,)], float32
     """
-    y = samples[:, 0].copy()
-    for channel in range(1, samples.shape[1]):
+    if samples.shape[1] == 1:
+        return samples[:, 0]
+    y = samples[:, 0] + samples[:, 1]
+    for channel in range(2, samples.shape[1]):
         y += samples[:, channel]
-    if samples.shape[1] > 1:
-        y /= samples.shape[1]
+    y /= samples.shape[1]
     return y
 
 
@@ -139,6 +140,8 @@ def _offset(y: Waveform, room: int, pad: PadPolicy) -> int:
 
 def _place(y: Waveform, n_samples: int, offset: int) -> Waveform:
     """Lay `y` into silence of `n_samples`, starting at `offset`; what sticks out is cut."""
+    if len(y) == n_samples and offset == 0:
+        return y
     out = np.zeros(n_samples, dtype=np.float32)
     part = y[max(-offset, 0) :][: n_samples - max(offset, 0)]
     out[max(offset, 0) :][: len(part)] = part

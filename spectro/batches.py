@@ -9,15 +9,16 @@ from typing import TypeVar
 
 __all__ = ["completed"]
 
-_BATCH = 16  # jobs a task: large enough that sending it costs nothing, even over a network
-_AHEAD = 64  # tasks waiting: keeps workers fed and memory flat, however many jobs there are
+_BATCHES = 256  # to aim at: small enough that workers end together and Ctrl-C loses little
+_LARGEST = 128  # jobs a task: sending one over a network costs as much as one clip's picture
+_AHEAD = 512  # tasks waiting: feeds hundreds of workers, and memory stays flat
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
 def completed(
-    executor: Executor, work: Callable[[list[Job]], list[Result]], jobs: Iterable[Job]
+    executor: Executor, work: Callable[[list[Job]], list[Result]], jobs: Iterable[Job], total: int
 ) -> Iterator[list[Result]]:
     """Do `work` on batches of `jobs`; yield the results of each batch as it comes, in any order.
 
@@ -29,6 +30,8 @@ def completed(
         Takes a list of jobs, returns a list of results.
     jobs : iterable
         Taken from as the work goes on, never far ahead of it.
+    total : int
+        How many there are.
 
     Yields
     ------
@@ -36,7 +39,8 @@ def completed(
         What `work` returned for one batch.
     """
     left = iter(jobs)
-    batches = iter(lambda: list(itertools.islice(left, _BATCH)), [])
+    size = min(_LARGEST, max(1, total // _BATCHES))
+    batches = iter(lambda: list(itertools.islice(left, size)), [])
     waiting: set[Future[list[Result]]] = set()
     try:
         while True:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from spectro.errors import ConfigError, MissingExtraError
+from spectro.workers import keep_memory
 
 __all__ = ["connect"]
 
@@ -47,5 +48,14 @@ def connect(address: str) -> AbstractContextManager[Executor]:
 
 @contextmanager
 def _executor(client: Any) -> Iterator[Executor]:
+    from distributed import WorkerPlugin
+
+    class KeepMemory(WorkerPlugin):
+        """Dask has its workers hand memory back at once, in which they spend most of their time."""
+
+        def setup(self, worker: Any) -> None:
+            keep_memory()
+
     with client, client.get_executor() as executor:
+        client.register_plugin(KeepMemory())
         yield executor

@@ -143,7 +143,7 @@ def _span(
 def _read(sound: sf.SoundFile, first: int, last: int) -> npt.NDArray[np.float32]:
     """Decode the frames from `first` to before `last`, or as many of them as there are."""
     at = _seek(sound, first)
-    blocks = [np.empty((0, sound.channels), dtype=np.float32)]
+    blocks: list[npt.NDArray[np.float32]] = []
     left = last - at
     while left > 0:
         block = sound.read(min(left, _BLOCK), dtype="float32", always_2d=True)
@@ -151,7 +151,9 @@ def _read(sound: sf.SoundFile, first: int, last: int) -> npt.NDArray[np.float32]
             break
         blocks.append(block)
         left -= len(block)
-    return np.concatenate(blocks)[first - at :]
+    if len(blocks) != 1:  # a clip is one block: not copied
+        blocks = [np.concatenate([np.empty((0, sound.channels), dtype=np.float32), *blocks])]
+    return blocks[0][first - at :]
 
 
 def _seek(sound: sf.SoundFile, first: int) -> int:

@@ -7,15 +7,16 @@ other clip, and as part of the dataset (:mod:`spectro.findings`).
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
+from spectro import workers
 from spectro.batches import completed
 from spectro.datasets.table import Dataset
 from spectro.errors import AudioError
@@ -86,7 +87,7 @@ def check(
     dataset : Dataset
         What to examine.
     executor : concurrent.futures.Executor or None
-        Where clips are decoded. None means a thread for each processor.
+        Where clips are decoded. None means a worker for each processor.
     progress : callable or None
         Called with the number of clips done and the number of all.
     thresholds : Thresholds or None
@@ -144,16 +145,12 @@ def _examine_all(
     progress: Callable[[int, int], None] | None,
 ) -> list[_Outcome]:
     """Examine through `executor`, or through a pool of our own that ends with the work."""
-    pool = executor or ThreadPoolExecutor(os.cpu_count() or 1)
     outcomes: list[_Outcome] = []
-    try:
-        for batch in completed(pool, _examine_batch, _jobs(clips)):
+    with nullcontext(executor) if executor else workers.pool() as pool:
+        for batch in completed(pool, _examine_batch, _jobs(clips), len(clips)):
             outcomes += batch
             if progress is not None:
                 progress(len(outcomes), len(clips))
-    finally:
-        if executor is None:
-            pool.shutdown(cancel_futures=True)
     return sorted(outcomes, key=lambda outcome: outcome.row)
 
 

@@ -49,7 +49,7 @@ def body(arch: str, state: Mapping[str, torch.Tensor] | None = None) -> nn.Seque
             f"unknown arch {arch!r}; use a name of torchvision, as resnet18, resnet34, resnet50"
         ) from None
     names = [name for name, _ in model.named_children()]
-    if "avgpool" not in names:
+    if "avgpool" not in names or hasattr(model, "aux_logits"):  # heads between its blocks
         raise ConfigError(f"{arch} has no global pooling to cut at; use a ResNet or a ConvNeXt")
     if state is not None:
         model.load_state_dict(state, strict=False)  # weights.resolve has checked every name

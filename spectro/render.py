@@ -166,7 +166,7 @@ def _draw_all(
     work = functools.partial(draw_batch, config, str(out))
     done = 0
     with nullcontext(executor) if executor else workers.pool() as pool:
-        for batch in completed(pool, work, jobs):
+        for batch in completed(pool, work, jobs, total):
             yield from batch
             done += len(batch)
             if progress is not None:

@@ -22,13 +22,12 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
-from spectro.audio import Waveform, to_mono
+from spectro.audio import LOUDEST, Waveform, to_mono
 from spectro.decode import decode
 from spectro.places import is_url, place
 
 __all__ = ["Vitals", "examine", "fingerprint", "flat_tops", "is_empty", "offset", "wraps"]
 
-_LOUDEST = 1e12  # what spectro.audio refuses: no scaling of sound is beyond it
 _BLOCKS = 16  # a second: averages of longer than the slowest sound, shorter than a thump
 
 _NEAR = 0.95  # of full scale: tops below were cut off by nobody, or long ago
@@ -115,9 +114,9 @@ def examine(path: str | Path, start: float | None = None, end: float | None = No
         y = to_mono(samples)
     loudness = np.abs(y)
     mono_peak = float(loudness.max())
-    if not mono_peak < _LOUDEST:  # nor is NaN
+    if not mono_peak < LOUDEST:  # nor is NaN
         unknown = (math.nan,) * 5
-        return Vitals(*shape, *unknown, 0, int(np.sum(~(loudness < _LOUDEST))), "")
+        return Vitals(*shape, *unknown, 0, int(np.sum(~(loudness < LOUDEST))), "")
     peak = mono_peak if samples.shape[1] == 1 else float(max(samples.max(), -samples.min()))
     step = _STEPS.get(header.subtype, _STEP)
     channels = [np.ascontiguousarray(channel) for channel in samples.T] if peak >= _NEAR else []

@@ -191,6 +191,18 @@ CASES = {
         (1, 2),
         {},
     ),
+    "digits, AudioMNIST's repository": Case(
+        build_files("data/01/3_01_0.wav", "data/02/3_02_0.wav", "data/02/9_02_49.wav", "LICENSE"),
+        "spoken-digits",
+        "spoken-digits",
+        [
+            ("data/01/3_01_0.wav", "3", 1, "01"),
+            ("data/02/3_02_0.wav", "3", 2, "02"),
+            ("data/02/9_02_49.wav", "9", 2, "02"),
+        ],
+        (1, 2),
+        {},
+    ),
     "digits, a folder a speaker": Case(
         build_files("01/3_01_0.wav", "02/3_02_0.wav", "02/9_02_49.wav"),
         "spoken-digits",

@@ -149,15 +149,22 @@ def test_folder_that_holds_only_loose_files_says_what_to_do(tmp_path: Path) -> N
 # -------------------------------------------------------------------- folds are made once and kept
 
 
-def test_folds_are_written_beside_the_data_and_told_once(tmp_path: Path) -> None:
+def test_folds_are_written_beside_the_data_and_told(tmp_path: Path) -> None:
     write_classes(tmp_path, owl=10, fox=10)
     first = datasets.load(tmp_path)
     file = tmp_path / "folds.csv"
     written = pd.read_csv(file)
     assert dict(zip(written["group"], written["fold"], strict=True)) == fold_of(first)
     assert any(str(file) in note and note.startswith("5 folds made") for note in first.notes)
-    again = datasets.load(tmp_path)
-    assert not any(str(file) in note for note in again.notes)
+    assert datasets.load(tmp_path).notes == first.notes  # an interrupted run is told the same
+    with pytest.raises(DatasetError, match="holds 5 folds and 3 were asked for"):
+        datasets.load(tmp_path, n_folds=3)
+
+
+def test_as_many_folds_as_were_made_before(tmp_path: Path) -> None:
+    write_classes(tmp_path, owl=10, fox=10)
+    first = datasets.load(tmp_path, n_folds=2)
+    assert fold_of(datasets.load(tmp_path)) == fold_of(first)
 
 
 def test_second_load_gives_the_same_table_and_leaves_the_file_alone(tmp_path: Path) -> None:

@@ -61,6 +61,12 @@ def test_layer_groups_hold_every_parameter_once() -> None:
         assert sorted(grouped) == sorted(id(p) for p in model.parameters())
 
 
+@pytest.mark.parametrize("arch", ["googlenet", "inception_v3"])
+def test_a_network_with_heads_between_its_blocks_is_refused(arch: str) -> None:
+    with pytest.raises(ConfigError, match=f"{arch} has no global pooling to cut at"):
+        network.body(arch, None)
+
+
 def test_a_network_without_global_pooling_is_refused() -> None:
     with pytest.raises(ConfigError, match="squeezenet1_0 has no global pooling"):
         network.body("squeezenet1_0")

@@ -791,7 +791,7 @@ def test_no_more_tasks_are_kept_than_allowed(
 ) -> None:
     executor = OneAtATime()
     monkeypatch.setattr(batches, "wait", executor.wait)
-    monkeypatch.setattr(batches, "_BATCH", batch)
+    monkeypatch.setattr(batches, "_BATCHES", 30 // batch)
     monkeypatch.setattr(batches, "_AHEAD", ahead)
     summary = render(make_many(tmp_path / "sounds", 30), out, CONFIG, executor=executor)
     assert counts(summary) == (30, 0, 0, 0)

@@ -38,14 +38,12 @@ def check(
         Optional[str], typer.Option(help="Regular expression for the recording in a file name.")
     ] = None,
     folds_file: Annotated[Optional[Path], typer.Option(help="Where made folds are kept.")] = None,
-    workers: Annotated[Optional[int], typer.Option(min=1, help="Threads; default, all.")] = None,
+    workers: Annotated[Optional[int], typer.Option(min=1, help="Processes; default, all.")] = None,
 ) -> None:
     """Look for broken, silent, clipped, doubled and leaking clips, before any training."""
-    from concurrent.futures import ThreadPoolExecutor
-    from contextlib import nullcontext
-
     from spectro import datasets, doctor
     from spectro import quarantine as leaving_out
+    from spectro.workers import pool
 
     if quarantine is not None:  # told before a minute of reading
         leaving_out.check_free(quarantine)
@@ -59,8 +57,7 @@ def check(
         folds_file=folds_file,
     )
     console.dataset(clips)
-    pool = ThreadPoolExecutor(workers) if workers else nullcontext()
-    with pool as executor, console.counting("checking", "clips") as progress:
+    with pool(workers) as executor, console.counting("checking", "clips") as progress:
         checkup = doctor.check(clips, executor=executor, progress=progress)
     console.checkup(_problems(checkup), _classes(checkup), _formats(checkup))
     if csv is not None:

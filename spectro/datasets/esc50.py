@@ -22,9 +22,10 @@ from spectro.datasets.table import (
 )
 from spectro.errors import DatasetError
 
-__all__ = ["METADATA", "load", "looks_like"]
+__all__ = ["CITATION", "LICENCE", "METADATA", "load", "looks_like"]
 
 METADATA = Path("meta") / "esc50.csv"
+LICENCE = "CC BY-NC 3.0"
 CITATION = (
     "K. J. Piczak. ESC: Dataset for Environmental Sound Classification. "
     "23rd ACM International Conference on Multimedia, 2015."
@@ -73,6 +74,6 @@ def load(root: Path, *, esc10: bool = False) -> Dataset:
         folds=tuple(sorted(set(table["fold"].tolist()))),
         notes=(*notes, *leaks_in_words(clips)),
         absent=tuple(absent),
-        licence="CC BY 3.0" if esc10 else "CC BY-NC 3.0",
+        licence="CC BY 3.0" if esc10 else LICENCE,
         citation=CITATION,
     )

@@ -40,7 +40,7 @@ def looks_like(root: Path) -> bool:
 def load(
     root: Path,
     *,
-    n_folds: int = 5,
+    n_folds: int | None = None,
     seed: int = 0,
     group_pattern: str | None = None,
     folds_file: Path | None = None,
@@ -51,8 +51,8 @@ def load(
     ----------
     root : Path
         Folder with a folder a class, folder with a ``clips.csv``, or a CSV.
-    n_folds : int
-        Folds to make where the data brings none.
+    n_folds : int or None
+        Folds to make where the data brings none; None means as many as were made before, or 5.
     seed : int
         Seed of their first dealing.
     group_pattern : str or None
@@ -150,14 +150,13 @@ def _group(path: Path, home: Path, pattern: str | None) -> str:
     return group
 
 
-def _give_folds(table: pd.DataFrame, file: Path, n_folds: int, seed: int) -> list[str]:
+def _give_folds(table: pd.DataFrame, file: Path, n_folds: int | None, seed: int) -> list[str]:
     """Fill the ``fold`` column in place unless the data brought one; return what to tell."""
     if "fold" in table:
         return leaks_in_words(table)
-    known = file.exists()
     fold_of = remembered_folds(table, file, n_folds=n_folds, seed=seed)
     table["fold"] = table["group"].map(fold_of)
-    return [] if known else [f"{n_folds} folds made by recording and written to {file}"]
+    return [f"{max(fold_of.values())} folds made by recording, kept in {file}"]
 
 
 def _thin_classes(clips: pd.DataFrame) -> list[str]:

@@ -15,8 +15,12 @@ from spectro.files import write_text
 
 __all__ = ["deal_folds", "remembered_folds"]
 
+_FOLDS = 5  # made where nobody says how many
 
-def remembered_folds(clips: pd.DataFrame, file: Path, *, n_folds: int, seed: int) -> dict[str, int]:
+
+def remembered_folds(
+    clips: pd.DataFrame, file: Path, *, n_folds: int | None, seed: int
+) -> dict[str, int]:
     """Return the fold of every group, from `file` as far as it goes, else dealt and added to it.
 
     A group keeps its fold for ever, so scores stay comparable as data grows.
@@ -27,8 +31,8 @@ def remembered_folds(clips: pd.DataFrame, file: Path, *, n_folds: int, seed: int
         With the columns ``label`` and ``group``.
     file : Path
         CSV with the columns ``group`` and ``fold``; created if missing.
-    n_folds : int
-        Number of folds to make.
+    n_folds : int or None
+        Number of folds to make; None means as many as `file` has, or 5.
     seed : int
         Seed of the first dealing.
 
@@ -44,6 +48,8 @@ def remembered_folds(clips: pd.DataFrame, file: Path, *, n_folds: int, seed: int
         itself, or it cannot be written.
     """
     known = _read_folds(file, n_folds) if file.exists() else {}
+    if n_folds is None:
+        n_folds = max(known.values(), default=_FOLDS)
     new = [group for group in clips["group"].unique() if group not in known]
     if not new:
         return known
@@ -94,7 +100,7 @@ def _deal_to(
     return fold_of
 
 
-def _read_folds(file: Path, n_folds: int) -> dict[str, int]:
+def _read_folds(file: Path, n_folds: int | None) -> dict[str, int]:
     table = read_csv(file, ("group", "fold"))
     if table["group"].duplicated().any():
         twice = table.loc[table["group"].duplicated(), "group"].iloc[0]
@@ -106,9 +112,9 @@ def _read_folds(file: Path, n_folds: int) -> dict[str, int]:
     except ValueError as error:
         raise DatasetError(f"{file}: a fold is not a whole number ({error})") from None
     if min(fold_of.values(), default=1) < 1:
-        raise DatasetError(f"{file}: a fold is below 1; folds are 1 to {n_folds}")
+        raise DatasetError(f"{file}: a fold is below 1; folds count from 1")
     highest = max(fold_of.values(), default=n_folds)
-    if highest != n_folds:
+    if n_folds is not None and highest != n_folds:
         raise DatasetError(
             f"{file}: holds {highest} folds and {n_folds} were asked for; "
             "remove the file to deal the recordings anew"

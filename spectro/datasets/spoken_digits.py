@@ -26,14 +26,21 @@ _MOST_FOLDS = 10
 
 
 def looks_like(root: Path) -> bool:
-    """Tell whether all WAV files in `root`, or in its first folder that has some, are digits."""
+    """Tell whether all WAV files in `root`, or in its first folder that has some, are digits.
+
+    Folders a speaker may also lie in a folder ``data``, as in AudioMNIST's repository.
+    """
     if not root.is_dir():
         return False
-    for folder in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
+    for folder in (root, *_folders(root), *_folders(root / "data")):
         names = [path.name for path in folder.iterdir() if path.suffix.lower() == ".wav"]
         if names:
             return all(_NAME.fullmatch(name) for name in names)
     return False
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
 
 def load(root: Path) -> Dataset:
