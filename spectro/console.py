@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from json import dumps
+from math import isnan
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -25,17 +27,21 @@ from rich.text import Text
 from spectro.listener import Listener
 
 if TYPE_CHECKING:
+    from spectro.comparison import Comparison
     from spectro.datasets import Dataset
 
 __all__ = [
     "checkup",
+    "comparison",
     "complain",
     "copying",
     "counting",
     "dataset",
     "note",
     "percent",
+    "points",
     "prediction",
+    "runs",
     "say",
     "scores",
     "training",
@@ -167,6 +173,63 @@ def prediction(row: Mapping[Any, Any], *, top: int, json: bool) -> None:
         return
     best = sorted(likely.items(), key=lambda item: -item[1])[:top]
     say(f"{row['path']}: " + ", ".join(f"{label} {percent(p)}" for label, p in best))
+
+
+def runs(table: Any, folder: Path) -> None:
+    """Print the runs of :func:`spectro.runs.list_runs`, a row a run, named below `folder`."""
+    shown = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("run", "dataset", "recipe", "weights", "folds", "accuracy (95 %)", "date"):
+        shown.add_column(name, no_wrap=True)
+    for row in table.to_dict("records"):
+        accuracy, low, high = (row[f"accuracy{end}"] for end in ("", "_low", "_high"))
+        known = not isnan(accuracy)
+        shown.add_row(
+            Text(str(Path(row["run"]).relative_to(folder))),
+            Text(row["dataset"]),
+            Text(row["recipe"]),
+            row["weights"],
+            f"{row['folds']}/{row['all_folds']}",
+            f"{percent(accuracy)} ({100 * low:.1f} to {100 * high:.1f})" if known else "-",
+            row["date"][:16].replace("T", " "),
+        )
+    shown.width = _out.measure(shown, options=_out.options.update(width=1_000)).maximum
+    _out.print(shown)  # wider than the terminal if need be: no name is cut
+
+
+def comparison(found: Comparison, names: tuple[str, str]) -> None:
+    """Print how two runs differ: scores, classes, clips that changed sides, and the verdict."""
+    shown = Table(box=None, header_style="bold", pad_edge=False)
+    shown.add_column("")
+    for name in (*names, "change", "95 %"):
+        shown.add_column(Text(name), justify="right")
+    for name, score in (("accuracy", found.accuracy), ("macro F1", found.macro_f1)):
+        low, high = score.interval
+        interval = f"{points(low)} to {points(high)}"
+        shown.add_row(
+            name, percent(score.first), percent(score.second), points(score.change), interval
+        )
+    for row in found.classes.to_dict("records"):
+        cells = tuple(percent(row[f"recall_{run}"]) for run in ("first", "second"))
+        interval = f"{points(row['recall_low'])} to {points(row['recall_high'])}"
+        shown.add_row(
+            Text(f"recall of {row['label']}"),
+            *cells,
+            points(row["recall_change"]),
+            interval if row["sources"] > 1 else "-",
+        )
+    _out.print(shown)
+    say(
+        f"{found.clips:,} clips of {found.recordings:,} recordings: {found.gained:,} went from "
+        f"wrong to right, {found.lost:,} from right to wrong (McNemar p = {found.p_value:.3g})"
+    )
+    for line in found.notes:
+        note(line)
+    say(found.verdict)
+
+
+def points(change: float) -> str:
+    """Write a change of a share as percentage points, with its sign."""
+    return f"{100 * change:+.1f}"
 
 
 def _table(key: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Table:

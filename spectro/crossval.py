@@ -27,6 +27,7 @@ from spectro.precision import choose_precision
 from spectro.rendered import RenderedSet
 from spectro.run import Run, environment, probability_columns
 from spectro.splits import random_folds, split
+from spectro.tracking import tracking
 from spectro.weights import Weights, resolve
 
 __all__ = [
@@ -65,6 +66,8 @@ def train_fold(
     weights: Weights,
     fold: int,
     listener: Listener | None = None,
+    *,
+    track: str | None = None,
 ) -> dict[str, Any]:
     """Train on all folds but one and predict that one; a finished fold is left as it is.
 
@@ -80,6 +83,8 @@ def train_fold(
         The fold to hold out and score.
     listener : Listener or None
         Told of every batch and epoch.
+    track : "tensorboard", "wandb" or None
+        Record the training with this tool too (:mod:`spectro.tracking`).
 
     Returns
     -------
@@ -94,7 +99,8 @@ def train_fold(
     parts = split(rendered.clips, fold, config.inner_fold)
     dls = learner.dataloaders(parts.train, parts.watch, run.labels, config)
     learn = learner.new_learner(dls, config, weights)
-    history = learner.fit(learn, config, listener)
+    with tracking(track, run.folder, f"fold{fold}", config) as callbacks:
+        history = learner.fit(learn, config, listener, callbacks)
     probabilities = learner.predict_clips(learn, parts.score)
     if not np.isfinite(probabilities).all():
         raise ModelError(f"fold {fold}: training diverged; nothing is kept, try a lower --lr")

@@ -1,4 +1,4 @@
-"""fastai: DataBlock, learner, schedule. The only file that imports it.
+"""fastai: DataBlock, learner, schedule.
 
 The schedule is a list of phases, each one call of ``fit_one_cycle``; the last epoch counts.
 """
@@ -6,12 +6,11 @@ The schedule is a list of phases, each one call of ``fit_one_cycle``; the last e
 from __future__ import annotations
 
 import os
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,20 +18,19 @@ import pandas as pd
 import torch
 from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.core import Callback
-from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.schedule import Learner  # fit_one_cycle and lr_find are patched onto it there
 from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.core import DataLoaders
 from fastai.data.transforms import FuncSplitter, Normalize
-from fastai.learner import Recorder
 from fastai.metrics import accuracy
-from fastai.torch_core import default_device, set_seed, to_float
+from fastai.torch_core import default_device, set_seed
 from fastai.vision.augment import Resize, ResizeMethod
 from fastai.vision.data import ImageBlock
 from fastai.vision.learner import vision_learner
 from torch import nn
 
 from spectro import network
+from spectro.callbacks import Bfloat16, History, is_autocast
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError
 from spectro.listener import Listener
@@ -153,11 +151,16 @@ def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Lear
         cbs=[ChannelsLast],
     )
     if choose_precision(config.precision, dls.device)[0] == "bf16":
-        learn.add_cb(_Bfloat16())
+        learn.add_cb(Bfloat16())
     return learn
 
 
-def fit(learn: Learner, config: TrainConfig, listener: Listener | None = None) -> pd.DataFrame:
+def fit(
+    learn: Learner,
+    config: TrainConfig,
+    listener: Listener | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> pd.DataFrame:
     """Train through all phases; the last epoch counts.
 
     Parameters
@@ -168,15 +171,17 @@ def fit(learn: Learner, config: TrainConfig, listener: Listener | None = None) -
         Gives the phases.
     listener : Listener or None
         Told of every batch and epoch.
+    callbacks : sequence of fastai callbacks
+        Take part too.
 
     Returns
     -------
     history : pandas.DataFrame
         A row an epoch: ``epoch, phase, train_loss, valid_loss, accuracy, lr, seconds``.
     """
-    history = _History(listener or Listener(), config.epochs * len(learn.dls.train))
+    history = History(listener or Listener(), config.epochs * len(learn.dls.train))
     set_seed(config.seed, reproducible=True)
-    with learn.no_bar(), learn.no_logging(), learn.added_cbs(history):
+    with learn.no_bar(), learn.no_logging(), learn.added_cbs([history, *callbacks]):
         for number, phase in enumerate(config.phases, start=1):
             history.phase = number
             learn.freeze() if phase.frozen else learn.unfreeze()
@@ -235,65 +240,9 @@ def predict_clips(learn: Learner, clips: pd.DataFrame) -> npt.NDArray[np.float32
     with (
         learn.no_bar(),
         learn.no_logging(),
-        learn.removed_cbs(learn.cbs.filter(_is_autocast)),
+        learn.removed_cbs(learn.cbs.filter(is_autocast)),
         torch.backends.cudnn.flags(enabled=True, allow_tf32=False),  # else fp32 means TF32
     ):
         probabilities, _ = learn.get_preds(dl=dl)
     result: npt.NDArray[np.float32] = probabilities.float().cpu().numpy()
     return result
-
-
-class _Bfloat16(Callback):  # type: ignore[misc]
-    """Training in bf16 on any device; fastai's own MixedPrecision is CUDA only.
-
-    No gradient scaling: bf16 has the range of fp32.
-    """
-
-    order = MixedPrecision.order
-
-    def before_batch(self) -> None:
-        self.autocast = torch.autocast(self.dls.device.type, torch.bfloat16)
-        self.autocast.__enter__()  # type: ignore[no-untyped-call]
-
-    def after_pred(self) -> None:
-        self.learn.pred = to_float(self.pred)
-
-    def after_loss(self) -> None:
-        self.autocast.__exit__(None, None, None)
-
-
-def _is_autocast(callback: Callback) -> bool:
-    return isinstance(callback, _Bfloat16)
-
-
-class _History(Callback):  # type: ignore[misc]
-    """Collects a row an epoch and tells the listener."""
-
-    order = Recorder.order + 10  # after it has closed the epoch's values
-
-    def __init__(self, listener: Listener, n_batches: int) -> None:
-        self.listener, self.n_batches = listener, n_batches
-        self.rows: list[dict[str, Any]] = []
-        self.phase, self.done = 1, 0
-
-    def before_epoch(self) -> None:
-        self.started = time.perf_counter()
-
-    def after_batch(self) -> None:
-        if self.training:
-            self.done += 1
-            self.listener.batch(self.done, self.n_batches)
-
-    def after_epoch(self) -> None:
-        train_loss, valid_loss, correct = self.recorder.values[-1]  # noqa: PD011
-        row = {
-            "epoch": len(self.rows) + 1,
-            "phase": self.phase,
-            "train_loss": round(train_loss, 6),
-            "valid_loss": round(valid_loss, 6),
-            "accuracy": round(correct, 6),
-            "lr": self.opt.hypers[-1]["lr"],
-            "seconds": round(time.perf_counter() - self.started, 2),
-        }
-        self.rows.append(row)
-        self.listener.epoch(row)

@@ -33,11 +33,12 @@ FLOORS = {
     "rendered": 10, "render": 11, "metrics": 5,
     "precision": 5, "network": 5, "weights": 5,
     "learner": 6, "model": 6,
-    "predict": 7, "run": 11, "splits": 11, "crossval": 12,
+    "predict": 7, "run": 11, "splits": 11, "crossval": 12, "tracking": 6,
+    "callbacks": 5, "runs": 12,
     "plots": 13, "console": 13,
     "vitals": 6, "findings": 6, "doctor": 10, "quarantine": 11,
     "cli.options": 14, "cli.data": 15, "cli.fetch": 15, "cli.check": 15, "cli.train": 15,
-    "cli.use": 15, "cli.app": 16,
+    "cli.use": 15, "cli.runs": 15, "cli.app": 16,
     "cli": 17,
 }  # fmt: skip
 
@@ -78,7 +79,7 @@ def test_imports_go_down(name: str) -> None:
 @pytest.mark.parametrize(
     ("library", "only"),
     [
-        ("fastai", {"learner"}),
+        ("fastai", {"callbacks", "learner", "tracking"}),
         ("typer", {"cli"}),
         ("matplotlib", {"plots"}),
         ("rich", {"console"}),

@@ -30,6 +30,7 @@ __all__ = [
     "RunsFolder",
     "Seed",
     "Size",
+    "Track",
     "WeightsSpec",
     "spectrogram_config",
     "train_config",
@@ -63,6 +64,9 @@ InnerFold = Annotated[
 RunFolder = Annotated[
     Optional[Path],
     typer.Option("--run", help="Run folder; by default one in --runs, named after the settings."),
+]
+Track = Annotated[
+    Optional[str], typer.Option(help="Also record with tensorboard or wandb, in the run's folder.")
 ]
 RunsFolder = Annotated[Path, typer.Option("--runs", help="Folder of all runs.")]
 

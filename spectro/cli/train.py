@@ -23,6 +23,7 @@ from spectro.cli.options import (
     RunsFolder,
     Seed,
     Size,
+    Track,
     WeightsSpec,
     train_config,
 )
@@ -53,9 +54,10 @@ def train_fold(
     inner_fold: InnerFold = None,
     run: RunFolder = None,
     runs: RunsFolder = Path("runs"),
+    track: Track = None,
 ) -> None:
     """Fine-tune a network on all folds but one, and score it on that one."""
-    from spectro import splits
+    from spectro import splits, tracking
 
     settings = train_config(
         config,
@@ -72,8 +74,9 @@ def train_fold(
     )
     pictures = _load(rendered, quarantine)
     splits.split(pictures.clips, fold, settings.inner_fold)  # a wrong fold is told at once
+    tracking.check(track)
     record, start = _open(pictures, settings, run, runs)
-    accuracy = _train(record, pictures, start, fold)
+    accuracy = _train(record, pictures, start, fold, track)
     _score(record, pictures)
     console.say(f"fold {fold}: accuracy {console.percent(accuracy)}, in {record.folder}")
 
@@ -93,13 +96,14 @@ def cross_validate(
     quarantine: Quarantine = None,
     run: RunFolder = None,
     runs: RunsFolder = Path("runs"),
+    track: Track = None,
     compare_random_split: Annotated[
         bool,
         typer.Option("--compare-random-split", help="Show what a leaking split would claim."),
     ] = False,
 ) -> None:
     """Train and score every fold that is there; a finished fold is not trained again."""
-    from spectro import splits
+    from spectro import splits, tracking
 
     settings = train_config(
         config,
@@ -118,9 +122,10 @@ def cross_validate(
         splits.split(pictures.clips, fold, settings.inner_fold)
     if compare_random_split:
         splits.random_folds(pictures, seed=settings.seed)
+    tracking.check(track)
     record, start = _open(pictures, settings, run, runs)
     for fold in pictures.folds:
-        _train(record, pictures, start, fold)
+        _train(record, pictures, start, fold, track)
     if compare_random_split:
         from spectro import crossval
 
@@ -207,14 +212,16 @@ def _warn_of_chance(weights: Weights, config: TrainConfig) -> None:
         console.warn(weights.detail)
 
 
-def _train(run: Run, rendered: RenderedSet, weights: Weights, fold: int) -> float:
+def _train(
+    run: Run, rendered: RenderedSet, weights: Weights, fold: int, track: str | None
+) -> float:
     """Train a fold under a progress bar, or say that it is trained; return its accuracy."""
     from spectro import crossval
 
     if fold in run.finished_folds:
         console.note(f"fold {fold} is trained already")
     with console.training(f"fold {fold}", run.config.epochs) as listener:
-        record = crossval.train_fold(run, rendered, weights, fold, listener)
+        record = crossval.train_fold(run, rendered, weights, fold, listener, track=track)
     return float(record["accuracy"])
 
 

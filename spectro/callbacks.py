@@ -1,0 +1,79 @@
+"""What takes part in fastai's training loop: bf16, and the history that is written and told."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from fastai.callback.core import Callback
+from fastai.callback.fp16 import MixedPrecision
+from fastai.learner import Recorder
+from fastai.torch_core import to_float
+
+from spectro.listener import Listener
+
+__all__ = ["Bfloat16", "History", "is_autocast"]
+
+
+class Bfloat16(Callback):  # type: ignore[misc]
+    """Training in bf16 on any device; fastai's own MixedPrecision is CUDA only.
+
+    No gradient scaling: bf16 has the range of fp32.
+    """
+
+    order = MixedPrecision.order
+
+    def before_batch(self) -> None:
+        """Enter autocast."""
+        self.autocast = torch.autocast(self.dls.device.type, torch.bfloat16)
+        self.autocast.__enter__()  # type: ignore[no-untyped-call]
+
+    def after_pred(self) -> None:
+        """Give the loss fp32."""
+        self.learn.pred = to_float(self.pred)
+
+    def after_loss(self) -> None:
+        """Leave autocast."""
+        self.autocast.__exit__(None, None, None)
+
+
+def is_autocast(callback: Callback) -> bool:
+    """Tell whether it is the callback that makes training run in bf16."""
+    return isinstance(callback, Bfloat16)
+
+
+class History(Callback):  # type: ignore[misc]
+    """Collects a row an epoch and tells the listener."""
+
+    order = Recorder.order + 10  # after it has closed the epoch's values
+
+    def __init__(self, listener: Listener, n_batches: int) -> None:
+        self.listener, self.n_batches = listener, n_batches
+        self.rows: list[dict[str, Any]] = []
+        self.phase, self.done = 1, 0
+
+    def before_epoch(self) -> None:
+        """Start the clock."""
+        self.started = time.perf_counter()
+
+    def after_batch(self) -> None:
+        """Count a training batch."""
+        if self.training:
+            self.done += 1
+            self.listener.batch(self.done, self.n_batches)
+
+    def after_epoch(self) -> None:
+        """Write the row."""
+        train_loss, valid_loss, correct = self.recorder.values[-1]
+        row = {
+            "epoch": len(self.rows) + 1,
+            "phase": self.phase,
+            "train_loss": round(train_loss, 6),
+            "valid_loss": round(valid_loss, 6),
+            "accuracy": round(correct, 6),
+            "lr": self.opt.hypers[-1]["lr"],
+            "seconds": round(time.perf_counter() - self.started, 2),
+        }
+        self.rows.append(row)
+        self.listener.epoch(row)

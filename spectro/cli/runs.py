@@ -1,0 +1,57 @@
+"""Commands that look at runs: ``runs``, ``compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from spectro import console
+from spectro.cli.options import RunsFolder
+
+__all__ = ["compare", "runs"]
+
+
+def runs(
+    folder: RunsFolder = Path("runs"),
+    dataset: Annotated[Optional[str], typer.Option(help="Only runs on this dataset.")] = None,
+    recipe: Annotated[Optional[str], typer.Option(help="Only runs of this recipe.")] = None,
+    sort: Annotated[
+        str, typer.Option(help="date, accuracy, macro_f1, dataset, recipe...")
+    ] = "date",
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, with all that is known.")
+    ] = False,
+) -> None:
+    """List the runs that are there, with dataset, recipe, score and date."""
+    from spectro.runs import list_runs, to_json
+
+    found = list_runs(folder, dataset=dataset, recipe=recipe, sort=sort)
+    if json:
+        print(to_json(found))
+    elif found.empty:
+        console.say(f"no run in {folder}" + (" that is asked for" if dataset or recipe else ""))
+    else:
+        console.runs(found, folder)
+
+
+def compare(
+    run_a: Annotated[Path, typer.Argument(help="Run folder, the one before.")],
+    run_b: Annotated[Path, typer.Argument(help="Run folder, the one after.")],
+    csv: Annotated[
+        Optional[Path], typer.Option(help="Write the clips that changed sides here.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+) -> None:
+    """Say whether one run is better than another, or whether that may be chance."""
+    from spectro.comparison import compare_runs
+    from spectro.files import write_text
+    from spectro.run import Run
+
+    first, second = Run.load(run_a), Run.load(run_b)
+    found = compare_runs(first, second, names=(run_a.name, run_b.name), seed=seed)
+    console.comparison(found, (run_a.name, run_b.name))
+    if csv is not None:
+        write_text(csv, found.moved.to_csv(index=False, lineterminator="\n"))
+        console.say(f"clips that changed sides: {csv}")

@@ -1,0 +1,141 @@
+"""A headless Chromium for tests, spoken to over a pipe: no driver, no port, no library."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+_FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-pipe"),
+)
+
+# Chromium reads commands from descriptor 3 and answers on 4.
+_START = """
+import fcntl, os, sys
+pair = [fcntl.fcntl(int(given), fcntl.F_DUPFD, 10) for given in sys.argv[1:3]]
+os.dup2(pair[0], 3)
+os.dup2(pair[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
+class Page:
+    """One tab; what it writes to its console, and what it asks of a network, is kept."""
+
+    def __init__(self, requests: int, replies: int) -> None:
+        self._requests, self._replies = os.fdopen(requests, "wb"), os.fdopen(replies, "rb")
+        self._rest, self._number, self._session = b"", 0, ""
+        self.console: list[str] = []
+        self.asked_for: list[str] = []
+        self._loaded = False
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """Send a command and wait for its reply."""
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": params}
+        if self._session:
+            message["sessionId"] = self._session
+        self._requests.write(json.dumps(message).encode() + b"\0")
+        self._requests.flush()
+        while True:
+            reply = self._read()
+            if reply.get("id") == self._number:
+                assert "error" not in reply, reply["error"]
+                result: dict[str, Any] = reply["result"]
+                return result
+
+    def _read(self) -> dict[str, Any]:
+        while b"\0" not in self._rest:
+            chunk = self._replies.read1(1 << 16)
+            assert chunk, "Chromium has gone"
+            self._rest += chunk
+        message, self._rest = self._rest.split(b"\0", 1)
+        reply: dict[str, Any] = json.loads(message)
+        self._hear(reply.get("method", ""), reply.get("params", {}))
+        return reply
+
+    def _hear(self, event: str, about: dict[str, Any]) -> None:
+        if event == "Page.loadEventFired":
+            self._loaded = True
+        if event == "Runtime.consoleAPICalled":
+            self.console.append(f"{about['type']}: {about['args']}")
+        if event == "Runtime.exceptionThrown":
+            self.console.append(f"exception: {about['exceptionDetails']}")
+        if event == "Log.entryAdded":
+            self.console.append(f"{about['entry']['level']}: {about['entry']['text']}")
+        if event == "Network.requestWillBeSent":
+            self.asked_for.append(about["request"]["url"])
+
+    def open(self, path: Path) -> None:
+        """Open a file and wait until it is loaded."""
+        self._loaded = False
+        self.call("Page.navigate", url=path.absolute().as_uri())
+        while not self._loaded:
+            self._read()
+
+    def run(self, script: str) -> Any:
+        """Evaluate JavaScript, wait for its promise, and give its value."""
+        reply = self.call(
+            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
+        )
+        assert "exceptionDetails" not in reply, reply["exceptionDetails"]
+        return reply["result"].get("value")
+
+    def look(self, width: int, height: int = 900, *, dark: bool = False) -> None:
+        """Set the window's size and whether the system is dark."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
+
+    def screenshot(self, path: Path, **options: Any) -> None:
+        """Write what is seen as PNG."""
+        reply = self.call("Page.captureScreenshot", format="png", **options)
+        path.write_bytes(base64.b64decode(reply["data"]))
+
+
+@contextmanager
+def browser() -> Iterator[Page]:
+    """Give a tab of a Chromium that ends with the block; skip the test where there is none."""
+    program = next(filter(None, map(shutil.which, _NAMES)), None)
+    if program is None:
+        pytest.skip(f"no Chromium is installed (looked for {', '.join(_NAMES)})")
+    (read_there, requests), (replies, write_there) = os.pipe(), os.pipe()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        words = [program, *_FLAGS, f"--user-data-dir={profile}"]
+        process = subprocess.Popen(
+            [sys.executable, "-c", _START, str(read_there), str(write_there), *words],
+            pass_fds=(read_there, write_there),
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(read_there)
+        os.close(write_there)
+        try:
+            yield Page(requests, replies)
+        finally:
+            process.kill()
+            process.wait()
