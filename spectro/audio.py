@@ -85,7 +85,7 @@ def to_mono(samples: npt.NDArray[np.float32]) -> Waveform:
     y : np.ndarray [shape=(n,)], float32
     """
     if samples.shape[1] == 1:
-        return samples[:, 0]
+        return samples[:, 0].copy()  # the caller's array stays its own
     y = samples[:, 0] + samples[:, 1]
     for channel in range(2, samples.shape[1]):
         y += samples[:, channel]

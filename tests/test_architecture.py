@@ -37,8 +37,11 @@ FLOORS = {
     "callbacks": 5, "runs": 12,
     "plots": 13, "console": 13,
     "vitals": 6, "findings": 6, "doctor": 10, "quarantine": 11,
+    "report": 0, "report.charts": 12, "report.choose": 12, "report.clips": 12, "report.evidence": 13,
+    "report.facts": 13, "report.health": 12, "report.origin": 12, "report.page": 13,
+    "report.write": 14,
     "cli.options": 14, "cli.data": 15, "cli.fetch": 15, "cli.check": 15, "cli.train": 15,
-    "cli.use": 15, "cli.runs": 15, "cli.app": 16,
+    "cli.use": 15, "cli.runs": 15, "cli.report": 15, "cli.app": 16,
     "cli": 17,
 }  # fmt: skip
 

@@ -47,10 +47,11 @@ def fetch(
 
 def _announce(source: Source, url: str | None) -> None:
     """Say what is about to be downloaded, on what terms, and how it is checked."""
-    size = "a size the host does not say" if source.size is None else f"{source.size / 1e9:.1f} GB"
+    unknown = "the host does not say how much to download"
+    size = unknown if source.size is None else f"{source.size / 1e9:.1f} GB to download"
     console.say(
-        f"{source.folder}: {source.clips:,} clips; {size} to download, about "
-        f"{source.unpacked / 1e9:.1f} GB unpacked"
+        f"{source.folder}: {source.clips:,} clips; {size}, about {source.unpacked / 1e9:.1f} GB "
+        "unpacked"
     )
     console.say(f"from: {url or source.url}")
     console.say(f"licence: {source.licence}")

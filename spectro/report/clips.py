@@ -1,0 +1,83 @@
+"""The clips behind a report's numbers, as the page holds them: by column, each name once."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from spectro.run import Run, probability_columns
+
+__all__ = ["columns", "name", "of_truth"]
+
+_A_ROW = 48  # bytes of a clip beside its name
+
+
+def name(path: str, start: float, end: float, root: str) -> str:
+    """Name a clip as its dataset does, and where in the file where it is only a part."""
+    told = path.removeprefix(os.path.join(root, ""))
+    if np.isnan(start) and np.isnan(end):
+        return told
+    until = "end" if np.isnan(end) else f"{end:g} s"
+    return f"{told} ({0 if np.isnan(start) else start:g} s to {until})"
+
+
+def of_truth(predictions: pd.DataFrame, labels: list[str]) -> Any:
+    """Give the probability of each clip's true class, shape (clips,)."""
+    probabilities = predictions[probability_columns(labels)].to_numpy(dtype=float)
+    truth = pd.Index(labels).get_indexer(pd.Index(predictions["label"]))
+    return probabilities[np.arange(len(predictions)), truth]
+
+
+def columns(run: Run, predictions: pd.DataFrame, room: int) -> dict[str, Any]:
+    """Put the clips into columns for the page, as many as there is room for.
+
+    Parameters
+    ----------
+    run : Run
+        Names the classes and the dataset's root.
+    predictions : pandas.DataFrame
+        Of :meth:`spectro.run.Run.predictions`.
+    room : int
+        Bytes. What does not fit is left out: the surest hits first, the surest mistakes last.
+
+    Returns
+    -------
+    clips : dict
+        ``labels``, ``sources`` and ``all`` (their number), and columns: ``id`` (row of the table),
+        ``name``, ``fold``, ``truth`` and ``predicted`` (positions in ``labels``), ``source``
+        (position in ``sources``), ``p`` and ``p_truth``.
+    """
+    labels, root = run.labels, run.record["dataset"]["root"]
+    parts = zip(predictions["path"], predictions["start"], predictions["end"], strict=True)
+    names = np.array([name(*part, root) for part in parts], dtype=object)
+    kept = _that_fit(predictions, names, room)
+    shown = predictions.iloc[kept]
+    source, sources = pd.factorize(shown["group"], sort=True)
+    places = pd.Index(labels)
+    return {
+        "labels": labels,
+        "sources": [str(group) for group in sources],
+        "all": len(predictions),
+        "id": [int(row) for row in kept],
+        "name": names[kept].tolist(),
+        "fold": shown["fold"].tolist(),
+        "truth": places.get_indexer(pd.Index(shown["label"])).tolist(),
+        "predicted": places.get_indexer(pd.Index(shown["predicted"])).tolist(),
+        "source": source.tolist(),
+        "p": shown["probability"].round(6).tolist(),
+        "p_truth": of_truth(predictions, labels)[kept].round(6).tolist(),
+    }
+
+
+def _that_fit(predictions: pd.DataFrame, names: Any, room: int) -> Any:
+    """Choose rows until the room is filled; return their positions in order."""
+    right = (predictions["label"] == predictions["predicted"]).to_numpy()
+    sure = predictions["probability"].to_numpy()
+    order = np.lexsort((np.where(right, sure, -sure), right))
+    sizes = [len(json.dumps(name).encode()) + _A_ROW for name in names]
+    fits = np.cumsum(np.array(sizes)[order]) <= room
+    return np.sort(order[fits])

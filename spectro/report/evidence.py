@@ -1,0 +1,216 @@
+"""Pictures and sounds of single clips, small enough to lie inside the page."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import soundfile as sf
+import soxr
+from PIL import Image
+
+from spectro.config import SpectrogramConfig
+from spectro.errors import ModelError, SpectroError
+from spectro.places import place
+from spectro.run import Run
+from spectro.spectrogram import clip_image, load_clip, network_pixels
+
+if TYPE_CHECKING:
+    from spectro.audio import Waveform
+    from spectro.model import ModelCard
+
+__all__ = ["Budget", "Showcase", "mp3"]
+
+_LONGEST = 15  # seconds in a player
+_RATES = (22050, 16000, 11025, 8000)  # Hz; encoders take no others
+_LOUDEST = 0.9  # of full scale
+_LARGEST = (640, 320)  # pixels of a picture
+
+Media = dict[str, str]
+
+
+class Budget:
+    """Bytes that may still be spent.
+
+    Parameters
+    ----------
+    size : int
+        How many there are.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def spend(self, size: int) -> bool:
+        """Take `size` bytes, or leave them where there are not so many."""
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
+
+
+class Showcase:
+    """Makes media of a run's clips, and counts what could not be had.
+
+    Parameters
+    ----------
+    run : Run
+        Names the settings, and has the models.
+    predictions : pandas.DataFrame
+        Clips: ``path``, ``start``, ``end``, ``image``, ``fold`` and ``predicted``.
+
+    Attributes
+    ----------
+    lacking : dict of str to int
+        Clips without "picture", "sound" or "overlay", of those asked for.
+    """
+
+    def __init__(self, run: Run, predictions: pd.DataFrame) -> None:
+        self._run = run
+        self._clips = predictions
+        self._config = SpectrogramConfig(**run.record["spectrogram"])
+        self._network = functools.lru_cache(maxsize=1)(self._load_network)
+        self.lacking = {"picture": 0, "sound": 0, "overlay": 0}
+
+    def card(self, row: int) -> Media:
+        """Give the picture, what Grad-CAM sees in it, and the sound of a clip, as data URIs.
+
+        Returns
+        -------
+        media : dict
+            ``picture``, ``overlay`` and ``sound``, each empty where it could not be had, and
+            ``remark`` on the overlay.
+        """
+        clip, image = self._clip(row), self._image(row)
+        overlay, remark = "", ""
+        if image is not None:
+            overlay, remark = self._overlay(image, int(clip["fold"]), str(clip["predicted"]))
+        return {
+            "picture": self._count("picture", _png(image)),
+            "overlay": self._count("overlay", overlay) if not remark else "",
+            "remark": remark,
+            "sound": self._count("sound", self._sound(row)),
+        }
+
+    def thumbnail(self, row: int) -> Media:
+        """Give a smaller picture and the sound of a clip: ``p`` and ``s``, where they are there."""
+        media = {"p": _jpeg(self._image(row), 70), "s": self._sound(row)}
+        return {name: uri for name, uri in media.items() if uri}
+
+    def _clip(self, row: int) -> dict[Any, Any]:
+        return self._clips.loc[row].to_dict()
+
+    def _count(self, kind: str, uri: str) -> str:
+        self.lacking[kind] += not uri
+        return uri
+
+    def _image(self, row: int) -> Image.Image | None:
+        """Open the picture that the network saw, or draw it again."""
+        try:
+            with place(self._clip(row)["image"]).open("rb") as file:
+                image = Image.open(file)
+                image.load()
+                return image
+        except (OSError, SpectroError, ValueError):
+            drawn: Image.Image | None = self._heard(row, clip_image)
+            return drawn
+
+    def _sound(self, row: int) -> str:
+        y = self._heard(row, load_clip)
+        return "" if y is None else mp3(y, self._config.sr)
+
+    def _heard(self, row: int, make: Callable[..., Any]) -> Any:
+        """Make something of a clip's sound; None if it is not there."""
+        clip = self._clip(row)
+        start, end = (None if np.isnan(clip[name]) else clip[name] for name in ("start", "end"))
+        try:
+            return make(clip["path"], self._config, start=start, end=end)
+        except (SpectroError, OSError):
+            return None
+
+    def _overlay(self, image: Image.Image, fold: int, predicted: str) -> tuple[str, str]:
+        """Lay Grad-CAM's map for the predicted class over a picture; else remark why not."""
+        import torch
+
+        from spectro.gradcam import gradcam, overlay
+
+        network, card = self._network(fold)
+        if network is None or card is None or predicted not in card.labels:
+            return "", ""
+        pixels = torch.from_numpy(network_pixels(image, card.size))[None]
+        place_ = card.labels.index(predicted)
+        (heat,) = gradcam(network, pixels, [place_], mean=card.mean, std=card.std)
+        if not float(heat.max()) > 0:
+            return "", (
+                f"Grad-CAM is empty here: no part of the picture speaks for {predicted}; the other "
+                "classes had even less in their favour."
+            )
+        return _jpeg(overlay(image, heat), 80), ""
+
+    def _load_network(self, fold: int) -> tuple[Any, ModelCard | None]:
+        from spectro.model import load_model
+
+        try:
+            return load_model(self._run.fold_folder(fold) / "model")
+        except (ModelError, OSError):
+            return None, None
+
+
+def mp3(y: Waveform, sr: int) -> str:
+    """Encode a sound as a data URI: mono, at most 22,050 Hz and 15 s, as loud as it gets.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n,)], float32
+        Waveform; a quiet one is made as loud as the others, as pictures are.
+    sr : int
+        Its sampling rate in Hz.
+
+    Returns
+    -------
+    uri : str
+        An MP3, or a WAV where libsndfile cannot write MP3.
+    """
+    rate = next((rate for rate in _RATES if rate <= sr), _RATES[-1])
+    y = y[: _LONGEST * sr]
+    heard = np.asarray(y if rate == sr else soxr.resample(y, sr, rate, quality="HQ"))
+    peak = float(np.abs(heard).max(initial=0.0))
+    heard = heard * (_LOUDEST / peak) if peak > 0 else heard
+    file = io.BytesIO()
+    if "MP3" in sf.available_formats():
+        sf.write(file, heard, rate, format="MP3", subtype="MPEG_LAYER_III")
+        return _uri("audio/mpeg", file)
+    sf.write(file, heard, rate, format="WAV", subtype="PCM_16")
+    return _uri("audio/wav", file)
+
+
+def _png(image: Image.Image | None) -> str:
+    """Encode a picture without loss, or, where it is large, smaller and as JPEG."""
+    if image is None:
+        return ""
+    if image.width > _LARGEST[0] or image.height > _LARGEST[1]:
+        return _jpeg(image, 85)
+    file = io.BytesIO()
+    image.save(file, format="png", optimize=True)
+    return _uri("image/png", file)
+
+
+def _jpeg(image: Image.Image | None, quality: int) -> str:
+    if image is None:
+        return ""
+    small = image.convert("RGB")
+    size = tuple(min(have, most) for have, most in zip(image.size, _LARGEST, strict=True))
+    if size != image.size:
+        small = small.resize((size[0], size[1]), Image.Resampling.BILINEAR)
+    file = io.BytesIO()
+    small.save(file, format="jpeg", quality=quality)
+    return _uri("image/jpeg", file)
+
+
+def _uri(mime: str, file: io.BytesIO) -> str:
+    return f"data:{mime};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

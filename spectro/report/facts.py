@@ -1,0 +1,286 @@
+"""Everything a report says of a run's predictions, computed once: the page has no other number."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from spectro import metrics
+from spectro.breakdown import by_class, by_source
+from spectro.calibration import Reliability, calibration
+from spectro.run import Run
+
+__all__ = ["Facts", "collect"]
+
+Row = dict[str, Any]
+
+_MOST_CLASSES = 60  # in the matrix: a page of 500 classes would have 250,000 cells
+_MOST_CONFUSIONS = 8
+_MOST_SOURCES = 60
+_RANDOM = "random-split"  # name of the run inside a run that was split at random
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the page says; plain lists, dicts and scalars, None for what is not known.
+
+    Attributes
+    ----------
+    headline : dict
+        Scores over all clips with their intervals, and what they were measured on.
+    protocol : list of str
+        What was trained and scored, in words.
+    folds, classes : list of dict
+        A row a fold, a row a class, with intervals.
+    matrix : dict
+        ``labels`` and ``rows`` of the confusion matrix, each cell ``count`` and ``share`` of its
+        row; ``hidden`` classes that did not fit.
+    confusions : list of dict
+        The most frequent mistakes.
+    sources : dict
+        The recordings, those that fail whole first.
+    calibration : dict
+        ``before`` and ``after`` temperature scaling, and the temperatures.
+    curves : list of dict
+        The training history of each fold.
+    """
+
+    headline: Row
+    protocol: list[str]
+    folds: list[Row]
+    classes: list[Row]
+    matrix: Row
+    confusions: list[Row]
+    sources: Row
+    calibration: Row
+    curves: list[Row]
+
+
+def collect(run: Run, predictions: pd.DataFrame) -> Facts:
+    """Compute all that the page says of a run's predictions.
+
+    Parameters
+    ----------
+    run : Run
+        With at least one finished fold.
+    predictions : pandas.DataFrame
+        Of :meth:`spectro.run.Run.predictions`.
+    """
+    labels, seed = run.labels, run.config.seed
+    scores = metrics.score(predictions, labels, seed=seed)
+    classes = by_class(predictions, labels, seed=seed)
+    return Facts(
+        headline=_headline(run, predictions, scores),
+        protocol=_protocol(run, predictions),
+        folds=_folds(run, predictions, scores["folds"]),
+        classes=_rows(classes),
+        matrix=_matrix(scores["confusion"], labels),
+        confusions=_confusions(predictions),
+        sources=_sources(predictions),
+        calibration=_calibration(predictions, labels),
+        curves=[_curve(run, fold) for fold in run.finished_folds if _has_history(run, fold)],
+    )
+
+
+def _rows(table: pd.DataFrame) -> list[Row]:
+    """Turn a table into plain rows, with None for NaN."""
+    return [
+        {str(name): _plain(value) for name, value in row.items()}
+        for row in table.to_dict("records")
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+# ---------------------------------------------------------------------------------- the headline
+
+
+def _headline(run: Run, predictions: pd.DataFrame, scores: Row) -> Row:
+    about, finished = run.record["dataset"], run.finished_folds
+    sources = int(predictions["group"].nunique())
+    alone = {} if sources > 1 else {"accuracy_interval": None, "macro_f1_interval": None}
+    commonest = predictions["label"].value_counts()
+    taken = ("clips", "accuracy", "accuracy_interval", "macro_f1", "macro_f1_interval")
+    return {
+        **{name: scores[name] for name in (*taken, "fold_mean", "fold_std")},
+        **alone,
+        "right": int((predictions["label"] == predictions["predicted"]).sum()),
+        "sources": sources,
+        "commonest": str(commonest.index[0]),
+        "commonest_share": float(commonest.iloc[0] / len(predictions)),
+        "dataset": about["name"],
+        "finished": finished,
+        "whole": len(about["folds"]),
+        "complete": set(finished) >= set(about["folds"]),
+        "leaking": _is_random_split(run),
+        "random_split": _random_split(run),
+        "weights": run.record["weights"],
+        "watched": "the scored fold" if run.config.inner_fold is None else "the inner fold",
+    }
+
+
+def _is_random_split(run: Run) -> bool:
+    """Tell whether this is the run inside a run whose folds leak on purpose."""
+    return run.folder.name == _RANDOM and (run.folder.parent / "run.json").is_file()
+
+
+def _random_split(run: Run) -> Row | None:
+    """Score the split at random that was trained for comparison, if there is one."""
+    if not (run.folder / _RANDOM / "run.json").is_file():
+        return None
+    leaking = Run.load(run.folder / _RANDOM)
+    if not leaking.finished_folds:
+        return None
+    predictions = leaking.predictions()
+    right = predictions["label"] == predictions["predicted"]
+    return {"accuracy": float(right.mean()), "clips": len(predictions)}
+
+
+def _protocol(run: Run, predictions: pd.DataFrame) -> list[str]:
+    """Give the lines that ``scores.json`` has, if it is of these predictions, or say the same."""
+    if (run.folder / "scores.json").is_file():
+        scores = run.scores()
+        if scores.get("clips") == len(predictions) and scores.get("protocol"):
+            return [str(line) for line in scores["protocol"]]
+    about, finished = run.record["dataset"], run.finished_folds
+    if _is_random_split(run):
+        how = "clips were dealt to folds at random, blind to recordings: sounds that were tested "
+        return [how + "on had been trained on", f"started from {run.record['weights']['detail']}"]
+    whole = len(about["folds"])
+    lines = [
+        f"{len(finished)} of the {whole} folds of {about['name']} scored "
+        f"({', '.join(map(str, finished))}), in {run.record['precision']}",
+        f"started from {run.record['weights']['detail']}",
+        *about["notes"],
+    ]
+    short = f"this is NOT the {whole}-fold number and must not be compared with it"
+    return lines if set(finished) >= set(about["folds"]) else [*lines, short]
+
+
+# -------------------------------------------------------------------------------- folds, classes
+
+
+def _folds(run: Run, predictions: pd.DataFrame, scored: list[Row]) -> list[Row]:
+    """Add to each fold's scores its interval, its recordings, and what it was trained on."""
+    rows = []
+    for row in scored:
+        part = predictions[predictions["fold"] == row["fold"]]
+        sources = int(part["group"].nunique())
+        ends = metrics.bootstrap_interval(part, run.labels, seed=run.config.seed)
+        record = run.fold_record(row["fold"]) if row["fold"] in run.finished_folds else {}
+        rows.append(
+            {
+                **row,
+                "sources": sources,
+                "classes": int(part["label"].nunique()),
+                "accuracy_interval": ends["accuracy"] if sources > 1 else None,
+                "macro_f1_interval": ends["macro_f1"] if sources > 1 else None,
+                "train_clips": record.get("train_clips"),
+                "seconds": record.get("seconds"),
+            }
+        )
+    return rows
+
+
+def _matrix(counts: list[list[int]], labels: list[str]) -> Row:
+    """Give the cells with each one's share of its row; of many classes, the most confused ones."""
+    wrong = [
+        sum(counts[i]) + sum(row[i] for row in counts) - 2 * counts[i][i]
+        for i in range(len(labels))
+    ]
+    worst = sorted(range(len(labels)), key=lambda i: (-wrong[i], i))[:_MOST_CLASSES]
+    shown = sorted(worst)
+    rows = [
+        {
+            "label": labels[i],
+            "place": i,
+            "clips": sum(counts[i]),
+            "cells": [
+                {"place": j, "count": counts[i][j], "share": counts[i][j] / max(sum(counts[i]), 1)}
+                for j in shown
+            ],
+        }
+        for i in shown
+    ]
+    return {
+        "labels": [labels[i] for i in shown],
+        "rows": rows,
+        "hidden": len(labels) - len(shown),
+    }
+
+
+def _confusions(predictions: pd.DataFrame) -> list[Row]:
+    """List the most frequent mistakes, with the recordings that they come from."""
+    wrong = predictions[predictions["label"] != predictions["predicted"]]
+    of_class = predictions["label"].value_counts().to_dict()
+    pairs = wrong["group"].groupby([wrong["label"], wrong["predicted"]]).agg(["size", "nunique"])
+    table = pairs.reset_index().sort_values(
+        ["size", "label", "predicted"], ascending=[False, True, True]
+    )
+    return [
+        {
+            "label": pair["label"],
+            "predicted": pair["predicted"],
+            "clips": int(pair["size"]),
+            "sources": int(pair["nunique"]),
+            "share": int(pair["size"]) / of_class[pair["label"]],
+        }
+        for pair in _rows(table.head(_MOST_CONFUSIONS))
+    ]
+
+
+# -------------------------------------------------------------------------------------- recordings
+
+
+def _sources(predictions: pd.DataFrame) -> Row:
+    """Count the recordings that fail whole, and list the worst."""
+    table = by_source(predictions)
+    folds = predictions.groupby(["group", "label"])["fold"].unique()
+    rows = _rows(table.head(_MOST_SOURCES))
+    for row in rows:
+        row["folds"] = sorted(int(fold) for fold in folds[(row["group"], row["label"])])
+    several = table[table["clips"] > 1]
+    failed = several[several["right"] == 0]
+    return {
+        "rows": rows,
+        "count": len(table),
+        "hidden": len(table) - len(rows),
+        "several": len(several),
+        "failed": len(failed),
+        "failed_clips": int(failed["clips"].sum()),
+        "perfect": int((several["right"] == several["clips"]).sum()),
+        "wrong_clips": int((table["clips"] - table["right"]).sum()),
+    }
+
+
+# ----------------------------------------------------------------------------- curves, calibration
+
+
+def _calibration(predictions: pd.DataFrame, labels: list[str]) -> Row:
+    found = calibration(predictions, labels)
+    return {
+        "before": _reliability(found.before),
+        "after": None if found.after is None else _reliability(found.after),
+        "temperatures": found.temperatures,
+        "temperature": found.temperature,
+    }
+
+
+def _reliability(found: Reliability) -> Row:
+    names = ("confidence", "accuracy", "ece", "brier", "nll")
+    return {"bins": _rows(found.bins), **{name: float(getattr(found, name)) for name in names}}
+
+
+def _has_history(run: Run, fold: int) -> bool:
+    return (run.fold_folder(fold) / "history.csv").is_file()
+
+
+def _curve(run: Run, fold: int) -> Row:
+    table = run.history(fold)
+    names = ("epoch", "train_loss", "valid_loss", "accuracy")
+    return {"fold": fold, **{name: [_plain(x) for x in table[name].tolist()] for name in names}}

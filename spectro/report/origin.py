@@ -1,0 +1,116 @@
+"""Where a run comes from, for its report: settings, versions, and the commands that make it again.
+
+Folders are named without the path to them: a report is passed on, and paths are its writer's own.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import PurePath
+from typing import Any
+
+from spectro.config import SpectrogramConfig
+from spectro.run import Run
+
+__all__ = ["tell"]
+
+Row = dict[str, Any]
+
+
+def tell(run: Run) -> Row:
+    """Say where a run comes from.
+
+    Returns
+    -------
+    origin : dict
+        ``about`` and ``versions`` (pairs of name and value), ``settings`` (a TOML file),
+        ``commands`` (lines), ``remarks`` (lines), ``licence`` and ``citation``.
+    """
+    record = run.record
+    return {
+        "about": _about(run),
+        "versions": list(record["environment"]["versions"].items()),
+        "settings": _toml(run),
+        "commands": _commands(run),
+        "remarks": _remarks(run),
+        "licence": record["dataset"]["licence"],
+        "citation": record["dataset"]["citation"],
+    }
+
+
+def _about(run: Run) -> list[tuple[str, str]]:
+    record, config = run.record, run.config
+    about = record["dataset"]
+    precision = record["precision"]
+    if config.precision == "auto":
+        precision += " (chosen by auto on the machine that trained)"
+    return [
+        ("Dataset", f"{about['name']}, {about['clips']:,} clips, {len(run.labels)} classes"),
+        ("Identity of clips and pictures", str(record["rendered"]["identity"])),
+        ("Network", f"{config.arch}, {config.epochs} epochs, recipe {config.recipe}"),
+        ("Weights at the start", f"{record['weights']['source']}: {record['weights']['detail']}"),
+        ("Arithmetic of training", precision),
+        ("Seed", str(config.seed)),
+        ("Identity of the training settings", config.identity),
+        ("Platform", str(record["environment"]["platform"])),
+        ("Git commit of spectro", str(record["environment"]["git_commit"] or "not known")),
+        ("Trained on", ", ".join(_devices(run)) or "not known"),
+    ]
+
+
+def _devices(run: Run) -> list[str]:
+    records = [run.fold_record(fold) for fold in run.finished_folds]
+    return sorted({str(record["device"]) for record in records if "device" in record})
+
+
+def _toml(run: Run) -> str:
+    spectrogram = SpectrogramConfig(**run.record["spectrogram"])
+    return spectrogram.to_toml() + "\n" + run.config.to_toml()
+
+
+def _commands(run: Run) -> list[str]:
+    record = run.record
+    dataset, pictures = (
+        shlex.quote(_last(path))
+        for path in (record["dataset"]["root"], record["rendered"]["folder"])
+    )
+    folder = shlex.quote(_last(str(run.folder.resolve())))
+    settings = f"--config settings.toml --run {folder}"
+    lines = [f"spectro render {dataset} --out {pictures} --config settings.toml"]
+    if set(run.finished_folds) >= set(record["dataset"]["folds"]) and _plain(run):
+        more = " --compare-random-split" if (run.folder / "random-split").is_dir() else ""
+        lines.append(f"spectro cross-validate {pictures} {settings}{more}")
+    else:
+        lines += [
+            f"spectro train-fold {pictures} --fold {fold} {settings}" for fold in run.finished_folds
+        ]
+    return [*lines, f"spectro report {folder}"]
+
+
+def _plain(run: Run) -> bool:
+    return run.config.inner_fold is None
+
+
+def _last(path: str) -> str:
+    """Give the last part of a path; of a URL, all of it."""
+    return path if "://" in path else PurePath(path).name or "data"
+
+
+def _remarks(run: Run) -> list[str]:
+    """Say what the commands cannot."""
+    lines = [
+        "If the dataset was read with options (such as --group-pattern or --n-folds), or with "
+        "--quarantine, give the same again: the identity below tells whether clips are the same."
+    ]
+    environments = [run.fold_record(fold).get("environment") for fold in run.finished_folds]
+    if any(environment != run.record["environment"] for environment in environments if environment):
+        lines.append(
+            "Not all folds were trained in the environment below; each fold.json names its own."
+        )
+    if str(run.record["environment"]["git_commit"] or "").endswith("+"):
+        lines.append("The + after the commit says that the source had been changed since.")
+    lines.append(
+        "The same seed gives the same numbers on the same machine and versions; elsewhere, "
+        "rounding differs and with it a few clips."
+    )
+    return lines
