@@ -173,12 +173,13 @@ def _pool(workers: int | None, scheduler: str | None) -> AbstractContextManager[
 
 def _glance(out: str, settings: SpectrogramConfig, *, anew: bool) -> None:
     """Draw a few pictures of each class into one."""
-    from spectro import plots
     from spectro.places import place
-    from spectro.rendered import RenderedSet
 
     glance = place(out) / "examples.png"
     if anew or not glance.exists():
+        from spectro import plots
+        from spectro.rendered import RenderedSet
+
         plots.save(plots.examples(RenderedSet.load(out).clips, settings), glance)
     console.say(f"a glance at each class: {glance}")
 
