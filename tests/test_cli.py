@@ -35,11 +35,13 @@ COMMANDS = (
 )  # fmt: skip
 
 
-def call(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the installed command in a process of its own."""
+def call(
+    *words: object, cwd: Path | None = None, quiet: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run the installed command in a process of its own; `quiet` silences Python's warnings."""
     command = [str(Path(sys.executable).parent / "spectro"), *map(str, words)]
-    quiet = {**os.environ, "PYTHONWARNINGS": "ignore", "COLUMNS": "100"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=quiet)
+    told = {**os.environ, "PYTHONWARNINGS": "ignore" if quiet else "default", "COLUMNS": "100"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=told)
 
 
 def one_line(done: subprocess.CompletedProcess[str]) -> str:
