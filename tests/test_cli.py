@@ -35,11 +35,13 @@ COMMANDS = (
 )  # fmt: skip
 
 
-def call(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the installed command in a process of its own."""
+def call(
+    *words: object, cwd: Path | None = None, quiet: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run the installed command in a process of its own; `quiet` silences Python's warnings."""
     command = [str(Path(sys.executable).parent / "spectro"), *map(str, words)]
-    quiet = {**os.environ, "PYTHONWARNINGS": "ignore", "COLUMNS": "100"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=quiet)
+    told = {**os.environ, "PYTHONWARNINGS": "ignore" if quiet else "default", "COLUMNS": "100"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=told)
 
 
 def one_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -58,17 +60,35 @@ def small_toml(tmp_path: Path) -> Path:
     return path
 
 
-def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
+def loading(modules: tuple[str, ...], *words: object) -> str:
+    """Run the command; return what it prints, and in a last line which of `modules` it loaded."""
     code = (
-        "import sys; sys.argv = ['spectro', '--help']\n"
+        f"import sys; sys.argv = {['spectro', *map(str, words)]}\n"
         "from spectro.cli.app import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "print([m for m in ('torch', 'fastai', 'matplotlib', 'pandas') if m in sys.modules])"
+        f"print([m for m in {modules} if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert all(command in done.stdout for command in COMMANDS)
-    assert done.stdout.splitlines()[-1] == "[]"
+    return done.stdout
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
+    told = loading(("torch", "fastai", "matplotlib", "pandas"), "--help")
+    assert all(command in told for command in COMMANDS)
+    assert told.splitlines()[-1] == "[]"
+
+
+def test_rendering_with_nothing_to_do_loads_nothing_that_it_does_not_need(
+    sample_root: Path, tmp_path: Path
+) -> None:
+    """Over thousands of clips that are up to date, imports take longer than looking at them."""
+    slow = ("torch", "sklearn", "scipy.signal", "matplotlib")
+    words = ("render", sample_root, "--out", tmp_path / "pictures", "--n-mels", 32)
+    assert "rendered 36" in loading(slow, *words)
+    told = loading(slow, *words)
+    assert "rendered 0, already there 36" in told
+    assert told.splitlines()[-1] == "[]"
 
 
 def test_version() -> None:
