@@ -6,6 +6,7 @@ import base64
 import functools
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -136,6 +137,8 @@ class Showcase:
 
     def _overlay(self, image: Image.Image, fold: int, predicted: str) -> tuple[str, str]:
         """Lay Grad-CAM's map for the predicted class over a picture; else remark why not."""
+        if not self._model(fold).is_dir():
+            return "", ""
         import torch
 
         from spectro.gradcam import gradcam, overlay
@@ -153,11 +156,14 @@ class Showcase:
             )
         return _jpeg(overlay(image, heat), 80), ""
 
+    def _model(self, fold: int) -> Path:
+        return self._run.fold_folder(fold) / "model"
+
     def _load_network(self, fold: int) -> tuple[Any, ModelCard | None]:
         from spectro.model import load_model
 
         try:
-            return load_model(self._run.fold_folder(fold) / "model")
+            return load_model(self._model(fold))
         except (ModelError, OSError):
             return None, None
 
