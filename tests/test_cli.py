@@ -31,7 +31,7 @@ from .conftest import SHORT_TRAINING, SMALL_PICTURES
 
 COMMANDS = (
     "sample", "fetch", "check", "render", "train-fold", "cross-validate", "lr-find", "runs",
-    "compare", "predict",
+    "compare", "report", "predict",
 )  # fmt: skip
 
 
@@ -133,12 +133,19 @@ def test_from_nothing_to_a_prediction(tmp_path: Path, small_toml: Path) -> None:
     assert "started from random weights, as asked" in trained.stdout
     assert "epoch   1/1  train loss" in trained.stdout
     assert "NOT the 2-fold number" in trained.stdout
-    assert {"training.png", "confusion.png", "scores.json"} <= {
+    assert f"report: {match[2]}/report.html\n" in trained.stdout
+    assert {"training.png", "confusion.png", "scores.json", "report.html"} <= {
         p.name for p in run.folder.iterdir()
     }
 
+    (run.folder / "report.html").unlink()
+    (run.folder / "report.html").mkdir()  # where no file can be written
     resumed = call(*train, cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
     assert "fold 2 is trained already" in resumed.stdout
+    warnings = [line for line in resumed.stdout.splitlines() if line.startswith("WARNING")]
+    tells = f"WARNING: no report could be written (Is a directory); spectro report {match[2]}"
+    assert warnings == [f"{tells} tries again"]
     assert "train loss" not in resumed.stdout
 
     clip = run.predictions().iloc[0]
@@ -162,6 +169,8 @@ def test_cross_validate_trains_the_rest_and_shows_the_leak(
     scores = run.scores()
     assert f"mean of 3 folds: {100 * scores['fold_mean']:.1f} %" in done.stdout
     assert "a random split claims" in done.stdout
+    assert f"report: {run.folder}/report.html\n" in done.stdout
+    assert "A split at random would claim" in (run.folder / "report.html").read_text()
     assert done.stdout.strip().splitlines()[-1].endswith(str(tmp_path / "run"))
     for label in run.labels:
         assert label in done.stdout
