@@ -357,6 +357,7 @@ def test_full_disk_ends_with_one_line_and_the_next_run_goes_on(
         assert status == 1
         assert len(told) == 1, told
         assert "No space left on device" in told[0]
+        assert ".spectro-" not in told[0]  # a name that nobody knows
         assert_nothing_half(out, whole)
         assert len(pictures(out)) > 20
     remount = ["mount", "-o", "remount,size=64m", str(small_disk)]
