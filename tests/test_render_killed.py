@@ -252,7 +252,7 @@ def long_sounds(tmp_path: Path) -> Path:
     return root / "clips.csv"
 
 
-@pytest.mark.parametrize("workers", [1, 2])  # in this process, in others
+@pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_stops_at_once_and_says_what_was_done(
     workers: int, long_sounds: Path, tmp_path: Path
 ) -> None:
