@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from spectro.datasets.sources import SOURCES
+
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
@@ -91,6 +93,12 @@ def test_options_of_rendering_hold_for_training_too(project: Path) -> None:
     for target in (["render-spectrograms"], ["train-fold", "2"], ["cross-validate"]):
         done = make(project, "-n", *target, "RENDER_ARGS=--n-mels 64")
         assert "--out data/spectrograms/sample --n-mels 64" in done.stdout
+
+
+def test_data_is_downloaded_to_where_the_other_targets_look(project: Path) -> None:
+    told = make(project, "-n", "data", "ARGS=--keep-archive").stdout
+    assert "spectro fetch urbansound8k --to data --keep-archive" in told
+    assert SOURCES["urbansound8k"].root(Path("data")) == Path("data/UrbanSound8K")
 
 
 def test_another_dataset_gets_a_folder_of_its_own(project: Path) -> None:
