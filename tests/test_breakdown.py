@@ -133,3 +133,22 @@ def test_a_perfect_run_has_nothing_taken_for_anything() -> None:
     sources = breakdown.by_source(right)
     assert sources["taken_for"].tolist() == ["", ""]
     assert sources["taken_for_clips"].tolist() == [0, 0]
+
+
+def test_clips_that_changed_sides_are_told_by_recording() -> None:
+    columns = ["path", "group", "label", "first", "second", "move"]
+    rows = [
+        ("a1", "a", "dog", "dog", "cat", "lost"),
+        ("b1", "b", "cat", "dog", "cat", "gained"),
+        ("c1", "c", "dog", "cat", "dog", "gained"),
+        ("a2", "a", "dog", "dog", "owl", "lost"),
+        ("c2", "c", "dog", "cat", "dog", "gained"),
+    ]
+    moves = breakdown.by_move(pd.DataFrame(rows, columns=columns))
+    assert moves[["clips", "move", "group", "second", "path"]].to_numpy().tolist() == [
+        [2, "gained", "c", "dog", "c1"],
+        [1, "lost", "a", "cat", "a1"],
+        [1, "lost", "a", "owl", "a2"],
+        [1, "gained", "b", "cat", "b1"],
+    ]
+    assert breakdown.by_move(pd.DataFrame([], columns=columns)).empty
