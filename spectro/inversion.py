@@ -11,15 +11,17 @@ Transactions on Acoustics, Speech, and Signal Processing 32 (2), 1984.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from PIL import Image
 
 from spectro.audio import Waveform
 from spectro.config import SpectrogramConfig
 from spectro.errors import ConfigError
-from spectro.spectrogram import mel_filterbank
+from spectro.spectrogram import mel_filterbank, spectrogram_image
 
-__all__ = ["sound_of"]
+__all__ = ["heard", "sound_of"]
 
 _PEAK = 0.9  # of full scale: a picture drawn below its own maximum knows no loudness
 
@@ -66,6 +68,30 @@ def sound_of(image: Image.Image, config: SpectrogramConfig, *, n_iter: int = 32)
     peak = float(np.abs(y).max())
     sound: Waveform = (y * (_PEAK / peak) if peak > 0 else y).astype(np.float32)
     return sound
+
+
+def heard(
+    pictures: Mapping[str, tuple[Waveform, SpectrogramConfig]], *, n_iter: int = 32
+) -> dict[str, Waveform]:
+    """Draw waveforms and make sound of the pictures: what each of several settings keeps.
+
+    Parameters
+    ----------
+    pictures : mapping of str to (waveform, SpectrogramConfig)
+        What to draw and how, each with its title, as :func:`spectro.plots_signal.spectrograms`
+        takes them.
+    n_iter : int
+        Rounds of Griffin-Lim.
+
+    Returns
+    -------
+    sounds : dict of str to np.ndarray, float32
+        Of :func:`sound_of`, with the same titles.
+    """
+    return {
+        title: sound_of(spectrogram_image(y, config), config, n_iter=n_iter)
+        for title, (y, config) in pictures.items()
+    }
 
 
 def _magnitudes(power: Waveform, config: SpectrogramConfig) -> Waveform:

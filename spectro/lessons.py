@@ -21,11 +21,22 @@ from spectro.datasets import sample, urbansound8k
 from spectro.datasets.table import Dataset
 from spectro.errors import ConfigError, ModelError
 from spectro.listener import Listener
+from spectro.own_sounds import write_folder, write_recording
 from spectro.render import render
 from spectro.rendered import RenderedSet
 from spectro.run import Run, latest_run
 
-__all__ = ["a_run", "dataset", "pictures", "say_epoch", "size", "train", "train_config"]
+__all__ = [
+    "a_run",
+    "dataset",
+    "long_recording",
+    "own_sounds",
+    "pictures",
+    "say_epoch",
+    "size",
+    "train",
+    "train_config",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +125,7 @@ def dataset(project: str | Path) -> Dataset:
     if urbansound8k.looks_like(real):
         part = _part(datasets.load(real), size())
     else:
-        part = datasets.load(_sample(Path(project)))
+        part = datasets.load(_sample(project))
     clips = part.clips
     print(
         f"{part.name}: {len(clips):,} clips, {len(part.labels)} classes, "
@@ -123,11 +134,15 @@ def dataset(project: str | Path) -> Dataset:
     return part
 
 
-def _sample(project: Path) -> Path:
+def _home(project: str | Path) -> Path:
+    return Path(project) / "data" / "lessons" / size().name
+
+
+def _sample(project: str | Path) -> Path:
     """Synthesise the lessons' sample, once."""
     want = size()
     return sample.write_sample(
-        project / "data" / "lessons" / want.name,
+        _home(project),
         sources=want.recordings,
         slices=want.clips,
         folds=want.folds,
@@ -150,9 +165,9 @@ def _part(whole: Dataset, want: Size) -> Dataset:
 
 def pictures(project: str | Path) -> RenderedSet:
     """Draw the notebooks' clips, those that are not drawn yet."""
-    want, clips = size(), dataset(project)
-    out = Path(project) / "data" / "lessons" / want.name / f"pictures-{clips.name}"
-    render(clips, out, want.config)
+    clips = dataset(project)
+    out = _home(project) / f"pictures-{clips.name}"
+    render(clips, out, size().config)
     return RenderedSet.load(out)
 
 
@@ -173,6 +188,7 @@ def train(
     folds: Sequence[int] | None = None,
     *,
     random_split: bool = False,
+    listener: Listener | None = None,
 ) -> Run:
     """Train and score the folds that are not trained yet, saying a line for each.
 
@@ -190,12 +206,14 @@ def train(
         None means all.
     random_split : bool
         Also cross-validate over random folds, which leak, for comparison.
+    listener : Listener or None
+        Told of every epoch, as `say_epoch`.
     """
     label = f"{name}-{size().name}-{rendered.dataset['name']}"
     folder = Path(project) / "runs" / "lessons" / label
     run, weights = crossval.open_run(folder, rendered, config)
     for fold in folds or rendered.folds:
-        record = crossval.train_fold(run, rendered, weights, fold)
+        record = crossval.train_fold(run, rendered, weights, fold, listener)
         print(f"{folder.name}, fold {fold}: {100 * record['accuracy']:.1f} % right")
     if random_split:
         crossval.train_random_split(run, rendered, weights)
@@ -213,6 +231,26 @@ def a_run(project: str | Path) -> Run:
         run = train(project, "first", rendered, train_config(), rendered.folds[:1])
     print(f"{run.folder}: folds {', '.join(map(str, run.finished_folds))}")
     return run
+
+
+def own_sounds(project: str | Path) -> Path:
+    """Return ``data/my-sounds``, or else a folder of stand-ins in the same form."""
+    mine = Path(project) / "data" / "my-sounds"
+    if mine.is_dir():
+        return mine
+    standin = _home(project) / "own-sounds"
+    print(f"{mine} is not there, so this is about synthesised sounds, in {standin}")
+    return write_folder(datasets.load(_sample(project)), standin)
+
+
+def long_recording(project: str | Path) -> tuple[Path, pd.DataFrame | None]:
+    """Return ``data/my-recording.wav``; or else a stand-in, and what sounds when in it."""
+    mine = Path(project) / "data" / "my-recording.wav"
+    if mine.is_file():
+        return mine, None
+    standin = _home(project) / "recording.wav"
+    print(f"{mine} is not there, so this is about a synthesised one, {standin}")
+    return standin, write_recording(_home(project) / "unheard", standin, size().classes)
 
 
 say_epoch = Listener(

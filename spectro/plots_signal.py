@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -152,7 +153,7 @@ def _fresh(window: audio.Window, since: float, config: SpectrogramConfig) -> Spe
     return S[:, : max(1, S.shape[1] - 1)]  # the frame behind the end is the next one's first
 
 
-def _draw_probabilities(axis: Axes, predictions: pd.DataFrame) -> AxesImage:
+def _draw_probabilities(axis: Axes, predictions: pd.DataFrame) -> QuadMesh:
     """Draw a column a window, centred on its middle, and a row a class."""
     labels = _labels(predictions)
     middles = ((predictions["start"] + predictions["end"]) / 2).to_numpy()
