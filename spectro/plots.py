@@ -118,7 +118,7 @@ def history(
     top = max(float(table["train_loss"].max()) for table in tables.values())
     losses.set(title="loss: training (dashed), " + held_out, xlabel="epoch", ylim=(0, 1.6 * top))
     accuracies.set(title=f"accuracy on {held_out}, %", xlabel="epoch", ylim=(0, 100))
-    accuracies.legend(loc="lower right", fontsize="small")
+    accuracies.legend(loc="best", fontsize="small")
     for axis in (losses, accuracies):
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)

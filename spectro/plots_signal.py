@@ -18,6 +18,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from spectro import audio
 from spectro.config import SpectrogramConfig
@@ -32,7 +33,7 @@ from spectro.spectrogram import (
 __all__ = ["spectrograms", "timeline", "waveforms"]
 
 _COLUMNS = 3
-_TICKS = (60, 125, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000)  # Hz
+_TICKS = (250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000)  # Hz
 
 
 def waveforms(sounds: Mapping[str, audio.Waveform], sr: int) -> Figure:
@@ -68,7 +69,7 @@ def spectrograms(pictures: Mapping[str, tuple[audio.Waveform, SpectrogramConfig]
     pictures : mapping of str to (waveform, SpectrogramConfig)
         What to draw and how, each with its title.
     """
-    columns = min(len(pictures), _COLUMNS)
+    columns = 2 if len(pictures) == 4 else min(len(pictures), _COLUMNS)
     rows = math.ceil(len(pictures) / columns)
     figure = Figure(figsize=(1.2 + 3.6 * columns, 0.3 + 2.7 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
@@ -76,7 +77,7 @@ def spectrograms(pictures: Mapping[str, tuple[audio.Waveform, SpectrogramConfig]
         S_db = power_to_db(melspectrogram(y, config), ref=config.ref)
         image = _draw(axis, S_db, config, len(y) / config.sr)
         axis.set_title(title, fontsize="medium")
-        figure.colorbar(image, ax=axis, format="%.0f dB", pad=0.02)
+        _scale(figure, image, axis)
     for axis in axes[:, 0]:
         axis.set_ylabel("frequency, Hz")
     for axis in axes.flat[len(pictures) :]:
@@ -112,9 +113,9 @@ def timeline(
     S = np.concatenate([_fresh(window, part, config) for window, part in _once(parts)], axis=1)
     image = _draw(above, power_to_db(S, ref=config.ref), config, lasts)
     above.set_ylabel("frequency, Hz")
-    figure.colorbar(image, ax=above, format="%.0f dB", pad=0.01)
+    _scale(figure, image, above)
     heat = _draw_probabilities(below, predictions)
-    figure.colorbar(heat, ax=below, pad=0.01, label="probability")
+    figure.colorbar(heat, ax=below, pad=0.02, label="probability")
     if truth is not None:
         _frame(below, truth, _labels(predictions))
     below.set(xlabel="time, s", xlim=(0, lasts))
@@ -137,6 +138,10 @@ def _draw(axis: Axes, S_db: Spectrogram, config: SpectrogramConfig, lasts: float
     ticks = [hz for hz in _TICKS if bands[0] <= hz <= bands[-1]]
     axis.set_yticks(np.interp(ticks, bands, np.arange(len(bands))), [f"{hz:,}" for hz in ticks])
     return image
+
+
+def _scale(figure: Figure, image: AxesImage, axis: Axes) -> None:
+    figure.colorbar(image, ax=axis, format="%.0f dB", pad=0.02, ticks=MaxNLocator(5))
 
 
 def _once(windows: Iterator[audio.Window]) -> Iterator[tuple[audio.Window, float]]:
