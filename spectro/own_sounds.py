@@ -1,7 +1,8 @@
 """Stand-ins for a user's own sounds, for the notebook about them: clips, and a long recording.
 
-Cut from the synthesised sample, and laid out as someone would who knows nothing of datasets: a
-folder a class, the recording in the file's name.
+From the synthesised sample, and laid out as someone would who knows nothing of datasets: a folder a
+class, the recording in the file's name. One class is background, which the sample does not have: a
+network that never heard it takes it for something else.
 """
 
 from __future__ import annotations
@@ -18,15 +19,22 @@ from spectro.datasets import sample
 from spectro.datasets.table import Dataset
 from spectro.files import replacing, replacing_folder
 
-__all__ = ["write_folder", "write_recording"]
+__all__ = ["BACKGROUND", "write_folder", "write_recording"]
+
+BACKGROUND = "background"
+"""Class of noise alone."""
 
 _SR = 22_050
-_SILENCE = 3.0  # s of background before each event, and at the end
-_BACKGROUND_DB = -45.0  # of full scale
+_RECORDINGS, _CLIPS = 6, 3  # of background
+_SECONDS = 4.0
+_PAUSE = 4.0  # s of background before each sound, and at the end
+_LEVELS_DB = (-60.0, -45.0)  # of background, mean square below full scale
 
 
 def write_folder(dataset: Dataset, folder: str | Path) -> Path:
-    """Copy clips to ``FOLDER/{label}/rec{recording}_{number}.wav``, unless the folder is there.
+    """Copy clips to ``FOLDER/{label}/rec{recording}_{number}.wav`` and add some of background.
+
+    A folder that is there is left alone.
 
     Parameters
     ----------
@@ -43,13 +51,32 @@ def write_folder(dataset: Dataset, folder: str | Path) -> Path:
             (draft / clip["label"]).mkdir(parents=True, exist_ok=True)
             name = f"rec{clip['group']}_{number:03d}{Path(clip['path']).suffix}"
             shutil.copyfile(clip["path"], draft / clip["label"] / name)
+        _write_background(draft / BACKGROUND)
     return folder
+
+
+def _write_background(folder: Path) -> None:
+    folder.mkdir()
+    for recording in range(_RECORDINGS):
+        long = _background(np.random.default_rng(recording), round(_CLIPS * _SECONDS * _SR))
+        for number, y in enumerate(np.split(long, _CLIPS)):
+            sf.write(folder / f"rec{recording}_{number:03d}.wav", y, _SR)
+
+
+def _background(rng: np.random.Generator, n: int) -> audio.Waveform:
+    """Draw noise that falls by 0 to 6 dB an octave above 100 Hz, at a level of its own."""
+    spectrum = np.fft.rfft(rng.standard_normal(n))
+    spectrum *= np.maximum(np.fft.rfftfreq(n, 1 / _SR), 100) ** -rng.uniform(0, 1)
+    y = np.fft.irfft(spectrum, n)
+    level = 10 ** (rng.uniform(*_LEVELS_DB) / 20)
+    noise: audio.Waveform = (y * level / np.sqrt(np.square(y).mean())).astype(np.float32)
+    return noise
 
 
 def write_recording(
     scratch: str | Path, path: str | Path, classes: tuple[str, ...], *, seed: int = 1
 ) -> pd.DataFrame:
-    """Write a recording in which one sound of each class comes after another, over quiet noise.
+    """Write a recording in which one sound after another comes out of background.
 
     From a sample with another seed than the clips: the same kinds of sound, none of them the same.
 
@@ -62,27 +89,26 @@ def write_recording(
     classes : tuple of str
         Classes of the sample.
     seed : int
-        Of sounds and noise.
+        Of sounds, order and background.
 
     Returns
     -------
     truth : pandas.DataFrame
-        A row a sound, in order: ``start`` and ``end`` in seconds, ``label``.
+        A row a sound or pause, in order and without a gap: ``start`` and ``end`` in seconds,
+        ``label``.
     """
     root = sample.write_sample(
         Path(scratch), seed=seed, sources=1, slices=1, folds=2, classes=classes
     )
-    clips = sample.load(root).clips.sample(frac=1, random_state=seed)
-    rng = np.random.default_rng(seed)
-    rest = round(_SILENCE * _SR)
-    parts, events, at = [np.zeros(rest, dtype=np.float32)], [], rest
-    for clip in clips.to_dict("records"):
+    pause = np.zeros(round(_PAUSE * _SR), dtype=np.float32)
+    parts = [(BACKGROUND, pause)]
+    for clip in sample.load(root).clips.sample(frac=1, random_state=seed).to_dict("records"):
         y = audio.load(clip["path"], sr=_SR)
-        events.append({"start": at / _SR, "end": (at + len(y)) / _SR, "label": clip["label"]})
-        parts += [y, np.zeros(rest, dtype=np.float32)]
-        at += len(y) + rest
-    whole = np.concatenate(parts)
-    whole += 10 ** (_BACKGROUND_DB / 20) * rng.standard_normal(len(whole), dtype=np.float32)
+        parts += [(clip["label"], y), (BACKGROUND, pause)]
+    whole = np.concatenate([y for _, y in parts])
+    whole += _background(np.random.default_rng([seed, 0]), len(whole))
     with replacing(path) as temporary:
         sf.write(temporary, np.clip(whole, -1, 1), _SR, format="WAV")
-    return pd.DataFrame(events)
+    ends = np.cumsum([len(y) for _, y in parts]) / _SR
+    labels = [label for label, _ in parts]
+    return pd.DataFrame({"start": [0.0, *ends[:-1]], "end": ends, "label": labels})
