@@ -27,7 +27,7 @@ BACKGROUND = "background"
 _SR = 22_050
 _RECORDINGS, _CLIPS = 6, 3  # of background
 _SECONDS = 4.0
-_PAUSE = 4.0  # s of background before each sound, and at the end
+_PAUSE = 6.0  # s of background before each sound, and at the end
 _LEVELS_DB = (-60.0, -45.0)  # of background, mean square below full scale
 
 
