@@ -10,7 +10,7 @@ import pandas as pd
 
 from spectro import metrics
 
-__all__ = ["by_class", "by_move", "by_source"]
+__all__ = ["by_class", "by_loss", "by_move", "by_source"]
 
 
 def by_class(predictions: pd.DataFrame, labels: list[str], *, seed: int = 0) -> pd.DataFrame:
@@ -64,6 +64,27 @@ def _recordings(predictions: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
         for name, pairs in about.items()
     }
     return pd.DataFrame(counts)
+
+
+def by_loss(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Sort clips by how surprised the network was at the truth, the most surprising first.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        A row a clip with ``label`` and a column ``p_<label>`` a class.
+
+    Returns
+    -------
+    predictions : pandas.DataFrame
+        The same rows and columns, plus ``loss``: the cross-entropy of the clip, in nats. Where the
+        truth was given no probability at all, it is that of the smallest float32.
+    """
+    columns = pd.Index(predictions.columns)
+    place = columns.get_indexer(pd.Index("p_" + predictions["label"]))
+    p_truth = predictions.to_numpy()[np.arange(len(predictions)), place].astype(float)
+    loss = -np.log(np.maximum(p_truth, np.finfo(np.float32).tiny))
+    return predictions.assign(loss=loss).sort_values("loss", ascending=False, kind="stable")
 
 
 def by_source(predictions: pd.DataFrame) -> pd.DataFrame:

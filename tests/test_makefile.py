@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -110,3 +111,13 @@ def test_an_environment_that_is_ready_is_not_made_again(project: Path) -> None:
     assert "pip install" not in make(project, "-n", "demo").stdout
     (project / ".venv" / "ready").unlink()
     assert "pip install" in make(project, "-n", "demo").stdout
+
+
+def test_notebooks_open_in_the_environment_itself(project: Path) -> None:
+    assert make(project, "-n", "notebooks").stdout.split() == [
+        ".venv/bin/jupyter", "lab", "notebooks"]  # fmt: skip
+    jupyter = project / ".venv" / "bin" / "jupyter"
+    listed = subprocess.run([jupyter, "kernelspec", "list", "--json"], capture_output=True,
+                            text=True, check=True)  # fmt: skip
+    found = json.loads(listed.stdout)["kernelspecs"]["python3"]
+    assert Path(found["resource_dir"]).is_relative_to(sys.prefix)
