@@ -90,6 +90,11 @@ def test_more_options_reach_the_command(project: Path) -> None:
     assert "--fold 2 --weights none --recipe blog" in done.stdout
 
 
+def test_a_report_is_of_the_run_asked_for_or_of_the_last(project: Path) -> None:
+    assert "spectro report  --open" in make(project, "-n", "report").stdout
+    assert "spectro report runs/a --open" in make(project, "-n", "report", "RUN=runs/a").stdout
+
+
 def test_options_of_rendering_hold_for_training_too(project: Path) -> None:
     for target in (["render-spectrograms"], ["train-fold", "2"], ["cross-validate"]):
         done = make(project, "-n", *target, "RENDER_ARGS=--n-mels 64")
