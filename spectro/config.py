@@ -18,9 +18,10 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import Self
 
-__all__ = ["PadPolicy", "Phase", "SpectrogramConfig", "TrainConfig"]
+__all__ = ["Channels", "PadPolicy", "Phase", "SpectrogramConfig", "TrainConfig"]
 
 PadPolicy = Literal["zero", "loop", "center", "random"]
+Channels = Literal["mean", "first", "both"]
 
 
 class SpectrogramConfig(Settings):
@@ -61,6 +62,11 @@ class SpectrogramConfig(Settings):
         middle ("center"), or a drawn part ("random").
     cmap : "magma" or "gray"
         Colours of the picture, dark for quiet. Default "magma", even in lightness as seen.
+    channels : "mean", "first" or "both"
+        What becomes of a recording's channels: their mean (the default, as in librosa), the first
+        alone, or the first two in one picture: the first in red, the second in green, the mean of
+        the two grey levels in blue. "max" is then the maximum of both, so that their difference in
+        level shows, a mono clip has two equal channels, and `cmap` has no say.
 
     Raises
     ------
@@ -75,6 +81,7 @@ class SpectrogramConfig(Settings):
     """
 
     table: ClassVar[str] = "spectrogram"
+    later: ClassVar[frozenset[str]] = frozenset({"channels"})
 
     sr: int = Field(22_050, ge=1_000, le=1_000_000, strict=True)
     duration: float = Field(4.0, gt=0, le=3_600, strict=True)
@@ -89,6 +96,7 @@ class SpectrogramConfig(Settings):
     db_range: Literal["fixed", "auto"] = "fixed"
     pad: PadPolicy = "zero"
     cmap: Literal["magma", "gray"] = "magma"
+    channels: Channels = "mean"
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

@@ -105,6 +105,18 @@ def test_a_run_of_other_settings_or_pictures_is_not_overwritten(
     assert all(name.startswith("sample-test-") for name in names)
 
 
+def test_a_run_from_before_a_setting_goes_on(
+    run: Run, rendered: RenderedSet, tmp_path: Path
+) -> None:
+    folder = tmp_path / "older"
+    shutil.copytree(run.folder, folder)
+    record = json.loads((folder / "run.json").read_text())
+    del record["spectrogram"]["channels"]
+    (folder / "run.json").write_text(json.dumps(record))
+    opened, _ = crossval.open_run(folder, rendered, SHORT_TRAINING)
+    assert opened.finished_folds == [1]
+
+
 def test_scores_equal_scikit_learns_on_the_written_predictions(whole_run: Run) -> None:
     tables = [pd.read_csv(path) for path in sorted(whole_run.folder.glob("fold*/predictions.csv"))]
     table, scores = pd.concat(tables), whole_run.scores()

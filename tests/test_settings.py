@@ -43,6 +43,7 @@ def spectrogram_configs(draw: st.DrawFn) -> SpectrogramConfig:
         db_range=draw(st.sampled_from(["fixed", "auto"])),
         pad=draw(st.sampled_from(["zero", "loop", "center", "random"])),
         cmap=draw(st.sampled_from(["magma", "gray"])),
+        channels=draw(st.sampled_from(["mean", "first", "both"])),
     )
 
 
@@ -397,6 +398,7 @@ OTHER: dict[type[Settings], dict[str, Any]] = {
         "db_range": "auto",
         "pad": "loop",
         "cmap": "gray",
+        "channels": "both",
     },
     TrainConfig: {
         "recipe": "other",

@@ -65,6 +65,7 @@ def render(
     ] = None,
     pad: Annotated[Optional[str], typer.Option(help="zero, loop, center or random.")] = None,
     cmap: Annotated[Optional[str], typer.Option(help="magma or gray.")] = None,
+    channels: Annotated[Optional[str], typer.Option(help="mean, first or both.")] = None,
     esc10: Annotated[bool, typer.Option("--esc10", help="Of ESC-50, only ESC-10.")] = False,
     n_folds: Annotated[Optional[int], typer.Option(help="Folds to make where none are.")] = None,
     fold_seed: Annotated[Optional[int], typer.Option(help="Seed of making them.")] = None,
@@ -98,6 +99,7 @@ def render(
         db_range=db_range,
         pad=pad,
         cmap=cmap,
+        channels=channels,
     )
     clips = datasets.load(
         dataset,
