@@ -131,7 +131,7 @@ class SpectrogramConfig(Settings):
 
 
 class Phase(Settings):
-    """One call of fastai's ``fit_one_cycle``.
+    """One call of fastai's ``fit_one_cycle`` or ``fit``.
 
     Parameters
     ----------
@@ -142,11 +142,15 @@ class Phase(Settings):
     lr : float or pair of floats
         Peak learning rate; a pair gives the first and the last layers theirs, with equal ratios
         between layer groups (``lr_max=slice(low, high)``). Default 1e-3, fastai's own.
+    schedule : "one_cycle" or "flat"
+        How the rate moves: up to `lr` and down again, with Adam's momentum the other way (the
+        default), or not at all.
     """
 
     epochs: int = Field(ge=1, le=10_000, strict=True)
     frozen: bool = Field(False, strict=True)
     lr: float | tuple[float, float] = 1e-3
+    schedule: Literal["one_cycle", "flat"] = "one_cycle"
 
     @model_validator(mode="after")
     def _check_rates(self) -> Self:
@@ -164,7 +168,8 @@ class TrainConfig(Settings):
     recipe : str
         Name of the recipe that these settings started from; a label, see :mod:`spectro.recipes`.
     arch : str
-        torchvision's name of the network. Default resnet18: the quickest of its family.
+        torchvision's name of the network, or "cnn4" (:mod:`spectro.cnn4`). Default resnet18: the
+        quickest of its family.
     weights : str
         Where training starts: "imagenet" (torchvision's weights, cached or downloaded), "auto"
         (imagenet if it can be had, random otherwise, loudly), "none" (random), or a file with a
@@ -175,7 +180,10 @@ class TrainConfig(Settings):
     batch_size : int
         Pictures in a step. Default 32: clips are few, so more steps beat larger ones.
     phases : tuple of Phase
-        The schedule, one ``fit_one_cycle`` after the other. The last epoch counts.
+        The schedule, one phase after the other. The last epoch counts.
+    weight_decay : float
+        What Adam takes off the weights in each step, as a share of the rate, apart from the
+        gradient (AdamW). Default 0.01, fastai's own; 0 is plain Adam.
     inner_fold : int or None
         A training fold set aside to watch while training, for those who tune; the scored fold is
         then not looked at before the end.
@@ -204,6 +212,7 @@ class TrainConfig(Settings):
     size: int | None = Field(None, ge=32, le=4_096, strict=True)
     batch_size: int = Field(32, ge=2, le=65_536, strict=True)
     phases: tuple[Phase, ...] = Field((Phase(epochs=10),), min_length=1)
+    weight_decay: float = Field(0.01, ge=0, le=1, strict=True)
     inner_fold: int | None = Field(None, strict=True)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = Field(0, ge=0, lt=2**32, strict=True)

@@ -228,6 +228,8 @@ def train_random_split(
 
 def _protocol(run: Run, rendered: RenderedSet) -> list[str]:
     """Say in lines what a score was measured on, so that nobody takes it for another number."""
+    if "random_share" in rendered.dataset:
+        return _random_protocol(run, rendered)
     finished, whole = run.finished_folds, rendered.dataset["folds"]
     lines = [
         f"{len(finished)} of the {len(whole)} folds of {rendered.dataset['name']} scored "
@@ -250,3 +252,18 @@ def _protocol(run: Run, rendered: RenderedSet) -> list[str]:
             f"{len(whole)}-fold number"
         )
     return lines
+
+
+def _random_protocol(run: Run, rendered: RenderedSet) -> list[str]:
+    """Say of a random share that it is not an honest score, first of all."""
+    groups = rendered.clips.groupby("group")["fold"].nunique()
+    share, seed = rendered.dataset["random_share"], run.config.seed
+    return [
+        f"A RANDOM SPLIT, NOT AN HONEST SCORE: {int((groups > 1).sum())} of {len(groups)} "
+        "recordings or speakers sit on both sides, so the network is scored on what it has heard; "
+        "spectro cross-validate scores it on what it has not",
+        f"{100 * share:g} % of the clips of each class of {rendered.dataset['name']} scored, drawn "
+        f"with seed {seed}, by a network trained on the others in {run.record['precision']}; last "
+        "epoch, nothing chosen on the scored clips",
+        f"started from {run.record['weights']['detail']}",
+    ]

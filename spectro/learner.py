@@ -1,6 +1,7 @@
 """fastai: DataBlock, learner, schedule.
 
-The schedule is a list of phases, each one call of ``fit_one_cycle``; the last epoch counts.
+The schedule is a list of phases, each one call of ``fit_one_cycle`` or ``fit``; the last epoch
+counts.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def dataloaders(
 
 
 def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Learner:
-    """Make the learner: a torchvision body with the given weights under fastai's head.
+    """Make the learner: the body with the given weights under its head.
 
     Parameters
     ----------
@@ -140,7 +141,7 @@ def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Lear
     """
     set_seed(config.seed, reproducible=True)
     backbone = network.body(config.arch, weights.state)
-    top = network.head(network.n_features(backbone), len(dls.vocab))
+    top = network.top(config.arch, network.n_features(backbone), len(dls.vocab))
     learn = vision_learner(
         dls,
         lambda pretrained: nn.Sequential(*backbone, nn.AdaptiveAvgPool2d(1)),  # fastai cuts at it
@@ -148,6 +149,7 @@ def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Lear
         normalize=False,  # the DataBlock does
         splitter=network.layer_groups,
         metrics=accuracy,
+        wd=config.weight_decay,
         cbs=[ChannelsLast],
     )
     if choose_precision(config.precision, dls.device)[0] == "bf16":
@@ -186,7 +188,10 @@ def fit(
             history.phase = number
             learn.freeze() if phase.frozen else learn.unfreeze()
             lr_max = slice(*phase.lr) if isinstance(phase.lr, tuple) else phase.lr
-            learn.fit_one_cycle(phase.epochs, lr_max=lr_max)
+            if phase.schedule == "flat":
+                learn.fit(phase.epochs, lr=lr_max)
+            else:
+                learn.fit_one_cycle(phase.epochs, lr_max=lr_max)
     return pd.DataFrame(history.rows)
 
 

@@ -17,7 +17,7 @@ PACKAGE = Path(spectro.__file__).parent
 
 # Each module may import from floors below its own; docs/architecture.md explains them.
 FLOORS = {
-    "errors": 0, "files": 2, "listener": 0, "colors": 0, "mp3": 0, "batches": 0,
+    "errors": 0, "cnn4": 0, "files": 2, "listener": 0, "colors": 0, "mp3": 0, "batches": 0,
     "scratch": 0, "workers": 0, "places": 1,
     "settings": 3, "decode": 2, "cluster": 2,
     "config": 4,

@@ -59,6 +59,7 @@ def train_configs(draw: st.DrawFn) -> TrainConfig:
         epochs=st.integers(1, 10_000),
         frozen=st.booleans(),
         lr=RATES | st.tuples(RATES, RATES),
+        schedule=st.sampled_from(["one_cycle", "flat"]),
     )
     return TrainConfig(
         recipe=draw(NAMES),
@@ -67,6 +68,7 @@ def train_configs(draw: st.DrawFn) -> TrainConfig:
         size=draw(st.none() | st.integers(32, 4_096)),
         batch_size=draw(st.integers(2, 65_536)),
         phases=tuple(draw(st.lists(phase, min_size=1, max_size=4))),
+        weight_decay=draw(st.floats(0, 1)),
         inner_fold=draw(st.none() | st.integers(0, 100)),
         precision=draw(st.sampled_from(["auto", "fp32", "bf16"])),
         seed=draw(st.integers(0, 2**32 - 1)),
@@ -407,11 +409,12 @@ OTHER: dict[type[Settings], dict[str, Any]] = {
         "size": 224,
         "batch_size": 31,
         "phases": [{"epochs": 10, "lr": [1e-3, 1e-3]}],
+        "weight_decay": 0.02,
         "inner_fold": 0,
         "precision": "fp32",
         "seed": 1,
     },
-    Phase: {"epochs": 2, "frozen": True, "lr": 1e-4},
+    Phase: {"epochs": 2, "frozen": True, "lr": 1e-4, "schedule": "flat"},
 }
 
 

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 import typer
 
 from spectro import console
-from spectro.cli.options import INTERRUPTED, SOME_FAILED, ConfigFile, Quarantine, spectrogram_config
+from spectro.cli.options import (
+    INTERRUPTED,
+    SOME_FAILED,
+    ConfigFile,
+    Quarantine,
+    Recipe,
+    spectrogram_config,
+)
 
 if TYPE_CHECKING:
     from spectro.config import SpectrogramConfig
@@ -50,6 +57,7 @@ def render(
         str, typer.Option(help="auto, urbansound8k, esc50, spoken-digits, folder or sample.")
     ] = "auto",
     config: ConfigFile = None,
+    recipe: Recipe = None,
     sr: Annotated[Optional[int], typer.Option(help="Sampling rate, Hz.")] = None,
     duration: Annotated[Optional[float], typer.Option(help="Length of a picture, s.")] = None,
     n_fft: Annotated[Optional[int], typer.Option(help="FFT length, samples.")] = None,
@@ -86,6 +94,7 @@ def render(
 
     settings = spectrogram_config(
         config,
+        recipe,
         sr=sr,
         duration=duration,
         n_fft=n_fft,
