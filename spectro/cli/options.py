@@ -45,7 +45,7 @@ ConfigFile = Annotated[
 ]
 Rendered = Annotated[Path, typer.Argument(help="Folder that spectro render wrote.")]
 Recipe = Annotated[
-    Optional[str], typer.Option(help="Settings to start from: default, blog or digits.")
+    Optional[str], typer.Option(help="Settings to start from: default, plain, blog or digits.")
 ]
 Arch = Annotated[Optional[str], typer.Option(help="torchvision network, as resnet34, or cnn4.")]
 WeightsSpec = Annotated[
