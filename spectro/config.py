@@ -187,6 +187,16 @@ class TrainConfig(Settings):
     inner_fold : int or None
         A training fold set aside to watch while training, for those who tune; the scored fold is
         then not looked at before the end.
+    source : "pictures" or "sounds"
+        What a training item is made from: its PNG (the default, and quicker), or its sound, anew
+        each time and through the same functions (:mod:`spectro.sounds`). These three need it:
+    place : bool
+        A short training clip lies at a random place in silence, of a long one a random part shows.
+    wave_shift : float
+        Training sounds are rolled in time by up to this share of their length; 0 leaves them.
+    gain : float
+        They are made louder or quieter by up to this many dB; 0 leaves them. Only pictures with a
+        fixed `ref` show it.
     shift : float
         Training pictures are rolled in time by up to this share of their width; 0 leaves them.
     band_shift : float
@@ -225,6 +235,10 @@ class TrainConfig(Settings):
     phases: tuple[Phase, ...] = Field((Phase(epochs=10),), min_length=1)
     weight_decay: float = Field(0.01, ge=0, le=1, strict=True)
     inner_fold: int | None = Field(None, strict=True)
+    source: Literal["pictures", "sounds"] = "pictures"
+    place: bool = Field(False, strict=True)
+    wave_shift: float = Field(0.0, ge=0, le=1)
+    gain: float = Field(0.0, ge=0, le=60)
     shift: float = Field(0.0, ge=0, le=1)
     band_shift: float = Field(0.0, ge=0, le=1)
     time_masks: int = Field(0, ge=0, le=100, strict=True)
@@ -233,6 +247,18 @@ class TrainConfig(Settings):
     mixup: float = Field(0.0, ge=0, le=10)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = Field(0, ge=0, lt=2**32, strict=True)
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        if self.sound_changes and self.source == "pictures":
+            first = self.sound_changes[0]
+            raise ValueError(f'{first} changes the sound, so it needs source = "sounds"')
+        return self
+
+    @property
+    def sound_changes(self) -> list[str]:
+        """Names of what is to change in the sounds of training clips."""
+        return [name for name in ("place", "wave_shift", "gain") if getattr(self, name)]
 
     @property
     def epochs(self) -> int:

@@ -97,7 +97,7 @@ def train_fold(
     started = time.perf_counter()
     config = run.config
     parts = split(rendered.clips, fold, config.inner_fold)
-    dls = learner.dataloaders(parts.train, parts.watch, run.labels, config)
+    dls = learner.dataloaders(parts.train, parts.watch, run.labels, config, rendered.config)
     learn = learner.new_learner(dls, config, weights)
     with tracking(track, run.folder, f"fold{fold}", config) as callbacks:
         history = learner.fit(learn, config, listener, callbacks)
@@ -136,7 +136,9 @@ def find_lr(
         Of :func:`spectro.learner.find_lr`.
     """
     parts = split(rendered.clips, fold, config.inner_fold)
-    dls = learner.dataloaders(parts.train, parts.train.head(1), rendered.labels, config)
+    dls = learner.dataloaders(
+        parts.train, parts.train.head(1), rendered.labels, config, rendered.config
+    )
     learn = learner.new_learner(dls, config, weights)
     return learner.find_lr(learn, steps)
 
