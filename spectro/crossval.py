@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from torch import nn
 
-from spectro import learner, metrics
+from spectro import breakdown, learner, metrics
 from spectro.config import TrainConfig
 from spectro.datasets.table import leaks_in_words
 from spectro.errors import ConfigError, ModelError
@@ -26,8 +27,9 @@ from spectro.places import below, place
 from spectro.precision import choose_precision
 from spectro.rendered import RenderedSet
 from spectro.run import Run, environment, probability_columns
-from spectro.splits import random_folds, split
+from spectro.splits import Split, random_folds, split
 from spectro.tracking import tracking
+from spectro.traininglog import training_log
 from spectro.weights import Weights, resolve
 
 __all__ = [
@@ -121,6 +123,7 @@ def train_fold(
             folder / "predictions.csv", index=False, lineterminator="\n"
         )
         save_model(folder / "model", learn.model, _card(run, rendered, record))
+        write_text(folder / "training.log", _log(run, rendered, parts, learn.model, history))
         write_text(folder / "fold.json", json.dumps(record, indent=2) + "\n")
     return record
 
@@ -170,6 +173,25 @@ def _portable(predictions: pd.DataFrame, rendered: RenderedSet) -> pd.DataFrame:
     )
 
 
+def _log(
+    run: Run, rendered: RenderedSet, parts: Split, model: nn.Module, history: pd.DataFrame
+) -> str:
+    watched = {} if run.config.inner_fold is None else {"watched": parts.watch}
+    return training_log(
+        run.config,
+        rendered.config,
+        model,
+        {"trained on": parts.train, **watched, "scored": parts.score},
+        history,
+        about={
+            "dataset": rendered.dataset["name"],
+            "recipe": run.config.recipe,
+            "weights": run.record["weights"]["detail"],
+            "arithmetic": run.record["precision"],
+        },
+    )
+
+
 def _card(run: Run, rendered: RenderedSet, record: dict[str, Any]) -> ModelCard:
     config = run.config
     fold = record["fold"]
@@ -199,10 +221,12 @@ def score_run(run: Run, rendered: RenderedSet) -> dict[str, Any]:
     Returns
     -------
     scores : dict
-        Of :func:`spectro.metrics.score`, plus ``protocol``: what was trained and scored, in words.
+        Of :func:`spectro.metrics.score`, plus ``protocol``: what was trained and scored, in words;
+        and ``groups``, of :func:`spectro.breakdown.by_group`.
     """
     scores = metrics.score(run.predictions(), run.labels, seed=run.config.seed)
-    scores = {"protocol": _protocol(run, rendered), **scores}
+    groups = breakdown.by_group(run.predictions()).to_dict("records")
+    scores = {"protocol": _protocol(run, rendered), **scores, "groups": groups}
     if (run.folder / _RANDOM / "scores.json").is_file():
         leaking = Run.load(run.folder / _RANDOM).scores()
         scores["random_split"] = {

@@ -6,6 +6,7 @@
     fold3/history.csv      a row an epoch
     fold3/predictions.csv  a row a clip of fold 3, predicted by a network that never heard fold 3
     fold3/model/           that network: see spectro.model
+    fold3/training.log     model, data, optimiser and epochs, as a page to read
     fold3/fold.json        clips, seconds, precision, accuracy
     scores.json            scores of all finished folds together
 
