@@ -29,7 +29,6 @@ from fastai.torch_core import default_device, set_seed
 from fastai.vision.augment import Resize, ResizeMethod
 from fastai.vision.data import ImageBlock
 from fastai.vision.learner import vision_learner
-from PIL.Image import Image
 from torch import nn
 
 from spectro import augment, network, sounds
@@ -64,20 +63,6 @@ def _items(clips: pd.DataFrame, held_out: bool) -> list[_Clip]:
     ]
 
 
-@dataclass(frozen=True)
-class _Hear:
-    """Turns an item into its picture by its sound, changed if it is trained on."""
-
-    spectrogram: SpectrogramConfig
-    config: TrainConfig
-
-    def __call__(self, clip: _Clip) -> Image:
-        part = {"start": clip.start, "end": clip.end}
-        if clip.held_out or not self.config.sound_changes:
-            return sounds.plain_image(clip.path, self.spectrogram, **part)
-        return sounds.augmented_image(clip.path, self.spectrogram, self.config, **part)
-
-
 def data_block(
     labels: list[str], config: TrainConfig, spectrogram: SpectrogramConfig | None = None
 ) -> DataBlock:
@@ -105,7 +90,7 @@ def data_block(
     """
     if config.source == "sounds" and spectrogram is None:
         raise ConfigError('source = "sounds" needs the settings that the pictures were drawn with')
-    hear = _Hear(spectrogram, config) if spectrogram and config.source == "sounds" else None
+    hear = sounds.Hear(spectrogram, config) if spectrogram and config.source == "sounds" else None
     squish = [Resize(config.size, method=ResizeMethod.Squish)] if config.size else []
     changes = augment.transforms(config)
     normalize = Normalize.from_stats(network.IMAGENET_MEAN, network.IMAGENET_STD)

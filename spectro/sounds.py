@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -19,7 +21,30 @@ from spectro.errors import AudioError, ConfigError
 from spectro.places import is_url
 from spectro.spectrogram import clip_image, load_clip, spectrogram_image
 
-__all__ = ["augmented_image", "change", "check", "plain_image"]
+__all__ = ["Hear", "augmented_image", "change", "check", "plain_image"]
+
+
+@dataclass(frozen=True)
+class Hear:
+    """Turns an item of a DataBlock into its picture, changed if it is trained on.
+
+    Attributes
+    ----------
+    spectrogram : SpectrogramConfig
+        How to draw it.
+    config : TrainConfig
+        How to change it.
+    """
+
+    spectrogram: SpectrogramConfig
+    config: TrainConfig
+
+    def __call__(self, clip: Any) -> Image.Image:
+        """Draw a clip with the attributes ``path``, ``start``, ``end`` and ``held_out``."""
+        part = {"start": clip.start, "end": clip.end}
+        if clip.held_out or not self.config.sound_changes:
+            return plain_image(clip.path, self.spectrogram, **part)
+        return augmented_image(clip.path, self.spectrogram, self.config, **part)
 
 
 def plain_image(

@@ -82,12 +82,12 @@ def _optimiser(config: TrainConfig) -> list[str]:
         lines.append(
             f"phase {number}: {phase.epochs} epochs of the {trained}, rate {rate}, {phase.schedule}"
         )
-    augmented = config.model_dump(
-        include={"place", "wave_shift", "gain", "shift", "band_shift", "time_masks", "freq_masks",
-                 "mask_share", "mixup"}
-    )  # fmt: skip
-    chosen = ", ".join(f"{name} {value}" for name, value in augmented.items() if value)
-    return [*lines, f"from {config.source}; augmentation: {chosen}"]
+    names = ("place", "wave_shift", "gain", "shift", "band_shift", "time_masks", "freq_masks",
+             "mixup")  # fmt: skip
+    chosen = [f"{name} {getattr(config, name)}" for name in names if getattr(config, name)]
+    if config.time_masks or config.freq_masks:
+        chosen.append(f"mask_share {config.mask_share}")
+    return [*lines, f"from {config.source}; augmentation: {', '.join(chosen) or 'none'}"]
 
 
 def _epochs(history: pd.DataFrame) -> list[str]:
