@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from torch import nn
 
-from spectro import learner, metrics
+from spectro import breakdown, learner, metrics
 from spectro.config import TrainConfig
 from spectro.datasets.table import leaks_in_words
 from spectro.errors import ConfigError, ModelError
@@ -26,8 +27,9 @@ from spectro.places import below, place
 from spectro.precision import choose_precision
 from spectro.rendered import RenderedSet
 from spectro.run import Run, environment, probability_columns
-from spectro.splits import random_folds, split
+from spectro.splits import Split, random_folds, split
 from spectro.tracking import tracking
+from spectro.traininglog import training_log
 from spectro.weights import Weights, resolve
 
 __all__ = [
@@ -98,7 +100,7 @@ def train_fold(
     started = time.perf_counter()
     config = run.config
     parts = split(rendered.clips, fold, config.inner_fold)
-    dls = learner.dataloaders(parts.train, parts.watch, run.labels, config)
+    dls = learner.dataloaders(parts.train, parts.watch, run.labels, config, rendered.config)
     learn = learner.new_learner(dls, config, weights)
     with tracking(track, run.folder, f"fold{fold}", config) as callbacks:
         history = learner.fit(learn, config, listener, callbacks)
@@ -122,6 +124,7 @@ def train_fold(
             folder / "predictions.csv", index=False, lineterminator="\n"
         )
         save_model(folder / "model", learn.model, _card(run, rendered, record))
+        write_text(folder / "training.log", _log(run, rendered, parts, learn.model, history))
         write_text(folder / "fold.json", json.dumps(record, indent=2) + "\n")
     return record
 
@@ -137,7 +140,9 @@ def find_lr(
         Of :func:`spectro.learner.find_lr`.
     """
     parts = split(rendered.clips, fold, config.inner_fold)
-    dls = learner.dataloaders(parts.train, parts.train.head(1), rendered.labels, config)
+    dls = learner.dataloaders(
+        parts.train, parts.train.head(1), rendered.labels, config, rendered.config
+    )
     learn = learner.new_learner(dls, config, weights)
     return learner.find_lr(learn, steps)
 
@@ -197,6 +202,25 @@ def _portable(predictions: pd.DataFrame, rendered: RenderedSet) -> pd.DataFrame:
     )
 
 
+def _log(
+    run: Run, rendered: RenderedSet, parts: Split, model: nn.Module, history: pd.DataFrame
+) -> str:
+    watched = {} if run.config.inner_fold is None else {"watched": parts.watch}
+    return training_log(
+        run.config,
+        rendered.config,
+        model,
+        {"trained on": parts.train, **watched, "scored": parts.score},
+        history,
+        about={
+            "dataset": rendered.dataset["name"],
+            "recipe": run.config.recipe,
+            "weights": run.record["weights"]["detail"],
+            "arithmetic": run.record["precision"],
+        },
+    )
+
+
 def _card(run: Run, rendered: RenderedSet, record: dict[str, Any]) -> ModelCard:
     config = run.config
     fold = record["fold"]
@@ -226,10 +250,12 @@ def score_run(run: Run, rendered: RenderedSet) -> dict[str, Any]:
     Returns
     -------
     scores : dict
-        Of :func:`spectro.metrics.score`, plus ``protocol``: what was trained and scored, in words.
+        Of :func:`spectro.metrics.score`, plus ``protocol``: what was trained and scored, in words;
+        and ``groups``, of :func:`spectro.breakdown.by_group`.
     """
     scores = metrics.score(run.predictions(), run.labels, seed=run.config.seed)
-    scores = {"protocol": _protocol(run, rendered), **scores}
+    groups = breakdown.by_group(run.predictions()).to_dict("records")
+    scores = {"protocol": _protocol(run, rendered), **scores, "groups": groups}
     if (run.folder / _RANDOM / "scores.json").is_file():
         leaking = Run.load(run.folder / _RANDOM).scores()
         scores["random_split"] = {
@@ -257,6 +283,8 @@ def train_random_split(
 
 def _protocol(run: Run, rendered: RenderedSet) -> list[str]:
     """Say in lines what a score was measured on, so that nobody takes it for another number."""
+    if "random_share" in rendered.dataset:
+        return _random_protocol(run, rendered)
     finished, whole = run.finished_folds, rendered.dataset["folds"]
     lines = [
         f"{len(finished)} of the {len(whole)} folds of {rendered.dataset['name']} scored "
@@ -279,3 +307,18 @@ def _protocol(run: Run, rendered: RenderedSet) -> list[str]:
             f"{len(whole)}-fold number"
         )
     return lines
+
+
+def _random_protocol(run: Run, rendered: RenderedSet) -> list[str]:
+    """Say of a random share that it is not an honest score, first of all."""
+    groups = rendered.clips.groupby("group")["fold"].nunique()
+    share, seed = rendered.dataset["random_share"], run.config.seed
+    return [
+        f"A RANDOM SPLIT, NOT AN HONEST SCORE: {int((groups > 1).sum())} of {len(groups)} "
+        "recordings or speakers sit on both sides, so the network is scored on what it has heard; "
+        "spectro cross-validate scores it on what it has not",
+        f"{100 * share:g} % of the clips of each class of {rendered.dataset['name']} scored, drawn "
+        f"with seed {seed}, by a network trained on the others in {run.record['precision']}; last "
+        "epoch, nothing chosen on the scored clips",
+        f"started from {run.record['weights']['detail']}",
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -39,7 +39,11 @@ __all__ = ["cross_validate", "lr_find", "train_fold"]
 
 def train_fold(
     rendered: Rendered,
-    fold: Annotated[int, typer.Option(help="Fold to hold out and score.")],
+    fold: Annotated[Optional[int], typer.Option(help="Fold to hold out and score.")] = None,
+    random_share: Annotated[
+        Optional[float],
+        typer.Option(help="Instead of a fold: score this share of the clips, drawn at random."),
+    ] = None,
     config: ConfigFile = None,
     recipe: Recipe = None,
     arch: Arch = None,
@@ -72,7 +76,7 @@ def train_fold(
         seed=seed,
         inner_fold=inner_fold,
     )
-    pictures = _load(rendered, quarantine)
+    pictures, fold = _held_out(_load(rendered, quarantine), fold, random_share, settings.seed)
     splits.split(pictures.clips, fold, settings.inner_fold)  # a wrong fold is told at once
     tracking.check(track)
     record, start = _open(pictures, settings, run, runs)
@@ -187,6 +191,23 @@ def _load(folder: Path, quarantine: Path | None) -> RenderedSet:
     for line in kept.dataset["notes"][len(pictures.dataset["notes"]) :]:
         console.note(line)
     return kept
+
+
+def _held_out(
+    pictures: RenderedSet, fold: int | None, share: float | None, seed: int
+) -> tuple[RenderedSet, int]:
+    """Hold out a fold, or a random share as fold 1, loudly."""
+    from spectro import splits
+
+    if (fold is None) == (share is None):
+        raise typer.BadParameter("give either --fold or --random-share")
+    if share is None:
+        return pictures, int(fold or 0)
+    console.warn(
+        f"scoring {100 * share:g} % of the clips drawn at random: speakers and recordings sit on "
+        "both sides, so this is not an honest score"
+    )
+    return splits.random_share(pictures, share, seed=seed), 1
 
 
 def _open(
