@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from spectro.errors import ConfigError
 from spectro.settings import Settings
 
 if sys.version_info >= (3, 11):
@@ -167,7 +168,8 @@ class TrainConfig(Settings):
     batch_size : int
         Pictures in a step. Default 32: clips are few, so more steps beat larger ones.
     phases : tuple of Phase
-        The schedule, one ``fit_one_cycle`` after the other. The last epoch counts.
+        The schedule, one ``fit_one_cycle`` after the other. The last epoch counts. None at all
+        leaves the body as it is: ``spectro probe``.
     inner_fold : int or None
         A training fold set aside to watch while training, for those who tune; the scored fold is
         then not looked at before the end.
@@ -195,7 +197,7 @@ class TrainConfig(Settings):
     weights: str = Field("imagenet", min_length=1)
     size: int | None = Field(None, ge=32, le=4_096, strict=True)
     batch_size: int = Field(32, ge=2, le=65_536, strict=True)
-    phases: tuple[Phase, ...] = Field((Phase(epochs=10),), min_length=1)
+    phases: tuple[Phase, ...] = (Phase(epochs=10),)
     inner_fold: int | None = Field(None, strict=True)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = Field(0, ge=0, lt=2**32, strict=True)
@@ -207,5 +209,9 @@ class TrainConfig(Settings):
 
     def with_last_phase(self, *, epochs: int | None = None, lr: float | None = None) -> Self:
         """Return a copy whose last phase has other `epochs` or `lr`; None leaves them."""
+        if epochs is None and lr is None:
+            return self
+        if not self.phases:
+            raise ConfigError(f"recipe {self.recipe} trains no network: it has no epochs or rate")
         last = self.phases[-1].replace(epochs=epochs, lr=lr)
         return self.replace(phases=[*(p.to_dict() for p in self.phases[:-1]), last.to_dict()])

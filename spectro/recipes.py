@@ -24,6 +24,8 @@ RECIPES: dict[str, TrainConfig] = {
             Phase(epochs=3, lr=(1e-6, 1e-4)),
         ),
     ),
+    # The body as it is under a linear head: spectro probe.
+    "probe": TrainConfig(recipe="probe", phases=()),
 }
 
 

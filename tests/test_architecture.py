@@ -35,7 +35,7 @@ FLOORS = {
     "learner": 6, "model": 6,
     "predict": 7, "run": 11, "splits": 11, "crossval": 12, "tracking": 6,
     "callbacks": 5, "runs": 12,
-    "plots": 13, "console": 13,
+    "plots": 13, "console": 13, "features": 7, "probe": 13,
     "vitals": 6, "findings": 6, "doctor": 10, "quarantine": 11,
     "report": 0, "report.charts": 12, "report.choose": 12, "report.clips": 12,
     "report.evidence": 13,
