@@ -25,7 +25,7 @@ from torch import nn
 
 from spectro import network
 from spectro.errors import RenderError
-from spectro.files import replacing
+from spectro.files import write_bytes
 from spectro.places import place
 from spectro.spectrogram import network_pixels
 
@@ -152,7 +152,7 @@ def extract(
             maps = body(x.contiguous(memory_format=torch.channels_last))
             rows.append(pool(maps.float())[: len(pixels)].cpu().numpy())
             if progress is not None:
-                progress(sum(map(len, rows)), len(images))
+                progress(min(len(rows) * _BATCH, len(images)), len(images))
     return np.concatenate(rows)
 
 
@@ -201,5 +201,4 @@ def _read(file: Path, identity: dict[str, Any]) -> dict[str, Floats]:
 def _write(file: Path, identity: dict[str, Any], known: dict[str, Floats]) -> None:
     digests = np.frombuffer(bytes.fromhex("".join(known)), np.uint8).reshape(len(known), 32)
     tensors = {"pictures": digests, "features": np.stack(list(known.values()))}
-    with replacing(file) as temporary:
-        safetensors.numpy.save_file(tensors, temporary, metadata={"body": json.dumps(identity)})
+    write_bytes(file, safetensors.numpy.save(tensors, metadata={"body": json.dumps(identity)}))
