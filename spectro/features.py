@@ -8,7 +8,6 @@ left out takes nothing from the others, and nothing is ever taken for what it wa
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,15 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
 import torch
-from PIL import Image
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from spectro import network
-from spectro.errors import RenderError
 from spectro.files import write_bytes
+from spectro.pictures import read_levels
 from spectro.places import place
-from spectro.spectrogram import network_pixels
 
 __all__ = ["body_identity", "extract", "pooled_features"]
 
@@ -148,7 +145,7 @@ def extract(
     bf16 = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
     with bf16, torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         for pixels in _one_ahead(lambda batch: _pixels(batch, size), batches):
-            x = (torch.from_numpy(_filled(pixels)).to(device) - mean) / std
+            x = (_filled(pixels).to(device).float() / 255 - mean) / std
             maps = body(x.contiguous(memory_format=torch.channels_last))
             rows.append(pool(maps.float())[: len(pixels)].cpu().numpy())
             if progress is not None:
@@ -168,22 +165,14 @@ def _one_ahead(work: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[R
             yield waiting.result()
 
 
-def _pixels(images: Sequence[str], size: int | None) -> Floats:
-    """Read pictures, shape (n, 3, height, width)."""
-    return np.stack([_picture(image, size) for image in images])
+def _pixels(images: Sequence[str], size: int | None) -> torch.Tensor:
+    """Read pictures, shape (n, 3, height, width), channels_last in memory."""
+    return torch.from_numpy(read_levels(images, size)).permute(0, 3, 1, 2)
 
 
-def _picture(path: str, size: int | None) -> Floats:
-    try:
-        with Image.open(io.BytesIO(place(path).read_bytes())) as image:
-            return network_pixels(image, size)
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged files
-        raise RenderError(f"{path}: is no picture ({error}); run spectro render again") from None
-
-
-def _filled(pixels: Floats) -> Floats:
+def _filled(batch: torch.Tensor) -> torch.Tensor:
     """Fill a batch up to its full length."""
-    return np.concatenate([pixels, np.zeros((_BATCH - len(pixels), *pixels.shape[1:]), np.float32)])
+    return torch.cat([batch, batch[:1].expand(_BATCH - len(batch), *batch.shape[1:])])
 
 
 def _read(file: Path, identity: dict[str, Any]) -> dict[str, Floats]:

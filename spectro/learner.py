@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ import pandas as pd
 import torch
 from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.core import Callback
+from fastai.callback.mixup import MixUp
 from fastai.callback.schedule import Learner  # fit_one_cycle and lr_find are patched onto it there
 from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.core import DataLoaders
@@ -29,11 +32,13 @@ from fastai.vision.data import ImageBlock
 from fastai.vision.learner import vision_learner
 from torch import nn
 
-from spectro import network
-from spectro.callbacks import Bfloat16, History, is_autocast
+from spectro import augment, network
+from spectro.callbacks import Augment, Bfloat16, History, is_autocast
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError
 from spectro.listener import Listener
+from spectro.loading import KeptDL, fits
+from spectro.optimizer import FusedAdam
 from spectro.precision import choose_precision
 from spectro.weights import Weights
 
@@ -57,27 +62,29 @@ def _items(clips: pd.DataFrame, held_out: bool) -> list[_Clip]:
 def data_block(labels: list[str], config: TrainConfig) -> DataBlock:
     """Describe how clips become batches; ``data_block(...).summary(items)`` shows each step.
 
-    No flips, warps or rotations: a spectrogram upside down is another sound.
+    Training batches are augmented (:mod:`spectro.augment`), on the device, others are not.
 
     Parameters
     ----------
     labels : list of str
         Every class of the dataset, so that probability columns are the same in every fold.
     config : TrainConfig
-        Gives the size.
+        Gives the size and the augmentations.
 
     Returns
     -------
     DataBlock
     """
     squish = [Resize(config.size, method=ResizeMethod.Squish)] if config.size else []
+    changes = augment.transforms(config)
+    normalize = Normalize.from_stats(network.IMAGENET_MEAN, network.IMAGENET_STD)
     return DataBlock(
         blocks=(ImageBlock, CategoryBlock(vocab=labels)),
         get_x=attrgetter("image"),
         get_y=attrgetter("label"),
         splitter=FuncSplitter(attrgetter("held_out")),
         item_tfms=squish,
-        batch_tfms=Normalize.from_stats(network.IMAGENET_MEAN, network.IMAGENET_STD),
+        batch_tfms=[*([Augment(changes)] if changes else []), normalize],
     )
 
 
@@ -113,11 +120,16 @@ def dataloaders(
     if len(train) < 2:
         raise ConfigError(f"{len(train)} training clips are too few; two are the least")
     set_seed(config.seed, reproducible=True)
+    images = [*train["image"], *valid["image"], *valid["image"]]  # watched, and then predicted
+    if fits(images, config.size, device()):
+        how: dict[str, Any] = {"dl_type": partial(KeptDL, size=config.size), "num_workers": 0}
+    else:
+        how = {"num_workers": min(4, (os.cpu_count() or 2) // 2)}
     return data_block(labels, config).dataloaders(
         [*_items(train, held_out=False), *_items(valid, held_out=True)],
         bs=min(config.batch_size, len(train)),
         device=device(),
-        num_workers=min(4, (os.cpu_count() or 2) // 2) if len(train) > 500 else 0,
+        **how,
     )
 
 
@@ -148,8 +160,11 @@ def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Lear
         normalize=False,  # the DataBlock does
         splitter=network.layer_groups,
         metrics=accuracy,
+        opt_func=FusedAdam,
         cbs=[ChannelsLast],
     )
+    if config.mixup:
+        learn.add_cb(MixUp(config.mixup))
     if choose_precision(config.precision, dls.device)[0] == "bf16":
         learn.add_cb(Bfloat16())
     return learn
