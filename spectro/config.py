@@ -184,8 +184,9 @@ class TrainConfig(Settings):
     mixup : float
         Pictures are mixed in pairs, with shares from a Beta distribution of this parameter (alpha);
         0 mixes none.
-    precision : "auto", "fp32" or "bf16"
-        Arithmetic of training. "auto" takes bf16 where the processor multiplies it in hardware.
+    precision : "auto", "fp32", "bf16" or "fp16"
+        Arithmetic of training. "auto" takes bf16 where the hardware multiplies it, and fp16, with
+        scaled gradients, on a CUDA GPU that has no bf16.
         The curves are in the same; scores and predictions are always computed in fp32.
     seed : int
         Seed of weights, order and augmentation.
@@ -216,7 +217,7 @@ class TrainConfig(Settings):
     freq_masks: int = Field(0, ge=0, le=100, strict=True)
     mask_share: float = Field(0.2, gt=0, le=1)
     mixup: float = Field(0.0, ge=0, le=10)
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: int = Field(0, ge=0, lt=2**32, strict=True)
 
     @property

@@ -101,7 +101,7 @@ def body_identity(
         With its weights, of which every one counts.
     size : int or None
         Side of the square that pictures are resized to.
-    precision : "fp32" or "bf16"
+    precision : "fp32", "bf16" or "fp16"
         Arithmetic.
 
     Returns
@@ -135,15 +135,16 @@ def extract(
     Parameters and results are those of :func:`pooled_features`. The next batch is decoded while one
     is in the network; the last is filled up, so that all have one shape.
     """
-    body = body.eval().to(device, memory_format=torch.channels_last)
+    body = body.eval().to(device).to(memory_format=torch.channels_last)
     pool, rows = network.ConcatPool(), []
     mean, std = (
         torch.tensor(values, device=device).view(1, 3, 1, 1)
         for values in (network.IMAGENET_MEAN, network.IMAGENET_STD)
     )
     batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
-    bf16 = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-    with bf16, torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    autocast = torch.autocast(device.type, dtype, enabled=precision != "fp32")
+    with autocast, torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         for pixels in _one_ahead(lambda batch: _pixels(batch, size), batches):
             x = (_filled(pixels).to(device).float() / 255 - mean) / std
             maps = body(x.contiguous(memory_format=torch.channels_last))
@@ -189,5 +190,8 @@ def _read(file: Path, identity: dict[str, Any]) -> dict[str, Floats]:
 
 def _write(file: Path, identity: dict[str, Any], known: dict[str, Floats]) -> None:
     digests = np.frombuffer(bytes.fromhex("".join(known)), np.uint8).reshape(len(known), 32)
-    tensors = {"pictures": digests, "features": np.stack(list(known.values()))}
+    tensors: dict[str, npt.NDArray[Any]] = {
+        "pictures": digests,
+        "features": np.stack(list(known.values())),
+    }
     write_bytes(file, safetensors.numpy.save(tensors, metadata={"body": json.dumps(identity)}))

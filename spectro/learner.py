@@ -20,6 +20,7 @@ import pandas as pd
 import torch
 from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.core import Callback
+from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.mixup import MixUp
 from fastai.callback.schedule import Learner  # fit_one_cycle and lr_find are patched onto it there
 from fastai.data.block import CategoryBlock, DataBlock
@@ -165,8 +166,9 @@ def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Lear
     )
     if config.mixup:
         learn.add_cb(MixUp(config.mixup))
-    if choose_precision(config.precision, dls.device)[0] == "bf16":
-        learn.add_cb(Bfloat16())
+    precision, _ = choose_precision(config.precision, dls.device)
+    if precision != "fp32":
+        learn.add_cb(Bfloat16() if precision == "bf16" else MixedPrecision())
     return learn
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from fastai.data.core import TfmdDL
 from fastai.torch_core import TensorCategory, TensorImage
-from fastcore.basics import chunked
 
 from spectro.pictures import n_bytes, read_levels
 
@@ -23,7 +22,7 @@ _SHARE = 4  # of the memory that there is, pictures take at most one part in so 
 
 
 class KeptDL(TfmdDL):  # type: ignore[misc]
-    """A fastai DataLoader whose pictures lie on the device that trains, after the first epoch began.
+    """A fastai DataLoader that reads its pictures once and keeps them where training is.
 
     Order, batches and what they hold are those of `TfmdDL`, bit for bit; item transforms must be
     none but a `Resize` that squishes. Keyword arguments are `TfmdDL`'s.
@@ -47,9 +46,10 @@ class KeptDL(TfmdDL):  # type: ignore[misc]
         """Yield batches of the clips that `samps` numbers."""
         if self._kept is None:
             self._kept = self._read()
-        for numbers in chunked(samps, self.bs, self.drop_last):
-            at = torch.tensor(numbers, device=self.device)
-            yield tuple(tensor[at] for tensor in self._kept)
+        order = torch.tensor(list(samps), device=self.device)
+        for at in order.split(self.bs):
+            if len(at) == self.bs or not self.drop_last:
+                yield tuple(tensor[at] for tensor in self._kept)
 
     def _read(self) -> tuple[torch.Tensor, ...]:
         """Read all pictures, and their labels unless they are to be predicted."""

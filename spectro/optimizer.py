@@ -44,8 +44,9 @@ class FusedAdam(Optimizer):  # type: ignore[misc]
             states = [self._begun(param, state) for param, state in members]
             adamw(
                 [param for param, _ in members],
-                [param.grad for param, _ in members],
-                *([state[name] for state in states] for name in ("grad_avg", "sqr_avg")),
+                [param.grad for param, _ in members if param.grad is not None],
+                [state["grad_avg"] for state in states],
+                [state["sqr_avg"] for state in states],
                 [],
                 [state["step"] for state in states],
                 fused=True,
