@@ -47,7 +47,7 @@ class KeptDL(TfmdDL):  # type: ignore[misc]
         if self._kept is None:
             self._kept = self._read()
         order = torch.tensor(list(samps), device=self.device)
-        for at in order.split(self.bs):
+        for at in torch.split(order, self.bs):
             if len(at) == self.bs or not self.drop_last:
                 yield tuple(tensor[at] for tensor in self._kept)
 
