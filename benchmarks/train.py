@@ -18,6 +18,7 @@ import multiprocessing
 import os
 import platform
 import statistics
+import sys
 import tempfile
 import time
 import warnings
@@ -173,6 +174,7 @@ def serve(name: str, core: int | None, pipe: Connection) -> None:
     if core is not None:
         os.sched_setaffinity(0, {core})
     warnings.filterwarnings("ignore")
+    sys.stdout = sys.stderr = Path(os.devnull).open("w")  # peers tell how they go
     train: Any = None
     while asked := pipe.recv():
         try:
