@@ -36,6 +36,7 @@ __all__ = [
     "out_of_fold",
     "portable",
     "precision_in_words",
+    "rehearse",
     "score_run",
     "train_fold",
     "train_random_split",
@@ -143,6 +144,34 @@ def find_lr(
     dls = learner.dataloaders(parts.train, parts.train.head(1), rendered.labels, config)
     learn = learner.new_learner(dls, config, weights)
     return learner.find_lr(learn, steps)
+
+
+def rehearse(
+    rendered: RenderedSet,
+    config: TrainConfig,
+    weights: Weights,
+    fold: int,
+    listener: Listener | None = None,
+) -> pd.DataFrame:
+    """Train as for `fold`, watching the inner fold; keep nothing but the history.
+
+    What tuning is made of: neither the pictures nor the score of `fold` are looked at.
+
+    Returns
+    -------
+    history : pandas.DataFrame
+        Of :func:`spectro.learner.fit`.
+
+    Raises
+    ------
+    ConfigError
+        If `config` sets no inner fold aside.
+    """
+    if config.inner_fold is None:
+        raise ConfigError(f"set an inner fold aside to watch; fold {fold} is there to be scored")
+    parts = split(rendered.clips, fold, config.inner_fold)
+    dls = learner.dataloaders(parts.train, parts.watch, rendered.labels, config)
+    return learner.fit(learner.new_learner(dls, config, weights), config, listener)
 
 
 def precision_in_words(config: TrainConfig) -> str:

@@ -43,7 +43,16 @@ from spectro.optimizer import FusedAdam
 from spectro.precision import choose_precision
 from spectro.weights import Weights
 
-__all__ = ["data_block", "dataloaders", "device", "find_lr", "fit", "new_learner", "predict_clips"]
+__all__ = [
+    "data_block",
+    "dataloaders",
+    "device",
+    "find_lr",
+    "fit",
+    "items",
+    "new_learner",
+    "predict_clips",
+]
 
 
 @dataclass(frozen=True)
@@ -60,8 +69,13 @@ def _items(clips: pd.DataFrame, held_out: bool) -> list[_Clip]:
     return [_Clip(image, label, held_out) for image, label in pairs]
 
 
+def items(train: pd.DataFrame, valid: pd.DataFrame) -> list[Any]:
+    """List clips as a DataBlock takes them: those to learn from, then those held out."""
+    return [*_items(train, held_out=False), *_items(valid, held_out=True)]
+
+
 def data_block(labels: list[str], config: TrainConfig) -> DataBlock:
-    """Describe how clips become batches; ``data_block(...).summary(items)`` shows each step.
+    """Describe how clips become batches; ``.summary(items(train, valid))`` shows each step.
 
     Training batches are augmented (:mod:`spectro.augment`), on the device, others are not.
 
@@ -127,7 +141,7 @@ def dataloaders(
     else:
         how = {"num_workers": min(4, (os.cpu_count() or 2) // 2)}
     return data_block(labels, config).dataloaders(
-        [*_items(train, held_out=False), *_items(valid, held_out=True)],
+        items(train, valid),
         bs=min(config.batch_size, len(train)),
         device=device(),
         **how,
