@@ -35,6 +35,8 @@ from spectro.weights import Weights, resolve
 __all__ = [
     "find_lr",
     "open_run",
+    "out_of_fold",
+    "portable",
     "precision_in_words",
     "rehearse",
     "score_run",
@@ -99,6 +101,8 @@ def train_fold(
         return run.fold_record(fold)
     started = time.perf_counter()
     config = run.config
+    if not config.phases:
+        raise ConfigError(f"recipe {config.recipe} trains no network; run spectro probe")
     parts = split(rendered.clips, fold, config.inner_fold)
     dls = learner.dataloaders(parts.train, parts.watch, run.labels, config, rendered.config)
     learn = learner.new_learner(dls, config, weights)
@@ -107,7 +111,7 @@ def train_fold(
     probabilities = learner.predict_clips(learn, parts.score)
     if not np.isfinite(probabilities).all():
         raise ModelError(f"fold {fold}: training diverged; nothing is kept, try a lower --lr")
-    predictions = _predictions(probabilities, parts.score, run.labels)
+    predictions = out_of_fold(probabilities, parts.score, run.labels)
     record = {
         "fold": fold,
         "accuracy": float((predictions["predicted"] == predictions["label"]).mean()),
@@ -120,7 +124,7 @@ def train_fold(
     }
     with run.writing_fold(fold) as folder:
         history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
-        _portable(predictions, rendered).to_csv(
+        portable(predictions, rendered).to_csv(
             folder / "predictions.csv", index=False, lineterminator="\n"
         )
         save_model(folder / "model", learn.model, _card(run, rendered, record))
@@ -181,10 +185,16 @@ def precision_in_words(config: TrainConfig) -> str:
     return f"{precision} ({reason})"
 
 
-def _predictions(
+def out_of_fold(
     probabilities: npt.NDArray[np.float32], clips: pd.DataFrame, labels: list[str]
 ) -> pd.DataFrame:
-    """Put clips and what was predicted for them side by side."""
+    """Put clips and what was predicted for them side by side.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n_clips, n_classes)]
+        In the order of `clips` and `labels`.
+    """
     best = probabilities.argmax(axis=1)
     table = clips.assign(
         predicted=[labels[i] for i in best], probability=probabilities.max(axis=1)
@@ -193,7 +203,7 @@ def _predictions(
     return pd.concat([table, columns], axis=1)
 
 
-def _portable(predictions: pd.DataFrame, rendered: RenderedSet) -> pd.DataFrame:
+def portable(predictions: pd.DataFrame, rendered: RenderedSet) -> pd.DataFrame:
     """Write paths relative to the dataset and the rendered set, which may be moved."""
     root = place(rendered.dataset["root"])
     return predictions.assign(
@@ -281,6 +291,20 @@ def train_random_split(
     inner.write_scores(metrics.score(inner.predictions(), inner.labels, seed=run.config.seed))
 
 
+def _trained(run: Run, rendered: RenderedSet) -> str:
+    """Say what predicted a fold, and what it was trained on."""
+    others = f"{len(rendered.folds) - 1 - (run.config.inner_fold is not None)} other folds"
+    if not run.config.phases:
+        return (
+            f"a logistic regression fitted to {others}, on what a frozen {run.config.arch} makes "
+            f"of a picture in {run.record['precision']}; nothing chosen on the scored fold"
+        )
+    return (
+        f"a network trained on {others} in {run.record['precision']}; last epoch, nothing chosen "
+        "on the scored fold"
+    )
+
+
 def _protocol(run: Run, rendered: RenderedSet) -> list[str]:
     """Say in lines what a score was measured on, so that nobody takes it for another number."""
     if "random_share" in rendered.dataset:
@@ -288,9 +312,7 @@ def _protocol(run: Run, rendered: RenderedSet) -> list[str]:
     finished, whole = run.finished_folds, rendered.dataset["folds"]
     lines = [
         f"{len(finished)} of the {len(whole)} folds of {rendered.dataset['name']} scored "
-        f"({', '.join(map(str, finished))}), each by a network trained on "
-        f"{len(rendered.folds) - 1 - (run.config.inner_fold is not None)} other folds in "
-        f"{run.record['precision']}; last epoch, nothing chosen on the scored fold",
+        f"({', '.join(map(str, finished))}), each by {_trained(run, rendered)}",
         f"started from {run.record['weights']['detail']}",
         *dict.fromkeys([*leaks_in_words(rendered.clips), *rendered.dataset["notes"]]),
     ]

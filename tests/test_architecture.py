@@ -37,6 +37,7 @@ FLOORS = {
     "augment": 5, "callbacks": 6, "runs": 12,
     "plots": 13, "console": 13, "plots_signal": 13, "plots_clip": 13,
     "inversion": 7, "own_sounds": 9, "jupyter": 13, "lessons": 13,
+    "pictures": 7, "features": 8, "loading": 8, "optimizer": 5, "probe": 13,
     "vitals": 6, "findings": 6, "doctor": 10, "quarantine": 11,
     "report": 0, "report.charts": 12, "report.choose": 12, "report.clips": 12,
     "report.evidence": 13,
@@ -85,7 +86,7 @@ def test_imports_go_down(name: str) -> None:
 @pytest.mark.parametrize(
     ("library", "only"),
     [
-        ("fastai", {"callbacks", "learner", "tracking"}),
+        ("fastai", {"callbacks", "learner", "loading", "optimizer", "tracking"}),
         ("typer", {"cli"}),
         ("matplotlib", {"plots", "plots_clip", "plots_signal"}),
         ("rich", {"console"}),

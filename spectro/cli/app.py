@@ -35,6 +35,7 @@ for command in (
     data.render,
     train.train_fold,
     train.cross_validate,
+    train.probe,
     train.lr_find,
     report.report,
     runs.runs,

@@ -58,7 +58,7 @@ Epochs = Annotated[Optional[int], typer.Option(help="Epochs of the last phase.")
 Rate = Annotated[
     Optional[float], typer.Option("--lr", help="Peak learning rate of the last phase.")
 ]
-Precision = Annotated[Optional[str], typer.Option(help="auto, fp32 or bf16.")]
+Precision = Annotated[Optional[str], typer.Option(help="auto, fp32, bf16 or fp16 (on a GPU).")]
 Seed = Annotated[Optional[int], typer.Option(help="Seed of weights, order and augmentation.")]
 InnerFold = Annotated[
     Optional[int], typer.Option(help="Training fold to set aside and watch, for tuning.")
