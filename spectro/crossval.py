@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import pandas as pd
 from spectro import learner, metrics
 from spectro.config import TrainConfig
 from spectro.datasets.table import leaks_in_words
-from spectro.errors import ConfigError, ModelError
+from spectro.design import in_words
+from spectro.errors import ConfigError, DivergedError
 from spectro.files import write_text
 from spectro.listener import Listener
 from spectro.model import ModelCard, save_model
@@ -35,6 +37,7 @@ __all__ = [
     "open_run",
     "precision_in_words",
     "score_run",
+    "start",
     "train_fold",
     "train_random_split",
 ]
@@ -42,8 +45,15 @@ __all__ = [
 _RANDOM = "random-split"
 
 
-def open_run(folder: str | Path, rendered: RenderedSet, config: TrainConfig) -> tuple[Run, Weights]:
+def open_run(
+    folder: str | Path,
+    rendered: RenderedSet,
+    config: TrainConfig,
+    design: dict[str, Any] | None = None,
+) -> tuple[Run, Weights]:
     """Start or resume a run, having found the weights that it starts from.
+
+    `design` is that of :meth:`spectro.run.Run.open`.
 
     Raises
     ------
@@ -54,10 +64,23 @@ def open_run(folder: str | Path, rendered: RenderedSet, config: TrainConfig) -> 
         raise ConfigError(
             f"{rendered.folder}: all clips are {rendered.labels[0]}; two classes needed"
         )
+    weights, about, precision = start(config)
+    return Run.open(folder, rendered, config, about, precision, design), weights
+
+
+def start(config: TrainConfig) -> tuple[Weights, dict[str, str], str]:
+    """Find what training starts from.
+
+    Returns
+    -------
+    weights : Weights
+    about : dict
+        Their ``source`` and ``detail``, as ``run.json`` has them.
+    precision : "fp32" or "bf16"
+    """
     weights = resolve(config.weights, config.arch)
-    about = {"source": weights.source, "detail": weights.detail}
     precision, _ = choose_precision(config.precision, learner.device())
-    return Run.open(folder, rendered, config, about, precision), weights
+    return weights, {"source": weights.source, "detail": weights.detail}, precision
 
 
 def train_fold(
@@ -68,6 +91,8 @@ def train_fold(
     listener: Listener | None = None,
     *,
     track: str | None = None,
+    keep_model: bool = True,
+    about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train on all folds but one and predict that one; a finished fold is left as it is.
 
@@ -85,12 +110,18 @@ def train_fold(
         Told of every batch and epoch.
     track : "tensorboard", "wandb" or None
         Record the training with this tool too (:mod:`spectro.tracking`).
+    keep_model : bool
+        Write the trained network. Those that only help to choose or to compare are many, and
+        45 MB each for a resnet18.
+    about : mapping or None
+        More for ``fold.json`` to say.
 
     Returns
     -------
     record : dict
         What ``fold.json`` says: ``fold``, ``accuracy``, ``train_clips``, ``scored_clips``,
-        ``seconds``, ``precision``, ``environment``.
+        ``seconds``, ``precision``, ``environment``; with an inner fold also ``inner_fold`` and
+        ``inner_accuracy``.
     """
     if fold in run.finished_folds:
         return run.fold_record(fold)
@@ -103,7 +134,7 @@ def train_fold(
         history = learner.fit(learn, config, listener, callbacks)
     probabilities = learner.predict_clips(learn, parts.score)
     if not np.isfinite(probabilities).all():
-        raise ModelError(f"fold {fold}: training diverged; nothing is kept, try a lower --lr")
+        raise DivergedError(f"fold {fold}: training diverged; nothing is kept, try a lower --lr")
     predictions = _predictions(probabilities, parts.score, run.labels)
     record = {
         "fold": fold,
@@ -114,21 +145,36 @@ def train_fold(
         "device": str(dls.device),
         "precision": run.record["precision"],
         "environment": environment(),
+        **_inner(config, history),
+        **(about or {}),
     }
     with run.writing_fold(fold) as folder:
         history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
         _portable(predictions, rendered).to_csv(
             folder / "predictions.csv", index=False, lineterminator="\n"
         )
-        save_model(folder / "model", learn.model, _card(run, rendered, record))
+        if keep_model:
+            save_model(folder / "model", learn.model, _card(run, rendered, record))
         write_text(folder / "fold.json", json.dumps(record, indent=2) + "\n")
     return record
+
+
+def _inner(config: TrainConfig, history: pd.DataFrame) -> dict[str, Any]:
+    """Say what the fold that is watched while tuning came to."""
+    if config.inner_fold is None:
+        return {}
+    return {
+        "inner_fold": config.inner_fold,
+        "inner_accuracy": float(history["accuracy"].iloc[-1]),
+    }
 
 
 def find_lr(
     rendered: RenderedSet, config: TrainConfig, weights: Weights, fold: int, *, steps: int = 100
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
     """Run the learning-rate range test on every fold but `fold`, which is not looked at.
+
+    Nor is the inner fold of `config`, if it has one.
 
     Returns
     -------
@@ -233,8 +279,9 @@ def _protocol(run: Run, rendered: RenderedSet) -> list[str]:
         f"{len(finished)} of the {len(whole)} folds of {rendered.dataset['name']} scored "
         f"({', '.join(map(str, finished))}), each by a network trained on "
         f"{len(rendered.folds) - 1 - (run.config.inner_fold is not None)} other folds in "
-        f"{run.record['precision']}; last epoch, nothing chosen on the scored fold",
-        f"started from {run.record['weights']['detail']}",
+        f"{_of_folds(run, 'precision')}; last epoch, nothing chosen on the scored fold",
+        *_by_design(run),
+        f"started from {_of_folds(run, 'weights')}",
         *dict.fromkeys([*leaks_in_words(rendered.clips), *rendered.dataset["notes"]]),
     ]
     if rendered.n_failed:
@@ -250,3 +297,15 @@ def _protocol(run: Run, rendered: RenderedSet) -> list[str]:
             f"{len(whole)}-fold number"
         )
     return lines
+
+
+def _of_folds(run: Run, name: str) -> str:
+    """Say what the folds had in common, or all that they had where settings were chosen by fold."""
+    common = {**run.record, "weights": run.record["weights"]["detail"]}[name]
+    values = (run.fold_record(fold).get(name, common) for fold in run.finished_folds)
+    return "; ".join(dict.fromkeys(values))
+
+
+def _by_design(run: Run) -> list[str]:
+    folds = run.finished_folds if "candidates" in run.design else []
+    return in_words(run.design, {fold: run.fold_record(fold)["chosen"] for fold in folds})

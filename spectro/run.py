@@ -77,8 +77,24 @@ class Run:
         config: TrainConfig,
         weights: dict[str, str],
         precision: str,
+        design: dict[str, Any] | None = None,
     ) -> Run:
         """Start a run, or go on with the one that is there.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Where it lies.
+        rendered : RenderedSet
+            Its pictures.
+        config : TrainConfig
+            Its settings.
+        weights : dict
+            ``source`` and ``detail`` of what it starts from.
+        precision : "fp32" or "bf16"
+            What it trains in.
+        design : dict or None
+            What makes it other than a plain cross-validation, in plain values.
 
         Raises
         ------
@@ -95,6 +111,7 @@ class Run:
             "dataset": {**rendered.dataset, "clips": len(rendered.clips)},
             "rendered": {"folder": str(rendered.folder.resolve()), "identity": rendered.identity},
             "labels": rendered.labels,
+            **({} if design is None else {"design": design}),
         }
         if not (folder / _RECORD).is_file():
             if is_taken(folder):
@@ -105,8 +122,8 @@ class Run:
         run = cls.load(folder)
         changed = [
             name
-            for name in ("train", "precision", "spectrogram", "labels")
-            if run.record.get(name) != record[name]
+            for name in ("train", "precision", "spectrogram", "labels", "design")
+            if run.record.get(name) != record.get(name)
         ]
         if run.record["weights"]["source"] != weights["source"] or (
             weights["source"] != "random" and run.record["weights"] != weights
@@ -130,6 +147,19 @@ class Run:
     def config(self) -> TrainConfig:
         """Settings of training."""
         return TrainConfig(**self.record["train"])
+
+    @property
+    def design(self) -> dict[str, Any]:
+        """What makes this run other than a plain cross-validation; empty if nothing does."""
+        return dict(self.record.get("design", {}))
+
+    def trained_with(self, config: TrainConfig, weights: dict[str, str], precision: str) -> Run:
+        """Return the same folder for training with other settings than ``run.json`` says.
+
+        For folds whose settings were chosen for them; what is written of the fold says so.
+        """
+        changes = {"train": config.to_dict(), "weights": weights, "precision": precision}
+        return Run(self.folder, {**self.record, **changes})
 
     @property
     def finished_folds(self) -> list[int]:

@@ -43,6 +43,8 @@ FLOORS = {
     "report.write": 14,
     "cli.options": 14, "cli.data": 15, "cli.fetch": 15, "cli.check": 15, "cli.train": 15,
     "cli.use": 15, "cli.runs": 15, "cli.report": 15, "cli.app": 16,
+    "design": 0, "candidates": 6, "nested": 13, "repeats": 12, "extrapolate": 0,
+    "learning_curve": 13, "budget": 12, "remote": 13, "cli.steps": 14, "cli.tune": 15,
     "cli": 17,
 }  # fmt: skip
 
