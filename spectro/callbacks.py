@@ -1,19 +1,48 @@
-"""What takes part in fastai's training loop: bf16, the history that is told, a stopwatch."""
+"""What takes part in fastai's training loop: augmentation, bf16, the history, a stopwatch."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.fp16 import MixedPrecision
 from fastai.learner import Recorder
-from fastai.torch_core import to_float
+from fastai.torch_core import TensorImage, to_float
+from fastai.vision.augment import DisplayedTransform
 
+from spectro.augment import Transform
 from spectro.listener import Listener
 
-__all__ = ["Bfloat16", "History", "Stopwatch", "is_autocast"]
+__all__ = ["Augment", "Bfloat16", "History", "Stopwatch", "is_autocast"]
+
+
+class Augment(DisplayedTransform):  # type: ignore[misc]
+    """Ours among fastai's batch transforms; training batches alone go through it.
+
+    One for all changes: fastai keeps only the last transform of a class.
+    """
+
+    order = 20  # after the pictures became floating point, before they are normalised
+    split_idx = 0
+
+    def __init__(self, changes: Sequence[Transform]) -> None:
+        super().__init__()
+        self.changes = changes
+
+    @property
+    def name(self) -> str:
+        """What ``DataBlock.summary`` calls it."""
+        return ", ".join(map(repr, self.changes))
+
+    def encodes(self, x: TensorImage) -> TensorImage:
+        """Change a batch of pictures; labels are of another type and pass by."""
+        pixels = x.as_subclass(torch.Tensor)
+        for change in self.changes:
+            pixels = change(pixels)
+        return TensorImage(pixels)
 
 
 class Bfloat16(Callback):  # type: ignore[misc]

@@ -171,6 +171,17 @@ class TrainConfig(Settings):
     inner_fold : int or None
         A training fold set aside to watch while training, for those who tune; the scored fold is
         then not looked at before the end.
+    shift : float
+        Training pictures are rolled in time by up to this share of their width; 0 leaves them.
+    band_shift : float
+        They are moved up or down by up to this share of their height; 0 leaves them.
+    time_masks, freq_masks : int
+        Stretches of time and of frequency that are covered in each (SpecAugment).
+    mask_share : float
+        The widest such stretch, as a share of its side.
+    mixup : float
+        Pictures are mixed in pairs, with shares from a Beta distribution of this parameter (alpha);
+        0 mixes none.
     precision : "auto", "fp32" or "bf16"
         Arithmetic of training. "auto" takes bf16 where the processor multiplies it in hardware.
         The curves are in the same; scores and predictions are always computed in fp32.
@@ -197,6 +208,12 @@ class TrainConfig(Settings):
     batch_size: int = Field(32, ge=2, le=65_536, strict=True)
     phases: tuple[Phase, ...] = Field((Phase(epochs=10),), min_length=1)
     inner_fold: int | None = Field(None, strict=True)
+    shift: float = Field(0.0, ge=0, le=1)
+    band_shift: float = Field(0.0, ge=0, le=1)
+    time_masks: int = Field(0, ge=0, le=100, strict=True)
+    freq_masks: int = Field(0, ge=0, le=100, strict=True)
+    mask_share: float = Field(0.2, gt=0, le=1)
+    mixup: float = Field(0.0, ge=0, le=10)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = Field(0, ge=0, lt=2**32, strict=True)
 

@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.core import Callback
+from fastai.callback.mixup import MixUp
 from fastai.callback.schedule import Learner  # fit_one_cycle and lr_find are patched onto it there
 from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.core import DataLoaders
@@ -29,8 +30,8 @@ from fastai.vision.data import ImageBlock
 from fastai.vision.learner import vision_learner
 from torch import nn
 
-from spectro import network
-from spectro.callbacks import Bfloat16, History, is_autocast
+from spectro import augment, network
+from spectro.callbacks import Augment, Bfloat16, History, is_autocast
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError
 from spectro.listener import Listener
@@ -57,27 +58,29 @@ def _items(clips: pd.DataFrame, held_out: bool) -> list[_Clip]:
 def data_block(labels: list[str], config: TrainConfig) -> DataBlock:
     """Describe how clips become batches; ``data_block(...).summary(items)`` shows each step.
 
-    No flips, warps or rotations: a spectrogram upside down is another sound.
+    Training batches are augmented (:mod:`spectro.augment`), on the device, others are not.
 
     Parameters
     ----------
     labels : list of str
         Every class of the dataset, so that probability columns are the same in every fold.
     config : TrainConfig
-        Gives the size.
+        Gives the size and the augmentations.
 
     Returns
     -------
     DataBlock
     """
     squish = [Resize(config.size, method=ResizeMethod.Squish)] if config.size else []
+    changes = augment.transforms(config)
+    normalize = Normalize.from_stats(network.IMAGENET_MEAN, network.IMAGENET_STD)
     return DataBlock(
         blocks=(ImageBlock, CategoryBlock(vocab=labels)),
         get_x=attrgetter("image"),
         get_y=attrgetter("label"),
         splitter=FuncSplitter(attrgetter("held_out")),
         item_tfms=squish,
-        batch_tfms=Normalize.from_stats(network.IMAGENET_MEAN, network.IMAGENET_STD),
+        batch_tfms=[*([Augment(changes)] if changes else []), normalize],
     )
 
 
@@ -150,6 +153,8 @@ def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Lear
         metrics=accuracy,
         cbs=[ChannelsLast],
     )
+    if config.mixup:
+        learn.add_cb(MixUp(config.mixup))
     if choose_precision(config.precision, dls.device)[0] == "bf16":
         learn.add_cb(Bfloat16())
     return learn

@@ -10,6 +10,8 @@ __all__ = ["RECIPES", "recipe"]
 RECIPES: dict[str, TrainConfig] = {
     # One cycle over the whole network: a pretrained body adapts, a random one learns at all.
     "default": TrainConfig(),
+    # The floor of every comparison: no augmentation, one cycle of ten epochs.
+    "plain": TrainConfig(recipe="plain"),
     # "Sound classification using images" (fast.ai forums, etown/dl1): 80.61 % over the ten folds
     # of UrbanSound8K from ImageNet weights. Its schedule, at fastai's present default rate, as the
     # floor to measure against.

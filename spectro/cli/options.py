@@ -45,7 +45,9 @@ ConfigFile = Annotated[
     typer.Option("--config", help="TOML file with the tables [spectrogram] and [train]."),
 ]
 Rendered = Annotated[Path, typer.Argument(help="Folder that spectro render wrote.")]
-Recipe = Annotated[Optional[str], typer.Option(help="Settings to start from: default or blog.")]
+Recipe = Annotated[
+    Optional[str], typer.Option(help="Settings to start from: default, plain or blog.")
+]
 Arch = Annotated[Optional[str], typer.Option(help="torchvision network, as resnet34.")]
 WeightsSpec = Annotated[
     Optional[str],

@@ -1,0 +1,165 @@
+"""Augmentation: changes to a batch of pictures after which their labels are still true.
+
+All work on whole batches, on whichever device they lie, with a draw of its own for each picture,
+and on channels of any scale: before or after normalisation is the same. None flips or turns a
+picture: a spectrogram upside down is another sound.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+
+from spectro.config import TrainConfig
+from spectro.errors import ConfigError
+
+__all__ = ["BandShift", "Masks", "Shift", "Transform", "transforms"]
+
+
+class Transform(ABC):
+    """A change of a batch of pictures."""
+
+    @abstractmethod
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Change pictures.
+
+        Parameters
+        ----------
+        x : torch.Tensor [shape=(n, channels, n_mels, n_frames)]
+            Floating point; left as it is.
+
+        Returns
+        -------
+        changed : torch.Tensor [shape as `x`]
+        """
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{name}={value}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({told})"
+
+
+class Shift(Transform):
+    """Roll pictures in time: what leaves at one end comes in at the other.
+
+    When a sound happens within its clip says nothing of what it is.
+
+    Parameters
+    ----------
+    share : float
+        The farthest, as a share of the width, either way; above 0, at most 1.
+
+    Raises
+    ------
+    ConfigError
+        If `share` is out of range.
+
+    Examples
+    --------
+    >>> x = torch.rand(2, 3, 4, 5)
+    >>> torch.equal(Shift(1.0)(x).sort(dim=3).values, x.sort(dim=3).values)
+    True
+    """
+
+    def __init__(self, share: float) -> None:
+        self.share = _share("shift", share)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Roll them."""
+        width = x.shape[3]
+        farthest = round(self.share * width)
+        by = torch.randint(-farthest, farthest + 1, (len(x), 1), device=x.device)
+        frames = (torch.arange(width, device=x.device) - by) % width  # (n, width)
+        return x.gather(3, frames[:, None, None, :].expand_as(x))
+
+
+class BandShift(Transform):
+    """Move pictures up or down by some mel bands, the edge repeated: the sound higher or lower.
+
+    Parameters
+    ----------
+    share : float
+        The farthest, as a share of the height, either way; above 0, at most 1. 1/32 of 128 bands
+        are 4, about two semitones in the upper half.
+
+    Raises
+    ------
+    ConfigError
+        If `share` is out of range.
+    """
+
+    def __init__(self, share: float) -> None:
+        self.share = _share("band_shift", share)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Move them."""
+        height = x.shape[2]
+        farthest = round(self.share * height)
+        by = torch.randint(-farthest, farthest + 1, (len(x), 1), device=x.device)
+        bands = (torch.arange(height, device=x.device) - by).clamp(0, height - 1)  # (n, height)
+        return x.gather(2, bands[:, None, :, None].expand_as(x))
+
+
+class Masks(Transform):
+    """Cover stretches of time and bands of frequency with the picture's own mean (SpecAugment).
+
+    The network must then not rely on any one moment or band.
+
+    Parameters
+    ----------
+    time, freq : int
+        How many of each a picture gets; 0 or more.
+    share : float
+        The widest, as a share of the side it lies on; above 0, at most 1. Each width is drawn
+        evenly from nothing to that.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of range.
+
+    References
+    ----------
+    D. S. Park et al., "SpecAugment: A Simple Data Augmentation Method for Automatic Speech
+    Recognition", Interspeech 2019. Without its time warping.
+    """
+
+    def __init__(self, time: int, freq: int, share: float = 0.2) -> None:
+        if min(time, freq) < 0 or not time + freq:
+            raise ConfigError(f"masks: {time} in time and {freq} in frequency; ask for one or more")
+        self.time, self.freq, self.share = time, freq, _share("mask_share", share)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Cover parts of them."""
+        n, _, height, width = x.shape
+        covered = torch.zeros(n, 1, height, width, dtype=torch.bool, device=x.device)
+        for _ in range(self.time):
+            covered |= self._stretch(n, width, x.device)[:, None, None, :]
+        for _ in range(self.freq):
+            covered |= self._stretch(n, height, x.device)[:, None, :, None]
+        return torch.where(covered, x.mean(dim=(2, 3), keepdim=True), x)
+
+    def _stretch(self, n: int, side: int, device: torch.device) -> torch.Tensor:
+        """Draw one stretch for each of `n` pictures, shape (n, side), True inside."""
+        length = torch.rand(n, 1, device=device) * self.share * side
+        start = torch.rand(n, 1, device=device) * (side - length)
+        place = torch.arange(side, device=device)
+        return (place >= start) & (place < start + length)
+
+
+def transforms(config: TrainConfig) -> list[Transform]:
+    """List what a training batch goes through under these settings, in order."""
+    chosen: list[Transform] = []
+    if config.shift:
+        chosen.append(Shift(config.shift))
+    if config.band_shift:
+        chosen.append(BandShift(config.band_shift))
+    if config.time_masks or config.freq_masks:
+        chosen.append(Masks(config.time_masks, config.freq_masks, config.mask_share))
+    return chosen
+
+
+def _share(name: str, value: float) -> float:
+    if not 0 < value <= 1:
+        raise ConfigError(f"{name} is {value}: a share must be above 0 and at most 1")
+    return value

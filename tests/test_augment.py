@@ -1,0 +1,182 @@
+"""Augmentation: what may change in a picture, what may not, and which clips it reaches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fastai.callback.mixup import MixUp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spectro import augment, learner
+from spectro.augment import BandShift, Masks, Shift, Transform
+from spectro.config import TrainConfig
+from spectro.errors import ConfigError
+from spectro.recipes import recipe
+from spectro.rendered import RenderedSet
+from spectro.splits import split
+from spectro.weights import Weights
+
+from .conftest import SHORT_TRAINING
+
+EVERY = (Shift(1.0), Shift(0.2), BandShift(0.4), Masks(2, 2), Masks(1, 0, 0.5))
+ALL_ON = SHORT_TRAINING.replace(
+    shift=1.0, band_shift=0.1, time_masks=2, freq_masks=2, mask_share=0.3
+)
+
+
+def pictures(n: int = 16, height: int = 12, width: int = 20, seed: int = 0) -> torch.Tensor:
+    return torch.rand(n, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("change", EVERY, ids=repr)
+def test_shape_type_and_input_stay_and_values_keep_their_bounds(change: Transform) -> None:
+    x = pictures()
+    before = x.clone()
+    changed = change(x)
+    assert torch.equal(x, before)
+    assert (changed.shape, changed.dtype) == (x.shape, x.dtype)
+    assert (changed.amin(dim=(1, 2, 3)) >= x.amin(dim=(1, 2, 3))).all()
+    assert (changed.amax(dim=(1, 2, 3)) <= x.amax(dim=(1, 2, 3))).all()
+    assert not torch.equal(changed, x)
+
+
+@pytest.mark.parametrize("change", EVERY, ids=repr)
+def test_each_picture_has_a_draw_of_its_own_and_all_channels_the_same(change: Transform) -> None:
+    torch.manual_seed(0)
+    one = pictures(1)[:, :1]
+    x = one.expand(32, 3, -1, -1)
+    changed = change(x)
+    assert torch.equal(changed[:, 0], changed[:, 1])
+    assert len({picture.numpy().tobytes() for picture in changed}) > 5
+
+
+@pytest.mark.parametrize("change", EVERY, ids=repr)
+def test_before_and_after_normalisation_are_the_same(change: Transform) -> None:
+    x = pictures()
+    torch.manual_seed(3)
+    first = change(x) * 4.5 - 2
+    torch.manual_seed(3)
+    torch.testing.assert_close(change(x * 4.5 - 2), first, atol=1e-4, rtol=0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(share=st.floats(0.01, 1), width=st.integers(1, 40), seed=st.integers(0, 999))
+def test_a_shift_is_numpys_roll_by_at_most_its_share(share: float, width: int, seed: int) -> None:
+    x = pictures(8, 3, width, seed)
+    torch.manual_seed(seed)
+    for before, after in zip(x.numpy(), Shift(share)(x).numpy(), strict=True):
+        farthest = round(share * width)
+        rolled = (np.roll(before, by, axis=2) for by in range(-farthest, farthest + 1))
+        assert any(np.array_equal(after, candidate) for candidate in rolled)
+
+
+def test_a_band_shift_moves_up_or_down_and_repeats_the_edge() -> None:
+    x = pictures(64, 10, 4)
+    found = set()
+    for before, after in zip(x.numpy(), BandShift(0.2)(x).numpy(), strict=True):
+        for by in range(-2, 3):
+            padded = np.pad(before, ((0, 0), (2, 2), (0, 0)), mode="edge")
+            if np.array_equal(after, padded[:, 2 - by : 12 - by]):
+                found.add(by)
+                break
+        else:
+            pytest.fail("it is no shift")
+    assert found == {-2, -1, 0, 1, 2}
+
+
+def test_masks_cover_whole_stretches_with_the_mean_of_the_picture() -> None:
+    torch.manual_seed(0)
+    x = pictures(200, 40, 60)
+    changed = Masks(1, 1, 0.25)(x)
+    covered = (changed != x).all(dim=1)
+    mean = x.mean(dim=(2, 3))
+    for number in range(len(x)):
+        frames, bands = covered[number].all(dim=0), covered[number].all(dim=1)
+        assert torch.equal(covered[number], bands[:, None] | frames[None, :])
+        assert frames.sum() <= 0.25 * 60 + 1
+        assert bands.sum() <= 0.25 * 40 + 1
+        for stretch in (frames, bands):  # one stretch: at most one way in
+            assert (stretch.int().diff() == 1).sum() <= 1
+        values = changed[number][:, covered[number]]
+        torch.testing.assert_close(values, mean[number][:, None].expand_as(values))
+    share = covered.float().mean().item()
+    assert share == pytest.approx(1 - (1 - 0.125) ** 2, abs=0.03)  # widths are even from 0 to 1/4
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Shift(0), "shift is 0"),
+        (lambda: Shift(1.5), "shift is 1.5"),
+        (lambda: BandShift(-0.1), "band_shift is -0.1"),
+        (lambda: Masks(0, 0), "ask for one or more"),
+        (lambda: Masks(-1, 2), "-1 in time"),
+        (lambda: Masks(1, 1, float("nan")), "mask_share is nan"),
+        (lambda: TrainConfig(shift=1.5), "shift"),
+        (lambda: TrainConfig(mixup=-1), "mixup"),
+        (lambda: TrainConfig(time_masks=True), "time_masks"),
+    ],
+)
+def test_what_cannot_be_is_refused_on_construction(make: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make()
+
+
+def test_the_plain_recipe_augments_nothing() -> None:
+    plain = recipe("plain")
+    assert augment.transforms(plain) == []
+    assert not plain.mixup
+
+
+def test_training_batches_are_augmented_and_no_others(rendered: RenderedSet) -> None:
+    parts = split(rendered.clips, 1)
+    plain, changed = (
+        learner.dataloaders(parts.train, parts.watch, rendered.labels, config)
+        for config in (SHORT_TRAINING, ALL_ON)
+    )
+    for first, second in zip(plain.valid, changed.valid, strict=True):
+        assert torch.equal(first[0], second[0])
+    items = learner._items(parts.score, held_out=True)
+    assert torch.equal(plain.test_dl(items).one_batch()[0], changed.test_dl(items).one_batch()[0])
+    pool = {x.numpy().tobytes() for x, _ in plain.train for x in x}
+    assert not any(x.numpy().tobytes() in pool for x in changed.train.one_batch()[0])
+
+
+def test_labels_stay_with_their_pictures(rendered: RenderedSet) -> None:
+    """A roll keeps every value: sorted by row, a picture tells which clip it is."""
+    parts = split(rendered.clips, 1)
+
+    def told(config: TrainConfig) -> set[tuple[bytes, int]]:
+        dls = learner.dataloaders(parts.train, parts.watch, rendered.labels, config)
+        batches = [(torch.Tensor(x).sort(dim=3).values, y) for x, y in dls.train]
+        return {
+            (picture.numpy().tobytes(), int(label))
+            for x, y in batches
+            for picture, label in zip(x, y, strict=True)
+        }
+
+    assert told(SHORT_TRAINING.replace(shift=1.0)) == told(SHORT_TRAINING)
+
+
+def test_mixup_is_fastais_and_only_where_it_is_asked_for(rendered: RenderedSet) -> None:
+    parts = split(rendered.clips, 1)
+    for alpha in (0.0, 0.4):
+        config = SHORT_TRAINING.with_last_phase(epochs=1).replace(mixup=alpha)
+        dls = learner.dataloaders(parts.train, parts.watch, rendered.labels, config)
+        learn = learner.new_learner(dls, config, Weights("random", "as asked"))
+        assert len(learn.cbs.filter(lambda cb: isinstance(cb, MixUp))) == bool(alpha)
+        history = learner.fit(learn, config)
+        assert np.isfinite(history["train_loss"]).all()
+
+
+def test_the_same_seed_augments_alike(rendered: RenderedSet) -> None:
+    parts = split(rendered.clips, 1)
+    first, second = (
+        learner.dataloaders(parts.train, parts.watch, rendered.labels, ALL_ON).train.one_batch()[0]
+        for _ in range(2)
+    )
+    assert torch.equal(first, second)
