@@ -5,6 +5,7 @@ The schedule is a list of phases, each one call of ``fit_one_cycle``; the last e
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -120,8 +121,15 @@ def dataloaders(
         [*_items(train, held_out=False), *_items(valid, held_out=True)],
         bs=min(config.batch_size, len(train)),
         device=device(),
-        num_workers=min(4, (os.cpu_count() or 2) // 2) if len(train) > 500 else 0,
+        num_workers=_n_loaders(len(train)),
     )
+
+
+def _n_loaders(n_clips: int) -> int:
+    """Count the processes that load pictures; a daemon, as Dask's workers are, may have none."""
+    if n_clips <= 500 or multiprocessing.current_process().daemon:
+        return 0
+    return min(4, (os.cpu_count() or 2) // 2)
 
 
 def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Learner:

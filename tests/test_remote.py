@@ -1,0 +1,153 @@
+"""Folds on the workers of a real Dask cluster: the very run of one machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from distributed import LocalCluster, Nanny, Scheduler
+from distributed.deploy.spec import SpecCluster
+from typer.testing import CliRunner
+
+from spectro import cluster, crossval, learner
+from spectro.cli.app import app
+from spectro.errors import ConfigError
+from spectro.remote import train_folds
+from spectro.rendered import RenderedSet
+from spectro.run import Run
+
+from .conftest import SHORT_TRAINING
+
+QUICK = SHORT_TRAINING.with_last_phase(epochs=1)
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    """A scheduler on loopback with two worker processes."""
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+    ) as workers:
+        yield workers.scheduler_address
+
+
+@pytest.fixture(scope="module")
+def here(rendered: RenderedSet, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two folds trained in this process."""
+    run, weights = crossval.open_run(tmp_path_factory.mktemp("run") / "here", rendered, QUICK)
+    for fold in (1, 3):
+        crossval.train_fold(run, rendered, weights, fold)
+    return run
+
+
+def test_workers_train_the_very_folds_of_one_machine_and_a_failure_stops_no_other(
+    scheduler: str,
+    here: Run,
+    rendered: RenderedSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Fold 2 cannot be written: a file is in its place."""
+    monkeypatch.chdir(tmp_path)  # workers stay where they are
+    words = ["cross-validate", os.path.relpath(rendered.folder), "--weights", "none", "--run", "run"]
+    words += ["--batch-size", "8", "--epochs", "1", "--lr", "3e-3", "--scheduler", scheduler]
+    (tmp_path / "run").mkdir()
+    run, _ = crossval.open_run("run", rendered, QUICK.replace(recipe="default"))
+    run.fold_folder(2).write_text("in the way")
+    said = CliRunner().invoke(app, words)
+    assert said.exit_code == 1
+    told = [line for line in said.stderr.splitlines() if "fold 2" in line]
+    assert len(told) == 1
+    assert "the folds that are finished are kept" in said.stderr
+    assert run.finished_folds == [1, 3]
+    for fold in (1, 3):
+        accuracy = 100 * here.fold_record(fold)["accuracy"]
+        assert f"fold {fold}: accuracy {accuracy:.1f} %" in said.stdout
+        for name in ("predictions.csv", "model/model.safetensors"):
+            ours, theirs = (r.fold_folder(fold) / name for r in (here, run))
+            assert ours.read_bytes() == theirs.read_bytes(), name
+    assert "2 of the 3 folds of sample scored (1, 3)" in " ".join(said.stdout.split())
+    assert not list(run.folder.glob(".*"))
+    run.fold_folder(2).unlink()
+    said = CliRunner().invoke(app, words)
+    assert said.exit_code == 0, said.output
+    assert "fold 1: accuracy" not in said.stdout.split("epoch")[0].split("clips")[0]
+    assert run.finished_folds == [1, 2, 3]
+
+
+def test_a_worker_that_would_train_otherwise_is_refused(
+    here: Run, rendered: RenderedSet, tmp_path: Path
+) -> None:
+    precise = Run(tmp_path, {**here.record, "precision": "other"})
+    started = Run(tmp_path, {**here.record, "weights": {"source": "file", "detail": "a.pth"}})
+    with ThreadPoolExecutor(2) as executor:
+        (outcome,) = train_folds(precise, rendered, [1], executor)
+        assert (outcome.fold, outcome.record) == (1, None)
+        assert "not other; say --precision fp32" in outcome.reason
+        (outcome,) = train_folds(started, rendered, [1], executor)
+        assert "starts from random weights, as asked, not a.pth" in outcome.reason
+
+
+class Dying(ThreadPoolExecutor):
+    """Loses the worker of one fold."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        def die(*_: Any) -> None:
+            raise RuntimeError("the worker died\nmore")
+
+        return super().submit(die if args[3] == 2 else lambda *_: "done", *args)
+
+
+def test_a_worker_that_dies_costs_one_fold(here: Run, rendered: RenderedSet) -> None:
+    with Dying(1) as executor:
+        found = list(train_folds(here, rendered, [1, 2, 3], executor))
+    lost = [outcome for outcome in found if outcome != "done"]
+    assert [(o.fold, o.reason) for o in lost] == [(2, "RuntimeError: the worker died")]
+    assert len(found) == 3
+
+
+def test_tasks_go_where_the_resource_is() -> None:
+    local = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard": False}}
+    workers = {
+        name: {"cls": Nanny, "options": {"nthreads": 1, "host": "127.0.0.1", **more}}
+        for name, more in (("plain", {}), ("gpu", {"resources": {"GPU": 1}}))
+    }
+    with SpecCluster(scheduler=local, workers=workers) as made:
+        with cluster.connect(made.scheduler_address, resource="GPU") as executor:
+            used = {executor.submit(os.getpid).result() for _ in range(8)}
+            busy = [executor.submit(pid_slowly, k) for k in range(4)]
+            used |= {task.result() for task in busy}
+        assert len(used) == 1
+        with cluster.connect(made.scheduler_address, resource="TPU") as executor:
+            assert executor.submit(int, 3).result() == 3
+
+
+def pid_slowly(k: int) -> int:
+    import time
+
+    time.sleep(0.1)
+    return os.getpid()
+
+
+def test_a_daemon_loads_pictures_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask's workers are daemons, which may have no children."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert learner._n_loaders(501) == 4
+    assert learner._n_loaders(500) == 0
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
+    assert learner._n_loaders(501) == 0
+
+
+def test_time_is_not_measured_here_for_elsewhere(rendered: RenderedSet) -> None:
+    words = ["cross-validate", str(rendered.folder), "--time-budget", "1", "--scheduler", "x"]
+    with pytest.raises(ConfigError, match="--time-budget times this machine"):
+        CliRunner().invoke(app, words, catch_exceptions=False)
+
+
+def test_pictures_are_found_from_anywhere(rendered: RenderedSet) -> None:
+    assert pd.Series(rendered.clips["image"]).map(os.path.isabs).all()
