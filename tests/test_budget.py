@@ -92,7 +92,10 @@ def test_measuring_looks_at_training_clips_alone(rendered: RenderedSet) -> None:
     assert told > 3 * 3 * min(step for _, step in pace.phases)  # 3 epochs of 3 steps
 
 
-@pytest.mark.parametrize("command", [["train-fold", "--fold", "2"], ["cross-validate"]])
+@pytest.mark.parametrize(
+    "command",
+    [["train-fold", "--fold", "2"], ["cross-validate"], ["cross-validate", "--seeds", "2"]],
+)
 def test_command_line_records_what_it_picked_and_resumes_with_it(
     rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
@@ -104,7 +107,7 @@ def test_command_line_records_what_it_picked_and_resumes_with_it(
         return Pace(((0.0, 5.0),), 0.0)  # 24 clips, 8 a batch: 15 s an epoch
 
     monkeypatch.setattr(budget, "measure", measure)
-    trainings = 1 if command[0] == "train-fold" else 3
+    trainings = 1 if command[0] == "train-fold" else 6 if "--seeds" in command else 3
     given = 4.5 * 15 / 60 / 0.9 * trainings
     words = [command[0], str(rendered.folder), *command[1:], "--weights", "none"]
     words += ["--batch-size", "8", "--time-budget", str(given), "--runs", str(tmp_path)]
@@ -112,8 +115,9 @@ def test_command_line_records_what_it_picked_and_resumes_with_it(
     assert said.exit_code == 0, said.output
     assert "--epochs 4 should take" in said.stdout
     (folder,) = tmp_path.iterdir()
-    assert Run.load(folder).config.epochs == 4
-    assert "time" not in json.loads((folder / "run.json").read_text())["train"]
+    record = next(folder.rglob("run.json"))
+    assert Run.load(record.parent).config.epochs == 4
+    assert "time" not in json.loads(record.read_text())["train"]
     monkeypatch.setattr(budget, "measure", lambda *_: pytest.fail("measured again"))
     again = CliRunner().invoke(app, words)
     assert again.exit_code == 0, again.output

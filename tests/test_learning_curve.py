@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def test_shares_are_nested_and_of_whole_recordings(seed: int) -> None:
     clips = table({label: list(rng.integers(1, 9, size=12)) for label in "abc"})
     drawn = [curves.draw(clips, share, seed=seed) for share in SHARES]
     assert drawn[-1].equals(clips)
-    for smaller, larger in zip(drawn, drawn[1:], strict=False):
+    for smaller, larger in itertools.pairwise(drawn):
         assert set(smaller.index) <= set(larger.index)
     for share, part in zip(SHARES, drawn, strict=True):
         whole = clips[clips["group"].isin(part["group"])]

@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from distributed import LocalCluster, Nanny, Scheduler
 from distributed.deploy.spec import SpecCluster
@@ -54,7 +53,14 @@ def test_workers_train_the_very_folds_of_one_machine_and_a_failure_stops_no_othe
 ) -> None:
     """Fold 2 cannot be written: a file is in its place."""
     monkeypatch.chdir(tmp_path)  # workers stay where they are
-    words = ["cross-validate", os.path.relpath(rendered.folder), "--weights", "none", "--run", "run"]
+    words = [
+        "cross-validate",
+        os.path.relpath(rendered.folder),
+        "--weights",
+        "none",
+        "--run",
+        "run",
+    ]
     words += ["--batch-size", "8", "--epochs", "1", "--lr", "3e-3", "--scheduler", scheduler]
     (tmp_path / "run").mkdir()
     run, _ = crossval.open_run("run", rendered, QUICK.replace(recipe="default"))
@@ -76,7 +82,8 @@ def test_workers_train_the_very_folds_of_one_machine_and_a_failure_stops_no_othe
     run.fold_folder(2).unlink()
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0, said.output
-    assert "fold 1: accuracy" not in said.stdout.split("epoch")[0].split("clips")[0]
+    assert "fold 2: accuracy" in said.stdout
+    assert "fold 1: accuracy" not in said.stdout
     assert run.finished_folds == [1, 2, 3]
 
 
@@ -147,7 +154,3 @@ def test_time_is_not_measured_here_for_elsewhere(rendered: RenderedSet) -> None:
     words = ["cross-validate", str(rendered.folder), "--time-budget", "1", "--scheduler", "x"]
     with pytest.raises(ConfigError, match="--time-budget times this machine"):
         CliRunner().invoke(app, words, catch_exceptions=False)
-
-
-def test_pictures_are_found_from_anywhere(rendered: RenderedSet) -> None:
-    assert pd.Series(rendered.clips["image"]).map(os.path.isabs).all()

@@ -131,8 +131,9 @@ def cross_validate(rendered: RenderedSet, config: TrainConfig, folder: Path, rou
         run, weights = open_run(rendered, config, folder)
         if rounds.scheduler is not None:
             _train_elsewhere(run, rendered, rounds.scheduler, rounds.track)
-        for fold in rendered.folds:
-            train_fold(run, rendered, weights, fold, rounds.track)
+        else:
+            for fold in rendered.folds:
+                train_fold(run, rendered, weights, fold, rounds.track)
         if rounds.compare_random_split:
             from spectro import crossval
 

@@ -148,8 +148,9 @@ def cross_validate(
     folder = steps.place(run, runs, pictures, settings, *kind, *(["seeds"] if seeds else []))
     if time_budget is not None:
         trainings = len(pictures.folds) * (seeds or 1) * (2 if compare_random_split else 1)
+        first = folder / f"seed{settings.seed}" if seeds else folder
         settings = steps.fit_time(
-            time_budget, pictures, settings, folder, pictures.folds[0], trainings
+            time_budget, pictures, settings, first, pictures.folds[0], trainings
         )
     if seeds is None:
         accuracy = steps.cross_validate(pictures, settings, folder, rounds).scores()["accuracy"]
