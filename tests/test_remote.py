@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import distributed
 import pytest
-from distributed import LocalCluster, Nanny, Scheduler
-from distributed.deploy.spec import SpecCluster
 from typer.testing import CliRunner
 
 from spectro import cluster, crossval, learner
@@ -27,12 +29,34 @@ QUICK = SHORT_TRAINING.with_last_phase(epochs=1)
 
 
 @pytest.fixture(scope="module")
-def scheduler() -> Iterator[str]:
-    """A scheduler on loopback with two worker processes."""
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
-    ) as workers:
-        yield workers.scheduler_address
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """A scheduler, two workers that declare a GPU and one that does not.
+
+    Gives the scheduler's address and the process id of the worker without.
+    """
+    folder = tmp_path_factory.mktemp("cluster")
+    shared = [f"--scheduler-file={folder / 'scheduler.json'}", "--host=127.0.0.1", "--no-dashboard"]
+    plain = ["dask_worker", *shared, "--nworkers=1", "--nthreads=1", "--no-nanny"]
+    gpu = [*plain, "--resources", "GPU=1"]
+    commands = [["dask_scheduler", *shared, "--port=0"], gpu, gpu, plain]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", f"distributed.cli.{name}", *options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+        )
+        for name, *options in commands
+    ]
+    try:
+        with distributed.Client(scheduler_file=str(folder / "scheduler.json")) as client:
+            client.wait_for_workers(3, timeout=300)
+            address = client.scheduler.address
+        yield address, processes[-1].pid
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +69,7 @@ def here(rendered: RenderedSet, tmp_path_factory: pytest.TempPathFactory) -> Run
 
 
 def test_workers_train_the_very_folds_of_one_machine_and_a_failure_stops_no_other(
-    scheduler: str,
+    started: tuple[str, int],
     here: Run,
     rendered: RenderedSet,
     tmp_path: Path,
@@ -61,7 +85,7 @@ def test_workers_train_the_very_folds_of_one_machine_and_a_failure_stops_no_othe
         "--run",
         "run",
     ]
-    words += ["--batch-size", "8", "--epochs", "1", "--lr", "3e-3", "--scheduler", scheduler]
+    words += ["--batch-size", "8", "--epochs", "1", "--lr", "3e-3", "--scheduler", started[0]]
     (tmp_path / "run").mkdir()
     run, _ = crossval.open_run("run", rendered, QUICK.replace(recipe="default"))
     run.fold_folder(2).write_text("in the way")
@@ -118,27 +142,20 @@ def test_a_worker_that_dies_costs_one_fold(here: Run, rendered: RenderedSet) -> 
     assert len(found) == 3
 
 
-def test_tasks_go_where_the_resource_is() -> None:
-    local = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard": False}}
-    workers = {
-        name: {"cls": Nanny, "options": {"nthreads": 1, "host": "127.0.0.1", **more}}
-        for name, more in (("plain", {}), ("gpu", {"resources": {"GPU": 1}}))
-    }
-    with SpecCluster(scheduler=local, workers=workers) as made:
-        with cluster.connect(made.scheduler_address, resource="GPU") as executor:
-            used = {executor.submit(os.getpid).result() for _ in range(8)}
-            busy = [executor.submit(pid_slowly, k) for k in range(4)]
-            used |= {task.result() for task in busy}
-        assert len(used) == 1
-        with cluster.connect(made.scheduler_address, resource="TPU") as executor:
-            assert executor.submit(int, 3).result() == 3
-
-
-def pid_slowly(k: int) -> int:
-    import time
-
-    time.sleep(0.1)
+def pid(k: int) -> int:
+    time.sleep(0.05)
     return os.getpid()
+
+
+def test_tasks_go_where_the_resource_is(started: tuple[str, int]) -> None:
+    address, without = started
+    used = {}
+    for resource in ("GPU", "TPU"):
+        with cluster.connect(address, resource=resource) as executor:
+            tasks = [executor.submit(pid, k) for k in range(12)]
+            used[resource] = {task.result() for task in tasks}
+    assert without not in used["GPU"]
+    assert without in used["TPU"]  # nobody declares one: all may
 
 
 def test_a_daemon_loads_pictures_itself(monkeypatch: pytest.MonkeyPatch) -> None:
