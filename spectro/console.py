@@ -52,25 +52,28 @@ __all__ = [
 _out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 _err = Console(highlight=False, soft_wrap=True, stderr=True, markup=False, emoji=False)
 
+# A file's name may hold what breaks a line in two, or what a terminal obeys.
+_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
+
 
 def say(line: str = "") -> None:
     """Print a line of result."""
-    _out.print(line)
+    _out.print(line.translate(_CONTROLS))
 
 
 def note(line: str) -> None:
     """Print something that the user should know."""
-    _out.print(f"note: {line}", style="cyan")
+    _out.print(f"note: {line}".translate(_CONTROLS), style="cyan")
 
 
 def warn(line: str) -> None:
     """Print something that the user must not miss."""
-    _out.print(f"WARNING: {line}", style="bold yellow")
+    _out.print(f"WARNING: {line}".translate(_CONTROLS), style="bold yellow")
 
 
 def complain(line: str) -> None:
     """Print what went wrong, to the error stream."""
-    _err.print(f"spectro: {line}", style="red")
+    _err.print(f"spectro: {line}".translate(_CONTROLS), style="red")
 
 
 def percent(share: float | None) -> str:
@@ -255,6 +258,11 @@ def _table(key: str, rows: Sequence[Mapping[Any, Any]], columns: tuple[str, ...]
     return table
 
 
+def _text(words: str) -> Text:
+    """Show words from a file as they are, not as markup."""
+    return Text(words.translate(_CONTROLS))
+
+
 _MOST_ROWS = 30  # of a table on the screen
 
 
@@ -281,7 +289,7 @@ def _symptoms(problems: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("for example", overflow="fold")
     for row in problems:
         style = "red" if row["severity"] == "error" else "yellow"
-        name, example = Text(row["problem"], style=style), Text(row["example"])
+        name, example = Text(row["problem"], style=style), _text(row["example"])
         table.add_row(name, row["severity"], f"{row['count']:,}", example)
     return table
 
@@ -293,7 +301,7 @@ def _balance(classes: Sequence[Mapping[str, Any]]) -> Table:
         table.add_column(name, justify="right")
     for row in classes[:_MOST_ROWS]:
         cells = (f"{row['clips']:,}", percent(row["share"]), f"{row['minutes']:.1f}")
-        table.add_row(Text(row["label"]), *cells, row["in_a_fold"])
+        table.add_row(_text(row["label"]), *cells, row["in_a_fold"])
     if len(classes) > _MOST_ROWS:
         table.add_row(f"and {len(classes) - _MOST_ROWS:,} more")
     return table

@@ -22,13 +22,13 @@ from spectro import mp3
 from spectro.errors import AudioError
 from spectro.places import is_url
 
-__all__ = ["decode"]
+__all__ = ["CUT_OGG", "decode"]
 
 # libsndfile logs "data : 80000 (should be 39978)" where a header promises more than the file holds.
 _SHORT_CHUNK = re.compile(
     r"^\s*(data|SSND|BODY|riff|Riff size|Data Size)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE
 )
-_CUT_OGG = "Junk after the last page"
+CUT_OGG = "Junk after the last page"  # in libsndfile's log
 # The same of MAT4, VOC and WVE files.
 _CUT = re.compile(
     r"^(\*\*\* File seems to be truncated|Seems to be a truncated file|Data length \d+ should be)",
@@ -41,6 +41,8 @@ _NIST_FRAMES = re.compile(rb"^sample_count -i (\d{1,18})$", re.MULTILINE)  # in 
 _NIST_HEADER = 1024  # bytes
 # Recorders that stream cannot go back to fill in the length, and leave a huge one instead.
 _LENGTH_UNKNOWN = 0x7FFF_0000
+# What libsndfile says of a file that is in none of its formats, and what of one that ends in .mp3.
+_NO_FORMAT, _NO_SUCH = "Format not recognised", "File does not exist or is not a regular file"
 _BLOCK = 1 << 20  # frames decoded at a time: a header that lies costs no more memory than this
 _PREROLL = 10 * mp3.FRAME  # an MP3 frame needs those before it to sound right
 
@@ -90,6 +92,8 @@ def _check_complete(sound: sf.SoundFile, path: Path) -> None:
     """Compare what the header promises with what the file holds."""
     if sound.format == "RAW":
         raise AudioError(f"{path}: cannot be decoded (no header says what it holds)")
+    if CUT_OGG in sound.extra_info:  # there may be no whole page, and so no samples
+        raise AudioError(f"{path}: truncated in the middle of an Ogg page")
     if sound.frames == 0:
         raise AudioError(f"{path}: has no samples")
     for _, promised, present in _SHORT_CHUNK.findall(sound.extra_info):
@@ -97,8 +101,6 @@ def _check_complete(sound: sf.SoundFile, path: Path) -> None:
             raise AudioError(
                 f"{path}: truncated, its header promises {promised} bytes and {present} are there"
             )
-    if _CUT_OGG in sound.extra_info:
-        raise AudioError(f"{path}: truncated in the middle of an Ogg page")
     stated = _stated_frames(sound, path)
     if stated > sound.frames:
         raise AudioError(
@@ -187,5 +189,6 @@ def _explain(path: Path, error: Exception) -> NoReturn:
         reason = "is empty (0 bytes)"
     else:
         detail = getattr(error, "error_string", None) or getattr(error, "strerror", None) or error
-        reason = f"cannot be decoded ({str(detail).strip().rstrip('.')})"
+        detail = _NO_FORMAT if _NO_SUCH in str(detail) else str(detail).strip().rstrip(".")
+        reason = f"cannot be decoded ({detail})"
     raise AudioError(f"{path}: {reason}") from None

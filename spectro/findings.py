@@ -151,7 +151,11 @@ def _symptoms(clip: Any, limits: Thresholds) -> Iterator[tuple[str, str]]:
     if clip.seconds < limits.shortest:
         yield "short", f"lasts {clip.seconds:.3f} s, less than one FFT window"
     if clip.non_finite:
-        yield "non-finite", f"{clip.non_finite:,} samples are NaN, infinite or absurdly loud"
+        frames = round(clip.seconds * clip.sr)
+        yield (
+            "non-finite",
+            f"NaN, infinite or absurdly loud in {clip.non_finite:,} of {frames:,} samples",
+        )
         return
     if _is_silent(clip, limits):
         yield "silent", _how_silent(clip)

@@ -10,9 +10,9 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
-from spectro.errors import MissingExtraError
+from spectro.errors import ConfigError, MissingExtraError
 
-__all__ = ["absolute", "below", "is_url", "modified", "place"]
+__all__ = ["absolute", "below", "exists", "is_url", "modified", "place"]
 
 
 def is_url(path: str | Path) -> bool:
@@ -27,6 +27,8 @@ def place(path: str | Path) -> Path:
     ------
     MissingExtraError
         If it is a URL and universal-pathlib is not installed.
+    ConfigError
+        If it is a URL of a kind that fsspec does not know.
     """
     if not is_url(path):
         return Path(path)
@@ -34,7 +36,27 @@ def place(path: str | Path) -> Path:
         from upath import UPath
     except ImportError:
         raise MissingExtraError("cloud", str(path)) from None
-    return cast(Path, UPath(path))
+    try:
+        return cast(Path, UPath(path))
+    except ValueError as error:
+        raise ConfigError(f"{path}: no URL that can be read ({error}); see s3://, gs://") from None
+
+
+def exists(path: Path) -> bool:
+    """Tell whether something is there. To be asked first: a store may not answer.
+
+    Raises
+    ------
+    ConfigError
+        If it is a URL whose store cannot be asked: for want of a package, credentials, network.
+    """
+    try:
+        return path.exists()
+    except Exception as error:  # each kind of store raises its own
+        if not is_url(path):
+            raise
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"{path}: the store cannot be asked ({why})") from None
 
 
 def absolute(path: str | Path) -> str:

@@ -6,6 +6,7 @@ Each function returns a matplotlib figure, for a notebook to show or :func:`save
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,9 @@ __all__ = [
 def save(figure: Figure, path: str | Path) -> Path:
     """Write a figure as PNG, in one step, and return its path."""
     png = io.BytesIO()
-    figure.savefig(png, dpi=110, format="png")
+    with warnings.catch_warnings():  # a label in letters that the font lacks is drawn as boxes
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
+        figure.savefig(png, dpi=110, format="png")
     write_bytes(path, png.getvalue())
     return place(path)
 

@@ -26,7 +26,7 @@ from spectro.config import SpectrogramConfig
 from spectro.datasets.table import COLUMNS, Dataset
 from spectro.errors import RenderError
 from spectro.files import claim_text, move, read_json, write_text
-from spectro.places import below, place
+from spectro.places import below, exists, place
 from spectro.scratch import is_scratch
 
 __all__ = ["RenderedSet", "check_free", "claim", "image_names", "set_aside", "write_tables"]
@@ -200,7 +200,7 @@ def claim(folder: Path, dataset: Dataset, config: SpectrogramConfig, own: Path |
 
 def _is_taken(folder: Path) -> bool:
     """Tell whether something of another kind is there: a file, a filled folder."""
-    if not folder.exists():
+    if not exists(folder):
         return False
     return not folder.is_dir() or not all(is_scratch(path) for path in folder.iterdir())
 

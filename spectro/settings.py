@@ -147,6 +147,7 @@ def _read_toml(path: str | Path) -> dict[str, Any]:
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot read the settings file ({error})") from None
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path}: cannot read the settings file ({why})") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML ({error})") from None

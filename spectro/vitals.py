@@ -23,7 +23,7 @@ import numpy.typing as npt
 import soundfile as sf
 
 from spectro.audio import LOUDEST, Waveform, to_mono
-from spectro.decode import decode
+from spectro.decode import CUT_OGG, decode
 from spectro.places import is_url, place
 
 __all__ = ["Vitals", "examine", "fingerprint", "flat_tops", "is_empty", "offset", "wraps"]
@@ -136,7 +136,10 @@ def examine(path: str | Path, start: float | None = None, end: float | None = No
 def is_empty(path: str | Path) -> bool:
     """Tell whether a file that did not decode is one of no bytes, or a header without samples."""
     try:
-        return place(path).stat().st_size == 0 or _header(path).frames == 0
+        if place(path).stat().st_size == 0:
+            return True
+        header = _header(path)
+        return bool(header.frames == 0 and CUT_OGG not in header.extra_info)
     except (sf.SoundFileError, OSError, TypeError):
         return False
 

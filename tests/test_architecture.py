@@ -41,11 +41,12 @@ FLOORS = {
     "report.evidence": 13,
     "report.facts": 13, "report.health": 12, "report.origin": 12, "report.page": 13,
     "report.write": 14,
-    "cli.options": 14, "cli.data": 15, "cli.fetch": 15, "cli.check": 15, "cli.train": 15,
-    "cli.use": 15, "cli.runs": 15, "cli.report": 15, "cli.app": 16,
-    "design": 0, "candidates": 6, "nested": 13, "repeats": 12, "extrapolate": 0,
-    "learning_curve": 13, "budget": 12, "remote": 13, "cli.steps": 14, "cli.tune": 15,
-    "cli": 17,
+    "cli.options": 14, "cli.interrupt": 15, "cli.data": 16, "cli.check": 16, "cli.fetch": 15,
+    "cli.steps": 15, "cli.train": 16, "cli.tune": 16, "cli.use": 15, "cli.runs": 15,
+    "cli.report": 15, "cli.app": 17,
+    "cli": 18,
+    "design": 0, "extrapolate": 0, "candidates": 6, "budget": 12, "repeats": 12,
+    "learning_curve": 13, "nested": 13, "remote": 13,
 }  # fmt: skip
 
 
@@ -128,7 +129,10 @@ def test_files_and_functions_can_be_seen_whole(name: str) -> None:
     [
         ("import spectro", ("numpy", "pandas", "torch", "matplotlib", "fastai")),
         ("import spectro.cli.app", ("numpy", "pandas", "torch", "matplotlib", "fastai")),
-        ("import spectro.render, spectro.datasets", ("torch", "matplotlib", "fastai", "librosa")),
+        (
+            "import spectro.render, spectro.datasets",
+            ("torch", "matplotlib", "fastai", "librosa", "sklearn", "scipy.signal"),
+        ),
         ("import spectro.doctor, spectro.quarantine", ("torch", "matplotlib", "fastai", "librosa")),
         ("import spectro.predict", ("matplotlib", "fastai", "librosa")),
     ],

@@ -19,6 +19,7 @@ from hypothesis.extra import numpy as hnp
 
 from spectro import audio
 from spectro.errors import AudioError
+from spectro.vitals import is_empty
 
 SR = 24_000  # a rate that every codec here takes, Opus too
 POLICIES = ("zero", "loop", "center", "random")
@@ -658,3 +659,20 @@ def test_random_is_drawn_from_all_of_the_sound() -> None:
     for other in (-y, y[::-1], y / 2, last):
         (elsewhere, *_) = np.flatnonzero(audio.fit(other, 10_000, pad="random"))
         assert elsewhere != place
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3", "ogg", "flac"])
+def test_a_web_page_is_told_as_no_sound_whatever_its_suffix(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"page.{suffix}"  # what a download of a dead link leaves
+    path.write_text("<html>404</html>")
+    with pytest.raises(AudioError, match=r"cannot be decoded \(Format not recognised\)"):
+        audio.load(path, sr=22_050)
+
+
+def test_an_ogg_file_of_which_no_page_is_whole_is_truncated_not_empty(tmp_path: Path) -> None:
+    path = tmp_path / "cut.ogg"
+    sf.write(path, 0.1 * np.random.default_rng(0).standard_normal(16_000), 16_000, format="OGG")
+    path.write_bytes(path.read_bytes()[:5_000])
+    with pytest.raises(AudioError, match="truncated in the middle of an Ogg page"):
+        audio.load(path, sr=22_050)
+    assert not is_empty(path)

@@ -46,6 +46,26 @@ def run(*words: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+def test_names_cannot_break_a_line_or_steer_the_terminal(ill: Path, tmp_path: Path) -> None:
+    (ill / "dog" / "two\nlines \x1b[31mred.wav").write_text("no sound")
+    checked = call("check", ill, "--n-folds", 2)
+    drawn = call("render", ill, "--out", tmp_path / "out", "--n-folds", 2)
+    for told in (checked.stdout, drawn.stderr):
+        assert "\x1b" not in told
+    (line,) = (line for line in drawn.stderr.splitlines() if "two" in line)
+    assert r"dog/two\nlines \x1b[31mred.wav: cannot be decoded" in line
+
+
+def test_labels_in_any_letters_are_drawn_without_a_warning(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for label in ("猫", "chien à chasse"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for i in range(2):
+            sf.write(tmp_path / "data" / label / f"{i}.wav", rng.uniform(-0.3, 0.3, 8_000), 16_000)
+    done = call("render", tmp_path / "data", "--out", tmp_path / "out", "--n-folds", 2, quiet=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_dataset_without_errors_is_status_0(sample_root: Path) -> None:
     status, output = run("check", sample_root)
     assert status == 0, output

@@ -31,15 +31,17 @@ from .conftest import SHORT_TRAINING, SMALL_PICTURES
 
 COMMANDS = (
     "sample", "fetch", "check", "render", "train-fold", "cross-validate", "lr-find",
-    "learning-curve", "runs", "compare", "predict",
+    "learning-curve", "runs", "compare", "report", "predict",
 )  # fmt: skip
 
 
-def call(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the installed command in a process of its own."""
+def call(
+    *words: object, cwd: Path | None = None, quiet: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run the installed command in a process of its own; `quiet` silences Python's warnings."""
     command = [str(Path(sys.executable).parent / "spectro"), *map(str, words)]
-    quiet = {**os.environ, "PYTHONWARNINGS": "ignore", "COLUMNS": "100"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=quiet)
+    told = {**os.environ, "PYTHONWARNINGS": "ignore" if quiet else "default", "COLUMNS": "100"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=told)
 
 
 def one_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -58,17 +60,35 @@ def small_toml(tmp_path: Path) -> Path:
     return path
 
 
-def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
+def loading(modules: tuple[str, ...], *words: object) -> str:
+    """Run the command; return what it prints, and in a last line which of `modules` it loaded."""
     code = (
-        "import sys; sys.argv = ['spectro', '--help']\n"
+        f"import sys; sys.argv = {['spectro', *map(str, words)]}\n"
         "from spectro.cli.app import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "print([m for m in ('torch', 'fastai', 'matplotlib', 'pandas') if m in sys.modules])"
+        f"print([m for m in {modules} if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert all(command in done.stdout for command in COMMANDS)
-    assert done.stdout.splitlines()[-1] == "[]"
+    return done.stdout
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
+    told = loading(("torch", "fastai", "matplotlib", "pandas"), "--help")
+    assert all(command in told for command in COMMANDS)
+    assert told.splitlines()[-1] == "[]"
+
+
+def test_rendering_with_nothing_to_do_loads_nothing_that_it_does_not_need(
+    sample_root: Path, tmp_path: Path
+) -> None:
+    """Over thousands of clips that are up to date, imports take longer than looking at them."""
+    slow = ("torch", "sklearn", "scipy.signal", "matplotlib")
+    words = ("render", sample_root, "--out", tmp_path / "pictures", "--n-mels", 32)
+    assert "rendered 36" in loading(slow, *words)
+    told = loading(slow, *words)
+    assert "rendered 0, already there 36" in told
+    assert told.splitlines()[-1] == "[]"
 
 
 def test_version() -> None:
@@ -113,12 +133,19 @@ def test_from_nothing_to_a_prediction(tmp_path: Path, small_toml: Path) -> None:
     assert "started from random weights, as asked" in trained.stdout
     assert "epoch   1/1  train loss" in trained.stdout
     assert "NOT the 2-fold number" in trained.stdout
-    assert {"training.png", "confusion.png", "scores.json"} <= {
+    assert f"report: {match[2]}/report.html\n" in trained.stdout
+    assert {"training.png", "confusion.png", "scores.json", "report.html"} <= {
         p.name for p in run.folder.iterdir()
     }
 
+    (run.folder / "report.html").unlink()
+    (run.folder / "report.html").mkdir()  # where no file can be written
     resumed = call(*train, cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
     assert "fold 2 is trained already" in resumed.stdout
+    warnings = [line for line in resumed.stdout.splitlines() if line.startswith("WARNING")]
+    tells = f"WARNING: no report could be written (Is a directory); spectro report {match[2]}"
+    assert warnings == [f"{tells} tries again"]
     assert "train loss" not in resumed.stdout
 
     clip = run.predictions().iloc[0]
@@ -142,6 +169,8 @@ def test_cross_validate_trains_the_rest_and_shows_the_leak(
     scores = run.scores()
     assert f"mean of 3 folds: {100 * scores['fold_mean']:.1f} %" in done.stdout
     assert "a random split claims" in done.stdout
+    assert f"report: {run.folder}/report.html\n" in done.stdout
+    assert "A split at random would claim" in (run.folder / "report.html").read_text()
     assert done.stdout.strip().splitlines()[-1].endswith(str(tmp_path / "run"))
     for label in run.labels:
         assert label in done.stdout

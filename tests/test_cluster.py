@@ -71,16 +71,17 @@ def started(tmp_path: Path) -> Iterator[tuple[Path, list[subprocess.Popen[bytes]
 def test_a_worker_killed_midway_costs_nothing(
     started: tuple[Path, list[subprocess.Popen[bytes]]], sample_root: Path, tmp_path: Path
 ) -> None:
-    file, (_, _, victim) = started
+    file, (boss, _, victim) = started
     rows = [f"{path},{path.stem.split('-')[1]}" for path in sample_root.glob("audio/*/*.wav")]
     table = tmp_path / "many.csv"  # each clip many times over, so that there is a midway
     parts = [f"{row},{k / 1000},{2 + k / 1000}" for k in range(12) for row in rows]
     table.write_text("\n".join(["path,label,start,end", *parts]) + "\n")
     while not file.exists():
+        assert boss.poll() is None
         time.sleep(0.05)
     address = json.loads(file.read_text())["address"]
     with distributed.Client(address) as client:
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=300)
     code = "from spectro.cli.app import main; main()"
     command = [sys.executable, "-c", code, "render", str(table), "--n-folds", "2"]
     there = subprocess.Popen([*command, "--out", str(tmp_path / "there"), "--scheduler", address])
@@ -89,7 +90,7 @@ def test_a_worker_killed_midway_costs_nothing(
         time.sleep(0.02)
     os.kill(victim.pid, signal.SIGKILL)
     drawn_before = len(pictures(tmp_path / "there"))
-    assert there.wait(timeout=120) in (0, 3)  # 3: the sample holds clips shorter than two seconds
+    assert there.wait(timeout=600) in (0, 3)  # 3: the sample holds clips shorter than two seconds
     subprocess.run([*command, "--out", str(tmp_path / "here")], check=False)
     assert drawn_before < len(pictures(tmp_path / "here"))
     assert pictures(tmp_path / "there") == pictures(tmp_path / "here")

@@ -284,7 +284,7 @@ def test_more_folds_than_recordings_or_fewer_than_two_is_an_error(
 def test_classes_too_small_for_the_folds_are_told_with_their_folds(tmp_path: Path) -> None:
     dataset = datasets.load(write_classes(tmp_path, owl=10, fox=4, hen=1))
     (note,) = (note for note in dataset.notes if "absent" in note)
-    assert note == "classes absent from some of the 5 folds: fox (4), hen (1)"
+    assert note == "classes absent from some of the 5 folds: fox (in 4), hen (in 1)"
     again = datasets.load(tmp_path)
     assert note in again.notes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 import time
@@ -145,6 +146,35 @@ def test_other_settings_never_mix_elsewhere(s3: None) -> None:
     render(dataset, "s3://sounds/mixed-pictures", CONFIG)
     with pytest.raises(RenderError, match=r"n_mels 16 there, 32 asked"):
         render(dataset, "s3://sounds/mixed-pictures", CONFIG.replace(n_mels=32))
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("foo://bucket/sounds", "no URL that can be read .*'foo'"),
+        ("s3://no-such-bucket-of-ours/sounds", "the store cannot be asked .*credentials"),
+    ],
+)
+def test_a_store_that_cannot_be_asked_is_one_line(
+    url: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No moto here: nobody answers, and nobody has the keys."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    nowhere = str(tmp_path / "none")
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, nowhere)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    write_set(tmp_path / "sounds")
+    sounds = str(tmp_path / "sounds")
+    for words in (("render", url, "--out", nowhere), ("render", sounds, "--out", url)):
+        done = subprocess.run(
+            [sys.executable, "-c", "from spectro.cli.app import main; main()", *words],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert re.match(f"spectro: {url}: {told}", line), line
 
 
 def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -439,6 +439,12 @@ def write_no_samples(path: Path) -> None:
     sf.write(path, np.zeros(0), SR)
 
 
+def write_no_ogg_page(path: Path) -> None:
+    sf.write(path, 0.1 * np.random.default_rng(0).standard_normal(SR), SR, format="OGG")
+    path.write_bytes(path.read_bytes()[:5_000])
+    assert sf.info(path).frames == 0
+
+
 def write_nan(path: Path) -> None:
     samples = np.zeros(SR, dtype=np.float32)
     samples[100] = np.nan
@@ -458,6 +464,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "truncated": (write_truncated, "truncated, its header promises"),
     "words": (write_words, "cannot be decoded ("),
     "no-samples": (write_no_samples, "has no samples"),
+    "no-ogg-page": (write_no_ogg_page, "truncated in the middle of an Ogg page"),
     "nan": (write_nan, "holds NaN or infinite samples"),
     "folder": (write_folder, "is a folder, not a sound file"),
     "gone": (write_nothing, "no such file"),

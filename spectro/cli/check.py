@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from spectro import console
+from spectro.cli.interrupt import working
 from spectro.cli.options import SOME_FAILED
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ def check(
         folds_file=folds_file,
     )
     console.dataset(clips)
-    with pool(workers) as executor, console.counting("checking", "clips") as progress:
+    told = "nothing is written; run it again to check all of them"
+    n = len(clips.clips)
+    with working(pool(workers), "checking", clips=n, told=told) as (executor, progress):
         checkup = doctor.check(clips, executor=executor, progress=progress)
     console.checkup(_problems(checkup), _classes(checkup), _formats(checkup))
     if csv is not None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from spectro import console
-from spectro.cli.options import INTERRUPTED, SOME_FAILED, ConfigFile, Quarantine, spectrogram_config
+from spectro.cli.interrupt import working
+from spectro.cli.options import SOME_FAILED, ConfigFile, Quarantine, spectrogram_config
 
 if TYPE_CHECKING:
     from spectro.config import SpectrogramConfig
@@ -127,28 +126,10 @@ def _draw(
     """Draw with a progress bar; Ctrl-C ends it with what was done."""
     from spectro.render import render
 
-    done = 0
-    try:
-        with workers as pool, console.counting("rendering", "clips") as progress:
-
-            def count(drawn: int, total: int) -> None:
-                nonlocal done
-                done = drawn
-                progress(drawn, total)
-
-            return render(dataset, out, settings, executor=pool, progress=count)
-    except KeyboardInterrupt:
-        _stop(done, len(dataset.clips))
-
-
-def _stop(done: int, total: int) -> NoReturn:
-    """End at once: a clip in hand may take minutes, and no picture is ever written in part."""
-    console.complain(
-        f"interrupted with {done:,} of {total:,} clips done; what is done is kept, run it again to "
-        "go on"
-    )
-    sys.stdout.flush()
-    os._exit(INTERRUPTED)
+    told = "what is done is kept, run it again to go on"
+    n = len(dataset.clips)
+    with working(workers, "rendering", clips=n, told=told) as (pool, progress):
+        return render(dataset, out, settings, executor=pool, progress=progress)
 
 
 def _without(dataset: Dataset, quarantine: Path | None) -> Dataset:
@@ -173,12 +154,13 @@ def _pool(workers: int | None, scheduler: str | None) -> AbstractContextManager[
 
 def _glance(out: str, settings: SpectrogramConfig, *, anew: bool) -> None:
     """Draw a few pictures of each class into one."""
-    from spectro import plots
     from spectro.places import place
-    from spectro.rendered import RenderedSet
 
     glance = place(out) / "examples.png"
     if anew or not glance.exists():
+        from spectro import plots
+        from spectro.rendered import RenderedSet
+
         plots.save(plots.examples(RenderedSet.load(out).clips, settings), glance)
     console.say(f"a glance at each class: {glance}")
 

@@ -13,7 +13,9 @@ __all__ = ["report"]
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Run folder, as training wrote it.")],
+    run: Annotated[
+        Optional[Path], typer.Argument(help="Run folder; by default the one scored last in runs.")
+    ] = None,
     out: Annotated[
         Optional[Path], typer.Option(help="File to write; by default report.html in the run.")
     ] = None,
@@ -21,10 +23,11 @@ def report(
 ) -> None:
     """Write one HTML file with all there is to say of a run: scores, mistakes, sounds, data."""
     from spectro.report.write import write_report
-    from spectro.run import Run
+    from spectro.run import Run, latest_run
 
+    opened = latest_run("runs") if run is None else Run.load(run)
     with console.counting("examining", "clips") as progress:
-        path = write_report(Run.load(run), out, progress=progress)
+        path = write_report(opened, out, progress=progress)
     console.say(f"report: {path}")
     if open_:
         typer.launch(path.absolute().as_uri())

@@ -114,13 +114,27 @@ def train_fold(
 
 
 def score(run: Run, rendered: RenderedSet) -> float:
-    """Score the finished folds, draw them, print it all; return the accuracy."""
+    """Score the finished folds, draw them, print it all, report; return the accuracy."""
     from spectro import crossval, plots
 
     scores = crossval.score_run(run, rendered)
     console.scores(scores)
     console.say(f"pictures: {', '.join(str(path) for path in plots.save_run(run))}")
+    _report(run)
     return float(scores["accuracy"])
+
+
+def _report(run: Run) -> None:
+    """Write the run's report, or say in a line why not: the training is done either way."""
+    from spectro.report.write import write_report
+
+    try:
+        with console.counting("examining", "clips") as progress:
+            console.say(f"report: {write_report(run, progress=progress)}")
+    except Exception as error:
+        told = str(getattr(error, "strerror", None) or error)
+        why = " ".join(told.split()) or type(error).__name__
+        console.warn(f"no report could be written ({why}); spectro report {run.folder} tries again")
 
 
 def cross_validate(rendered: RenderedSet, config: TrainConfig, folder: Path, rounds: Rounds) -> Run:

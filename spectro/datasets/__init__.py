@@ -10,7 +10,7 @@ from typing import Any
 from spectro.datasets import esc50, folder, sample, spoken_digits, urbansound8k
 from spectro.datasets.table import COLUMNS, Dataset
 from spectro.errors import DatasetError
-from spectro.places import place
+from spectro.places import exists, place
 
 __all__ = ["COLUMNS", "LAYOUTS", "Dataset", "load"]
 
@@ -50,7 +50,7 @@ def load(root: str | Path, layout: str = "auto", **options: Any) -> Dataset:
         belong to the layout.
     """
     root = place(root)
-    if not root.exists():
+    if not exists(root):
         raise DatasetError(f"{root}: no such folder or file")
     if (root / "UrbanSound8K").is_dir():
         root = root / "UrbanSound8K"

@@ -142,11 +142,14 @@ def _group(path: Path, home: Path, pattern: str | None) -> str:
         match = re.search(pattern, path.name)
     except re.error as error:
         raise DatasetError(
-            f"--group-pattern {pattern!r} is no regular expression: {error}"
+            f"--group-pattern '{pattern}' is no regular expression: {error}"
         ) from None
     group = match and match.group(1 if match.re.groups else 0)
     if group is None:
-        raise DatasetError(f"{path}: --group-pattern {pattern!r} finds nothing in the file name")
+        raise DatasetError(
+            f"{path}: --group-pattern '{pattern}' finds nothing in the file name; give one that "
+            "fits every name, or move the file away"
+        )
     return group
 
 
@@ -163,5 +166,5 @@ def _thin_classes(clips: pd.DataFrame) -> list[str]:
     """Name the classes that some fold cannot score for want of recordings."""
     n_folds = clips["fold"].nunique()
     present = clips.groupby("label")["fold"].nunique()
-    thin = [f"{label} ({count})" for label, count in present.items() if count < n_folds]
+    thin = [f"{label} (in {count})" for label, count in present.items() if count < n_folds]
     return [f"classes absent from some of the {n_folds} folds: {list_some(thin)}"] if thin else []

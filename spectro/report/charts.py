@@ -127,10 +127,13 @@ def curves(histories: Sequence[Row], names: Sequence[str], title: str, *, share:
         Whether the values are shares, drawn as percent.
     """
     unit = 100 if share else 1
-    top = 100.0 if share else _highest(histories, names)
+    highest = max((v for h in histories for n in names for v in h[n] if v is not None), default=1.0)
+    top = 100.0 if share else min(highest, _highest(histories, names)) or 1.0
     frame = _Frame((1, max(max(h["epoch"]) for h in histories)), (0, top))
     body = frame.rows(_ticks(top))
     body += frame.columns(_epochs(frame.x_range[1])) + frame.titles("epoch")
+    if unit * highest > top:
+        body += _text(_WIDTH - _RIGHT, _TOP - 2, f"cut off: up to {highest:.3g}", "end")
     ends = []
     for number, history in enumerate(histories):
         color = f"c{number % _COLOURS}"
@@ -150,7 +153,7 @@ def curves(histories: Sequence[Row], names: Sequence[str], title: str, *, share:
 def _highest(histories: Sequence[Row], names: Sequence[str]) -> float:
     """Find a top for losses: 1.6 times the training's, as a bad start would flatten the rest."""
     train = [value for h in histories for value in h[names[0]] if value is not None]
-    return 1.6 * max(train, default=1.0) or 1.0
+    return 1.6 * max(train, default=1.0)
 
 
 def _ticks(top: float) -> list[float]:

@@ -6,6 +6,7 @@ import base64
 import functools
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +29,8 @@ __all__ = ["Budget", "Showcase", "mp3"]
 
 _LONGEST = 15  # seconds in a player
 _RATES = (22050, 16000, 11025, 8000)  # Hz; encoders take no others
-_LOUDEST = 0.9  # of full scale
+_LOUDEST = 0.8  # of full scale: without what MP3 leaves out of them, sounds overshoot their peak
+_TRIES = 3
 _LARGEST = (640, 320)  # pixels of a picture
 
 Media = dict[str, str]
@@ -135,6 +137,8 @@ class Showcase:
 
     def _overlay(self, image: Image.Image, fold: int, predicted: str) -> tuple[str, str]:
         """Lay Grad-CAM's map for the predicted class over a picture; else remark why not."""
+        if not self._model(fold).is_dir():
+            return "", ""
         import torch
 
         from spectro.gradcam import gradcam, overlay
@@ -152,11 +156,14 @@ class Showcase:
             )
         return _jpeg(overlay(image, heat), 80), ""
 
+    def _model(self, fold: int) -> Path:
+        return self._run.fold_folder(fold) / "model"
+
     def _load_network(self, fold: int) -> tuple[Any, ModelCard | None]:
         from spectro.model import load_model
 
         try:
-            return load_model(self._run.fold_folder(fold) / "model")
+            return load_model(self._model(fold))
         except (ModelError, OSError):
             return None, None
 
@@ -181,12 +188,24 @@ def mp3(y: Waveform, sr: int) -> str:
     heard = np.asarray(y if rate == sr else soxr.resample(y, sr, rate, quality="HQ"))
     peak = float(np.abs(heard).max(initial=0.0))
     heard = heard * (_LOUDEST / peak) if peak > 0 else heard
-    file = io.BytesIO()
     if "MP3" in sf.available_formats():
-        sf.write(file, heard, rate, format="MP3", subtype="MPEG_LAYER_III")
-        return _uri("audio/mpeg", file)
+        return _uri("audio/mpeg", _unclipped(heard, rate))
+    file = io.BytesIO()
     sf.write(file, heard, rate, format="WAV", subtype="PCM_16")
     return _uri("audio/wav", file)
+
+
+def _unclipped(heard: Waveform, rate: int) -> io.BytesIO:
+    """Encode as MP3, more softly where it would come out of the player above full scale."""
+    for _ in range(_TRIES):
+        file = io.BytesIO()
+        sf.write(file, heard, rate, format="MP3", subtype="MPEG_LAYER_III")
+        file.seek(0)
+        peak = float(np.abs(sf.read(file, dtype="float32")[0]).max(initial=0.0))
+        if peak <= 1:
+            break
+        heard = heard * (_LOUDEST / peak)
+    return file
 
 
 def _png(image: Image.Image | None) -> str:

@@ -23,11 +23,12 @@ def tell(run: Run) -> Row:
     Returns
     -------
     origin : dict
-        ``about`` and ``versions`` (pairs of name and value), ``settings`` (a TOML file),
-        ``commands`` (lines), ``remarks`` (lines), ``licence`` and ``citation``.
+        ``run`` (its name), ``about`` and ``versions`` (pairs of name and value), ``settings`` (a
+        TOML file), ``commands`` (lines), ``remarks`` (lines), ``licence`` and ``citation``.
     """
     record = run.record
     return {
+        "run": run.folder.resolve().name,
         "about": _about(run),
         "versions": list(record["environment"]["versions"].items()),
         "settings": _toml(run),
@@ -65,7 +66,14 @@ def _devices(run: Run) -> list[str]:
 
 def _toml(run: Run) -> str:
     spectrogram = SpectrogramConfig(**run.record["spectrogram"])
-    return spectrogram.to_toml() + "\n" + run.config.to_toml()
+    config = run.config
+    if _from_file(run):
+        config = config.replace(weights=PurePath(config.weights).name)
+    return spectrogram.to_toml() + "\n" + config.to_toml()
+
+
+def _from_file(run: Run) -> bool:
+    return bool(run.record["weights"]["source"] == "file")
 
 
 def _commands(run: Run) -> list[str]:
@@ -102,6 +110,11 @@ def _remarks(run: Run) -> list[str]:
         "If the dataset was read with options (such as --group-pattern or --n-folds), or with "
         "--quarantine, give the same again: the identity below tells whether clips are the same."
     ]
+    if _from_file(run):
+        lines.append(
+            "The weights file is named without its folder: put it beside settings.toml, or write "
+            "there where it is. Its checksum is below."
+        )
     environments = [run.fold_record(fold).get("environment") for fold in run.finished_folds]
     if any(environment != run.record["environment"] for environment in environments if environment):
         lines.append(

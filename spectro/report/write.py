@@ -71,11 +71,13 @@ def write_report(
         "clips_json": page.embed(table),
         "version": __version__,
     }
-    bare = page.render(**content, media={}, media_json=page.embed({}))
+    bare = page.render(**content, playable=0, media_json=page.embed({}))
     size = min(_CELLS, LIMIT - len(bare.encode("utf-8", "replace")))
     shown = {card["id"] for card in (*cards["mistakes"], *cards["hits"])}
     media = _cell_media(predictions, showcase, {*table["id"]} - shown, Budget(size))
-    html = page.render(**content, media=media, media_json=page.embed(media))
+    playable = sum("s" in made for made in media.values())
+    playable += sum(bool(card["sound"]) for card in (*cards["mistakes"], *cards["hits"]))
+    html = page.render(**content, playable=playable, media_json=page.embed(media))
     write_bytes(path, html.encode("utf-8", "replace"))  # a name may hold what is no text
     return path
 

@@ -75,7 +75,7 @@
       ["Truth", clips.labels[clips.truth[i]], ""],
       ["Heard as", clips.labels[clips.predicted[i]], "heard"],
       ["Sure", percent(clips.p[i]), "num"],
-      ["Truth got", percent(clips.p_truth[i]), "num"],
+      ["Gave the truth", percent(clips.p_truth[i]), "num"],
       ["Fold", clips.fold[i], "num"],
       ["Recording", clips.sources[clips.source[i]], ""],
     ];
