@@ -8,6 +8,7 @@ counts the price of choosing, which the best of several scores on one fold never
 ::
 
     nested/fold3/CANDIDATE/    a run over the folds that are not fold 3, without its models
+    candidates.toml            what was chosen from
     choices.csv                a row an outer fold and candidate: accuracy on each inner fold
     fold3/                     as in any run, trained with the settings that were chosen
 """

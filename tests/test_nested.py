@@ -194,6 +194,10 @@ def test_command_line(
     assert "nested: for each fold one of 2 settings was chosen" in said.stdout
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.endswith("-nested-rates")
+    assert (folder / "candidates.toml").read_text() == file.read_text()
+    told = (folder / "report.html").read_text()
+    assert "--candidates " + folder.name + "/candidates.toml --inner-folds 2" in told
+    assert "fold 1: lr=0.001, fold 2: lr=0.001, fold 3: lr=0.001" in told
     listed = CliRunner().invoke(app, ["runs", "--runs", str(tmp_path / "runs"), "--json"])
     assert [row["folds"] for row in json.loads(listed.stdout)] == [3]
 

@@ -11,6 +11,7 @@ import typer
 
 from spectro import console
 from spectro.errors import ConfigError
+from spectro.files import write_text
 
 if TYPE_CHECKING:
     from spectro.config import TrainConfig
@@ -187,6 +188,7 @@ def _train_nested(rendered: RenderedSet, config: TrainConfig, folder: Path, roun
     assert rounds.candidates is not None
     candidates = read_candidates(rounds.candidates, config)
     run = nested.open_run(folder, rendered, config, candidates, rounds.inner_folds)
+    write_text(run.folder / "candidates.toml", rounds.candidates.read_text(encoding="utf-8"))
     watch = partial(console.training, each_epoch=False)
     for fold in rendered.folds:
         record = nested.train_fold(run, rendered, candidates, fold, watch, track=rounds.track)
