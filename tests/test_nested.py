@@ -208,6 +208,7 @@ def test_command_line(
         (["--inner-folds", "1"], "--inner-folds says on how many folds --candidates"),
         (["--candidates", "x", "--time-budget", "1"], "--time-budget does not go with"),
         (["--candidates", "x", "--scheduler", "tcp://h:1"], "--scheduler does not go with"),
+        (["--candidates", "x", "--compare-random-split"], "--compare-random-split does not go"),
         (["--candidates", "none.toml"], "none.toml: cannot read the settings file"),
     ],
 )

@@ -48,8 +48,13 @@ class Rounds:
         if self.inner_folds is not None and self.candidates is None:
             raise ConfigError("--inner-folds says on how many folds --candidates are compared")
         if self.candidates is not None:
-            for name, given in (("--scheduler", self.scheduler), ("--time-budget", minutes)):
-                if given is not None:
+            others = {
+                "--scheduler": self.scheduler is not None,
+                "--time-budget": minutes is not None,
+                "--compare-random-split": self.compare_random_split,
+            }
+            for name, given in others.items():
+                if given:
                     raise ConfigError(f"{name} does not go with --candidates")
         if self.scheduler is not None and minutes is not None:
             raise ConfigError("--time-budget times this machine, and --scheduler trains elsewhere")
