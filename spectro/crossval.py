@@ -16,10 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from spectro import learner, metrics
+from spectro import learner, metrics, protocol
 from spectro.config import TrainConfig
-from spectro.datasets.table import leaks_in_words
-from spectro.design import in_words
 from spectro.errors import ConfigError, DivergedError
 from spectro.files import write_text
 from spectro.listener import Listener
@@ -36,6 +34,7 @@ __all__ = [
     "find_lr",
     "open_run",
     "precision_in_words",
+    "rehearse",
     "score_run",
     "start",
     "train_fold",
@@ -187,6 +186,34 @@ def find_lr(
     return learner.find_lr(learn, steps)
 
 
+def rehearse(
+    rendered: RenderedSet,
+    config: TrainConfig,
+    weights: Weights,
+    fold: int,
+    listener: Listener | None = None,
+) -> pd.DataFrame:
+    """Train as for `fold`, watching the inner fold; keep nothing but the history.
+
+    What tuning is made of: neither the pictures nor the score of `fold` are looked at.
+
+    Returns
+    -------
+    history : pandas.DataFrame
+        Of :func:`spectro.learner.fit`.
+
+    Raises
+    ------
+    ConfigError
+        If `config` sets no inner fold aside.
+    """
+    if config.inner_fold is None:
+        raise ConfigError(f"set an inner fold aside to watch; fold {fold} is there to be scored")
+    parts = split(rendered.clips, fold, config.inner_fold)
+    dls = learner.dataloaders(parts.train, parts.watch, rendered.labels, config)
+    return learner.fit(learner.new_learner(dls, config, weights), config, listener)
+
+
 def precision_in_words(config: TrainConfig) -> str:
     """Say the arithmetic of training and why, as "bf16 (the processor has it)"."""
     precision, reason = choose_precision(config.precision, learner.device())
@@ -246,7 +273,7 @@ def score_run(run: Run, rendered: RenderedSet) -> dict[str, Any]:
         Of :func:`spectro.metrics.score`, plus ``protocol``: what was trained and scored, in words.
     """
     scores = metrics.score(run.predictions(), run.labels, seed=run.config.seed)
-    scores = {"protocol": _protocol(run, rendered), **scores}
+    scores = {"protocol": protocol.lines(run, rendered), **scores}
     if (run.folder / _RANDOM / "scores.json").is_file():
         leaking = Run.load(run.folder / _RANDOM).scores()
         scores["random_split"] = {
@@ -270,42 +297,3 @@ def train_random_split(
     for fold in leaking.folds:
         train_fold(inner, leaking, weights, fold, listener)
     inner.write_scores(metrics.score(inner.predictions(), inner.labels, seed=run.config.seed))
-
-
-def _protocol(run: Run, rendered: RenderedSet) -> list[str]:
-    """Say in lines what a score was measured on, so that nobody takes it for another number."""
-    finished, whole = run.finished_folds, rendered.dataset["folds"]
-    lines = [
-        f"{len(finished)} of the {len(whole)} folds of {rendered.dataset['name']} scored "
-        f"({', '.join(map(str, finished))}), each by a network trained on "
-        f"{len(rendered.folds) - 1 - (run.config.inner_fold is not None)} other folds in "
-        f"{_of_folds(run, 'precision')}; last epoch, nothing chosen on the scored fold",
-        *_by_design(run),
-        f"started from {_of_folds(run, 'weights')}",
-        *dict.fromkeys([*leaks_in_words(rendered.clips), *rendered.dataset["notes"]]),
-    ]
-    if rendered.n_failed:
-        lines.append(f"{rendered.n_failed:,} clips could not be decoded and are not scored")
-    if len(rendered.folds) < len(whole):
-        lines.append(
-            f"only {len(rendered.folds)} of {len(whole)} folds are on disk: this is NOT the "
-            f"{len(whole)}-fold number and must not be compared with it"
-        )
-    elif len(finished) < len(whole):
-        lines.append(
-            f"folds not trained yet: {len(whole) - len(finished)}; this is NOT the "
-            f"{len(whole)}-fold number"
-        )
-    return lines
-
-
-def _of_folds(run: Run, name: str) -> str:
-    """Say what the folds had in common, or all that they had where settings were chosen by fold."""
-    common = {**run.record, "weights": run.record["weights"]["detail"]}[name]
-    values = (run.fold_record(fold).get(name, common) for fold in run.finished_folds)
-    return "; ".join(dict.fromkeys(values))
-
-
-def _by_design(run: Run) -> list[str]:
-    folds = run.finished_folds if "candidates" in run.design else []
-    return in_words(run.design, {fold: run.fold_record(fold)["chosen"] for fold in folds})

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +40,16 @@ from spectro.listener import Listener
 from spectro.precision import choose_precision
 from spectro.weights import Weights
 
-__all__ = ["data_block", "dataloaders", "device", "find_lr", "fit", "new_learner", "predict_clips"]
+__all__ = [
+    "data_block",
+    "dataloaders",
+    "device",
+    "find_lr",
+    "fit",
+    "items",
+    "new_learner",
+    "predict_clips",
+]
 
 
 @dataclass(frozen=True)
@@ -56,8 +66,13 @@ def _items(clips: pd.DataFrame, held_out: bool) -> list[_Clip]:
     return [_Clip(image, label, held_out) for image, label in pairs]
 
 
+def items(train: pd.DataFrame, valid: pd.DataFrame) -> list[Any]:
+    """List clips as a DataBlock takes them: those to learn from, then those held out."""
+    return [*_items(train, held_out=False), *_items(valid, held_out=True)]
+
+
 def data_block(labels: list[str], config: TrainConfig) -> DataBlock:
-    """Describe how clips become batches; ``data_block(...).summary(items)`` shows each step.
+    """Describe how clips become batches; ``.summary(items(train, valid))`` shows each step.
 
     Training batches are augmented (:mod:`spectro.augment`), on the device, others are not.
 
@@ -118,7 +133,7 @@ def dataloaders(
         raise ConfigError(f"{len(train)} training clips are too few; two are the least")
     set_seed(config.seed, reproducible=True)
     return data_block(labels, config).dataloaders(
-        [*_items(train, held_out=False), *_items(valid, held_out=True)],
+        items(train, valid),
         bs=min(config.batch_size, len(train)),
         device=device(),
         num_workers=_n_loaders(len(train)),

@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from spectro import crossval, plots
+from spectro import crossval, plots, protocol
 from spectro.errors import ConfigError, ModelError
 from spectro.predict import Classifier
 from spectro.rendered import RenderedSet
 from spectro.run import Run, default_run_folder, latest_run, probability_columns
 from spectro.splits import split
+from spectro.weights import resolve
 
 from .conftest import SHORT_TRAINING
 
@@ -147,7 +148,7 @@ def test_all_folds_scored_is_said_and_fewer_are_not_passed_off(
         rendered.clips,
         {**rendered.dataset, "folds": [*range(10)]},
     )
-    lines = crossval._protocol(whole_run, part)
+    lines = protocol.lines(whole_run, part)
     assert "only 3 of 10 folds are on disk: this is NOT the 10-fold number" in " ".join(lines)
 
 
@@ -223,7 +224,7 @@ def test_what_a_score_leaves_out_or_leaks_is_told_with_it(
     (folder / "failures.csv").write_text("path,reason\na.wav,empty\nb.wav,empty\n")
     clips = rendered.clips.assign(group="one")
     told = {**rendered.dataset, "notes": ["4 listed clips are absent: x.wav"]}
-    lines = crossval._protocol(whole_run, RenderedSet(folder, rendered.config, clips, told))
+    lines = protocol.lines(whole_run, RenderedSet(folder, rendered.config, clips, told))
     assert "1 source recordings sit in more than one fold: one" in lines
     assert "2 clips could not be decoded and are not scored" in lines
     assert "4 listed clips are absent: x.wav" in lines
@@ -252,3 +253,16 @@ def test_one_class_is_refused_before_training(rendered: RenderedSet, tmp_path: P
     only = RenderedSet(rendered.folder, rendered.config, clips, rendered.dataset)
     with pytest.raises(ConfigError, match="two classes"):
         crossval.open_run(tmp_path / "run", only, QUICK)
+
+
+def test_rehearsing_never_opens_the_scored_fold(rendered: RenderedSet, tmp_path: Path) -> None:
+    out = tmp_path / "pictures"
+    shutil.copytree(rendered.folder, out)
+    shutil.rmtree(out / "fold1")
+    copy = RenderedSet.load(out)
+    weights = resolve("none", QUICK.arch)
+    with pytest.raises(ConfigError, match="set an inner fold aside"):
+        crossval.rehearse(copy, QUICK, weights, 1)
+    history = crossval.rehearse(copy, QUICK.replace(inner_fold=2), weights, 1)
+    assert history["epoch"].tolist() == [1]
+    assert history["accuracy"].between(0, 1).all()
