@@ -6,6 +6,7 @@ counts.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -170,13 +171,20 @@ def dataloaders(
     if config.source == "pictures" and fits(images, config.size, device()):
         how: dict[str, Any] = {"dl_type": partial(KeptDL, size=config.size), "num_workers": 0}
     else:
-        how = {"num_workers": min(4, (os.cpu_count() or 2) // 2)}
+        how = {"num_workers": _n_loaders(len(train))}
     return data_block(labels, config, spectrogram).dataloaders(
         items(train, valid),
         bs=min(config.batch_size, len(train)),
         device=device(),
         **how,
     )
+
+
+def _n_loaders(n_clips: int) -> int:
+    """Count the processes that load pictures; a daemon, as Dask's workers are, may have none."""
+    if n_clips <= 500 or multiprocessing.current_process().daemon:
+        return 0
+    return min(4, (os.cpu_count() or 2) // 2)
 
 
 def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Learner:

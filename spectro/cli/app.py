@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from spectro import __version__, console
-from spectro.cli import check, data, fetch, plot, report, runs, train, use
+from spectro.cli import check, data, fetch, plot, report, runs, train, tune, use
 from spectro.cli.options import INTERRUPTED
 from spectro.errors import SpectroError
 
@@ -37,6 +37,7 @@ for command in (
     train.cross_validate,
     train.probe,
     train.lr_find,
+    tune.learning_curve,
     report.report,
     runs.runs,
     runs.compare,

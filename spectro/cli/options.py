@@ -30,6 +30,7 @@ __all__ = [
     "RunsFolder",
     "Seed",
     "Size",
+    "TimeBudget",
     "Track",
     "WeightsSpec",
     "spectrogram_config",
@@ -66,6 +67,12 @@ InnerFold = Annotated[
 RunFolder = Annotated[
     Optional[Path],
     typer.Option("--run", help="Run folder; by default one in --runs, named after the settings."),
+]
+TimeBudget = Annotated[
+    Optional[float],
+    typer.Option(
+        "--time-budget", min=0.01, help="Minutes: fewer epochs, smaller pictures, to fit."
+    ),
 ]
 Track = Annotated[
     Optional[str], typer.Option(help="Also record with tensorboard or wandb, in the run's folder.")
