@@ -219,7 +219,7 @@ def rehearse(
     if config.inner_fold is None:
         raise ConfigError(f"set an inner fold aside to watch; fold {fold} is there to be scored")
     parts = split(rendered.clips, fold, config.inner_fold)
-    dls = learner.dataloaders(parts.train, parts.watch, rendered.labels, config)
+    dls = learner.dataloaders(parts.train, parts.watch, rendered.labels, config, rendered.config)
     return learner.fit(learner.new_learner(dls, config, weights), config, listener)
 
 

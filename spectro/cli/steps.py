@@ -255,7 +255,7 @@ def fit_time(
         config,
         parts,
         config.size**2 if config.size else height * width,
-        lambda settings: budget.measure(parts.train, rendered.labels, settings, weights),
+        lambda settings: budget.measure(parts.train, rendered, settings, weights),
     )
     console.say(fitted.in_words(minutes, trainings))
     return fitted.config
