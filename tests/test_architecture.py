@@ -32,7 +32,7 @@ FLOORS = {
     "breakdown": 6, "gradcam": 6, "calibration": 12, "comparison": 12,
     "rendered": 10, "render": 11, "metrics": 5,
     "precision": 5, "network": 5, "weights": 5,
-    "learner": 7, "model": 6,
+    "learner": 9, "model": 6,
     "predict": 7, "run": 11, "splits": 11, "crossval": 12, "tracking": 6,
     "augment": 5, "callbacks": 6, "runs": 12,
     "plots": 13, "console": 13, "plots_signal": 13,

@@ -30,7 +30,7 @@ from spectro.run import Run
 from .conftest import SHORT_TRAINING, SMALL_PICTURES
 
 COMMANDS = (
-    "sample", "fetch", "check", "render", "train-fold", "cross-validate", "lr-find", "runs",
+    "sample", "fetch", "check", "render", "train-fold", "cross-validate", "probe", "lr-find", "runs",
     "compare", "report", "predict",
 )  # fmt: skip
 
