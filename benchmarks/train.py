@@ -5,9 +5,10 @@
 
 Every method has a process of its own, all on the same one core, and they take turns: a busy machine
 is busy for all of them. Speed is images/s of one epoch, its ratio the median over rounds, by the
-clock and by processor time, which a busy machine falsifies less; accuracy is that of the last epoch on a fold that was not trained on, for each seed. A peer that is not
-installed is named and left out. OpenSoundscape makes its spectrograms anew from the clips in each
-epoch, and augments them: that is how it trains.
+clock and by processor time, which a busy machine falsifies less. Accuracy is that of the last epoch
+on a fold that was not trained on, for each seed. A peer that is not installed is named and left
+out. OpenSoundscape makes its spectrograms anew from the clips in each epoch, and augments them:
+that is how it trains.
 """
 
 from __future__ import annotations
