@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from torch import nn
 
-from spectro import learner, metrics
+from spectro import breakdown, learner, metrics, protocol
 from spectro.config import TrainConfig
-from spectro.datasets.table import leaks_in_words
-from spectro.errors import ConfigError, ModelError
+from spectro.errors import ConfigError, DivergedError
 from spectro.files import write_text
 from spectro.listener import Listener
 from spectro.model import ModelCard, save_model
@@ -26,8 +27,9 @@ from spectro.places import below, place
 from spectro.precision import choose_precision
 from spectro.rendered import RenderedSet
 from spectro.run import Run, environment, probability_columns
-from spectro.splits import random_folds, split
+from spectro.splits import Split, random_folds, split
 from spectro.tracking import tracking
+from spectro.traininglog import training_log
 from spectro.weights import Weights, resolve
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "precision_in_words",
     "rehearse",
     "score_run",
+    "start",
     "train_fold",
     "train_random_split",
 ]
@@ -45,8 +48,15 @@ __all__ = [
 _RANDOM = "random-split"
 
 
-def open_run(folder: str | Path, rendered: RenderedSet, config: TrainConfig) -> tuple[Run, Weights]:
+def open_run(
+    folder: str | Path,
+    rendered: RenderedSet,
+    config: TrainConfig,
+    design: dict[str, Any] | None = None,
+) -> tuple[Run, Weights]:
     """Start or resume a run, having found the weights that it starts from.
+
+    `design` is that of :meth:`spectro.run.Run.open`.
 
     Raises
     ------
@@ -57,10 +67,23 @@ def open_run(folder: str | Path, rendered: RenderedSet, config: TrainConfig) -> 
         raise ConfigError(
             f"{rendered.folder}: all clips are {rendered.labels[0]}; two classes needed"
         )
+    weights, about, precision = start(config)
+    return Run.open(folder, rendered, config, about, precision, design), weights
+
+
+def start(config: TrainConfig) -> tuple[Weights, dict[str, str], str]:
+    """Find what training starts from.
+
+    Returns
+    -------
+    weights : Weights
+    about : dict
+        Their ``source`` and ``detail``, as ``run.json`` has them.
+    precision : "fp32" or "bf16"
+    """
     weights = resolve(config.weights, config.arch)
-    about = {"source": weights.source, "detail": weights.detail}
     precision, _ = choose_precision(config.precision, learner.device())
-    return Run.open(folder, rendered, config, about, precision), weights
+    return weights, {"source": weights.source, "detail": weights.detail}, precision
 
 
 def train_fold(
@@ -71,6 +94,8 @@ def train_fold(
     listener: Listener | None = None,
     *,
     track: str | None = None,
+    keep_model: bool = True,
+    about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train on all folds but one and predict that one; a finished fold is left as it is.
 
@@ -88,12 +113,18 @@ def train_fold(
         Told of every batch and epoch.
     track : "tensorboard", "wandb" or None
         Record the training with this tool too (:mod:`spectro.tracking`).
+    keep_model : bool
+        Write the trained network. Those that only help to choose or to compare are many, and
+        45 MB each for a resnet18.
+    about : mapping or None
+        More for ``fold.json`` to say.
 
     Returns
     -------
     record : dict
         What ``fold.json`` says: ``fold``, ``accuracy``, ``train_clips``, ``scored_clips``,
-        ``seconds``, ``precision``, ``environment``.
+        ``seconds``, ``precision``, ``environment``; with an inner fold also ``inner_fold`` and
+        ``inner_accuracy``.
     """
     if fold in run.finished_folds:
         return run.fold_record(fold)
@@ -102,13 +133,13 @@ def train_fold(
     if not config.phases:
         raise ConfigError(f"recipe {config.recipe} trains no network; run spectro probe")
     parts = split(rendered.clips, fold, config.inner_fold)
-    dls = learner.dataloaders(parts.train, parts.watch, run.labels, config)
+    dls = learner.dataloaders(parts.train, parts.watch, run.labels, config, rendered.config)
     learn = learner.new_learner(dls, config, weights)
     with tracking(track, run.folder, f"fold{fold}", config) as callbacks:
         history = learner.fit(learn, config, listener, callbacks)
     probabilities = learner.predict_clips(learn, parts.score)
     if not np.isfinite(probabilities).all():
-        raise ModelError(f"fold {fold}: training diverged; nothing is kept, try a lower --lr")
+        raise DivergedError(f"fold {fold}: training diverged; nothing is kept, try a lower --lr")
     predictions = out_of_fold(probabilities, parts.score, run.labels)
     record = {
         "fold": fold,
@@ -119,15 +150,29 @@ def train_fold(
         "device": str(dls.device),
         "precision": run.record["precision"],
         "environment": environment(),
+        **_inner(config, history),
+        **(about or {}),
     }
     with run.writing_fold(fold) as folder:
         history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
         portable(predictions, rendered).to_csv(
             folder / "predictions.csv", index=False, lineterminator="\n"
         )
-        save_model(folder / "model", learn.model, _card(run, rendered, record))
+        if keep_model:
+            save_model(folder / "model", learn.model, _card(run, rendered, record))
+        write_text(folder / "training.log", _log(run, rendered, parts, learn.model, history))
         write_text(folder / "fold.json", json.dumps(record, indent=2) + "\n")
     return record
+
+
+def _inner(config: TrainConfig, history: pd.DataFrame) -> dict[str, Any]:
+    """Say what the fold that is watched while tuning came to."""
+    if config.inner_fold is None:
+        return {}
+    return {
+        "inner_fold": config.inner_fold,
+        "inner_accuracy": float(history["accuracy"].iloc[-1]),
+    }
 
 
 def find_lr(
@@ -135,13 +180,17 @@ def find_lr(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
     """Run the learning-rate range test on every fold but `fold`, which is not looked at.
 
+    Nor is the inner fold of `config`, if it has one.
+
     Returns
     -------
     lrs, losses, suggestion
         Of :func:`spectro.learner.find_lr`.
     """
     parts = split(rendered.clips, fold, config.inner_fold)
-    dls = learner.dataloaders(parts.train, parts.train.head(1), rendered.labels, config)
+    dls = learner.dataloaders(
+        parts.train, parts.train.head(1), rendered.labels, config, rendered.config
+    )
     learn = learner.new_learner(dls, config, weights)
     return learner.find_lr(learn, steps)
 
@@ -170,7 +219,7 @@ def rehearse(
     if config.inner_fold is None:
         raise ConfigError(f"set an inner fold aside to watch; fold {fold} is there to be scored")
     parts = split(rendered.clips, fold, config.inner_fold)
-    dls = learner.dataloaders(parts.train, parts.watch, rendered.labels, config)
+    dls = learner.dataloaders(parts.train, parts.watch, rendered.labels, config, rendered.config)
     return learner.fit(learner.new_learner(dls, config, weights), config, listener)
 
 
@@ -207,6 +256,25 @@ def portable(predictions: pd.DataFrame, rendered: RenderedSet) -> pd.DataFrame:
     )
 
 
+def _log(
+    run: Run, rendered: RenderedSet, parts: Split, model: nn.Module, history: pd.DataFrame
+) -> str:
+    watched = {} if run.config.inner_fold is None else {"watched": parts.watch}
+    return training_log(
+        run.config,
+        rendered.config,
+        model,
+        {"trained on": parts.train, **watched, "scored": parts.score},
+        history,
+        about={
+            "dataset": rendered.dataset["name"],
+            "recipe": run.config.recipe,
+            "weights": run.record["weights"]["detail"],
+            "arithmetic": run.record["precision"],
+        },
+    )
+
+
 def _card(run: Run, rendered: RenderedSet, record: dict[str, Any]) -> ModelCard:
     config = run.config
     fold = record["fold"]
@@ -236,10 +304,12 @@ def score_run(run: Run, rendered: RenderedSet) -> dict[str, Any]:
     Returns
     -------
     scores : dict
-        Of :func:`spectro.metrics.score`, plus ``protocol``: what was trained and scored, in words.
+        Of :func:`spectro.metrics.score`, plus ``protocol``: what was trained and scored, in words;
+        and ``groups``, of :func:`spectro.breakdown.by_group`.
     """
     scores = metrics.score(run.predictions(), run.labels, seed=run.config.seed)
-    scores = {"protocol": _protocol(run, rendered), **scores}
+    groups = breakdown.by_group(run.predictions()).to_dict("records")
+    scores = {"protocol": protocol.lines(run, rendered), **scores, "groups": groups}
     if (run.folder / _RANDOM / "scores.json").is_file():
         leaking = Run.load(run.folder / _RANDOM).scores()
         scores["random_split"] = {
@@ -263,41 +333,3 @@ def train_random_split(
     for fold in leaking.folds:
         train_fold(inner, leaking, weights, fold, listener)
     inner.write_scores(metrics.score(inner.predictions(), inner.labels, seed=run.config.seed))
-
-
-def _trained(run: Run, rendered: RenderedSet) -> str:
-    """Say what predicted a fold, and what it was trained on."""
-    others = f"{len(rendered.folds) - 1 - (run.config.inner_fold is not None)} other folds"
-    if not run.config.phases:
-        return (
-            f"a logistic regression fitted to {others}, on what a frozen {run.config.arch} makes "
-            f"of a picture in {run.record['precision']}; nothing chosen on the scored fold"
-        )
-    return (
-        f"a network trained on {others} in {run.record['precision']}; last epoch, nothing chosen "
-        "on the scored fold"
-    )
-
-
-def _protocol(run: Run, rendered: RenderedSet) -> list[str]:
-    """Say in lines what a score was measured on, so that nobody takes it for another number."""
-    finished, whole = run.finished_folds, rendered.dataset["folds"]
-    lines = [
-        f"{len(finished)} of the {len(whole)} folds of {rendered.dataset['name']} scored "
-        f"({', '.join(map(str, finished))}), each by {_trained(run, rendered)}",
-        f"started from {run.record['weights']['detail']}",
-        *dict.fromkeys([*leaks_in_words(rendered.clips), *rendered.dataset["notes"]]),
-    ]
-    if rendered.n_failed:
-        lines.append(f"{rendered.n_failed:,} clips could not be decoded and are not scored")
-    if len(rendered.folds) < len(whole):
-        lines.append(
-            f"only {len(rendered.folds)} of {len(whole)} folds are on disk: this is NOT the "
-            f"{len(whole)}-fold number and must not be compared with it"
-        )
-    elif len(finished) < len(whole):
-        lines.append(
-            f"folds not trained yet: {len(whole) - len(finished)}; this is NOT the "
-            f"{len(whole)}-fold number"
-        )
-    return lines

@@ -6,6 +6,7 @@
     fold3/history.csv      a row an epoch
     fold3/predictions.csv  a row a clip of fold 3, predicted by a network that never heard fold 3
     fold3/model/           that network: see spectro.model
+    fold3/training.log     model, data, optimiser and epochs, as a page to read
     fold3/fold.json        clips, seconds, precision, accuracy
     scores.json            scores of all finished folds together
 
@@ -29,7 +30,7 @@ from typing import Any
 
 import pandas as pd
 
-from spectro.config import TrainConfig
+from spectro.config import SpectrogramConfig, TrainConfig
 from spectro.errors import ModelError
 from spectro.files import is_taken, read_json, replacing_folder, write_text
 from spectro.rendered import RenderedSet
@@ -77,8 +78,24 @@ class Run:
         config: TrainConfig,
         weights: dict[str, str],
         precision: str,
+        design: dict[str, Any] | None = None,
     ) -> Run:
         """Start a run, or go on with the one that is there.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Where it lies.
+        rendered : RenderedSet
+            Its pictures.
+        config : TrainConfig
+            Its settings.
+        weights : dict
+            ``source`` and ``detail`` of what it starts from.
+        precision : "fp32" or "bf16"
+            What it trains in.
+        design : dict or None
+            What makes it other than a plain cross-validation, in plain values.
 
         Raises
         ------
@@ -95,6 +112,7 @@ class Run:
             "dataset": {**rendered.dataset, "clips": len(rendered.clips)},
             "rendered": {"folder": str(rendered.folder.resolve()), "identity": rendered.identity},
             "labels": rendered.labels,
+            **({} if design is None else {"design": design}),
         }
         if not (folder / _RECORD).is_file():
             if is_taken(folder):
@@ -105,9 +123,12 @@ class Run:
         run = cls.load(folder)
         changed = [
             name
-            for name in ("train", "precision", "spectrogram", "labels")
-            if run.record.get(name) != record[name]
+            for name in ("precision", "labels", "design")
+            if run.record.get(name) != record.get(name)
         ]
+        # Compared as settings, so that a record from before a setting has its default.
+        changed += ["train"] if run.config != config else []
+        changed += ["spectrogram"] if run.spectrogram != rendered.config else []
         if run.record["weights"]["source"] != weights["source"] or (
             weights["source"] != "random" and run.record["weights"] != weights
         ):  # why random ones were taken may be told otherwise the next time
@@ -130,6 +151,24 @@ class Run:
     def config(self) -> TrainConfig:
         """Settings of training."""
         return TrainConfig(**self.record["train"])
+
+    @property
+    def spectrogram(self) -> SpectrogramConfig:
+        """Settings of the pictures."""
+        return SpectrogramConfig(**self.record["spectrogram"])
+
+    @property
+    def design(self) -> dict[str, Any]:
+        """What makes this run other than a plain cross-validation; empty if nothing does."""
+        return dict(self.record.get("design", {}))
+
+    def trained_with(self, config: TrainConfig, weights: dict[str, str], precision: str) -> Run:
+        """Return the same folder for training with other settings than ``run.json`` says.
+
+        For folds whose settings were chosen for them; what is written of the fold says so.
+        """
+        changes = {"train": config.to_dict(), "weights": weights, "precision": precision}
+        return Run(self.folder, {**self.record, **changes})
 
     @property
     def finished_folds(self) -> list[int]:

@@ -23,7 +23,7 @@ else:  # the same parser and the same word, before the standard library had them
     import tomli as tomllib
     from typing_extensions import Self
 
-__all__ = ["Settings", "read_table"]
+__all__ = ["Settings", "read_table", "read_tables"]
 
 
 class Settings(BaseModel):
@@ -35,6 +35,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     table: ClassVar[str] = ""
+    # Settings that came later: at their default they do not count in the identity, so that what
+    # was made before them keeps its own.
+    later: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, /, **values: Any) -> None:
         try:
@@ -109,9 +112,16 @@ class Settings(BaseModel):
             raise ConfigError(f"{path}: {message}") from None
 
     @property
+    def identity_text(self) -> str:
+        """The JSON of the settings, without the `later` ones that are at their default."""
+        fields = type(self).model_fields
+        unused = {name for name in self.later if getattr(self, name) == fields[name].default}
+        return self.model_dump_json(indent=2, exclude=unused) + "\n"
+
+    @property
     def identity(self) -> str:
         """Sixteen hexadecimal digits that change when any setting changes."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+        return hashlib.sha256(self.identity_text.encode()).hexdigest()[:16]
 
 
 def read_table(path: str | Path, name: str) -> dict[str, Any]:
@@ -126,6 +136,20 @@ def read_table(path: str | Path, name: str) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise ConfigError(f"{path}: {name} is {table!r}; write it as a table, [{name}]")
     return table
+
+
+def read_tables(path: str | Path, name: str) -> list[dict[str, Any]]:
+    """Read the tables ``[[name]]`` of a TOML file, in their order.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, is not TOML, or `name` is no list of tables.
+    """
+    tables = _read_toml(path).get(name, [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ConfigError(f"{path}: {name} is no list of tables; write each as [[{name}]]")
+    return tables
 
 
 def _read_toml(path: str | Path) -> dict[str, Any]:

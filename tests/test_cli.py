@@ -31,7 +31,7 @@ from .conftest import SHORT_TRAINING, SMALL_PICTURES
 
 COMMANDS = (
     "sample", "fetch", "check", "render", "train-fold", "cross-validate", "probe", "lr-find",
-    "runs", "compare", "report", "predict",
+    "learning-curve", "runs", "compare", "report", "predict",
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from spectro import crossval, plots
+from spectro import crossval, plots, protocol
 from spectro.errors import ConfigError, ModelError
 from spectro.predict import Classifier
 from spectro.rendered import RenderedSet
@@ -38,7 +38,7 @@ def whole_run(rendered: RenderedSet, tmp_path_factory: pytest.TempPathFactory) -
 def test_a_fold_writes_all_that_the_run_folder_promises(run: Run) -> None:
     assert {path.name for path in run.folder.iterdir()} == {"run.json", "scores.json", "fold1"}
     assert {path.name for path in (run.folder / "fold1").iterdir()} == {
-        "history.csv", "predictions.csv", "model", "fold.json"}  # fmt: skip
+        "history.csv", "predictions.csv", "model", "training.log", "fold.json"}  # fmt: skip
     assert {path.name for path in (run.folder / "fold1" / "model").iterdir()} == {
         "model.safetensors", "model.json", "README.md"}  # fmt: skip
 
@@ -106,6 +106,18 @@ def test_a_run_of_other_settings_or_pictures_is_not_overwritten(
     assert all(name.startswith("sample-test-") for name in names)
 
 
+def test_a_run_from_before_a_setting_goes_on(
+    run: Run, rendered: RenderedSet, tmp_path: Path
+) -> None:
+    folder = tmp_path / "older"
+    shutil.copytree(run.folder, folder)
+    record = json.loads((folder / "run.json").read_text())
+    del record["spectrogram"]["channels"]
+    (folder / "run.json").write_text(json.dumps(record))
+    opened, _ = crossval.open_run(folder, rendered, SHORT_TRAINING)
+    assert opened.finished_folds == [1]
+
+
 def test_scores_equal_scikit_learns_on_the_written_predictions(whole_run: Run) -> None:
     tables = [pd.read_csv(path) for path in sorted(whole_run.folder.glob("fold*/predictions.csv"))]
     table, scores = pd.concat(tables), whole_run.scores()
@@ -148,7 +160,7 @@ def test_all_folds_scored_is_said_and_fewer_are_not_passed_off(
         rendered.clips,
         {**rendered.dataset, "folds": [*range(10)]},
     )
-    lines = crossval._protocol(whole_run, part)
+    lines = protocol.lines(whole_run, part)
     assert "only 3 of 10 folds are on disk: this is NOT the 10-fold number" in " ".join(lines)
 
 
@@ -224,7 +236,7 @@ def test_what_a_score_leaves_out_or_leaks_is_told_with_it(
     (folder / "failures.csv").write_text("path,reason\na.wav,empty\nb.wav,empty\n")
     clips = rendered.clips.assign(group="one")
     told = {**rendered.dataset, "notes": ["4 listed clips are absent: x.wav"]}
-    lines = crossval._protocol(whole_run, RenderedSet(folder, rendered.config, clips, told))
+    lines = protocol.lines(whole_run, RenderedSet(folder, rendered.config, clips, told))
     assert "1 source recordings sit in more than one fold: one" in lines
     assert "2 clips could not be decoded and are not scored" in lines
     assert "4 listed clips are absent: x.wav" in lines

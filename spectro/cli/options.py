@@ -30,6 +30,7 @@ __all__ = [
     "RunsFolder",
     "Seed",
     "Size",
+    "TimeBudget",
     "Track",
     "WeightsSpec",
     "spectrogram_config",
@@ -45,9 +46,9 @@ ConfigFile = Annotated[
 ]
 Rendered = Annotated[Path, typer.Argument(help="Folder that spectro render wrote.")]
 Recipe = Annotated[
-    Optional[str], typer.Option(help="Settings to start from: default, plain or blog.")
+    Optional[str], typer.Option(help="Settings to start from: default, plain, blog or digits.")
 ]
-Arch = Annotated[Optional[str], typer.Option(help="torchvision network, as resnet34.")]
+Arch = Annotated[Optional[str], typer.Option(help="torchvision network, as resnet34, or cnn4.")]
 WeightsSpec = Annotated[
     Optional[str],
     typer.Option("--weights", help="imagenet, auto (imagenet if it can be had), none, or a file."),
@@ -67,6 +68,12 @@ RunFolder = Annotated[
     Optional[Path],
     typer.Option("--run", help="Run folder; by default one in --runs, named after the settings."),
 ]
+TimeBudget = Annotated[
+    Optional[float],
+    typer.Option(
+        "--time-budget", min=0.01, help="Minutes: fewer epochs, smaller pictures, to fit."
+    ),
+]
 Track = Annotated[
     Optional[str], typer.Option(help="Also record with tensorboard or wandb, in the run's folder.")
 ]
@@ -78,12 +85,20 @@ Quarantine = Annotated[
 ]
 
 
-def spectrogram_config(file: Path | None, **flags: Any) -> SpectrogramConfig:
-    """Start from the TOML file, or the defaults, then apply the flags."""
+def spectrogram_config(
+    file: Path | None, recipe: str | None = None, **flags: Any
+) -> SpectrogramConfig:
+    """Start from the recipe's pictures, then apply the TOML file, then the flags."""
     from spectro.config import SpectrogramConfig
+    from spectro.recipes import recipe_spectrogram
+    from spectro.settings import read_table
 
-    base = SpectrogramConfig.from_toml(file) if file else SpectrogramConfig()
-    return base.replace(**flags)
+    base = recipe_spectrogram(recipe or "default")
+    if file is None:
+        return base.replace(**flags)
+    if recipe is None:
+        return SpectrogramConfig.from_toml(file).replace(**flags)
+    return base.replace(**read_table(file, "spectrogram")).replace(**flags)
 
 
 def train_config(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import soundfile as sf
 import soxr
@@ -124,7 +125,7 @@ class Showcase:
 
     def _sound(self, row: int) -> str:
         y = self._heard(row, load_clip)
-        return "" if y is None else mp3(y, self._config.sr)
+        return "" if y is None else mp3(y if y.ndim == 1 else y.mean(axis=0), self._config.sr)
 
     def _heard(self, row: int, make: Callable[..., Any]) -> Any:
         """Make something of a clip's sound; None if it is not there."""
@@ -195,7 +196,7 @@ def mp3(y: Waveform, sr: int) -> str:
     return _uri("audio/wav", file)
 
 
-def _unclipped(heard: Waveform, rate: int) -> io.BytesIO:
+def _unclipped(heard: npt.NDArray[Any], rate: int) -> io.BytesIO:
     """Encode as MP3, more softly where it would come out of the player above full scale."""
     for _ in range(_TRIES):
         file = io.BytesIO()

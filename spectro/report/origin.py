@@ -57,7 +57,16 @@ def _about(run: Run) -> list[tuple[str, str]]:
         ("Platform", str(record["environment"]["platform"])),
         ("Git commit of spectro", str(record["environment"]["git_commit"] or "not known")),
         ("Trained on", ", ".join(_devices(run)) or "not known"),
+        *_chosen(run),
     ]
+
+
+def _chosen(run: Run) -> list[tuple[str, str]]:
+    """Say which settings took the place of those above, where they were chosen by fold."""
+    if "candidates" not in run.design:
+        return []
+    names = (f"fold {fold}: {run.fold_record(fold)['chosen']}" for fold in run.finished_folds)
+    return [("Changes of these that were chosen", ", ".join(names))]
 
 
 def _devices(run: Run) -> list[str]:
@@ -88,6 +97,8 @@ def _commands(run: Run) -> list[str]:
     lines = [f"spectro render {dataset} --out {pictures} --config settings.toml"]
     if not run.config.phases:
         lines.append(f"spectro probe {pictures} {settings}")
+    elif run.design:
+        lines.append(_by_design(run, pictures, folder))
     elif set(run.finished_folds) >= set(record["dataset"]["folds"]) and _plain(run):
         more = " --compare-random-split" if (run.folder / "random-split").is_dir() else ""
         lines.append(f"spectro cross-validate {pictures} {settings}{more}")
@@ -96,6 +107,17 @@ def _commands(run: Run) -> list[str]:
             f"spectro train-fold {pictures} --fold {fold} {settings}" for fold in run.finished_folds
         ]
     return [*lines, f"spectro report {folder}"]
+
+
+def _by_design(run: Run, pictures: str, folder: str) -> str:
+    if "share" in run.design:
+        share = f"{run.design['share']:g}"
+        return f"spectro learning-curve {pictures} --config settings.toml --shares {share}"
+    (inner,) = {len(turn) for turn in run.design["inner_folds"].values()}
+    return (
+        f"spectro cross-validate {pictures} --config settings.toml --run {folder} "
+        f"--candidates {folder}/candidates.toml --inner-folds {inner}"
+    )
 
 
 def _plain(run: Run) -> bool:
