@@ -213,7 +213,8 @@ class TrainConfig(Settings):
     precision : "auto", "fp32", "bf16" or "fp16"
         Arithmetic of training. "auto" takes bf16 where the hardware multiplies it, and fp16, with
         scaled gradients, on a CUDA GPU that has no bf16.
-        The curves are in the same; scores and predictions are always computed in fp32.
+        The curves are in the same; scores and predictions are always computed in fp32, but for
+        those of a probe, whose features are of this precision for training and scoring alike.
     seed : int
         Seed of weights, order and augmentation.
 

@@ -30,7 +30,7 @@ from spectro.run import Run
 from .conftest import SHORT_TRAINING, SMALL_PICTURES
 
 COMMANDS = (
-    "sample", "fetch", "check", "render", "train-fold", "cross-validate", "lr-find",
+    "sample", "fetch", "check", "render", "train-fold", "cross-validate", "probe", "lr-find",
     "learning-curve", "runs", "compare", "report", "predict",
 )  # fmt: skip
 

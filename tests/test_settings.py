@@ -215,7 +215,6 @@ BAD_TRAININGS: list[tuple[dict[str, Any], str]] = [
     ({"size": 4_097}, "size"),
     ({"batch_size": 1}, "batch_size"),
     ({"batch_size": 65_537}, "batch_size"),
-    ({"phases": ()}, "phases"),
     ({"phases": 3}, "phases"),
     ({"phases": [3]}, "phases"),
     ({"phases": [{"epochs": 0}]}, "epochs"),
@@ -223,7 +222,7 @@ BAD_TRAININGS: list[tuple[dict[str, Any], str]] = [
     ({"phases": [{"epochs": 1, "rate": 1}]}, "rate"),
     ({"phases": [{"epochs": 1, "lr": [1e-6, -1e-4]}]}, "lr"),
     ({"inner_fold": "first"}, "inner_fold"),
-    ({"precision": "fp16"}, "precision"),
+    ({"precision": "fp8"}, "precision"),
     ({"seed": -1}, "seed"),
     ({"seed": 2**32}, "seed"),
 ]

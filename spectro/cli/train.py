@@ -194,7 +194,8 @@ def probe(
         features, computed = probing.features_of(
             opened, pictures, start, cache or runs / ".features", progress
         )
-    console.say(f"features of {len(features):,} pictures: {computed:,} computed, the others kept")
+    known = len(features) - computed
+    console.say(f"features of {len(features):,} pictures: {computed:,} computed, {known:,} known")
     for fold in pictures.folds:
         probing.probe_fold(opened, pictures, features, fold)
     accuracy = steps.score(opened, pictures)
