@@ -14,6 +14,7 @@ import pytest
 
 from spectro import crossval
 from spectro.config import TrainConfig
+from spectro.report import write
 
 Skill = Callable[[pd.DataFrame, TrainConfig], float]
 
@@ -69,4 +70,5 @@ def pretend(monkeypatch: pytest.MonkeyPatch, skill: Skill) -> Trainings:
     monkeypatch.setattr(crossval.learner, "fit", fit)
     monkeypatch.setattr(crossval.learner, "predict_clips", predict)
     monkeypatch.setattr(crossval, "save_model", lambda folder, *_: Path(folder).mkdir())
+    monkeypatch.setattr(write, "write_report", lambda run, **_: run.folder / "report.html")
     return done

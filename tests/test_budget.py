@@ -109,12 +109,14 @@ def test_command_line_records_what_it_picked_and_resumes_with_it(
     monkeypatch.setattr(budget, "measure", measure)
     trainings = 1 if command[0] == "train-fold" else 6 if "--seeds" in command else 3
     given = 4.5 * 15 / 60 / 0.9 * trainings
-    words = [command[0], str(rendered.folder), *command[1:], "--weights", "none"]
-    words += ["--batch-size", "8", "--time-budget", str(given), "--runs", str(tmp_path)]
+    settings = tmp_path / "settings.toml"
+    settings.write_text(SHORT_TRAINING.replace(recipe="default").to_toml())
+    words = [command[0], str(rendered.folder), *command[1:], "--config", str(settings)]
+    words += ["--time-budget", str(given), "--runs", str(tmp_path / "runs")]
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0, said.output
     assert "--epochs 4 should take" in said.stdout
-    (folder,) = tmp_path.iterdir()
+    (folder,) = (tmp_path / "runs").iterdir()
     record = next(folder.rglob("run.json"))
     assert Run.load(record.parent).config.epochs == 4
     assert "time" not in json.loads(record.read_text())["train"]
@@ -128,7 +130,8 @@ def test_command_line_records_what_it_picked_and_resumes_with_it(
 def test_too_little_time_starts_no_run(
     rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budget, "measure", lambda *_: Pace(((0.0, 60.0),), 0.0))
+    pace = lambda _, __, config, ___: Pace(((0.0, 60.0),) * len(config.phases), 0.0)  # noqa: E731
+    monkeypatch.setattr(budget, "measure", pace)
     words = ["train-fold", str(rendered.folder), "--fold", "1", "--weights", "none"]
     words += ["--time-budget", "0.1", "--runs", str(tmp_path)]
     with pytest.raises(ConfigError, match="not even one epoch fits"):

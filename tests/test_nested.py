@@ -19,6 +19,7 @@ from spectro.config import TrainConfig
 from spectro.errors import ConfigError, DivergedError, ModelError
 from spectro.listener import Listener
 from spectro.rendered import RenderedSet
+from spectro.report import origin
 from spectro.run import Run
 
 from .conftest import SHORT_TRAINING
@@ -185,7 +186,9 @@ def test_command_line(
     pretend(monkeypatch, knows(slow=0.75, fast=0.25))
     file = tmp_path / "rates.toml"
     file.write_text("[[candidate]]\nlr = 1e-3\n[[candidate]]\nlr = 1e-2\n")
-    words = ["cross-validate", str(rendered.folder), "--weights", "none", "--epochs", "1"]
+    settings = tmp_path / "settings.toml"
+    settings.write_text(BASE.replace(recipe="default").to_toml())
+    words = ["cross-validate", str(rendered.folder), "--config", str(settings)]
     words += ["--candidates", str(file), "--runs", str(tmp_path / "runs")]
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0, said.output
@@ -195,9 +198,11 @@ def test_command_line(
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.endswith("-nested-rates")
     assert (folder / "candidates.toml").read_text() == file.read_text()
-    told = (folder / "report.html").read_text()
-    assert "--candidates " + folder.name + "/candidates.toml --inner-folds 2" in told
-    assert "fold 1: lr=0.001, fold 2: lr=0.001, fold 3: lr=0.001" in told
+    told = origin.tell(Run.load(folder))
+    again = f"--run {folder.name} --candidates {folder.name}/candidates.toml --inner-folds 2"
+    assert told["commands"][1].endswith(again)
+    chosen = "fold 1: lr=0.001, fold 2: lr=0.001, fold 3: lr=0.001"
+    assert told["about"][-1] == ("Changes of these that were chosen", chosen)
     listed = CliRunner().invoke(app, ["runs", "--runs", str(tmp_path / "runs"), "--json"])
     assert [row["folds"] for row in json.loads(listed.stdout)] == [3]
 
