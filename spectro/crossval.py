@@ -33,12 +33,10 @@ from spectro.traininglog import training_log
 from spectro.weights import Weights, resolve
 
 __all__ = [
-    "find_lr",
     "open_run",
     "out_of_fold",
     "portable",
     "precision_in_words",
-    "rehearse",
     "score_run",
     "start",
     "train_fold",
@@ -173,54 +171,6 @@ def _inner(config: TrainConfig, history: pd.DataFrame) -> dict[str, Any]:
         "inner_fold": config.inner_fold,
         "inner_accuracy": float(history["accuracy"].iloc[-1]),
     }
-
-
-def find_lr(
-    rendered: RenderedSet, config: TrainConfig, weights: Weights, fold: int, *, steps: int = 100
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
-    """Run the learning-rate range test on every fold but `fold`, which is not looked at.
-
-    Nor is the inner fold of `config`, if it has one.
-
-    Returns
-    -------
-    lrs, losses, suggestion
-        Of :func:`spectro.learner.find_lr`.
-    """
-    parts = split(rendered.clips, fold, config.inner_fold)
-    dls = learner.dataloaders(
-        parts.train, parts.train.head(1), rendered.labels, config, rendered.config
-    )
-    learn = learner.new_learner(dls, config, weights)
-    return learner.find_lr(learn, steps)
-
-
-def rehearse(
-    rendered: RenderedSet,
-    config: TrainConfig,
-    weights: Weights,
-    fold: int,
-    listener: Listener | None = None,
-) -> pd.DataFrame:
-    """Train as for `fold`, watching the inner fold; keep nothing but the history.
-
-    What tuning is made of: neither the pictures nor the score of `fold` are looked at.
-
-    Returns
-    -------
-    history : pandas.DataFrame
-        Of :func:`spectro.learner.fit`.
-
-    Raises
-    ------
-    ConfigError
-        If `config` sets no inner fold aside.
-    """
-    if config.inner_fold is None:
-        raise ConfigError(f"set an inner fold aside to watch; fold {fold} is there to be scored")
-    parts = split(rendered.clips, fold, config.inner_fold)
-    dls = learner.dataloaders(parts.train, parts.watch, rendered.labels, config, rendered.config)
-    return learner.fit(learner.new_learner(dls, config, weights), config, listener)
 
 
 def precision_in_words(config: TrainConfig) -> str:

@@ -19,7 +19,8 @@ from PIL import Image
 from spectro.audio import Waveform
 from spectro.config import SpectrogramConfig
 from spectro.errors import ConfigError
-from spectro.spectrogram import mel_filterbank, spectrogram_image
+from spectro.mel import mel_filterbank
+from spectro.spectrogram import spectrogram_image
 
 __all__ = ["heard", "sound_of"]
 

@@ -22,9 +22,9 @@ from matplotlib.ticker import MaxNLocator
 
 from spectro import audio
 from spectro.config import SpectrogramConfig
+from spectro.mel import band_frequencies
 from spectro.spectrogram import (
     Spectrogram,
-    band_frequencies,
     db_limits,
     melspectrogram,
     power_to_db,

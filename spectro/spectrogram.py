@@ -11,26 +11,24 @@ from __future__ import annotations
 import functools
 import zlib
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
-import scipy.sparse
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from spectro import audio
 from spectro.colors import palette
 from spectro.config import SpectrogramConfig
+from spectro.mel import mel_filterbank
 
 __all__ = [
-    "band_frequencies",
     "clip_image",
     "db_limits",
     "levels",
     "load_clip",
-    "mel_filterbank",
     "melspectrogram",
     "network_levels",
     "network_pixels",
@@ -177,64 +175,6 @@ def _window(win_length: int, n_fft: int) -> npt.NDArray[np.float32]:
     window = np.hanning(win_length + 1)[:-1]  # scipy.signal has it too, and takes 0.3 s to import
     before = (n_fft - win_length) // 2
     return np.pad(window, (before, n_fft - win_length - before)).astype(np.float32)
-
-
-@functools.lru_cache(maxsize=16)
-def mel_filterbank(config: SpectrogramConfig) -> Any:
-    """Compute the mel filters, as ``librosa.filters.mel(htk=False, norm="slaney")`` does.
-
-    Triangles that peak at points even on Slaney's mel scale, each of area one in Hz. In sparse
-    form: a band covers 1.5 % of the bins on average.
-
-    Parameters
-    ----------
-    config : SpectrogramConfig
-        Gives sr, n_fft, n_mels, fmin and fmax.
-
-    Returns
-    -------
-    mel : scipy.sparse.csr_matrix [shape=(n_mels, 1 + n_fft // 2)], float32
-
-    References
-    ----------
-    Malcolm Slaney, "Auditory Toolbox", Interval Research technical report 1998-010, 1998.
-    """
-    bins = np.fft.rfftfreq(config.n_fft, 1 / config.sr)  # Hz
-    corners = _corners(config)[:, np.newaxis]
-    lower, peak, upper = corners[:-2], corners[1:-1], corners[2:]
-    rising = (bins - lower) / (peak - lower)
-    falling = (upper - bins) / (upper - peak)
-    triangles = np.maximum(0, np.minimum(rising, falling))
-    return scipy.sparse.csr_matrix((triangles * 2 / (upper - lower)).astype(np.float32))
-
-
-def band_frequencies(config: SpectrogramConfig) -> npt.NDArray[np.float64]:
-    """Give the frequency in Hz at which each mel band is most sensitive, shape (n_mels,)."""
-    return _corners(config)[1:-1]
-
-
-def _corners(config: SpectrogramConfig) -> npt.NDArray[np.float64]:
-    """Give the frequencies in Hz where bands start, peak and end, shape (n_mels + 2,)."""
-    lowest, highest = _hz_to_mel(np.array([config.fmin, config.fmax or config.sr / 2]))
-    return _mel_to_hz(np.linspace(lowest, highest, config.n_mels + 2))
-
-
-# Slaney's scale: linear to 1000 Hz (15 mels), above it 27 mels to a factor of 6.4.
-_HZ_PER_MEL = 200 / 3
-_CORNER_HZ, _CORNER_MEL = 1000.0, 15.0
-_LOG_STEP = np.log(6.4) / 27
-
-Frequencies = npt.NDArray[np.float64]
-
-
-def _hz_to_mel(hz: Frequencies) -> Frequencies:
-    log_part = _CORNER_MEL + np.log(np.maximum(hz, _CORNER_HZ) / _CORNER_HZ) / _LOG_STEP
-    return np.where(hz < _CORNER_HZ, hz / _HZ_PER_MEL, log_part)
-
-
-def _mel_to_hz(mel: Frequencies) -> Frequencies:
-    log_part = _CORNER_HZ * np.exp(_LOG_STEP * (mel - _CORNER_MEL))
-    return np.where(mel < _CORNER_MEL, mel * _HZ_PER_MEL, log_part)
 
 
 def power_to_db(S: Spectrogram, *, ref: str | float = "max") -> Spectrogram:

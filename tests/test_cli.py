@@ -21,7 +21,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import spectro
-from spectro import console
+from spectro import tables
 from spectro.cli.app import app
 from spectro.config import SpectrogramConfig
 from spectro.rendered import RenderedSet
@@ -291,7 +291,7 @@ def test_when_every_clip_fails_each_is_told(tmp_path: Path) -> None:
 
 
 def test_labels_that_look_like_markup_are_printed_as_they_are() -> None:
-    table = console._table("label", [{"label": "[b]:dog:[/b]", "f1": 0.5}], ("f1",))
+    table = tables._table("label", [{"label": "[b]:dog:[/b]", "f1": 0.5}], ("f1",))
     shown = Console(width=60, file=io.StringIO())
     shown.print(table)
     assert "[b]:dog:[/b]" in shown.file.getvalue()

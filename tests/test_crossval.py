@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from spectro import crossval, plots, protocol
+from spectro import crossval, plots, protocol, tuning
 from spectro.errors import ConfigError, ModelError
 from spectro.predict import Classifier
 from spectro.rendered import RenderedSet
@@ -274,7 +274,7 @@ def test_rehearsing_never_opens_the_scored_fold(rendered: RenderedSet, tmp_path:
     copy = RenderedSet.load(out)
     weights = resolve("none", QUICK.arch)
     with pytest.raises(ConfigError, match="set an inner fold aside"):
-        crossval.rehearse(copy, QUICK, weights, 1)
-    history = crossval.rehearse(copy, QUICK.replace(inner_fold=2), weights, 1)
+        tuning.rehearse(copy, QUICK, weights, 1)
+    history = tuning.rehearse(copy, QUICK.replace(inner_fold=2), weights, 1)
     assert history["epoch"].tolist() == [1]
     assert history["accuracy"].between(0, 1).all()

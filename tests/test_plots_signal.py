@@ -16,7 +16,8 @@ from matplotlib.patches import Rectangle
 
 from spectro import plots, plots_signal
 from spectro.config import SpectrogramConfig
-from spectro.spectrogram import band_frequencies, spectrogram_image
+from spectro.mel import band_frequencies
+from spectro.spectrogram import spectrogram_image
 
 CONFIG = SpectrogramConfig(sr=16_000, duration=1.0, n_mels=64)
 

@@ -26,6 +26,7 @@ from spectro import audio, spectrogram
 from spectro.colors import palette
 from spectro.config import SpectrogramConfig
 from spectro.errors import AudioError
+from spectro.mel import mel_filterbank
 
 SR = 22_050
 DEFAULT = SpectrogramConfig()
@@ -174,7 +175,7 @@ def test_mel_filterbank_is_librosas(
 ) -> None:
     fmin, fmax = low * sr / 2, high * sr / 2
     config = SpectrogramConfig(sr=sr, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax)
-    mel = spectrogram.mel_filterbank(config)
+    mel = mel_filterbank(config)
     expected = librosa.filters.mel(
         sr=sr, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax, dtype=np.float64
     )
@@ -183,7 +184,7 @@ def test_mel_filterbank_is_librosas(
 
 
 def test_mel_filterbank_without_fmax_reaches_half_the_rate() -> None:
-    mel = spectrogram.mel_filterbank(DEFAULT).toarray()
+    mel = mel_filterbank(DEFAULT).toarray()
     np.testing.assert_allclose(mel, librosa.filters.mel(sr=SR, n_fft=2_048), rtol=1e-5, atol=1e-9)
     assert np.flatnonzero(mel[-1])[-1] == 1_023  # the bin below 11,025 Hz, where it is zero again
 
@@ -254,7 +255,7 @@ def test_threads_compute_what_one_does() -> None:
     configs = [DEFAULT, SMALL, DEFAULT.replace(n_mels=64, fmax=8_000), SMALL.replace(pad="loop")]
     jobs = [(y, config) for config in configs for y in VARIED.values()]
     expected = [draw(y, config) for y, config in jobs]
-    spectrogram.mel_filterbank.cache_clear()  # so that threads also meet there
+    mel_filterbank.cache_clear()  # so that threads also meet there
     with ThreadPoolExecutor(4) as pool:
         drawn = list(pool.map(lambda job: draw(*job), jobs))
     for one, other in zip(drawn, expected, strict=True):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from spectro import console
+from spectro import console, tables
 from spectro.cli.interrupt import working
 from spectro.cli.options import SOME_FAILED
 
@@ -62,7 +62,7 @@ def check(
     n = len(clips.clips)
     with working(pool(workers), "checking", clips=n, told=told) as (executor, progress):
         checkup = doctor.check(clips, executor=executor, progress=progress)
-    console.checkup(_problems(checkup), _classes(checkup), _formats(checkup))
+    tables.checkup(_problems(checkup), _classes(checkup), _formats(checkup))
     if csv is not None:
         checkup.save(csv)
         console.say(f"all findings: {csv}")

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from spectro import console
+from spectro import console, tables
 from spectro.cli.options import RunsFolder
 
 __all__ = ["compare", "runs"]
@@ -33,7 +33,7 @@ def runs(
     elif found.empty:
         console.say(f"no run in {folder}" + (" that is asked for" if dataset or recipe else ""))
     else:
-        console.runs(found, folder)
+        tables.runs(found, folder)
 
 
 def compare(
@@ -51,7 +51,7 @@ def compare(
 
     first, second = Run.load(run_a), Run.load(run_b)
     found = compare_runs(first, second, names=(run_a.name, run_b.name), seed=seed)
-    console.comparison(found, (run_a.name, run_b.name))
+    tables.comparison(found, (run_a.name, run_b.name))
     if csv is not None:
         write_text(csv, found.moved.to_csv(index=False, lineterminator="\n"))
         console.say(f"clips that changed sides: {csv}")

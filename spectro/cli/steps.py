@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from spectro import console
+from spectro import console, tables
 from spectro.errors import ConfigError
 from spectro.files import write_text
 
@@ -125,7 +125,7 @@ def score(run: Run, rendered: RenderedSet) -> float:
     from spectro import crossval, plots
 
     scores = crossval.score_run(run, rendered)
-    console.scores(scores)
+    tables.scores(scores)
     console.say(f"pictures: {', '.join(str(path) for path in plots.save_run(run))}")
     _report(run)
     return float(scores["accuracy"])
@@ -177,7 +177,7 @@ def repeat(
         own = repeats.folder_of(folder, seed)
         runs.append(cross_validate(rendered, config.replace(seed=seed), own, rounds))
     found = repeats.write(folder, runs)
-    console.table("seed", found["seeds"], ("accuracy", "macro_f1"))
+    tables.table("seed", found["seeds"], ("accuracy", "macro_f1"))
     for name, title in (("accuracy", "accuracy"), ("macro_f1", "macro F1")):
         low, high = map(console.percent, found[f"{name}_interval"])
         mean, spread = (console.percent(found[f"{name}_{end}"]) for end in ("mean", "std"))

@@ -219,7 +219,7 @@ def lr_find(
     out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("lr-find.png"),
 ) -> None:
     """Plot loss against learning rate, on training folds only, and suggest a rate."""
-    from spectro import crossval, plots
+    from spectro import plots, tuning
     from spectro.weights import resolve
 
     settings = train_config(
@@ -238,7 +238,7 @@ def lr_find(
     pictures = steps.load(rendered, quarantine)
     start = resolve(settings.weights, settings.arch)
     steps.warn_of_chance(start, settings)
-    lrs, losses, suggestion = crossval.find_lr(pictures, settings, start, fold, steps=n_steps)
+    lrs, losses, suggestion = tuning.find_lr(pictures, settings, start, fold, steps=n_steps)
     console.say(f"plot: {plots.save(plots.learning_rates(lrs, losses, suggestion), out)}")
     console.say(f"suggested: --lr {suggestion:.1e}")
 

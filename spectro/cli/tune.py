@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from spectro import console
+from spectro import console, tables
 from spectro.cli import steps
 from spectro.cli.options import (
     Arch,
@@ -110,6 +110,6 @@ def _show(trained: list[Run], folds: list[int], folder: Path) -> None:
     title = f"{name}, fold{'s' if len(folds) > 1 else ''} {', '.join(map(str, folds))}"
     figure = plots.learning_curve(curve.points, curve.forecast, title)
     columns = ("train_clips", "train_recordings", "accuracy", "accuracy_low", "accuracy_high")
-    console.table("share", curve.points.to_dict("records"), (*columns, "macro_f1"))
+    tables.table("share", curve.points.to_dict("records"), (*columns, "macro_f1"))
     console.note(curve.said)
     console.say(f"curve: {plots.save(figure, folder / 'learning-curve.png')}, and .csv")

@@ -1,0 +1,65 @@
+"""Tuning without looking at the scored fold: the rate test, and trainings that keep nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from spectro import learner
+from spectro.config import TrainConfig
+from spectro.errors import ConfigError
+from spectro.listener import Listener
+from spectro.rendered import RenderedSet
+from spectro.splits import split
+from spectro.weights import Weights
+
+__all__ = ["find_lr", "rehearse"]
+
+
+def find_lr(
+    rendered: RenderedSet, config: TrainConfig, weights: Weights, fold: int, *, steps: int = 100
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
+    """Run the learning-rate range test on every fold but `fold`, which is not looked at.
+
+    Nor is the inner fold of `config`, if it has one.
+
+    Returns
+    -------
+    lrs, losses, suggestion
+        Of :func:`spectro.learner.find_lr`.
+    """
+    parts = split(rendered.clips, fold, config.inner_fold)
+    dls = learner.dataloaders(
+        parts.train, parts.train.head(1), rendered.labels, config, rendered.config
+    )
+    learn = learner.new_learner(dls, config, weights)
+    return learner.find_lr(learn, steps)
+
+
+def rehearse(
+    rendered: RenderedSet,
+    config: TrainConfig,
+    weights: Weights,
+    fold: int,
+    listener: Listener | None = None,
+) -> pd.DataFrame:
+    """Train as for `fold`, watching the inner fold; keep nothing but the history.
+
+    What tuning is made of: neither the pictures nor the score of `fold` are looked at.
+
+    Returns
+    -------
+    history : pandas.DataFrame
+        Of :func:`spectro.learner.fit`.
+
+    Raises
+    ------
+    ConfigError
+        If `config` sets no inner fold aside.
+    """
+    if config.inner_fold is None:
+        raise ConfigError(f"set an inner fold aside to watch; fold {fold} is there to be scored")
+    parts = split(rendered.clips, fold, config.inner_fold)
+    dls = learner.dataloaders(parts.train, parts.watch, rendered.labels, config, rendered.config)
+    return learner.fit(learner.new_learner(dls, config, weights), config, listener)
