@@ -1,4 +1,4 @@
-"""Sound files to waveforms: decode, mix to mono, resample, fit to a length; or in windows."""
+"""Sound files to waveforms: decode, make channels equal, resample, fit; or walk in windows."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from spectro.config import PadPolicy
+from spectro.config import Channels, PadPolicy
 from spectro.decode import decode, decode_windows
 from spectro.errors import AudioError, ConfigError
 from spectro.places import place
 
-__all__ = ["LOUDEST", "Waveform", "Window", "fit", "load", "to_mono", "windows"]
+__all__ = ["LOUDEST", "Waveform", "Window", "fit", "load", "mix", "to_mono", "windows"]
 
 Waveform = npt.NDArray[np.float32]
 
@@ -29,9 +29,14 @@ _LONGEST = 1 << 26  # samples that may come of going up more: 256 MiB, 50 minute
 
 
 def load(
-    path: str | Path, *, sr: int, start: float | None = None, end: float | None = None
+    path: str | Path,
+    *,
+    sr: int,
+    start: float | None = None,
+    end: float | None = None,
+    channels: Channels = "mean",
 ) -> Waveform:
-    """Read a sound file as mono at the sampling rate `sr`.
+    """Read a sound file at the sampling rate `sr`.
 
     Equal to ``librosa.load(path, sr=sr)`` to within float32 rounding: channels are averaged, then
     resampled by soxr's high-quality filter.
@@ -45,11 +50,13 @@ def load(
     start, end : float or None
         Part to read, in seconds from the start of the file; None means from the start, to the end.
         An `end` behind the file's end means the file's end.
+    channels : "mean", "first" or "both"
+        See :func:`mix`.
 
     Returns
     -------
     y : np.ndarray [shape=(n,)], float32
-        Samples, 1.0 being full scale. At least one, all finite.
+        Samples, 1.0 being full scale. At least one, all finite. Of "both", shape (2, n).
 
     Raises
     ------
@@ -58,7 +65,7 @@ def load(
         infinity, or states a sampling rate so low that resampling would fill the memory.
     """
     samples, native = decode(place(path), start=start, end=end)
-    return _waveform(samples, native, sr, path)
+    return _waveform(samples, native, sr, channels, path)
 
 
 class Window(NamedTuple):
@@ -70,7 +77,12 @@ class Window(NamedTuple):
 
 
 def windows(
-    path: str | Path, *, sr: int, duration: float, hop: float | None = None
+    path: str | Path,
+    *,
+    sr: int,
+    duration: float,
+    hop: float | None = None,
+    channels: Channels = "mean",
 ) -> Iterator[Window]:
     """Walk a recording in windows, in one pass, without loading it whole.
 
@@ -84,11 +96,13 @@ def windows(
         Length of a window in seconds.
     hop : float or None
         Step from one start to the next in seconds; None means `duration`, so that no two overlap.
+    channels : "mean", "first" or "both"
+        See :func:`mix`.
 
     Yields
     ------
     window : Window
-        ``y`` is what ``load(path, sr=sr, start=start, end=end)`` gives. The last window ends with
+        ``y`` is what :func:`load` gives of that part. The last window ends with
         the recording: it is as long as the others, and overlaps the one before by as much as that
         takes. Only a recording shorter than `duration` gives a shorter window, its only one.
 
@@ -104,23 +118,57 @@ def windows(
         if not 0 < seconds < math.inf:
             raise ConfigError(f"{name} is {seconds:g} s: a window needs one above 0")
     for start, end, samples, native in decode_windows(place(path), duration=duration, hop=hop):
-        yield Window(start, end, _waveform(samples, native, sr, path))
+        yield Window(start, end, _waveform(samples, native, sr, channels, path))
 
 
-def _waveform(samples: npt.NDArray[np.float32], native: int, sr: int, path: str | Path) -> Waveform:
-    """Turn what was decoded of `path` into mono at `sr` Hz, or say why that cannot be."""
+def _waveform(
+    samples: npt.NDArray[np.float32], native: int, sr: int, channels: Channels, path: str | Path
+) -> Waveform:
+    """Bring what was decoded of `path` to `sr` Hz, or say why that cannot be."""
     with np.errstate(over="ignore", invalid="ignore"):  # told below, in words
-        y = to_mono(samples)
+        y = mix(samples, channels)
     if not (y.max() < LOUDEST and y.min() > -LOUDEST):  # nor is NaN
         raise AudioError(
             f"{path}: holds NaN or infinite samples, or absurdly loud ones; export it again"
         )
-    if sr > _STEEPEST * native and len(y) * sr > _LONGEST * native:
+    if sr > _STEEPEST * native and y.shape[-1] * sr > _LONGEST * native:
         raise AudioError(
             f"{path}: states a sampling rate of {native} Hz, at which it lasts "
-            f"{len(y) / native:.0f} s; if so, choose a lower one than {sr} Hz to bring it to"
+            f"{y.shape[-1] / native:.0f} s; if so, choose a lower one than {sr} Hz to bring it to"
         )
     return y if native == sr else _resample(y, native, sr)
+
+
+def mix(samples: npt.NDArray[np.float32], channels: Channels) -> Waveform:
+    """Make the channels of any recording equal in number.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(n, channels)], float32
+        Interleaved channels, as soundfile returns them.
+    channels : "mean", "first" or "both"
+        Their mean, the first alone, or the first two; a mono recording is both of its channels.
+
+    Returns
+    -------
+    y : np.ndarray [shape=(n,)], float32
+        Of "both", shape (2, n), as librosa has channels.
+
+    Examples
+    --------
+    >>> stereo = np.array([[1, 3], [2, 6]], dtype=np.float32)
+    >>> mix(stereo, "mean"), mix(stereo, "first")
+    (array([2., 4.], dtype=float32), array([1., 2.], dtype=float32))
+    >>> mix(stereo[:, :1], "both")
+    array([[1., 2.],
+           [1., 2.]], dtype=float32)
+    """
+    if channels == "mean":
+        return to_mono(samples)
+    if channels == "first":
+        return samples[:, 0].copy()
+    second = min(1, samples.shape[1] - 1)
+    return np.ascontiguousarray(samples[:, [0, second]].T)
 
 
 def to_mono(samples: npt.NDArray[np.float32]) -> Waveform:
@@ -148,54 +196,66 @@ def to_mono(samples: npt.NDArray[np.float32]) -> Waveform:
 
 def _resample(y: Waveform, native: int, sr: int) -> Waveform:
     """Bring `y` from `native` to `sr` Hz; the length is rounded up, as librosa does."""
+    if y.ndim == 2:
+        return np.stack([_resample(channel, native, sr) for channel in y])
     resampled: Any = soxr.resample(y, native, sr, quality="HQ")
     return _place(resampled, -(-len(y) * sr // native), 0)
 
 
-def fit(y: Waveform, n_samples: int, *, pad: PadPolicy) -> Waveform:
+def fit(
+    y: Waveform,
+    n_samples: int,
+    *,
+    pad: PadPolicy,
+    rng: np.random.Generator | None = None,
+) -> Waveform:
     """Bring a waveform to exactly `n_samples`, by silence, repetition or cutting.
 
     Parameters
     ----------
-    y : np.ndarray [shape=(n,)], float32
+    y : np.ndarray [shape=(..., n)], float32
         At least one sample.
     n_samples : int
         Wanted length in samples.
     pad : "zero", "loop", "center" or "random"
         See :class:`~spectro.config.SpectrogramConfig`.
+    rng : np.random.Generator or None
+        Draws the place of "random" anew each time; None draws it from the sound.
 
     Returns
     -------
-    y : np.ndarray [shape=(n_samples,)], float32
+    y : np.ndarray [shape=(..., n_samples)], float32
 
     Examples
     --------
     >>> fit(np.array([1, 2, 3], dtype=np.float32), 5, pad="center")
     array([0., 1., 2., 3., 0.], dtype=float32)
     """
-    if len(y) == n_samples:
+    length = y.shape[-1]
+    if length == n_samples:
         return y
     if pad == "loop":
-        return np.resize(y, n_samples)
-    return _place(y, n_samples, _offset(y, n_samples - len(y), pad))
+        return np.take(y, np.arange(n_samples), axis=-1, mode="wrap")
+    return _place(y, n_samples, _offset(y, n_samples - length, pad, rng))
 
 
-def _offset(y: Waveform, room: int, pad: PadPolicy) -> int:
+def _offset(y: Waveform, room: int, pad: PadPolicy, rng: np.random.Generator | None) -> int:
     """Where `y` starts in the result: below zero when it is too long and its start is cut."""
     if pad == "zero":
         return 0
     if pad == "center":
         return room // 2 if room > 0 else -(-room // 2)
     # Drawn from the sound, not from its name or a clock: a prediction sees what training saw.
-    draw = int(np.random.default_rng(zlib.crc32(y.tobytes())).integers(abs(room) + 1))
+    rng = rng or np.random.default_rng(zlib.crc32(y.tobytes()))
+    draw = int(rng.integers(abs(room) + 1))
     return draw if room > 0 else -draw
 
 
 def _place(y: Waveform, n_samples: int, offset: int) -> Waveform:
     """Lay `y` into silence of `n_samples`, starting at `offset`; what sticks out is cut."""
-    if len(y) == n_samples and offset == 0:
+    if y.shape[-1] == n_samples and offset == 0:
         return y
-    out = np.zeros(n_samples, dtype=np.float32)
-    part = y[max(-offset, 0) :][: n_samples - max(offset, 0)]
-    out[max(offset, 0) :][: len(part)] = part
+    out = np.zeros((*y.shape[:-1], n_samples), dtype=np.float32)
+    part = y[..., max(-offset, 0) :][..., : n_samples - max(offset, 0)]
+    out[..., max(offset, 0) :][..., : part.shape[-1]] = part
     return out

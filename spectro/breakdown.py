@@ -1,4 +1,4 @@
-"""Where the mistakes are: by class, with intervals, and by source recording.
+"""Where the mistakes are: by class, with intervals, by source recording, and by speaker or place.
 
 A recording whose forty clips all fail is one finding, not forty.
 """
@@ -10,7 +10,9 @@ import pandas as pd
 
 from spectro import metrics
 
-__all__ = ["by_class", "by_loss", "by_move", "by_source"]
+__all__ = ["by_class", "by_group", "by_loss", "by_move", "by_source"]
+
+_MOST_GROUPS = 60  # speakers of AudioMNIST; more are no table that one reads
 
 
 def by_class(predictions: pd.DataFrame, labels: list[str], *, seed: int = 0) -> pd.DataFrame:
@@ -85,6 +87,27 @@ def by_loss(predictions: pd.DataFrame) -> pd.DataFrame:
     p_truth = predictions.to_numpy()[np.arange(len(predictions)), place].astype(float)
     loss = -np.log(np.maximum(p_truth, np.finfo(np.float32).tiny))
     return predictions.assign(loss=loss).sort_values("loss", ascending=False, kind="stable")
+
+
+def by_group(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Score each speaker, or whatever else says several classes: microphone, place, day.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        A row a clip with the columns ``label``, ``predicted`` and ``group``.
+
+    Returns
+    -------
+    groups : pandas.DataFrame
+        A row a group: ``group``, ``clips`` and ``accuracy``, in the order of their names. Empty
+        where groups are recordings of one class each, as in UrbanSound8K, or more than 60.
+    """
+    right = predictions["label"] == predictions["predicted"]
+    table = right.groupby(predictions["group"]).agg(clips="size", accuracy="mean").reset_index()
+    classes = predictions.groupby("group")["label"].nunique()
+    told = 2 <= len(table) <= _MOST_GROUPS and classes.min() > 1
+    return table if told else table.head(0)
 
 
 def by_source(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from spectro import learner
 from spectro.callbacks import Stopwatch
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError
+from spectro.rendered import RenderedSet
 from spectro.splits import Split
 from spectro.weights import Weights
 
@@ -69,22 +70,24 @@ class Fitted:
         )
 
 
-def measure(train: pd.DataFrame, labels: list[str], config: TrainConfig, weights: Weights) -> Pace:
+def measure(
+    train: pd.DataFrame, rendered: RenderedSet, config: TrainConfig, weights: Weights
+) -> Pace:
     """Time a few steps of each phase and a few predictions, on training clips alone.
 
     Parameters
     ----------
     train : pandas.DataFrame
         Clips to learn from; nothing else is looked at.
-    labels : list of str
-        Every class of the dataset.
+    rendered : RenderedSet
+        Gives every class of the dataset, and how sounds become pictures.
     config : TrainConfig
         How to train.
     weights : Weights
         Where to start.
     """
     some = train.head(2 * config.batch_size)
-    dls = learner.dataloaders(train, some, labels, config)
+    dls = learner.dataloaders(train, some, rendered.labels, config, rendered.config)
     learn = learner.new_learner(dls, config, weights)
     watch = Stopwatch(_BATCHES)
     learner.fit(learn, config, callbacks=[watch])

@@ -68,8 +68,8 @@ class Bfloat16(Callback):  # type: ignore[misc]
 
 
 def is_autocast(callback: Callback) -> bool:
-    """Tell whether it is the callback that makes training run in bf16."""
-    return isinstance(callback, Bfloat16)
+    """Tell whether it is the callback that makes training run in sixteen bits."""
+    return isinstance(callback, Bfloat16 | MixedPrecision)
 
 
 class History(Callback):  # type: ignore[misc]

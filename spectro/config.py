@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from spectro.errors import ConfigError
 from spectro.settings import Settings
 
 if sys.version_info >= (3, 11):
@@ -18,9 +19,10 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import Self
 
-__all__ = ["PadPolicy", "Phase", "SpectrogramConfig", "TrainConfig"]
+__all__ = ["Channels", "PadPolicy", "Phase", "SpectrogramConfig", "TrainConfig"]
 
 PadPolicy = Literal["zero", "loop", "center", "random"]
+Channels = Literal["mean", "first", "both"]
 
 
 class SpectrogramConfig(Settings):
@@ -61,6 +63,11 @@ class SpectrogramConfig(Settings):
         middle ("center"), or a drawn part ("random").
     cmap : "magma" or "gray"
         Colours of the picture, dark for quiet. Default "magma", even in lightness as seen.
+    channels : "mean", "first" or "both"
+        What becomes of a recording's channels: their mean (the default, as in librosa), the first
+        alone, or the first two in one picture: the first in red, the second in green, the mean of
+        the two grey levels in blue. "max" is then the maximum of both, so that their difference in
+        level shows, a mono clip has two equal channels, and `cmap` has no say.
 
     Raises
     ------
@@ -75,6 +82,7 @@ class SpectrogramConfig(Settings):
     """
 
     table: ClassVar[str] = "spectrogram"
+    later: ClassVar[frozenset[str]] = frozenset({"channels"})
 
     sr: int = Field(22_050, ge=1_000, le=1_000_000, strict=True)
     duration: float = Field(4.0, gt=0, le=3_600, strict=True)
@@ -89,6 +97,7 @@ class SpectrogramConfig(Settings):
     db_range: Literal["fixed", "auto"] = "fixed"
     pad: PadPolicy = "zero"
     cmap: Literal["magma", "gray"] = "magma"
+    channels: Channels = "mean"
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -123,7 +132,7 @@ class SpectrogramConfig(Settings):
 
 
 class Phase(Settings):
-    """One call of fastai's ``fit_one_cycle``.
+    """One call of fastai's ``fit_one_cycle`` or ``fit``.
 
     Parameters
     ----------
@@ -134,11 +143,15 @@ class Phase(Settings):
     lr : float or pair of floats
         Peak learning rate; a pair gives the first and the last layers theirs, with equal ratios
         between layer groups (``lr_max=slice(low, high)``). Default 1e-3, fastai's own.
+    schedule : "one_cycle" or "flat"
+        How the rate moves: up to `lr` and down again, with Adam's momentum the other way (the
+        default), or not at all.
     """
 
     epochs: int = Field(ge=1, le=10_000, strict=True)
     frozen: bool = Field(False, strict=True)
     lr: float | tuple[float, float] = 1e-3
+    schedule: Literal["one_cycle", "flat"] = "one_cycle"
 
     @model_validator(mode="after")
     def _check_rates(self) -> Self:
@@ -156,7 +169,8 @@ class TrainConfig(Settings):
     recipe : str
         Name of the recipe that these settings started from; a label, see :mod:`spectro.recipes`.
     arch : str
-        torchvision's name of the network. Default resnet18: the quickest of its family.
+        torchvision's name of the network, or "cnn4" (:mod:`spectro.cnn4`). Default resnet18: the
+        quickest of its family.
     weights : str
         Where training starts: "imagenet" (torchvision's weights, cached or downloaded), "auto"
         (imagenet if it can be had, random otherwise, loudly), "none" (random), or a file with a
@@ -167,10 +181,24 @@ class TrainConfig(Settings):
     batch_size : int
         Pictures in a step. Default 32: clips are few, so more steps beat larger ones.
     phases : tuple of Phase
-        The schedule, one ``fit_one_cycle`` after the other. The last epoch counts.
+        The schedule, one phase after the other. The last epoch counts. None at all leaves the body
+        as it is: ``spectro probe``.
+    weight_decay : float
+        What Adam takes off the weights in each step, as a share of the rate, apart from the
+        gradient (AdamW). Default 0.01, fastai's own; 0 is plain Adam.
     inner_fold : int or None
         A training fold set aside to watch while training, for those who tune; the scored fold is
         then not looked at before the end.
+    source : "pictures" or "sounds"
+        What a training item is made from: its PNG (the default, and quicker), or its sound, anew
+        each time and through the same functions (:mod:`spectro.sounds`). These three need it:
+    place : bool
+        A short training clip lies at a random place in silence, of a long one a random part shows.
+    wave_shift : float
+        Training sounds are rolled in time by up to this share of their length; 0 leaves them.
+    gain : float
+        They are made louder or quieter by up to this many dB; 0 leaves them. Only pictures with a
+        fixed `ref` show it.
     shift : float
         Training pictures are rolled in time by up to this share of their width; 0 leaves them.
     band_shift : float
@@ -182,8 +210,9 @@ class TrainConfig(Settings):
     mixup : float
         Pictures are mixed in pairs, with shares from a Beta distribution of this parameter (alpha);
         0 mixes none.
-    precision : "auto", "fp32" or "bf16"
-        Arithmetic of training. "auto" takes bf16 where the processor multiplies it in hardware.
+    precision : "auto", "fp32", "bf16" or "fp16"
+        Arithmetic of training. "auto" takes bf16 where the hardware multiplies it, and fp16, with
+        scaled gradients, on a CUDA GPU that has no bf16.
         The curves are in the same; scores and predictions are always computed in fp32.
     seed : int
         Seed of weights, order and augmentation.
@@ -206,16 +235,33 @@ class TrainConfig(Settings):
     weights: str = Field("imagenet", min_length=1)
     size: int | None = Field(None, ge=32, le=4_096, strict=True)
     batch_size: int = Field(32, ge=2, le=65_536, strict=True)
-    phases: tuple[Phase, ...] = Field((Phase(epochs=10),), min_length=1)
+    phases: tuple[Phase, ...] = (Phase(epochs=10),)
+    weight_decay: float = Field(0.01, ge=0, le=1, strict=True)
     inner_fold: int | None = Field(None, strict=True)
+    source: Literal["pictures", "sounds"] = "pictures"
+    place: bool = Field(False, strict=True)
+    wave_shift: float = Field(0.0, ge=0, le=1)
+    gain: float = Field(0.0, ge=0, le=60)
     shift: float = Field(0.0, ge=0, le=1)
     band_shift: float = Field(0.0, ge=0, le=1)
     time_masks: int = Field(0, ge=0, le=100, strict=True)
     freq_masks: int = Field(0, ge=0, le=100, strict=True)
     mask_share: float = Field(0.2, gt=0, le=1)
     mixup: float = Field(0.0, ge=0, le=10)
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: int = Field(0, ge=0, lt=2**32, strict=True)
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        if self.sound_changes and self.source == "pictures":
+            first = self.sound_changes[0]
+            raise ValueError(f'{first} changes the sound, so it needs source = "sounds"')
+        return self
+
+    @property
+    def sound_changes(self) -> list[str]:
+        """Names of what is to change in the sounds of training clips."""
+        return [name for name in ("place", "wave_shift", "gain") if getattr(self, name)]
 
     @property
     def epochs(self) -> int:
@@ -224,5 +270,9 @@ class TrainConfig(Settings):
 
     def with_last_phase(self, *, epochs: int | None = None, lr: float | None = None) -> Self:
         """Return a copy whose last phase has other `epochs` or `lr`; None leaves them."""
+        if epochs is None and lr is None:
+            return self
+        if not self.phases:
+            raise ConfigError(f"recipe {self.recipe} trains no network: it has no epochs or rate")
         last = self.phases[-1].replace(epochs=epochs, lr=lr)
         return self.replace(phases=[*(p.to_dict() for p in self.phases[:-1]), last.to_dict()])

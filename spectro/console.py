@@ -144,9 +144,11 @@ def _show_epoch(what: str, row: dict[str, Any], epochs: int) -> None:
 
 
 def scores(scores: dict[str, Any]) -> None:
-    """Print scores: a row a fold, a row a class, the whole, and what it was measured on."""
+    """Print scores: a row a fold, class and speaker, the whole, and what it was measured on."""
     _out.print(_table("fold", scores["folds"], ("clips", "accuracy", "macro_f1")))
     _out.print(_table("label", scores["classes"], ("clips", "precision", "recall", "f1")))
+    if scores.get("groups"):
+        _out.print(_table("group", scores["groups"], ("clips", "accuracy")))
     low, high = scores["accuracy_interval"]
     low_f1, high_f1 = scores["macro_f1_interval"]
     if scores["fold_std"] is not None:

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from torch import nn
 
-from spectro import learner, metrics, protocol
+from spectro import breakdown, learner, metrics, protocol
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError, DivergedError
 from spectro.files import write_text
@@ -26,13 +27,16 @@ from spectro.places import below, place
 from spectro.precision import choose_precision
 from spectro.rendered import RenderedSet
 from spectro.run import Run, environment, probability_columns
-from spectro.splits import random_folds, split
+from spectro.splits import Split, random_folds, split
 from spectro.tracking import tracking
+from spectro.traininglog import training_log
 from spectro.weights import Weights, resolve
 
 __all__ = [
     "find_lr",
     "open_run",
+    "out_of_fold",
+    "portable",
     "precision_in_words",
     "rehearse",
     "score_run",
@@ -126,15 +130,17 @@ def train_fold(
         return run.fold_record(fold)
     started = time.perf_counter()
     config = run.config
+    if not config.phases:
+        raise ConfigError(f"recipe {config.recipe} trains no network; run spectro probe")
     parts = split(rendered.clips, fold, config.inner_fold)
-    dls = learner.dataloaders(parts.train, parts.watch, run.labels, config)
+    dls = learner.dataloaders(parts.train, parts.watch, run.labels, config, rendered.config)
     learn = learner.new_learner(dls, config, weights)
     with tracking(track, run.folder, f"fold{fold}", config) as callbacks:
         history = learner.fit(learn, config, listener, callbacks)
     probabilities = learner.predict_clips(learn, parts.score)
     if not np.isfinite(probabilities).all():
         raise DivergedError(f"fold {fold}: training diverged; nothing is kept, try a lower --lr")
-    predictions = _predictions(probabilities, parts.score, run.labels)
+    predictions = out_of_fold(probabilities, parts.score, run.labels)
     record = {
         "fold": fold,
         "accuracy": float((predictions["predicted"] == predictions["label"]).mean()),
@@ -149,11 +155,12 @@ def train_fold(
     }
     with run.writing_fold(fold) as folder:
         history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
-        _portable(predictions, rendered).to_csv(
+        portable(predictions, rendered).to_csv(
             folder / "predictions.csv", index=False, lineterminator="\n"
         )
         if keep_model:
             save_model(folder / "model", learn.model, _card(run, rendered, record))
+        write_text(folder / "training.log", _log(run, rendered, parts, learn.model, history))
         write_text(folder / "fold.json", json.dumps(record, indent=2) + "\n")
     return record
 
@@ -181,7 +188,9 @@ def find_lr(
         Of :func:`spectro.learner.find_lr`.
     """
     parts = split(rendered.clips, fold, config.inner_fold)
-    dls = learner.dataloaders(parts.train, parts.train.head(1), rendered.labels, config)
+    dls = learner.dataloaders(
+        parts.train, parts.train.head(1), rendered.labels, config, rendered.config
+    )
     learn = learner.new_learner(dls, config, weights)
     return learner.find_lr(learn, steps)
 
@@ -210,7 +219,7 @@ def rehearse(
     if config.inner_fold is None:
         raise ConfigError(f"set an inner fold aside to watch; fold {fold} is there to be scored")
     parts = split(rendered.clips, fold, config.inner_fold)
-    dls = learner.dataloaders(parts.train, parts.watch, rendered.labels, config)
+    dls = learner.dataloaders(parts.train, parts.watch, rendered.labels, config, rendered.config)
     return learner.fit(learner.new_learner(dls, config, weights), config, listener)
 
 
@@ -220,10 +229,16 @@ def precision_in_words(config: TrainConfig) -> str:
     return f"{precision} ({reason})"
 
 
-def _predictions(
+def out_of_fold(
     probabilities: npt.NDArray[np.float32], clips: pd.DataFrame, labels: list[str]
 ) -> pd.DataFrame:
-    """Put clips and what was predicted for them side by side."""
+    """Put clips and what was predicted for them side by side.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n_clips, n_classes)]
+        In the order of `clips` and `labels`.
+    """
     best = probabilities.argmax(axis=1)
     table = clips.assign(
         predicted=[labels[i] for i in best], probability=probabilities.max(axis=1)
@@ -232,12 +247,31 @@ def _predictions(
     return pd.concat([table, columns], axis=1)
 
 
-def _portable(predictions: pd.DataFrame, rendered: RenderedSet) -> pd.DataFrame:
+def portable(predictions: pd.DataFrame, rendered: RenderedSet) -> pd.DataFrame:
     """Write paths relative to the dataset and the rendered set, which may be moved."""
     root = place(rendered.dataset["root"])
     return predictions.assign(
         path=[below(path, root) for path in predictions["path"]],
         image=[below(image, rendered.folder) for image in predictions["image"]],
+    )
+
+
+def _log(
+    run: Run, rendered: RenderedSet, parts: Split, model: nn.Module, history: pd.DataFrame
+) -> str:
+    watched = {} if run.config.inner_fold is None else {"watched": parts.watch}
+    return training_log(
+        run.config,
+        rendered.config,
+        model,
+        {"trained on": parts.train, **watched, "scored": parts.score},
+        history,
+        about={
+            "dataset": rendered.dataset["name"],
+            "recipe": run.config.recipe,
+            "weights": run.record["weights"]["detail"],
+            "arithmetic": run.record["precision"],
+        },
     )
 
 
@@ -270,10 +304,12 @@ def score_run(run: Run, rendered: RenderedSet) -> dict[str, Any]:
     Returns
     -------
     scores : dict
-        Of :func:`spectro.metrics.score`, plus ``protocol``: what was trained and scored, in words.
+        Of :func:`spectro.metrics.score`, plus ``protocol``: what was trained and scored, in words;
+        and ``groups``, of :func:`spectro.breakdown.by_group`.
     """
     scores = metrics.score(run.predictions(), run.labels, seed=run.config.seed)
-    scores = {"protocol": protocol.lines(run, rendered), **scores}
+    groups = breakdown.by_group(run.predictions()).to_dict("records")
+    scores = {"protocol": protocol.lines(run, rendered), **scores, "groups": groups}
     if (run.folder / _RANDOM / "scores.json").is_file():
         leaking = Run.load(run.folder / _RANDOM).scores()
         scores["random_split"] = {

@@ -1,6 +1,7 @@
 """fastai: DataBlock, learner, schedule.
 
-The schedule is a list of phases, each one call of ``fit_one_cycle``; the last epoch counts.
+The schedule is a list of phases, each one call of ``fit_one_cycle`` or ``fit``; the last epoch
+counts.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import multiprocessing
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +22,7 @@ import pandas as pd
 import torch
 from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.core import Callback
+from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.mixup import MixUp
 from fastai.callback.schedule import Learner  # fit_one_cycle and lr_find are patched onto it there
 from fastai.data.block import CategoryBlock, DataBlock
@@ -32,11 +35,13 @@ from fastai.vision.data import ImageBlock
 from fastai.vision.learner import vision_learner
 from torch import nn
 
-from spectro import augment, network
+from spectro import augment, network, sounds
 from spectro.callbacks import Augment, Bfloat16, History, is_autocast
-from spectro.config import TrainConfig
+from spectro.config import SpectrogramConfig, TrainConfig
 from spectro.errors import ConfigError
 from spectro.listener import Listener
+from spectro.loading import KeptDL, fits
+from spectro.optimizer import FusedAdam
 from spectro.precision import choose_precision
 from spectro.weights import Weights
 
@@ -59,11 +64,18 @@ class _Clip:
     image: str
     label: str
     held_out: bool = False
+    path: str = ""
+    start: float | None = None
+    end: float | None = None
 
 
 def _items(clips: pd.DataFrame, held_out: bool) -> list[_Clip]:
-    pairs = zip(clips["image"], clips["label"], strict=True)
-    return [_Clip(image, label, held_out) for image, label in pairs]
+    times = clips[["start", "end"]].astype(object).where(clips[["start", "end"]].notna(), None)
+    columns = (clips["image"], clips["label"], clips["path"], times["start"], times["end"])
+    return [
+        _Clip(image, label, held_out, path, start, end)
+        for image, label, path, start, end in zip(*columns, strict=True)
+    ]
 
 
 def items(train: pd.DataFrame, valid: pd.DataFrame) -> list[Any]:
@@ -71,7 +83,9 @@ def items(train: pd.DataFrame, valid: pd.DataFrame) -> list[Any]:
     return [*_items(train, held_out=False), *_items(valid, held_out=True)]
 
 
-def data_block(labels: list[str], config: TrainConfig) -> DataBlock:
+def data_block(
+    labels: list[str], config: TrainConfig, spectrogram: SpectrogramConfig | None = None
+) -> DataBlock:
     """Describe how clips become batches; ``.summary(items(train, valid))`` shows each step.
 
     Training batches are augmented (:mod:`spectro.augment`), on the device, others are not.
@@ -81,18 +95,28 @@ def data_block(labels: list[str], config: TrainConfig) -> DataBlock:
     labels : list of str
         Every class of the dataset, so that probability columns are the same in every fold.
     config : TrainConfig
-        Gives the size and the augmentations.
+        Gives the source, the size and the augmentations.
+    spectrogram : SpectrogramConfig or None
+        How sounds become pictures; needed where the source is "sounds".
 
     Returns
     -------
     DataBlock
+
+    Raises
+    ------
+    ConfigError
+        If it is needed and not given.
     """
+    if config.source == "sounds" and spectrogram is None:
+        raise ConfigError('source = "sounds" needs the settings that the pictures were drawn with')
+    hear = sounds.Hear(spectrogram, config) if spectrogram and config.source == "sounds" else None
     squish = [Resize(config.size, method=ResizeMethod.Squish)] if config.size else []
     changes = augment.transforms(config)
     normalize = Normalize.from_stats(network.IMAGENET_MEAN, network.IMAGENET_STD)
     return DataBlock(
         blocks=(ImageBlock, CategoryBlock(vocab=labels)),
-        get_x=attrgetter("image"),
+        get_x=hear or attrgetter("image"),
         get_y=attrgetter("label"),
         splitter=FuncSplitter(attrgetter("held_out")),
         item_tfms=squish,
@@ -107,18 +131,24 @@ def device() -> torch.device:
 
 
 def dataloaders(
-    train: pd.DataFrame, valid: pd.DataFrame, labels: list[str], config: TrainConfig
+    train: pd.DataFrame,
+    valid: pd.DataFrame,
+    labels: list[str],
+    config: TrainConfig,
+    spectrogram: SpectrogramConfig | None = None,
 ) -> DataLoaders:
     """Make fastai DataLoaders of training clips and clips to watch.
 
     Parameters
     ----------
     train, valid : pandas.DataFrame
-        Clips with the columns ``image`` and ``label``.
+        Clip tables with the column ``image``.
     labels : list of str
         Every class of the dataset.
     config : TrainConfig
-        Gives batch size, picture size and seed.
+        Gives batch size, picture size, source, augmentations and seed.
+    spectrogram : SpectrogramConfig or None
+        How sounds become pictures; needed where the source is "sounds".
 
     Returns
     -------
@@ -127,16 +157,26 @@ def dataloaders(
     Raises
     ------
     ConfigError
-        If there are fewer than two training clips: batch norm needs two.
+        If there are fewer than two training clips: batch norm needs two; or if gain would not
+        show.
+    AudioError
+        If the source is "sounds" and one is not there.
     """
     if len(train) < 2:
         raise ConfigError(f"{len(train)} training clips are too few; two are the least")
+    if config.source == "sounds" and spectrogram is not None:
+        sounds.check([*train["path"], *valid["path"]], spectrogram, config)
     set_seed(config.seed, reproducible=True)
-    return data_block(labels, config).dataloaders(
+    images = [*train["image"], *valid["image"], *valid["image"]]  # watched, and then predicted
+    if config.source == "pictures" and fits(images, config.size, device()):
+        how: dict[str, Any] = {"dl_type": partial(KeptDL, size=config.size), "num_workers": 0}
+    else:
+        how = {"num_workers": _n_loaders(len(train))}
+    return data_block(labels, config, spectrogram).dataloaders(
         items(train, valid),
         bs=min(config.batch_size, len(train)),
         device=device(),
-        num_workers=_n_loaders(len(train)),
+        **how,
     )
 
 
@@ -148,7 +188,7 @@ def _n_loaders(n_clips: int) -> int:
 
 
 def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Learner:
-    """Make the learner: a torchvision body with the given weights under fastai's head.
+    """Make the learner: the body with the given weights under its head.
 
     Parameters
     ----------
@@ -166,7 +206,7 @@ def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Lear
     """
     set_seed(config.seed, reproducible=True)
     backbone = network.body(config.arch, weights.state)
-    top = network.head(network.n_features(backbone), len(dls.vocab))
+    top = network.top(config.arch, network.n_features(backbone), len(dls.vocab))
     learn = vision_learner(
         dls,
         lambda pretrained: nn.Sequential(*backbone, nn.AdaptiveAvgPool2d(1)),  # fastai cuts at it
@@ -174,12 +214,15 @@ def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Lear
         normalize=False,  # the DataBlock does
         splitter=network.layer_groups,
         metrics=accuracy,
+        opt_func=FusedAdam,
+        wd=config.weight_decay,
         cbs=[ChannelsLast],
     )
     if config.mixup:
         learn.add_cb(MixUp(config.mixup))
-    if choose_precision(config.precision, dls.device)[0] == "bf16":
-        learn.add_cb(Bfloat16())
+    precision, _ = choose_precision(config.precision, dls.device)
+    if precision != "fp32":
+        learn.add_cb(Bfloat16() if precision == "bf16" else MixedPrecision())
     return learn
 
 
@@ -214,7 +257,10 @@ def fit(
             history.phase = number
             learn.freeze() if phase.frozen else learn.unfreeze()
             lr_max = slice(*phase.lr) if isinstance(phase.lr, tuple) else phase.lr
-            learn.fit_one_cycle(phase.epochs, lr_max=lr_max)
+            if phase.schedule == "flat":
+                learn.fit(phase.epochs, lr=lr_max)
+            else:
+                learn.fit_one_cycle(phase.epochs, lr_max=lr_max)
     return pd.DataFrame(history.rows)
 
 
@@ -257,7 +303,7 @@ def predict_clips(learn: Learner, clips: pd.DataFrame) -> npt.NDArray[np.float32
     learn : Learner
         Trained.
     clips : pandas.DataFrame
-        With the columns ``image`` and ``label``.
+        Clip table with the column ``image``.
 
     Returns
     -------

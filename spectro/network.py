@@ -1,4 +1,4 @@
-"""Networks: a torchvision body and fastai's head, as plain torch modules.
+"""Networks: a torchvision body under fastai's head, or cnn4, as plain torch modules.
 
 Both training and prediction build the network here, so a trained model needs no fastai to run.
 """
@@ -12,9 +12,19 @@ import torch
 import torchvision
 from torch import nn
 
+from spectro import cnn4
 from spectro.errors import ConfigError
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "body", "build", "head", "layer_groups", "n_features"]
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "body",
+    "build",
+    "head",
+    "layer_groups",
+    "n_features",
+    "top",
+]
 
 # Channel statistics of ImageNet, which torchvision's weights were trained with.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -22,12 +32,12 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def body(arch: str, state: Mapping[str, torch.Tensor] | None = None) -> nn.Sequential:
-    """Build a torchvision network up to its global pooling.
+    """Build a network up to its global pooling.
 
     Parameters
     ----------
     arch : str
-        torchvision's name, for example "resnet18", "resnet50" or "convnext_tiny".
+        "cnn4", or torchvision's name, for example "resnet18", "resnet50" or "convnext_tiny".
     state : mapping of str to torch.Tensor, or None
         torchvision state dict to start from, the classifier's tensors apart; None starts from
         random weights.
@@ -35,18 +45,20 @@ def body(arch: str, state: Mapping[str, torch.Tensor] | None = None) -> nn.Seque
     Returns
     -------
     body : torch.nn.Sequential
-        Maps (n, 3, height, width) to (n, features, height / 32, width / 32).
+        Maps (n, 3, height, width) to (n, features, height / 32, width / 32); of cnn4, / 16.
 
     Raises
     ------
     ConfigError
         If torchvision has no such network, or it has no global pooling to cut at.
     """
+    if arch == "cnn4":
+        return cnn4.body()
     try:
         model = torchvision.models.get_model(arch, weights=None)
     except ValueError:
         raise ConfigError(
-            f"unknown arch {arch!r}; use a name of torchvision, as resnet18, resnet34, resnet50"
+            f"unknown arch {arch!r}; use cnn4 or a name of torchvision, as resnet18, resnet50"
         ) from None
     names = [name for name, _ in model.named_children()]
     if "avgpool" not in names or hasattr(model, "aux_logits"):  # heads between its blocks
@@ -100,10 +112,15 @@ def head(features: int, n_classes: int) -> nn.Sequential:
     )
 
 
+def top(arch: str, features: int, n_classes: int) -> nn.Sequential:
+    """Build the head that goes with a network: cnn4's own, or fastai's (:func:`head`)."""
+    return cnn4.head(n_classes) if arch == "cnn4" else head(features, n_classes)
+
+
 def build(arch: str, n_classes: int) -> nn.Sequential:
     """Build body and head with random weights, ready for a state dict."""
     backbone = body(arch)
-    return nn.Sequential(backbone, head(n_features(backbone), n_classes))
+    return nn.Sequential(backbone, top(arch, n_features(backbone), n_classes))
 
 
 def layer_groups(model: nn.Sequential) -> list[list[nn.Parameter]]:

@@ -45,17 +45,17 @@ def save(figure: Figure, path: str | Path) -> Path:
 
 
 def save_run(run: Run) -> list[Path]:
-    """Draw a run's training curves and confusion matrix into its folder; return the two paths."""
+    """Draw a run's training curves, if it has any, and confusion matrix; return their paths."""
     scores = run.scores()
-    curves = {fold: run.history(fold) for fold in run.finished_folds}
     title = (
         f"{run.record['dataset']['name']}: {100 * scores['accuracy']:.1f} % of {scores['clips']:,}"
     )
     matrix = confusion(scores["confusion"], run.labels, title)
-    return [
-        save(history(curves, watched(run)), run.folder / "training.png"),
-        save(matrix, run.folder / "confusion.png"),
-    ]
+    drawn = [save(matrix, run.folder / "confusion.png")]
+    if run.config.phases:
+        curves = {fold: run.history(fold) for fold in run.finished_folds}
+        drawn.insert(0, save(history(curves, watched(run)), run.folder / "training.png"))
+    return drawn
 
 
 def watched(run: Run) -> str:

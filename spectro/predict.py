@@ -123,7 +123,9 @@ class Classifier:
             If `hop` is not above 0.
         """
         config = self.card.spectrogram
-        walk = windows(path, sr=config.sr, duration=config.duration, hop=hop)
+        walk = windows(
+            path, sr=config.sr, duration=config.duration, hop=hop, channels=config.channels
+        )
         tables = [self._predict_windows(batch) for batch in _batches(walk)]
         return pd.concat(tables, ignore_index=True)
 

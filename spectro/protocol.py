@@ -12,12 +12,12 @@ __all__ = ["lines"]
 
 def lines(run: Run, rendered: RenderedSet) -> list[str]:
     """Say in lines what the finished folds of a run were trained and scored on."""
+    if "random_share" in rendered.dataset:
+        return _random_share(run, rendered)
     finished, whole = run.finished_folds, rendered.dataset["folds"]
     said = [
         f"{len(finished)} of the {len(whole)} folds of {rendered.dataset['name']} scored "
-        f"({', '.join(map(str, finished))}), each by a network trained on "
-        f"{len(rendered.folds) - 1 - (run.config.inner_fold is not None)} other folds in "
-        f"{_of_folds(run, 'precision')}; last epoch, nothing chosen on the scored fold",
+        f"({', '.join(map(str, finished))}), each by {_trained(run, rendered)}",
         *_by_design(run),
         f"started from {_of_folds(run, 'weights')}",
         *dict.fromkeys([*leaks_in_words(rendered.clips), *rendered.dataset["notes"]]),
@@ -35,6 +35,35 @@ def lines(run: Run, rendered: RenderedSet) -> list[str]:
             f"{len(whole)}-fold number"
         )
     return said
+
+
+def _trained(run: Run, rendered: RenderedSet) -> str:
+    """Say what predicted a fold, and what it was trained on."""
+    others = f"{len(rendered.folds) - 1 - (run.config.inner_fold is not None)} other folds"
+    if not run.config.phases:
+        return (
+            f"a logistic regression fitted to {others}, on what a frozen {run.config.arch} makes "
+            f"of a picture in {_of_folds(run, 'precision')}; nothing chosen on the scored fold"
+        )
+    return (
+        f"a network trained on {others} in {_of_folds(run, 'precision')}; last epoch, nothing "
+        "chosen on the scored fold"
+    )
+
+
+def _random_share(run: Run, rendered: RenderedSet) -> list[str]:
+    """Say of a random share that it is not an honest score, first of all."""
+    groups = rendered.clips.groupby("group")["fold"].nunique()
+    share, seed = rendered.dataset["random_share"], run.config.seed
+    return [
+        f"A RANDOM SPLIT, NOT AN HONEST SCORE: {int((groups > 1).sum())} of {len(groups)} "
+        "recordings or speakers sit on both sides, so the network is scored on what it has heard; "
+        "spectro cross-validate scores it on what it has not",
+        f"{100 * share:g} % of the clips of each class of {rendered.dataset['name']} scored, drawn "
+        f"with seed {seed}, by a network trained on the others in {_of_folds(run, 'precision')}; "
+        "last epoch, nothing chosen on the scored clips",
+        f"started from {_of_folds(run, 'weights')}",
+    ]
 
 
 def _of_folds(run: Run, name: str) -> str:

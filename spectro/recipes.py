@@ -1,11 +1,14 @@
-"""Training recipes by name: whole settings to start from, which flags and TOML then change."""
+"""Recipes by name: whole settings to start from, which flags and TOML then change.
+
+A recipe of training may bring its own settings of the picture, for ``spectro render --recipe``.
+"""
 
 from __future__ import annotations
 
-from spectro.config import Phase, TrainConfig
+from spectro.config import Phase, SpectrogramConfig, TrainConfig
 from spectro.errors import ConfigError
 
-__all__ = ["RECIPES", "recipe"]
+__all__ = ["RECIPES", "SPECTROGRAMS", "recipe", "recipe_spectrogram"]
 
 RECIPES: dict[str, TrainConfig] = {
     # One cycle over the whole network: a pretrained body adapts, a random one learns at all.
@@ -26,6 +29,35 @@ RECIPES: dict[str, TrainConfig] = {
             Phase(epochs=3, lr=(1e-6, 1e-4)),
         ),
     ),
+    # The usual tutorial on spoken digits with torchaudio: 96.89 % on a random split of 3,600 clips
+    # of AudioMNIST. Adam without weight decay. The rate comes down in the end: at a constant 1e-2
+    # the running statistics of batch norm lag behind, and the score is luck.
+    "digits": TrainConfig(
+        recipe="digits",
+        arch="cnn4",
+        weights="none",
+        batch_size=16,
+        phases=(Phase(epochs=5, lr=1e-2),),
+        weight_decay=0.0,
+        shift=0.4,
+        time_masks=2,
+        freq_masks=2,
+        mask_share=0.1,
+    ),
+    # The body as it is under a linear head: spectro probe.
+    "probe": TrainConfig(recipe="probe", phases=()),
+}
+
+SPECTROGRAMS: dict[str, SpectrogramConfig] = {
+    # hop_length is torchaudio's default, half a window. A clip lies at a random place in 4 s.
+    "digits": SpectrogramConfig(
+        sr=44_100,
+        n_fft=1_024,
+        hop_length=512,
+        n_mels=64,
+        pad="random",
+        channels="both",
+    ),
 }
 
 
@@ -40,3 +72,15 @@ def recipe(name: str) -> TrainConfig:
     if name not in RECIPES:
         raise ConfigError(f"unknown recipe {name!r}; there are {', '.join(RECIPES)}")
     return RECIPES[name]
+
+
+def recipe_spectrogram(name: str) -> SpectrogramConfig:
+    """Return the settings of the picture that the recipe called `name` was made for.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such recipe.
+    """
+    recipe(name)
+    return SPECTROGRAMS.get(name, SpectrogramConfig())

@@ -104,7 +104,7 @@ class RenderedSet:
             image=[below(image, self.folder) for image in self.clips["image"]]
         )
         lines = _relative(clips, place(self.dataset["root"])).to_csv(index=False)
-        return hashlib.sha256((self.config.to_json() + lines).encode()).hexdigest()[:16]
+        return hashlib.sha256((self.config.identity_text + lines).encode()).hexdigest()[:16]
 
 
 def image_names(clips: pd.DataFrame, root: Path) -> list[str]:

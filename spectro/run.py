@@ -6,6 +6,7 @@
     fold3/history.csv      a row an epoch
     fold3/predictions.csv  a row a clip of fold 3, predicted by a network that never heard fold 3
     fold3/model/           that network: see spectro.model
+    fold3/training.log     model, data, optimiser and epochs, as a page to read
     fold3/fold.json        clips, seconds, precision, accuracy
     scores.json            scores of all finished folds together
 
@@ -29,7 +30,7 @@ from typing import Any
 
 import pandas as pd
 
-from spectro.config import TrainConfig
+from spectro.config import SpectrogramConfig, TrainConfig
 from spectro.errors import ModelError
 from spectro.files import is_taken, read_json, replacing_folder, write_text
 from spectro.rendered import RenderedSet
@@ -122,9 +123,12 @@ class Run:
         run = cls.load(folder)
         changed = [
             name
-            for name in ("train", "precision", "spectrogram", "labels", "design")
+            for name in ("precision", "labels", "design")
             if run.record.get(name) != record.get(name)
         ]
+        # Compared as settings, so that a record from before a setting has its default.
+        changed += ["train"] if run.config != config else []
+        changed += ["spectrogram"] if run.spectrogram != rendered.config else []
         if run.record["weights"]["source"] != weights["source"] or (
             weights["source"] != "random" and run.record["weights"] != weights
         ):  # why random ones were taken may be told otherwise the next time
@@ -147,6 +151,11 @@ class Run:
     def config(self) -> TrainConfig:
         """Settings of training."""
         return TrainConfig(**self.record["train"])
+
+    @property
+    def spectrogram(self) -> SpectrogramConfig:
+        """Settings of the pictures."""
+        return SpectrogramConfig(**self.record["spectrogram"])
 
     @property
     def design(self) -> dict[str, Any]:

@@ -35,6 +35,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     table: ClassVar[str] = ""
+    # Settings that came later: at their default they do not count in the identity, so that what
+    # was made before them keeps its own.
+    later: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, /, **values: Any) -> None:
         try:
@@ -109,9 +112,16 @@ class Settings(BaseModel):
             raise ConfigError(f"{path}: {message}") from None
 
     @property
+    def identity_text(self) -> str:
+        """The JSON of the settings, without the `later` ones that are at their default."""
+        fields = type(self).model_fields
+        unused = {name for name in self.later if getattr(self, name) == fields[name].default}
+        return self.model_dump_json(indent=2, exclude=unused) + "\n"
+
+    @property
     def identity(self) -> str:
         """Sixteen hexadecimal digits that change when any setting changes."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+        return hashlib.sha256(self.identity_text.encode()).hexdigest()[:16]
 
 
 def read_table(path: str | Path, name: str) -> dict[str, Any]:

@@ -32,6 +32,7 @@ __all__ = [
     "load_clip",
     "mel_filterbank",
     "melspectrogram",
+    "network_levels",
     "network_pixels",
     "power_to_db",
     "save_png",
@@ -54,6 +55,7 @@ def load_clip(
     *,
     start: float | None = None,
     end: float | None = None,
+    rng: np.random.Generator | None = None,
 ) -> audio.Waveform:
     """Read a clip as the waveform that its picture shows.
 
@@ -65,21 +67,25 @@ def load_clip(
         Gives rate, length and padding.
     start, end : float or None
         Part of the file in seconds; see :func:`spectro.audio.load`.
+    rng : np.random.Generator or None
+        Draws a place for the clip, or a part of a longer one, whatever ``config.pad`` says.
 
     Returns
     -------
     y : np.ndarray [shape=(config.n_samples,)], float32
+        With ``channels="both"``, shape (2, config.n_samples).
 
     Raises
     ------
     AudioError
         If the file cannot be decoded.
     """
-    if config.pad in ("zero", "loop"):  # only the start shows: do not decode hours behind it
+    pad = "random" if rng else config.pad
+    if pad in ("zero", "loop"):  # only the start shows: do not decode hours behind it
         shown = (start or 0.0) + config.duration + _MARGIN
         end = shown if end is None else min(end, shown)
-    y = audio.load(path, sr=config.sr, start=start, end=end)
-    return audio.fit(y, config.n_samples, pad=config.pad)
+    y = audio.load(path, sr=config.sr, start=start, end=end, channels=config.channels)
+    return audio.fit(y, config.n_samples, pad=pad, rng=rng)
 
 
 def clip_image(
@@ -98,21 +104,31 @@ def spectrogram_image(y: audio.Waveform, config: SpectrogramConfig) -> Image.Ima
 
     Parameters
     ----------
-    y : np.ndarray [shape=(n,)], float32
-        Waveform at ``config.sr``.
+    y : np.ndarray [shape=(n,) or (2, n)], float32
+        Waveform at ``config.sr``; two channels if ``config.channels`` is "both".
     config : SpectrogramConfig
         Settings.
 
     Returns
     -------
-    image : PIL.Image.Image [mode="P"]
+    image : PIL.Image.Image [mode="P" or "RGB"]
         Low frequencies at the bottom, time from left to right. The palette index is the grey level,
-        so the picture holds the values and their colours at a third of an RGB picture's size.
+        so the picture holds the values and their colours at a third of an RGB picture's size. Of
+        two channels red is the first, green the second, and blue their mean.
     """
     S_db = power_to_db(melspectrogram(y, config), ref=config.ref)
-    image = Image.fromarray(levels(S_db, config)[::-1])
+    grey = levels(S_db, config)[..., ::-1, :]
+    if grey.ndim == 3:
+        return _two_channels(*grey)
+    image = Image.fromarray(grey)
     image.putpalette(palette(config.cmap))
     return image
+
+
+def _two_channels(first: Levels, second: Levels) -> Image.Image:
+    """Lay two grey pictures over each other: a network gets three channels, a person a picture."""
+    mean = (first.astype(np.uint16) + second + 1) // 2  # a half goes up
+    return Image.fromarray(np.stack([first, second, mean.astype(np.uint8)], axis=-1))
 
 
 def melspectrogram(y: audio.Waveform, config: SpectrogramConfig) -> Spectrogram:
@@ -122,16 +138,20 @@ def melspectrogram(y: audio.Waveform, config: SpectrogramConfig) -> Spectrogram:
 
     Parameters
     ----------
-    y : np.ndarray [shape=(n,)], float32
+    y : np.ndarray [shape=(..., n)], float32
         Waveform at ``config.sr``.
     config : SpectrogramConfig
         Settings.
 
     Returns
     -------
-    S : np.ndarray [shape=(n_mels, 1 + n // hop_length)], float32
+    S : np.ndarray [shape=(..., n_mels, 1 + n // hop_length)], float32
         Power in each mel band, lowest band first.
     """
+    if y.ndim > 1:
+        if len(y) == 2 and np.array_equal(y[0], y[1]):  # a mono clip
+            return np.stack([melspectrogram(y[0], config)] * 2)
+        return np.stack([melspectrogram(channel, config) for channel in y])
     frames = _frames(y, config)
     window = _window(config.win_length or config.n_fft, config.n_fft)
     mel = mel_filterbank(config)
@@ -222,14 +242,14 @@ def power_to_db(S: Spectrogram, *, ref: str | float = "max") -> Spectrogram:
 
     Parameters
     ----------
-    S : np.ndarray [shape=(n_mels, n_frames)], float32
+    S : np.ndarray [shape=(..., n_mels, n_frames)], float32
         Power.
     ref : "max" or float
         The power that becomes 0 dB: the clip's own maximum, or a fixed one.
 
     Returns
     -------
-    S_db : np.ndarray [shape=(n_mels, n_frames)], float32
+    S_db : np.ndarray [shape=(..., n_mels, n_frames)], float32
         Decibels. Where nothing reaches 1e-10, all is minus infinity: silence has no loudest part,
         and librosa's 0 dB would paint it in the brightest colour.
     """
@@ -255,7 +275,7 @@ def levels(S_db: Spectrogram, config: SpectrogramConfig) -> Levels:
 
     Parameters
     ----------
-    S_db : np.ndarray [shape=(n_mels, n_frames)], float32
+    S_db : np.ndarray [shape=(..., n_mels, n_frames)], float32
         Decibels.
     config : SpectrogramConfig
         With ``db_range="fixed"`` the levels 0 to 255 stand for -top_db to 0 dB, whatever the clip;
@@ -263,7 +283,7 @@ def levels(S_db: Spectrogram, config: SpectrogramConfig) -> Levels:
 
     Returns
     -------
-    levels : np.ndarray [shape=(n_mels, n_frames)], uint8
+    levels : np.ndarray [shape=(..., n_mels, n_frames)], uint8
         Lowest band first.
     """
     bottom, top = db_limits(S_db, config)
@@ -302,7 +322,18 @@ def network_pixels(image: Image.Image, size: int | None) -> npt.NDArray[np.float
     pixels : np.ndarray [shape=(3, height, width)], float32
         Between 0 and 1.
     """
+    levels = network_levels(image, size)
+    return levels.astype(np.float32).transpose(2, 0, 1) / np.float32(255)
+
+
+def network_levels(image: Image.Image, size: int | None) -> Levels:
+    """Do as :func:`network_pixels`, but keep 8 bits and the order of a file.
+
+    Returns
+    -------
+    levels : np.ndarray [shape=(height, width, 3)], uint8
+    """
     rgb = image.convert("RGB")
     if size is not None:
         rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(rgb, dtype=np.float32).transpose(2, 0, 1) / np.float32(255)
+    return np.asarray(rgb)

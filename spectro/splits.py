@@ -6,12 +6,12 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from spectro.errors import ConfigError
 from spectro.rendered import RenderedSet
 
-__all__ = ["Split", "random_folds", "split"]
+__all__ = ["Split", "random_folds", "random_share", "split"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,3 +86,46 @@ def random_folds(rendered: RenderedSet, *, seed: int) -> RenderedSet:
         dealt[held_out] = fold
     clips["fold"] = dealt
     return dataclasses.replace(rendered, clips=clips)
+
+
+def random_share(rendered: RenderedSet, share: float, *, seed: int) -> RenderedSet:
+    """Draw a share of the clips to be scored, blind to recordings: the split that leaks, once.
+
+    Many publications split so. Speakers or recordings sit on both sides, and the notes of the
+    result say it.
+
+    Parameters
+    ----------
+    rendered : RenderedSet
+        Pictures with the dataset's folds.
+    share : float
+        Of the clips of each class that are scored, above 0 and below 1.
+    seed : int
+        Of the drawing.
+
+    Returns
+    -------
+    RenderedSet
+        The same pictures in two folds: 1 is scored, 2 is learned from. Its ``dataset`` has
+        ``random_share``.
+
+    Raises
+    ------
+    ConfigError
+        If the share is none, or leaves no clip of some class on either side.
+    """
+    if not 0 < share < 1:
+        raise ConfigError(f"the random share is {share:g}: it must lie between 0 and 1")
+    clips = rendered.clips.copy()
+    try:
+        _, scored = train_test_split(
+            np.arange(len(clips)), test_size=share, stratify=clips["label"], random_state=seed
+        )
+    except ValueError as error:
+        raise ConfigError(
+            f"a random share of {share:g} cannot be drawn from {len(clips)} clips ({error})"
+        ) from None
+    clips["fold"] = 2
+    clips.loc[clips.index[scored], "fold"] = 1
+    dataset = {**rendered.dataset, "folds": [1, 2], "random_share": share}
+    return dataclasses.replace(rendered, clips=clips, dataset=dataset)

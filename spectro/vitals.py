@@ -87,6 +87,11 @@ class Vitals(NamedTuple):
     non_finite: int
     fingerprint: str
 
+    @property
+    def peak_db(self) -> float:
+        """The peak in dBFS; -inf is digital silence."""
+        return 20 * math.log10(self.peak) if self.peak != 0 else -math.inf
+
 
 def examine(path: str | Path, start: float | None = None, end: float | None = None) -> Vitals:
     """Measure a clip.

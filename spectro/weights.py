@@ -49,7 +49,7 @@ def resolve(spec: str, arch: str) -> Weights:
         "imagenet", "auto", "none", or a file with a torchvision state dict (``.pth`` or
         ``.safetensors``).
     arch : str
-        torchvision's name of the network.
+        torchvision's name of the network, or "cnn4".
 
     Returns
     -------
@@ -65,6 +65,8 @@ def resolve(spec: str, arch: str) -> Weights:
     """
     if spec == "none":
         return Weights("random", "random weights, as asked")
+    if arch == "cnn4":
+        return _none_for(spec, arch)
     if spec == "imagenet":
         return _imagenet(arch)
     if spec == "auto":
@@ -74,6 +76,13 @@ def resolve(spec: str, arch: str) -> Weights:
             reason = str(error).split(". ")[0]
             return Weights("random", f"random weights, since {reason}")
     return _from_file(Path(spec), arch)
+
+
+def _none_for(spec: str, arch: str) -> Weights:
+    """Answer for a network that nobody has published weights of."""
+    if spec == "auto":
+        return Weights("random", f"random weights, since there are no others for {arch}")
+    raise ConfigError(f"{arch} starts from random weights only; use --weights none, not {spec}")
 
 
 def _imagenet(arch: str) -> Weights:

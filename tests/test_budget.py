@@ -84,7 +84,7 @@ def test_measuring_looks_at_training_clips_alone(rendered: RenderedSet) -> None:
     gone = parts.score.assign(image="nowhere.png")
     config = SHORT_TRAINING.replace(phases=[{"epochs": 1, "frozen": True}, {"epochs": 2}])
     weights = resolve("none", config.arch)
-    pace = budget.measure(parts.train, rendered.labels, config, weights)
+    pace = budget.measure(parts.train, rendered, config, weights)
     assert len(pace.phases) == 2
     assert all(start >= 0 and step > 0 for start, step in pace.phases)
     assert pace.predict > 0

@@ -38,7 +38,7 @@ def whole_run(rendered: RenderedSet, tmp_path_factory: pytest.TempPathFactory) -
 def test_a_fold_writes_all_that_the_run_folder_promises(run: Run) -> None:
     assert {path.name for path in run.folder.iterdir()} == {"run.json", "scores.json", "fold1"}
     assert {path.name for path in (run.folder / "fold1").iterdir()} == {
-        "history.csv", "predictions.csv", "model", "fold.json"}  # fmt: skip
+        "history.csv", "predictions.csv", "model", "training.log", "fold.json"}  # fmt: skip
     assert {path.name for path in (run.folder / "fold1" / "model").iterdir()} == {
         "model.safetensors", "model.json", "README.md"}  # fmt: skip
 
@@ -104,6 +104,18 @@ def test_a_run_of_other_settings_or_pictures_is_not_overwritten(
              for r in (rendered, fewer) for c in (QUICK, SHORT_TRAINING)}  # fmt: skip
     assert len(names) == 4
     assert all(name.startswith("sample-test-") for name in names)
+
+
+def test_a_run_from_before_a_setting_goes_on(
+    run: Run, rendered: RenderedSet, tmp_path: Path
+) -> None:
+    folder = tmp_path / "older"
+    shutil.copytree(run.folder, folder)
+    record = json.loads((folder / "run.json").read_text())
+    del record["spectrogram"]["channels"]
+    (folder / "run.json").write_text(json.dumps(record))
+    opened, _ = crossval.open_run(folder, rendered, SHORT_TRAINING)
+    assert opened.finished_folds == [1]
 
 
 def test_scores_equal_scikit_learns_on_the_written_predictions(whole_run: Run) -> None:

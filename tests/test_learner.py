@@ -207,3 +207,22 @@ def test_too_few_clips_are_refused_in_words(rendered: RenderedSet) -> None:
 def test_phases_take_a_pair_of_rates() -> None:
     config = TrainConfig(phases=(Phase(epochs=1, lr=(1e-5, 1e-3)),))
     assert config.phases[0].lr == (1e-5, 1e-3)
+
+
+def test_a_flat_phase_keeps_its_rate_and_one_cycle_does_not(rendered: RenderedSet) -> None:
+    phases = [{"epochs": 1, "lr": 1e-3, "schedule": "flat"}, {"epochs": 1, "lr": 1e-3}]
+    config = ONE_EPOCH.replace(phases=phases, arch="cnn4")
+    learn = make(rendered, config)
+    learner.fit(learn, config)  # the recorder keeps the rates of the last phase
+    assert len(set(learn.recorder.lrs)) > 1
+    learn = make(rendered, config)
+    learner.fit(learn, config.replace(phases=phases[:1]))
+    assert set(learn.recorder.lrs) == {1e-3}
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+def test_weight_decay_is_what_was_asked(rendered: RenderedSet, decay: float) -> None:
+    config = ONE_EPOCH.replace(weight_decay=decay, arch="cnn4")
+    learn = make(rendered, config)
+    learner.fit(learn, config)
+    assert {hyper["wd"] for hyper in learn.opt.hypers} == {decay}

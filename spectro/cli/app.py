@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from spectro import __version__, console
-from spectro.cli import check, data, fetch, report, runs, train, tune, use
+from spectro.cli import check, data, fetch, plot, report, runs, train, tune, use
 from spectro.cli.options import INTERRUPTED
 from spectro.errors import SpectroError
 
@@ -31,9 +31,11 @@ for command in (
     data.sample,
     fetch.fetch,
     check.check,
+    plot.plot,
     data.render,
     train.train_fold,
     train.cross_validate,
+    train.probe,
     train.lr_find,
     tune.learning_curve,
     report.report,

@@ -11,7 +11,29 @@ import typer
 
 from spectro import console
 from spectro.cli.interrupt import working
-from spectro.cli.options import SOME_FAILED, ConfigFile, Quarantine, spectrogram_config
+from spectro.cli.options import (
+    SOME_FAILED,
+    ConfigFile,
+    Quarantine,
+    Recipe,
+    spectrogram_config,
+)
+from spectro.cli.picture import (
+    Channels,
+    Cmap,
+    DbRange,
+    Duration,
+    Fmax,
+    Fmin,
+    HopLength,
+    NFft,
+    NMels,
+    Pad,
+    Ref,
+    Sr,
+    TopDb,
+    WinLength,
+)
 
 if TYPE_CHECKING:
     from spectro.config import SpectrogramConfig
@@ -49,21 +71,21 @@ def render(
         str, typer.Option(help="auto, urbansound8k, esc50, spoken-digits, folder or sample.")
     ] = "auto",
     config: ConfigFile = None,
-    sr: Annotated[Optional[int], typer.Option(help="Sampling rate, Hz.")] = None,
-    duration: Annotated[Optional[float], typer.Option(help="Length of a picture, s.")] = None,
-    n_fft: Annotated[Optional[int], typer.Option(help="FFT length, samples.")] = None,
-    win_length: Annotated[Optional[int], typer.Option(help="Window length, samples.")] = None,
-    hop_length: Annotated[Optional[int], typer.Option(help="Step of frames, samples.")] = None,
-    n_mels: Annotated[Optional[int], typer.Option(help="Mel bands.")] = None,
-    fmin: Annotated[Optional[float], typer.Option(help="Lowest frequency, Hz.")] = None,
-    fmax: Annotated[Optional[float], typer.Option(help="Highest frequency, Hz.")] = None,
-    ref: Annotated[Optional[str], typer.Option(help="What 0 dB is: max, or a mel power.")] = None,
-    top_db: Annotated[Optional[float], typer.Option(help="Range of the picture, dB.")] = None,
-    db_range: Annotated[
-        Optional[str], typer.Option(help="fixed, or auto: each clip's own.")
-    ] = None,
-    pad: Annotated[Optional[str], typer.Option(help="zero, loop, center or random.")] = None,
-    cmap: Annotated[Optional[str], typer.Option(help="magma or gray.")] = None,
+    recipe: Recipe = None,
+    sr: Sr = None,
+    duration: Duration = None,
+    n_fft: NFft = None,
+    win_length: WinLength = None,
+    hop_length: HopLength = None,
+    n_mels: NMels = None,
+    fmin: Fmin = None,
+    fmax: Fmax = None,
+    ref: Ref = None,
+    top_db: TopDb = None,
+    db_range: DbRange = None,
+    pad: Pad = None,
+    cmap: Cmap = None,
+    channels: Channels = None,
     esc10: Annotated[bool, typer.Option("--esc10", help="Of ESC-50, only ESC-10.")] = False,
     n_folds: Annotated[Optional[int], typer.Option(help="Folds to make where none are.")] = None,
     fold_seed: Annotated[Optional[int], typer.Option(help="Seed of making them.")] = None,
@@ -84,6 +106,7 @@ def render(
 
     settings = spectrogram_config(
         config,
+        recipe,
         sr=sr,
         duration=duration,
         n_fft=n_fft,
@@ -97,6 +120,7 @@ def render(
         db_range=db_range,
         pad=pad,
         cmap=cmap,
+        channels=channels,
     )
     clips = datasets.load(
         dataset,

@@ -46,9 +46,9 @@ ConfigFile = Annotated[
 ]
 Rendered = Annotated[Path, typer.Argument(help="Folder that spectro render wrote.")]
 Recipe = Annotated[
-    Optional[str], typer.Option(help="Settings to start from: default, plain or blog.")
+    Optional[str], typer.Option(help="Settings to start from: default, plain, blog or digits.")
 ]
-Arch = Annotated[Optional[str], typer.Option(help="torchvision network, as resnet34.")]
+Arch = Annotated[Optional[str], typer.Option(help="torchvision network, as resnet34, or cnn4.")]
 WeightsSpec = Annotated[
     Optional[str],
     typer.Option("--weights", help="imagenet, auto (imagenet if it can be had), none, or a file."),
@@ -59,7 +59,7 @@ Epochs = Annotated[Optional[int], typer.Option(help="Epochs of the last phase.")
 Rate = Annotated[
     Optional[float], typer.Option("--lr", help="Peak learning rate of the last phase.")
 ]
-Precision = Annotated[Optional[str], typer.Option(help="auto, fp32 or bf16.")]
+Precision = Annotated[Optional[str], typer.Option(help="auto, fp32, bf16 or fp16 (on a GPU).")]
 Seed = Annotated[Optional[int], typer.Option(help="Seed of weights, order and augmentation.")]
 InnerFold = Annotated[
     Optional[int], typer.Option(help="Training fold to set aside and watch, for tuning.")
@@ -85,12 +85,20 @@ Quarantine = Annotated[
 ]
 
 
-def spectrogram_config(file: Path | None, **flags: Any) -> SpectrogramConfig:
-    """Start from the TOML file, or the defaults, then apply the flags."""
+def spectrogram_config(
+    file: Path | None, recipe: str | None = None, **flags: Any
+) -> SpectrogramConfig:
+    """Start from the recipe's pictures, then apply the TOML file, then the flags."""
     from spectro.config import SpectrogramConfig
+    from spectro.recipes import recipe_spectrogram
+    from spectro.settings import read_table
 
-    base = SpectrogramConfig.from_toml(file) if file else SpectrogramConfig()
-    return base.replace(**flags)
+    base = recipe_spectrogram(recipe or "default")
+    if file is None:
+        return base.replace(**flags)
+    if recipe is None:
+        return SpectrogramConfig.from_toml(file).replace(**flags)
+    return base.replace(**read_table(file, "spectrogram")).replace(**flags)
 
 
 def train_config(

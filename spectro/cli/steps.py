@@ -93,8 +93,9 @@ def open_run(rendered: RenderedSet, config: TrainConfig, folder: Path) -> tuple[
 
     opened, weights = crossval.open_run(folder, rendered, config)
     warn_of_chance(weights, config)
+    schedule = f"{config.epochs} epochs" if config.phases else "frozen"
     console.say(
-        f"recipe {config.recipe}: {config.arch}, {config.epochs} epochs, "
+        f"recipe {config.recipe}: {config.arch}, {schedule}, "
         f"{crossval.precision_in_words(config)}, from "
         f"{'random weights' if weights.source == 'random' else weights.detail}"
     )
@@ -254,7 +255,7 @@ def fit_time(
         config,
         parts,
         config.size**2 if config.size else height * width,
-        lambda settings: budget.measure(parts.train, rendered.labels, settings, weights),
+        lambda settings: budget.measure(parts.train, rendered, settings, weights),
     )
     console.say(fitted.in_words(minutes, trainings))
     return fitted.config

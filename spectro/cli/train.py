@@ -1,9 +1,9 @@
-"""Commands that train: ``train-fold``, ``cross-validate``, ``lr-find``."""
+"""Commands that train: ``train-fold``, ``cross-validate``, ``probe``, ``lr-find``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -30,12 +30,19 @@ from spectro.cli.options import (
     train_config,
 )
 
-__all__ = ["cross_validate", "lr_find", "train_fold"]
+if TYPE_CHECKING:
+    from spectro.rendered import RenderedSet
+
+__all__ = ["cross_validate", "lr_find", "probe", "train_fold"]
 
 
 def train_fold(
     rendered: Rendered,
-    fold: Annotated[int, typer.Option(help="Fold to hold out and score.")],
+    fold: Annotated[Optional[int], typer.Option(help="Fold to hold out and score.")] = None,
+    random_share: Annotated[
+        Optional[float],
+        typer.Option(help="Instead of a fold: score this share of the clips, drawn at random."),
+    ] = None,
     config: ConfigFile = None,
     recipe: Recipe = None,
     arch: Arch = None,
@@ -69,7 +76,7 @@ def train_fold(
         seed=seed,
         inner_fold=inner_fold,
     )
-    pictures = steps.load(rendered, quarantine)
+    pictures, fold = _held_out(steps.load(rendered, quarantine), fold, random_share, settings.seed)
     splits.split(pictures.clips, fold, settings.inner_fold)  # a wrong fold is told at once
     tracking.check(track)
     kind = [] if time_budget is None else [f"{time_budget:g}min"]
@@ -159,6 +166,41 @@ def cross_validate(
     console.say(f"accuracy {console.percent(accuracy)}, in {folder}")
 
 
+def probe(
+    rendered: Rendered,
+    config: ConfigFile = None,
+    arch: Arch = None,
+    weights: WeightsSpec = None,
+    size: Size = None,
+    precision: Precision = None,
+    seed: Seed = None,
+    quarantine: Quarantine = None,
+    run: RunFolder = None,
+    runs: RunsFolder = Path("runs"),
+    cache: Annotated[
+        Optional[Path], typer.Option(help="Folder that keeps features; by default RUNS/.features.")
+    ] = None,
+) -> None:
+    """Score every fold by a linear head on a frozen network: a first honest score in a minute."""
+    from spectro import probe as probing
+
+    flags = {"arch": arch, "weights": weights, "size": size, "precision": precision, "seed": seed}
+    settings = train_config(config, "probe", None, None, **flags).replace(phases=())
+    pictures = steps.load(rendered, quarantine)
+    probing.check(pictures)
+    folder = steps.place(run, runs, pictures, settings)
+    opened, start = steps.open_run(pictures, settings, folder)
+    with console.counting("features", "pictures") as progress:
+        features, computed = probing.features_of(
+            opened, pictures, start, cache or runs / ".features", progress
+        )
+    console.say(f"features of {len(features):,} pictures: {computed:,} computed, the others kept")
+    for fold in pictures.folds:
+        probing.probe_fold(opened, pictures, features, fold)
+    accuracy = steps.score(opened, pictures)
+    console.say(f"accuracy {console.percent(accuracy)}, in {folder}")
+
+
 def lr_find(
     rendered: Rendered,
     fold: Annotated[int, typer.Option(help="Fold to leave out; it is not looked at.")] = 1,
@@ -198,3 +240,20 @@ def lr_find(
     lrs, losses, suggestion = crossval.find_lr(pictures, settings, start, fold, steps=n_steps)
     console.say(f"plot: {plots.save(plots.learning_rates(lrs, losses, suggestion), out)}")
     console.say(f"suggested: --lr {suggestion:.1e}")
+
+
+def _held_out(
+    pictures: RenderedSet, fold: int | None, share: float | None, seed: int
+) -> tuple[RenderedSet, int]:
+    """Hold out a fold, or a random share as fold 1, loudly."""
+    from spectro import splits
+
+    if (fold is None) == (share is None):
+        raise typer.BadParameter("give either --fold or --random-share")
+    if share is None:
+        return pictures, int(fold or 0)
+    console.warn(
+        f"scoring {100 * share:g} % of the clips drawn at random: speakers and recordings sit on "
+        "both sides, so this is not an honest score"
+    )
+    return splits.random_share(pictures, share, seed=seed), 1

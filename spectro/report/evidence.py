@@ -125,7 +125,7 @@ class Showcase:
 
     def _sound(self, row: int) -> str:
         y = self._heard(row, load_clip)
-        return "" if y is None else mp3(y, self._config.sr)
+        return "" if y is None else mp3(y if y.ndim == 1 else y.mean(axis=0), self._config.sr)
 
     def _heard(self, row: int, make: Callable[..., Any]) -> Any:
         """Make something of a clip's sound; None if it is not there."""

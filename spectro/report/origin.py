@@ -42,13 +42,14 @@ def tell(run: Run) -> Row:
 def _about(run: Run) -> list[tuple[str, str]]:
     record, config = run.record, run.config
     about = record["dataset"]
+    schedule = f"{config.epochs} epochs" if config.phases else "frozen, under a linear head"
     precision = record["precision"]
     if config.precision == "auto":
         precision += " (chosen by auto on the machine that trained)"
     return [
         ("Dataset", f"{about['name']}, {about['clips']:,} clips, {len(run.labels)} classes"),
         ("Identity of clips and pictures", str(record["rendered"]["identity"])),
-        ("Network", f"{config.arch}, {config.epochs} epochs, recipe {config.recipe}"),
+        ("Network", f"{config.arch}, {schedule}, recipe {config.recipe}"),
         ("Weights at the start", f"{record['weights']['source']}: {record['weights']['detail']}"),
         ("Arithmetic of training", precision),
         ("Seed", str(config.seed)),
@@ -94,7 +95,9 @@ def _commands(run: Run) -> list[str]:
     folder = shlex.quote(_last(str(run.folder.resolve())))
     settings = f"--config settings.toml --run {folder}"
     lines = [f"spectro render {dataset} --out {pictures} --config settings.toml"]
-    if run.design:
+    if not run.config.phases:
+        lines.append(f"spectro probe {pictures} {settings}")
+    elif run.design:
         lines.append(_by_design(run, pictures, folder))
     elif set(run.finished_folds) >= set(record["dataset"]["folds"]) and _plain(run):
         more = " --compare-random-split" if (run.folder / "random-split").is_dir() else ""
