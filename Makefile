@@ -37,7 +37,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo sample data dataset render-spectrograms pictures fold-named train-fold \
-        cross-validate lr-find notebooks test test-all lint types bench-render clean
+        cross-validate report lr-find notebooks test test-all lint types bench-render clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,8 +57,7 @@ demo: setup  ## Everything once, on the sample: synthesise, render, train fold 1
 	@echo
 	@echo "Open these:"
 	@echo "  data/spectrograms/sample/examples.png     what the network sees"
-	@echo "  runs/demo/training.png                    how it learned"
-	@echo "  runs/demo/confusion.png                   what it mixes up, on a fold it never heard"
+	@echo "  runs/demo/report.html                     what it heard: scores, mistakes, sounds: make report"
 	@echo "  notebooks/01-inspect-a-fold.ipynb         listen to its mistakes: make notebooks"
 
 sample: setup  ## Synthesise the sample dataset
@@ -88,6 +87,9 @@ train-fold: fold-named pictures  ## Train on all folds but N and score N: make t
 
 cross-validate: pictures  ## Train and score every fold that is there, resuming
 	$(SPECTRO) cross-validate $(RENDERED) --weights $(WEIGHTS) $(ARGS)
+
+report: setup  ## Open the report of the run scored last; of another: make report RUN=runs/demo
+	$(SPECTRO) report $(RUN) --open
 
 lr-find: pictures  ## Plot loss against learning rate, on training folds only
 	$(SPECTRO) lr-find $(RENDERED) --weights $(WEIGHTS) $(ARGS)

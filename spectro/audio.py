@@ -1,21 +1,23 @@
-"""Sound files to waveforms: decode, make channels equal, resample, fit to a length."""
+"""Sound files to waveforms: make channels equal, resample, fit to a length; or in windows."""
 
 from __future__ import annotations
 
+import math
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import soxr
 
 from spectro.config import Channels, PadPolicy
-from spectro.decode import decode
-from spectro.errors import AudioError
+from spectro.decode import decode, decode_windows
+from spectro.errors import AudioError, ConfigError
 from spectro.places import place
 
-__all__ = ["LOUDEST", "Waveform", "fit", "load", "mix", "to_mono"]
+__all__ = ["LOUDEST", "Waveform", "Window", "fit", "load", "mix", "to_mono", "windows"]
 
 Waveform = npt.NDArray[np.float32]
 
@@ -63,6 +65,66 @@ def load(
         infinity, or states a sampling rate so low that resampling would fill the memory.
     """
     samples, native = decode(place(path), start=start, end=end)
+    return _waveform(samples, native, sr, path, channels)
+
+
+class Window(NamedTuple):
+    """A part of a recording: from `start` to `end` in seconds, and its samples."""
+
+    start: float
+    end: float
+    y: Waveform
+
+
+def windows(
+    path: str | Path,
+    *,
+    sr: int,
+    duration: float,
+    hop: float | None = None,
+    channels: Channels = "mean",
+) -> Iterator[Window]:
+    """Walk a recording in windows, in one pass, without loading it whole.
+
+    Parameters
+    ----------
+    path : str or Path
+        As for :func:`load`.
+    sr : int
+        Target sampling rate in Hz.
+    duration : float
+        Length of a window in seconds.
+    hop : float or None
+        Step from one start to the next in seconds; None means `duration`, so that no two overlap.
+    channels : "mean", "first" or "both"
+        See :func:`mix`.
+
+    Yields
+    ------
+    window : Window
+        ``y`` is what :func:`load` gives of that part. The last window ends with
+        the recording: it is as long as the others, and overlaps the one before by as much as that
+        takes. Only a recording shorter than `duration` gives a shorter window, its only one.
+
+    Raises
+    ------
+    ConfigError
+        If `duration` or `hop` is not above 0.
+    AudioError
+        As :func:`load` does; for damage that no header shows, where it is reached.
+    """
+    hop = duration if hop is None else hop
+    for name, seconds in (("duration", duration), ("hop", hop)):
+        if not 0 < seconds < math.inf:
+            raise ConfigError(f"{name} is {seconds:g} s: a window needs one above 0")
+    for start, end, samples, native in decode_windows(place(path), duration=duration, hop=hop):
+        yield Window(start, end, _waveform(samples, native, sr, path, channels))
+
+
+def _waveform(
+    samples: npt.NDArray[np.float32], native: int, sr: int, path: str | Path, channels: Channels
+) -> Waveform:
+    """Turn what was decoded of `path` into a waveform at `sr` Hz, or say why that cannot be."""
     with np.errstate(over="ignore", invalid="ignore"):  # told below, in words
         y = mix(samples, channels)
     if not (y.max() < LOUDEST and y.min() > -LOUDEST):  # nor is NaN

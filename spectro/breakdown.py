@@ -10,7 +10,7 @@ import pandas as pd
 
 from spectro import metrics
 
-__all__ = ["by_class", "by_group", "by_source"]
+__all__ = ["by_class", "by_group", "by_loss", "by_move", "by_source"]
 
 _MOST_GROUPS = 60  # speakers of AudioMNIST; more are no table that one reads
 
@@ -89,6 +89,27 @@ def by_group(predictions: pd.DataFrame) -> pd.DataFrame:
     return table if told else table.head(0)
 
 
+def by_loss(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Sort clips by how surprised the network was at the truth, the most surprising first.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        A row a clip with ``label`` and a column ``p_<label>`` a class.
+
+    Returns
+    -------
+    predictions : pandas.DataFrame
+        The same rows and columns, plus ``loss``: the cross-entropy of the clip, in nats. Where the
+        truth was given no probability at all, it is that of the smallest float32.
+    """
+    columns = pd.Index(predictions.columns)
+    place = columns.get_indexer(pd.Index("p_" + predictions["label"]))
+    p_truth = predictions.to_numpy()[np.arange(len(predictions)), place].astype(float)
+    loss = -np.log(np.maximum(p_truth, np.finfo(np.float32).tiny))
+    return predictions.assign(loss=loss).sort_values("loss", ascending=False, kind="stable")
+
+
 def by_source(predictions: pd.DataFrame) -> pd.DataFrame:
     """Score each source recording.
 
@@ -128,3 +149,24 @@ def _worst_first(sources: pd.DataFrame) -> pd.DataFrame:
     order = sources.assign(some=sources["right"] > 0, wrong=sources["right"] - sources["clips"])
     order = order.sort_values(["some", "wrong", "group", "label"], ignore_index=True)
     return order.drop(columns=["some", "wrong"])
+
+
+def by_move(moved: pd.DataFrame) -> pd.DataFrame:
+    """Gather clips that changed sides by recording: whole recordings do so together.
+
+    Parameters
+    ----------
+    moved : pandas.DataFrame
+        That of :class:`spectro.comparison.Comparison`.
+
+    Returns
+    -------
+    moves : pandas.DataFrame
+        A row for the clips of a recording that went the same way: ``move``, ``group``, ``label``,
+        ``first`` and ``second`` (what each run took them for), ``clips`` and ``path`` (of one of
+        them). The most clips come first, of equally many the lost ones.
+    """
+    keys = ["move", "group", "label", "first", "second"]
+    moves = moved.groupby(keys, as_index=False).agg(clips=("path", "size"), path=("path", "first"))
+    order = {"clips": False, "move": False, "path": True}
+    return moves.sort_values([*order], ascending=[*order.values()], ignore_index=True)

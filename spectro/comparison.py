@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from spectro import metrics
+from spectro.breakdown import by_move
 from spectro.errors import ModelError
 from spectro.run import Run
 
@@ -77,6 +78,8 @@ class Comparison:
     moved : pandas.DataFrame
         A row a clip that changed sides: ``path``, ``start``, ``end``, ``label``, ``group``,
         ``first`` and ``second`` (what each took it for), ``move`` ("lost" or "gained").
+    moves : pandas.DataFrame
+        The same by recording; see :func:`spectro.breakdown.by_move`.
     """
 
     clips: int
@@ -93,6 +96,7 @@ class Comparison:
     notes: list[str]
     classes: pd.DataFrame
     moved: pd.DataFrame
+    moves: pd.DataFrame
 
 
 def compare_runs(
@@ -141,6 +145,7 @@ def compare(
     accuracy = _change(metrics.accuracies, counts, drawn)
     gains = _gains(both)
     gained, lost = int((gains > 0).sum()), int((gains < 0).sum())
+    moved = _moved(both, gains)
     changed = int((gains.groupby(both["group"]).sum() != 0).sum())
     return Comparison(
         clips=len(both),
@@ -156,7 +161,8 @@ def compare(
         verdict=_verdict(accuracy, changed, names) if gained or lost else _no_difference(names),
         notes=_notes(both, only, names),
         classes=_class_changes(counts, drawn, labels, both),
-        moved=_moved(both, gains),
+        moved=moved,
+        moves=by_move(moved),
     )
 
 

@@ -50,6 +50,7 @@ __all__ = [
 
 _out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 _err = Console(highlight=False, soft_wrap=True, stderr=True, markup=False, emoji=False)
+_MOST_ROWS, _MOST_MOVES = 30, 10  # of a table on the screen
 
 # A file's name may hold what breaks a line in two, or what a terminal obeys.
 _CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
@@ -197,8 +198,7 @@ def runs(table: Any, folder: Path) -> None:
             f"{percent(accuracy)} ({100 * low:.1f} to {100 * high:.1f})" if known else "-",
             row["date"][:16].replace("T", " "),
         )
-    shown.width = _out.measure(shown, options=_out.options.update(width=1_000)).maximum
-    _out.print(shown)  # wider than the terminal if need be: no name is cut
+    _print_whole(shown)
 
 
 def comparison(found: Comparison, names: tuple[str, str]) -> None:
@@ -223,6 +223,7 @@ def comparison(found: Comparison, names: tuple[str, str]) -> None:
             interval if row["sources"] > 1 else "-",
         )
     _out.print(shown)
+    _moves(found.moves, names)
     say(
         f"{found.clips:,} clips of {found.recordings:,} recordings: {found.gained:,} went from "
         f"wrong to right, {found.lost:,} from right to wrong (McNemar p = {found.p_value:.3g})"
@@ -230,6 +231,30 @@ def comparison(found: Comparison, names: tuple[str, str]) -> None:
     for line in found.notes:
         note(line)
     say(found.verdict)
+
+
+def _moves(moves: Any, names: tuple[str, str]) -> None:
+    """Print the recordings of which most clips changed sides."""
+    if not len(moves):
+        return
+    shown = Table(box=None, header_style="bold", pad_edge=False)
+    shown.add_column("changed", justify="right")
+    for name in ("sides", "recording", "is", *names, "for example"):
+        shown.add_column(Text(name), no_wrap=True)
+    for row in moves.head(_MOST_MOVES).to_dict("records"):
+        cells = (row[name] for name in ("move", "group", "label", "first", "second", "path"))
+        shown.add_row(f"{row['clips']:,}", *map(Text, cells))
+    say()
+    _print_whole(shown)
+    if len(moves) > _MOST_MOVES:
+        say(f"and {len(moves) - _MOST_MOVES:,} more such rows; --csv FILE lists every clip")
+    say()
+
+
+def _print_whole(table: Table) -> None:
+    """Print a table, wider than the terminal if need be: no name is cut."""
+    table.width = _out.measure(table, options=_out.options.update(width=1_000)).maximum
+    _out.print(table)
 
 
 def points(change: float) -> str:
@@ -251,9 +276,6 @@ def _table(key: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Ta
 def _text(words: str) -> Text:
     """Show words from a file as they are, not as markup."""
     return Text(words.translate(_CONTROLS))
-
-
-_MOST_ROWS = 30  # of a table on the screen
 
 
 def checkup(

@@ -27,7 +27,7 @@ from spectro.places import below, place
 from spectro.precision import choose_precision
 from spectro.rendered import RenderedSet
 from spectro.run import Run, environment, probability_columns
-from spectro.splits import Split, random_folds, split
+from spectro.splits import Split, random_folds, random_share_in_words, split
 from spectro.tracking import tracking
 from spectro.traininglog import training_log
 from spectro.weights import Weights, resolve
@@ -36,6 +36,7 @@ __all__ = [
     "find_lr",
     "open_run",
     "precision_in_words",
+    "rehearse",
     "score_run",
     "train_fold",
     "train_random_split",
@@ -144,6 +145,34 @@ def find_lr(
     )
     learn = learner.new_learner(dls, config, weights)
     return learner.find_lr(learn, steps)
+
+
+def rehearse(
+    rendered: RenderedSet,
+    config: TrainConfig,
+    weights: Weights,
+    fold: int,
+    listener: Listener | None = None,
+) -> pd.DataFrame:
+    """Train as for `fold`, watching the inner fold; keep nothing but the history.
+
+    What tuning is made of: neither the pictures nor the score of `fold` are looked at.
+
+    Returns
+    -------
+    history : pandas.DataFrame
+        Of :func:`spectro.learner.fit`.
+
+    Raises
+    ------
+    ConfigError
+        If `config` sets no inner fold aside.
+    """
+    if config.inner_fold is None:
+        raise ConfigError(f"set an inner fold aside to watch; fold {fold} is there to be scored")
+    parts = split(rendered.clips, fold, config.inner_fold)
+    dls = learner.dataloaders(parts.train, parts.watch, rendered.labels, config, rendered.config)
+    return learner.fit(learner.new_learner(dls, config, weights), config, listener)
 
 
 def precision_in_words(config: TrainConfig) -> str:
@@ -255,7 +284,8 @@ def train_random_split(
 def _protocol(run: Run, rendered: RenderedSet) -> list[str]:
     """Say in lines what a score was measured on, so that nobody takes it for another number."""
     if "random_share" in rendered.dataset:
-        return _random_protocol(run, rendered)
+        share = random_share_in_words(rendered, run.record["precision"], run.config.seed)
+        return [*share, f"started from {run.record['weights']['detail']}"]
     finished, whole = run.finished_folds, rendered.dataset["folds"]
     lines = [
         f"{len(finished)} of the {len(whole)} folds of {rendered.dataset['name']} scored "
@@ -278,18 +308,3 @@ def _protocol(run: Run, rendered: RenderedSet) -> list[str]:
             f"{len(whole)}-fold number"
         )
     return lines
-
-
-def _random_protocol(run: Run, rendered: RenderedSet) -> list[str]:
-    """Say of a random share that it is not an honest score, first of all."""
-    groups = rendered.clips.groupby("group")["fold"].nunique()
-    share, seed = rendered.dataset["random_share"], run.config.seed
-    return [
-        f"A RANDOM SPLIT, NOT AN HONEST SCORE: {int((groups > 1).sum())} of {len(groups)} "
-        "recordings or speakers sit on both sides, so the network is scored on what it has heard; "
-        "spectro cross-validate scores it on what it has not",
-        f"{100 * share:g} % of the clips of each class of {rendered.dataset['name']} scored, drawn "
-        f"with seed {seed}, by a network trained on the others in {run.record['precision']}; last "
-        "epoch, nothing chosen on the scored clips",
-        f"started from {run.record['weights']['detail']}",
-    ]

@@ -7,10 +7,12 @@ otherwise train as a clip that ends in silence.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import re
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -22,7 +24,7 @@ from spectro import mp3
 from spectro.errors import AudioError
 from spectro.places import is_url
 
-__all__ = ["CUT_OGG", "decode"]
+__all__ = ["CUT_OGG", "decode", "decode_windows"]
 
 # libsndfile logs "data : 80000 (should be 39978)" where a header promises more than the file holds.
 _SHORT_CHUNK = re.compile(
@@ -72,13 +74,63 @@ def decode(
         If the file is missing, empty, not sound, truncated, without samples, or ends before
         `start`.
     """
+    with _sound(path) as sound:
+        first, last = _span(sound, path, start, end)
+        samples = _read(sound, first, last)
+        _check_read(sound, path, first, last, first + len(samples))
+        return samples, int(sound.samplerate)
+
+
+def decode_windows(
+    path: Path, *, duration: float, hop: float
+) -> Iterator[tuple[float, float, npt.NDArray[np.float32], int]]:
+    """Decode a sound file in windows, in one pass, holding one window at a time.
+
+    Parameters
+    ----------
+    path : Path
+        A file in any container and codec that libsndfile reads.
+    duration, hop : float
+        Length of a window and step between two starts, in seconds.
+
+    Yields
+    ------
+    start, end : float
+        Where the window lies, in seconds. The last one ends where the file does, and starts less
+        than `hop` after the one before.
+    samples : np.ndarray [shape=(n, channels)], float32
+        The frames that :func:`decode` gives for `start` to `end`.
+    sr : int
+        Sampling rate in Hz.
+
+    Raises
+    ------
+    AudioError
+        As :func:`decode` does; for damage that no header shows, where it is reached.
+    """
+    with _sound(path) as sound:
+        held, at = np.empty((0, sound.channels), dtype=np.float32), 0  # frames from `at` on
+        for start in _starts(sound, duration, hop):
+            first, last = _span(sound, path, start, start + duration)
+            held, at = held[first - at :], at + min(first - at, len(held))
+            at += _skip(sound, first - at)
+            held = np.concatenate([held, _next(sound, last - at - len(held))])
+            _check_read(sound, path, first, last, at + len(held))
+            reached, sr = at + len(held), int(sound.samplerate)
+            end = start + duration if reached == last < sound.frames else reached / sr
+            if len(held):
+                yield start, end, held, sr
+            if reached < last:  # an MP3 that promised more: see _check_read
+                return
+
+
+@contextmanager
+def _sound(path: Path) -> Iterator[sf.SoundFile]:
+    """Open a sound file that holds what its header promises, and say what is wrong with others."""
     try:
         with _opened(path) as file, sf.SoundFile(file) as sound:
             _check_complete(sound, path)
-            first, last = _span(sound, path, start, end)
-            samples = _read(sound, first, last)
-            _check_read(sound, path, first, last, first + len(samples))
-            return samples, int(sound.samplerate)
+            yield sound
     except (sf.SoundFileError, OSError, TypeError) as error:  # TypeError: a headerless .raw
         _explain(path, error)
 
@@ -142,11 +194,34 @@ def _span(
     )
 
 
+def _starts(sound: sf.SoundFile, duration: float, hop: float) -> Iterator[float]:
+    """Say where windows start, in seconds."""
+    sr, n = sound.samplerate, round(duration * sound.samplerate)
+    for number in itertools.count():
+        if round(number * hop * sr) + n >= sound.frames:
+            yield max(0, sound.frames - n) / sr
+            return
+        yield number * hop
+
+
+def _skip(sound: sf.SoundFile, n: int) -> int:
+    """Decode `n` frames and forget them: seeking would not notice damage; return how many."""
+    left = n
+    while left > 0 and (read := len(_next(sound, min(left, _BLOCK)))):
+        left -= read
+    return n - left
+
+
 def _read(sound: sf.SoundFile, first: int, last: int) -> npt.NDArray[np.float32]:
     """Decode the frames from `first` to before `last`, or as many of them as there are."""
     at = _seek(sound, first)
+    return _next(sound, last - at)[first - at :]
+
+
+def _next(sound: sf.SoundFile, n: int) -> npt.NDArray[np.float32]:
+    """Decode the next `n` frames, or as many as there are."""
     blocks: list[npt.NDArray[np.float32]] = []
-    left = last - at
+    left = n
     while left > 0:
         block = sound.read(min(left, _BLOCK), dtype="float32", always_2d=True)
         if len(block) == 0:
@@ -155,7 +230,7 @@ def _read(sound: sf.SoundFile, first: int, last: int) -> npt.NDArray[np.float32]
         left -= len(block)
     if len(blocks) != 1:  # a clip is one block: not copied
         blocks = [np.concatenate([np.empty((0, sound.channels), dtype=np.float32), *blocks])]
-    return blocks[0][first - at :]
+    return blocks[0]
 
 
 def _seek(sound: sf.SoundFile, first: int) -> int:
@@ -174,7 +249,8 @@ def _check_read(sound: sf.SoundFile, path: Path, first: int, last: int, reached:
         counted = mp3.counted_samples(path)  # libsndfile's promise may be a guess
         if counted is not None and reached >= counted - mp3.DECODER_DELAY:
             return
-    raise AudioError(f"{path}: truncated, {reached - first} of {last - first} frames decode")
+    there = max(0, reached - first)
+    raise AudioError(f"{path}: truncated, {there} of {last - first} frames decode")
 
 
 def _explain(path: Path, error: Exception) -> NoReturn:

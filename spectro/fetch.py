@@ -17,7 +17,7 @@ import filelock
 from spectro import datasets
 from spectro.datasets import Dataset
 from spectro.datasets.sources import Source
-from spectro.download import PATIENCE, Patience, Progress, download
+from spectro.download import PATIENCE, Patience, Progress, check, download
 from spectro.errors import DatasetError
 from spectro.files import is_taken
 from spectro.unpack import ArchiveError, unpack
@@ -161,10 +161,14 @@ def _archive(
 ) -> Path:
     """Have the archive: the user's own, that of a run before, or a download."""
     own = to / source.archive
-    with stage("checking" if own.exists() else "downloading") as progress:
+    if own.exists():
+        with stage("checking"):
+            _check_own(own, source)
+        return own
+    with stage("downloading") as progress:
         return download(
             url or source.url,
-            own if own.exists() else work / source.archive,
+            work / source.archive,
             size=source.size,
             checksum=source.checksum,
             most=2 * source.unpacked,
@@ -173,8 +177,15 @@ def _archive(
         )
 
 
+def _check_own(archive: Path, source: Source) -> None:
+    try:
+        check(archive, size=source.size, checksum=source.checksum)
+    except DatasetError as problem:
+        raise DatasetError(f"{problem}; move it away to have it downloaded again") from None
+
+
 def _unpack(source: Source, to: Path, archive: Path, progress: Progress) -> None:
-    def check(unpacked: Path) -> None:
+    def complete(unpacked: Path) -> None:
         try:
             _load(unpacked, source)
         except DatasetError as problem:
@@ -185,7 +196,7 @@ def _unpack(source: Source, to: Path, archive: Path, progress: Progress) -> None
         to / source.folder,
         most_bytes=2 * source.unpacked,
         most_members=2 * source.clips + 1000,
-        check=check,
+        check=complete,
         progress=progress,
     )
 

@@ -40,6 +40,10 @@ def replacing(path: str | Path, *, inside: Path | None = None) -> Iterator[Path]
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):
+            error.filename = str(path)  # a name that the user knows
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -161,7 +161,8 @@ def _symptoms(clip: Any, limits: Thresholds) -> Iterator[tuple[str, str]]:
         yield "silent", _how_silent(clip)
         return
     if clip.wraps >= limits.wraps:  # which leaves flat tops of its own
-        yield "wrapped", f"{clip.wraps:,} jumps across the whole scale: too loud for its integers"
+        detail = f"{clip.wraps:,} clicks: jumps across the whole scale, where a peak wrapped around"
+        yield "wrapped", detail
     elif clip.clipped >= limits.clipped:
         yield "clipped", f"{100 * clip.clipped:.1f} % of the samples lie on tops that were cut off"
     rms = 10 ** (clip.rms_db / 20)

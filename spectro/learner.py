@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +40,16 @@ from spectro.listener import Listener
 from spectro.precision import choose_precision
 from spectro.weights import Weights
 
-__all__ = ["data_block", "dataloaders", "device", "find_lr", "fit", "new_learner", "predict_clips"]
+__all__ = [
+    "data_block",
+    "dataloaders",
+    "device",
+    "find_lr",
+    "fit",
+    "items",
+    "new_learner",
+    "predict_clips",
+]
 
 
 @dataclass(frozen=True)
@@ -63,10 +73,15 @@ def _items(clips: pd.DataFrame, held_out: bool) -> list[_Clip]:
     ]
 
 
+def items(train: pd.DataFrame, valid: pd.DataFrame) -> list[Any]:
+    """List clips as a DataBlock takes them: those to learn from, then those held out."""
+    return [*_items(train, held_out=False), *_items(valid, held_out=True)]
+
+
 def data_block(
     labels: list[str], config: TrainConfig, spectrogram: SpectrogramConfig | None = None
 ) -> DataBlock:
-    """Describe how clips become batches; ``data_block(...).summary(items)`` shows each step.
+    """Describe how clips become batches; ``.summary(items(train, valid))`` shows each step.
 
     Training batches are augmented (:mod:`spectro.augment`), on the device, others are not.
 
@@ -148,7 +163,7 @@ def dataloaders(
         sounds.check([*train["path"], *valid["path"]], spectrogram, config)
     set_seed(config.seed, reproducible=True)
     return data_block(labels, config, spectrogram).dataloaders(
-        [*_items(train, held_out=False), *_items(valid, held_out=True)],
+        items(train, valid),
         bs=min(config.batch_size, len(train)),
         device=device(),
         num_workers=min(4, (os.cpu_count() or 2) // 2) if len(train) > 500 else 0,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -90,19 +91,22 @@ def examples(clips: pd.DataFrame, config: SpectrogramConfig, *, per_class: int =
     return figure
 
 
-def history(tables: dict[int, pd.DataFrame], held_out: str) -> Figure:
-    """Draw training curves: losses on the left, accuracy on the right, a line a fold.
+def history(
+    tables: Mapping[int, pd.DataFrame] | Mapping[str, pd.DataFrame], held_out: str
+) -> Figure:
+    """Draw training curves: losses on the left, accuracy on the right, a line a training.
 
     Parameters
     ----------
-    tables : dict of int to pandas.DataFrame
-        Training history of each fold; see :func:`spectro.learner.fit`.
+    tables : mapping of int or str to pandas.DataFrame
+        Training history (:func:`spectro.learner.fit`) by fold, or by what else tells them apart.
     held_out : str
         What the accuracy was measured on, for the legend.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, accuracies = figure.subplots(1, 2)
-    for number, (fold, table) in enumerate(tables.items()):
+    for number, (key, table) in enumerate(tables.items()):
+        name = f"fold {key}" if isinstance(key, int) else key
         color = f"C{number % 10}"
         losses.plot(table["epoch"], table["train_loss"], "--", color=color)
         losses.plot(table["epoch"], table["valid_loss"], color=color)
@@ -112,12 +116,12 @@ def history(tables: dict[int, pd.DataFrame], held_out: str) -> Figure:
             "o-",
             ms=3,
             color=color,
-            label=f"fold {fold}: {100 * table['accuracy'].iloc[-1]:.1f} %",
+            label=f"{name}: {100 * table['accuracy'].iloc[-1]:.1f} %",
         )
     top = max(float(table["train_loss"].max()) for table in tables.values())
     losses.set(title="loss: training (dashed), " + held_out, xlabel="epoch", ylim=(0, 1.6 * top))
     accuracies.set(title=f"accuracy on {held_out}, %", xlabel="epoch", ylim=(0, 100))
-    accuracies.legend(loc="lower right", fontsize="small")
+    accuracies.legend(loc="best", fontsize="small")
     for axis in (losses, accuracies):
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)

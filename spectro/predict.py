@@ -9,18 +9,22 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from spectro.audio import Window, fit, windows
 from spectro.errors import AudioError
 from spectro.model import ModelCard, load_model, predict_probabilities
-from spectro.spectrogram import clip_image, network_pixels
+from spectro.spectrogram import clip_image, network_pixels, spectrogram_image
 
 __all__ = ["Classifier"]
 
 _BATCH = 32
+
+T = TypeVar("T")
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -88,10 +92,49 @@ class Classifier:
             If a file cannot be decoded and `failed` is None.
         """
         tables = [self._predict_batch(batch, failed) for batch in _batches(paths)]
-        return pd.concat(
-            tables or [self._table([], np.empty((0, len(self.labels)), np.float32))],
-            ignore_index=True,
+        return pd.concat(tables or [self._nothing()], ignore_index=True)
+
+    def predict_long(self, path: str | Path, *, hop: float | None = None) -> pd.DataFrame:
+        """Predict what sounds when in a recording of any length, window by window.
+
+        A window is as long as the pictures that the network was trained on, and drawn as they
+        were. The recording is never in memory whole.
+
+        Parameters
+        ----------
+        path : str or Path
+            Sound file.
+        hop : float or None
+            Step from one window to the next in seconds; None means a window's length.
+
+        Returns
+        -------
+        predictions : pandas.DataFrame
+            A row a window, in order: ``start`` and ``end`` in seconds, ``label``, ``probability``,
+            then a column a class. The last window ends with the recording
+            (:func:`spectro.audio.windows`); only a recording shorter than a window is padded, as
+            a short clip was in training.
+
+        Raises
+        ------
+        AudioError
+            If the file cannot be decoded to its end.
+        ConfigError
+            If `hop` is not above 0.
+        """
+        config = self.card.spectrogram
+        walk = windows(
+            path, sr=config.sr, duration=config.duration, hop=hop, channels=config.channels
         )
+        tables = [self._predict_windows(batch) for batch in _batches(walk)]
+        return pd.concat(tables, ignore_index=True)
+
+    def _predict_windows(self, batch: list[Window]) -> pd.DataFrame:
+        config = self.card.spectrogram
+        waveforms = (fit(window.y, config.n_samples, pad=config.pad) for window in batch)
+        pixels = [network_pixels(spectrogram_image(y, config), self.card.size) for y in waveforms]
+        about = {"start": [w.start for w in batch], "end": [w.end for w in batch]}
+        return self._table(about, self._probabilities(np.stack(pixels)))
 
     def _predict_batch(
         self, paths: list[str | Path], failed: Callable[[AudioError], None] | None
@@ -108,23 +151,27 @@ class Classifier:
             heard.append(str(path))
             pixels.append(network_pixels(image, self.card.size))
         if not heard:
-            return self._table([], np.empty((0, len(self.labels)), np.float32))
-        return self._table(heard, self._probabilities(np.stack(pixels)))
+            return self._nothing()
+        return self._table({"path": heard}, self._probabilities(np.stack(pixels)))
 
-    def _table(self, paths: list[str], probabilities: Probabilities) -> pd.DataFrame:
-        best = probabilities.argmax(axis=1) if paths else []
+    def _nothing(self) -> pd.DataFrame:
+        return self._table({"path": []}, np.empty((0, len(self.labels)), np.float32))
+
+    def _table(self, about: dict[str, list[Any]], probabilities: Probabilities) -> pd.DataFrame:
+        """Put what was heard and what was made of it side by side, a row a picture."""
+        best = probabilities.argmax(axis=1)
         columns = {label: probabilities[:, i] for i, label in enumerate(self.labels)}
         return pd.DataFrame(
             {
-                "path": paths,
+                **about,
                 "label": [self.labels[i] for i in best],
-                "probability": probabilities.max(axis=1) if paths else [],
+                "probability": probabilities.max(axis=1, initial=0),
                 **{f"p_{label}": column for label, column in columns.items()},
             }
         )
 
 
-def _batches(paths: Iterable[str | Path]) -> Iterator[list[str | Path]]:
-    paths = iter(paths)
-    while batch := list(itertools.islice(paths, _BATCH)):
+def _batches(items: Iterable[T]) -> Iterator[list[T]]:
+    items = iter(items)
+    while batch := list(itertools.islice(items, _BATCH)):
         yield batch

@@ -25,7 +25,7 @@ from spectro.datasets.table import Dataset
 from spectro.draw import Job, Outcome, draw_batch
 from spectro.errors import RenderError
 from spectro.places import absolute, below, is_url, place
-from spectro.scratch import scratch, sweep
+from spectro.scratch import outside, scratch, sweep
 
 __all__ = ["RenderSummary", "render"]
 
@@ -107,8 +107,9 @@ def render(
         for image in dropped:
             (folder / image).unlink(missing_ok=True)
     except OSError as error:
+        where = outside(str(error.filename2 or error.filename or out))
         raise RenderError(
-            f"{error.filename or out}: cannot write ({error.strerror or error}); "
+            f"{where}: cannot write ({error.strerror or error}); "
             "what is done is kept, run it again to go on"
         ) from None
     except BrokenExecutor:

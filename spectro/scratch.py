@@ -7,6 +7,7 @@ one another: creating a file locks its folder, renaming one into a folder hardly
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-__all__ = ["is_scratch", "scratch", "sweep"]
+__all__ = ["is_scratch", "outside", "scratch", "sweep"]
 
 _PREFIX = ".spectro-"
 _LOCK = "lock"
@@ -57,3 +58,8 @@ def sweep(folder: Path) -> None:
 def is_scratch(path: Path) -> bool:
     """Tell whether `path` is such a folder."""
     return path.name.startswith(_PREFIX)
+
+
+def outside(path: str) -> str:
+    """Name what a person knows: of a path in a scratch folder, the folder that this lies in."""
+    return path.partition(f"{os.sep}{_PREFIX}")[0]

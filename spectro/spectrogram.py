@@ -25,7 +25,9 @@ from spectro.colors import palette
 from spectro.config import SpectrogramConfig
 
 __all__ = [
+    "band_frequencies",
     "clip_image",
+    "db_limits",
     "levels",
     "load_clip",
     "mel_filterbank",
@@ -197,13 +199,23 @@ def mel_filterbank(config: SpectrogramConfig) -> Any:
     Malcolm Slaney, "Auditory Toolbox", Interval Research technical report 1998-010, 1998.
     """
     bins = np.fft.rfftfreq(config.n_fft, 1 / config.sr)  # Hz
-    lowest, highest = _hz_to_mel(np.array([config.fmin, config.fmax or config.sr / 2]))
-    corners = _mel_to_hz(np.linspace(lowest, highest, config.n_mels + 2))[:, np.newaxis]  # Hz
+    corners = _corners(config)[:, np.newaxis]
     lower, peak, upper = corners[:-2], corners[1:-1], corners[2:]
     rising = (bins - lower) / (peak - lower)
     falling = (upper - bins) / (upper - peak)
     triangles = np.maximum(0, np.minimum(rising, falling))
     return scipy.sparse.csr_matrix((triangles * 2 / (upper - lower)).astype(np.float32))
+
+
+def band_frequencies(config: SpectrogramConfig) -> npt.NDArray[np.float64]:
+    """Give the frequency in Hz at which each mel band is most sensitive, shape (n_mels,)."""
+    return _corners(config)[1:-1]
+
+
+def _corners(config: SpectrogramConfig) -> npt.NDArray[np.float64]:
+    """Give the frequencies in Hz where bands start, peak and end, shape (n_mels + 2,)."""
+    lowest, highest = _hz_to_mel(np.array([config.fmin, config.fmax or config.sr / 2]))
+    return _mel_to_hz(np.linspace(lowest, highest, config.n_mels + 2))
 
 
 # Slaney's scale: linear to 1000 Hz (15 mels), above it 27 mels to a factor of 6.4.
@@ -249,6 +261,14 @@ def power_to_db(S: Spectrogram, *, ref: str | float = "max") -> Spectrogram:
     return S_db
 
 
+def db_limits(S_db: Spectrogram, config: SpectrogramConfig) -> tuple[float, float]:
+    """Say which decibels are the darkest and the brightest level; see :func:`levels`."""
+    if config.db_range == "auto" and np.isfinite(S_db).any():
+        top = float(S_db.max())
+        return max(float(S_db.min()), top - config.top_db), top
+    return -config.top_db, 0.0
+
+
 def levels(S_db: Spectrogram, config: SpectrogramConfig) -> Levels:
     """Turn decibels into grey levels: 0 is the bottom of the range, 255 its top.
 
@@ -265,10 +285,7 @@ def levels(S_db: Spectrogram, config: SpectrogramConfig) -> Levels:
     levels : np.ndarray [shape=(..., n_mels, n_frames)], uint8
         Lowest band first.
     """
-    bottom, top = -config.top_db, 0.0
-    if config.db_range == "auto" and np.isfinite(S_db).any():
-        top = float(S_db.max())
-        bottom = max(float(S_db.min()), top - config.top_db)
+    bottom, top = db_limits(S_db, config)
     scaled = np.clip(S_db, bottom, top)
     scaled -= bottom
     scaled *= 255 / (top - bottom) if top > bottom else 0

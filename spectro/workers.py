@@ -8,6 +8,7 @@ not safe, and spawned processes spend longer on their imports than most runs tak
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -71,8 +72,10 @@ def _can_fork() -> bool:
 
 
 def _begin() -> None:
-    """Leave Ctrl-C to the parent, do not outlive it, and keep memory rather than ask anew."""
+    """Leave Ctrl-C and words to the parent, do not outlive it, and keep memory that was freed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if not faulthandler.is_enabled():  # decoders write notes that name no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     keep_memory()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

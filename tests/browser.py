@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+_PATIENCE = 300  # seconds until a Chromium that hangs is ended, and the test with it
 _FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -100,6 +102,18 @@ class Page:
         assert "exceptionDetails" not in reply, reply["exceptionDetails"]
         return reply["result"].get("value")
 
+    def click(self, selector: str) -> None:
+        """Press the mouse where an element is, once it has been scrolled into view."""
+        x, y = self.run(
+            f"(() => {{ const found = document.querySelector({json.dumps(selector)});"
+            "found.scrollIntoView({ behavior: 'instant', block: 'center' });"
+            "const box = found.getBoundingClientRect();"
+            "return [box.x + box.width / 2, box.y + box.height / 2]; })()"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            about = {"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1}
+            self.call("Input.dispatchMouseEvent", **about)
+
     def look(self, width: int, height: int = 900, *, dark: bool = False) -> None:
         """Set the window's size and whether the system is dark."""
         self.call(
@@ -109,8 +123,13 @@ class Page:
             deviceScaleFactor=1,
             mobile=width < 600,
         )
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.prefer("dark" if dark else "light")
+
+    def prefer(self, scheme: str, media: str = "") -> None:
+        """Set what the user likes: colours, and no smooth scrolling, which tests outrun."""
+        wishes = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in wishes.items()]
+        self.call("Emulation.setEmulatedMedia", media=media, features=features)
 
     def screenshot(self, path: Path, **options: Any) -> None:
         """Write what is seen as PNG."""
@@ -134,8 +153,11 @@ def browser() -> Iterator[Page]:
         )
         os.close(read_there)
         os.close(write_there)
+        guard = threading.Timer(_PATIENCE, process.kill)
+        guard.start()
         try:
             yield Page(requests, replies)
         finally:
+            guard.cancel()
             process.kill()
             process.wait()

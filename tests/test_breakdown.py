@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import precision_recall_fscore_support
+from sklearn.metrics import log_loss, precision_recall_fscore_support
 
 from spectro import breakdown, metrics
 
@@ -133,3 +133,38 @@ def test_a_perfect_run_has_nothing_taken_for_anything() -> None:
     sources = breakdown.by_source(right)
     assert sources["taken_for"].tolist() == ["", ""]
     assert sources["taken_for_clips"].tolist() == [0, 0]
+
+
+def test_clips_that_changed_sides_are_told_by_recording() -> None:
+    columns = ["path", "group", "label", "first", "second", "move"]
+    rows = [
+        ("a1", "a", "dog", "dog", "cat", "lost"),
+        ("b1", "b", "cat", "dog", "cat", "gained"),
+        ("c1", "c", "dog", "cat", "dog", "gained"),
+        ("a2", "a", "dog", "dog", "owl", "lost"),
+        ("c2", "c", "dog", "cat", "dog", "gained"),
+    ]
+    moves = breakdown.by_move(pd.DataFrame(rows, columns=columns))
+    assert moves[["clips", "move", "group", "second", "path"]].to_numpy().tolist() == [
+        [2, "gained", "c", "dog", "c1"],
+        [1, "lost", "a", "cat", "a1"],
+        [1, "lost", "a", "owl", "a2"],
+        [1, "gained", "b", "cat", "b1"],
+    ]
+    assert breakdown.by_move(pd.DataFrame([], columns=columns)).empty
+
+
+def test_by_loss_sorts_by_the_cross_entropy_of_each_clip() -> None:
+    rng = np.random.default_rng(0)
+    labels = ["a b", "c", "d"]
+    p = rng.dirichlet(np.ones(3), size=50)
+    p[7] = [0, 1, 0]
+    truth = rng.choice(labels, size=50)
+    truth[7] = "d"
+    table = pd.DataFrame(p, columns=[f"p_{label}" for label in labels]).assign(label=truth)
+    ranked = breakdown.by_loss(table)
+    assert ranked.index[0] == 7, "the truth had no probability at all"
+    for row, clip in ranked.iloc[1:].iterrows():
+        assert clip["loss"] == pytest.approx(log_loss([truth[row]], p[[row]], labels=labels))
+    assert ranked["loss"].is_monotonic_decreasing
+    assert np.isfinite(ranked["loss"]).all()

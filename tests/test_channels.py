@@ -112,6 +112,14 @@ def test_both_channels_are_resampled_as_librosa_does(tmp_path: Path) -> None:
     np.testing.assert_allclose(audio.load(path, sr=SR, channels="both"), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("channels", ["first", "both"])
+def test_windows_of_a_long_recording_have_the_same_channels(channels: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", stereo(2.3))
+    for window in audio.windows(path, sr=SR, duration=0.5, channels=channels):
+        part = audio.load(path, sr=SR, start=window.start, end=window.end, channels=channels)
+        assert np.array_equal(window.y, part)
+
+
 def test_of_more_than_two_channels_both_are_the_first_two(tmp_path: Path) -> None:
     four = np.concatenate([stereo(), stereo()[::-1]], axis=1)
     y = audio.load(write(tmp_path / "a.wav", four), sr=SR, channels="both")

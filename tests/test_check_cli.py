@@ -56,6 +56,15 @@ def test_names_cannot_break_a_line_or_steer_the_terminal(ill: Path, tmp_path: Pa
     assert r"dog/two\nlines \x1b[31mred.wav: cannot be decoded" in line
 
 
+def test_of_a_damaged_file_only_we_speak(ill: Path, tmp_path: Path) -> None:
+    """The decoder of MP3 has notes of its own, which name no file."""
+    (ill / "dog" / "page.mp3").write_text("<html>404</html>")
+    drawn = call("render", ill, "--out", tmp_path / "out", "--n-folds", 2, "--workers", 2)
+    lines = drawn.stderr.splitlines()
+    assert len(lines) == 3, lines  # two clips, and how many
+    assert all(line.startswith("spectro: ") for line in lines)
+
+
 def test_labels_in_any_letters_are_drawn_without_a_warning(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for label in ("猫", "chien à chasse"):

@@ -20,7 +20,7 @@ from spectro.errors import AudioError
 from spectro.spectrogram import clip_image, spectrogram_image
 
 RATES = (4_000, 8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000, 192_000)
-CHANNELS = (1, 2, 3, 6, 8)
+CHANNELS = (1, 2, 3, 4, 5, 6, 7, 8)  # fewer than rates: a codec that takes all meets all
 FRAMES = 9_600  # whole blocks of the codecs that lose a last one (SDS: 30, 40 or 60 frames)
 
 # Listed, but libsndfile does not write them, or does not know what it wrote (RAW).
@@ -36,17 +36,25 @@ CODECS = [
 ]
 codecs = pytest.mark.parametrize(("container", "subtype"), CODECS)
 
+PROMISED = {
+    *(("WAV", f"PCM_{bits}") for bits in ("U8", "16", "24", "32")),
+    *(("WAV", name) for name in ("FLOAT", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM")),
+    ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"),
+    ("AIFF", "PCM_16"), ("CAF", "PCM_16"), ("W64", "PCM_16"),
+}  # fmt: skip
+
 # Bits that come back as they were written.
 EXACT = {
     "PCM_S8": 8, "PCM_U8": 8, "DPCM_8": 8, "PCM_16": 16, "DPCM_16": 16, "ALAC_16": 16,
     "ALAC_20": 20, "PCM_24": 24, "ALAC_24": 24, "FLOAT": 24, "PCM_32": 32, "ALAC_32": 32,
     "DOUBLE": 32,
 }  # fmt: skip
-# How far below the sound the others' error lies, in dB, at worst over all rates.
+# How far below the sound the others' error lies, in dB, at worst over all rates and channels. (Of
+# six channels Vorbis keeps one for low notes alone.)
 SNR = {
     "ULAW": 30, "ALAW": 30, "IMA_ADPCM": 20, "MS_ADPCM": 20, "GSM610": 8, "G721_32": 18,
     "G723_24": 14, "G723_40": 20, "NMS_ADPCM_16": 12, "NMS_ADPCM_24": 16, "NMS_ADPCM_32": 20,
-    "VORBIS": 15, "OPUS": 8, "MPEG_LAYER_III": 15,
+    "VORBIS": 12, "OPUS": 8, "MPEG_LAYER_III": 15,
 }  # fmt: skip
 
 # These hold a sampling rate as a period, in few bits, or not at all.
@@ -110,6 +118,10 @@ def snr(expected: Samples, y: Samples) -> float:
     return float(10 * np.log10(np.square(expected).mean() / max(error, 1e-30)))
 
 
+def test_this_libsndfile_has_all_that_is_promised() -> None:
+    assert set(CODECS) >= PROMISED
+
+
 @codecs
 def test_the_samples_that_were_written_come_back(
     container: str, subtype: str, tmp_path: Path
@@ -137,6 +149,8 @@ def test_the_samples_that_were_written_come_back(
             assert snr(expected, y) > SNR[subtype], (rate, samples.shape[1])
     if container in ANY_RATE_AND_CHANNELS and subtype in EXACT:
         assert len(tried) == len(RATES)
+        if (container, subtype) not in MOST_CHANNELS:
+            assert {channels for _, channels in tried} == set(CHANNELS)
     assert tried
 
 

@@ -17,6 +17,7 @@ from spectro.predict import Classifier
 from spectro.rendered import RenderedSet
 from spectro.run import Run, default_run_folder, latest_run, probability_columns
 from spectro.splits import split
+from spectro.weights import resolve
 
 from .conftest import SHORT_TRAINING
 
@@ -264,3 +265,16 @@ def test_one_class_is_refused_before_training(rendered: RenderedSet, tmp_path: P
     only = RenderedSet(rendered.folder, rendered.config, clips, rendered.dataset)
     with pytest.raises(ConfigError, match="two classes"):
         crossval.open_run(tmp_path / "run", only, QUICK)
+
+
+def test_rehearsing_never_opens_the_scored_fold(rendered: RenderedSet, tmp_path: Path) -> None:
+    out = tmp_path / "pictures"
+    shutil.copytree(rendered.folder, out)
+    shutil.rmtree(out / "fold1")
+    copy = RenderedSet.load(out)
+    weights = resolve("none", QUICK.arch)
+    with pytest.raises(ConfigError, match="set an inner fold aside"):
+        crossval.rehearse(copy, QUICK, weights, 1)
+    history = crossval.rehearse(copy, QUICK.replace(inner_fold=2), weights, 1)
+    assert history["epoch"].tolist() == [1]
+    assert history["accuracy"].between(0, 1).all()

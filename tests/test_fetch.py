@@ -121,7 +121,7 @@ def test_the_official_sources_are_as_published() -> None:
         assert source.citation
     urban = SOURCES["urbansound8k"]
     assert urban.size == 6_023_741_708
-    assert re.fullmatch("md5:[0-9a-f]{32}", urban.checksum or "")
+    assert urban.checksum == "md5:9aa69802bbf37fb986f71ec1483a196e"
     assert [source.clips for source in SOURCES.values()] == [8732, 2000, 30_000]
     with pytest.raises(DatasetError, match="there are urbansound8k, esc50, audiomnist"):
         sources.find("mnist")
@@ -239,7 +239,7 @@ def test_an_archive_of_ones_own_that_is_wrong_is_left(
     source, _ = tiny("urbansound8k", urban, tmp_path)
     to.mkdir()
     (to / "UrbanSound8K.tar.gz").write_bytes(urban[:5000])
-    with pytest.raises(DatasetError, match=r"5,000 bytes, not the published"):
+    with pytest.raises(DatasetError, match=r"5,000 bytes, not the published .*; move it away"):
         fetch(source, to, url=site.url)
     assert (to / "UrbanSound8K.tar.gz").read_bytes() == urban[:5000]
     (to / "ESC-50.zip").write_bytes(b"PK, but no more")
@@ -279,7 +279,7 @@ def test_a_second_run_at_the_same_time_is_told(esc50: Source, site: Site, to: Pa
 
 
 def wait_for(happened: Any) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.01)

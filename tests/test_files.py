@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -276,3 +277,16 @@ def test_a_folder_name_may_be_as_long_as_the_file_system_takes(tmp_path: Path) -
     with replacing_folder(path) as temporary:
         fill(temporary, NEW)
     assert contents(path) == NEW
+
+
+def test_an_error_names_the_file_that_was_to_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "findings.csv"
+    with pytest.raises(OSError) as full, replacing(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert full.value.filename == str(path)
+    with pytest.raises(FileNotFoundError) as gone, replacing(path) as temporary:
+        temporary.read_bytes()
+    assert gone.value.filename == str(path)
+    with pytest.raises(FileNotFoundError) as other, replacing(path):
+        (tmp_path / "other.csv").read_bytes()
+    assert other.value.filename == str(tmp_path / "other.csv")

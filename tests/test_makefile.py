@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from spectro.datasets.sources import SOURCES
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
@@ -93,6 +96,12 @@ def test_options_of_rendering_hold_for_training_too(project: Path) -> None:
         assert "--out data/spectrograms/sample --n-mels 64" in done.stdout
 
 
+def test_data_is_downloaded_to_where_the_other_targets_look(project: Path) -> None:
+    told = make(project, "-n", "data", "ARGS=--keep-archive").stdout
+    assert "spectro fetch urbansound8k --to data --keep-archive" in told
+    assert SOURCES["urbansound8k"].root(Path("data")) == Path("data/UrbanSound8K")
+
+
 def test_another_dataset_gets_a_folder_of_its_own(project: Path) -> None:
     done = make(project, "-n", "render-spectrograms", "DATASET=my/Sounds")
     assert "spectro render my/Sounds --out data/spectrograms/sounds" in done.stdout
@@ -102,3 +111,13 @@ def test_an_environment_that_is_ready_is_not_made_again(project: Path) -> None:
     assert "pip install" not in make(project, "-n", "demo").stdout
     (project / ".venv" / "ready").unlink()
     assert "pip install" in make(project, "-n", "demo").stdout
+
+
+def test_notebooks_open_in_the_environment_itself(project: Path) -> None:
+    assert make(project, "-n", "notebooks").stdout.split() == [
+        ".venv/bin/jupyter", "lab", "notebooks"]  # fmt: skip
+    jupyter = project / ".venv" / "bin" / "jupyter"
+    listed = subprocess.run([jupyter, "kernelspec", "list", "--json"], capture_output=True,
+                            text=True, check=True)  # fmt: skip
+    found = json.loads(listed.stdout)["kernelspecs"]["python3"]
+    assert Path(found["resource_dir"]).is_relative_to(sys.prefix)

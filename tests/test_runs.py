@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -105,5 +106,9 @@ def test_compare_says_what_changed(three: Path, tmp_path: Path) -> None:
     assert "2 went from wrong to right, 0 from right to wrong" in said.stdout
     assert "cannot be told from noise" in said.stdout
     assert pd.read_csv(moved)["move"].tolist() == ["gained", "gained"]
+    for clip in pd.read_csv(moved, dtype=str).to_dict("records"):  # by recording, one clip of each
+        line = f"gained *{clip['group']} *{clip['label']} *{clip['first']} *{clip['second']}"
+        assert re.search(rf" [12] *{line} *audio/fold1/\S+\.wav\n", said.stdout), line
     same = CliRunner().invoke(app, ["compare", str(three / "b"), str(three / "deep/a")])
+    assert "gained" not in same.stdout
     assert "0 went from wrong to right, 0 from right to wrong" in same.stdout

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from spectro.scratch import is_scratch, scratch, sweep
+from spectro.scratch import is_scratch, outside, scratch, sweep
 
 
 def scratches(folder: Path) -> list[Path]:
@@ -24,6 +24,12 @@ def test_folder_is_there_in_the_block_and_gone_after(tmp_path: Path) -> None:
         assert own.parent == tmp_path
         assert scratches(tmp_path) == [own]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_outside_is_named(tmp_path: Path) -> None:
+    with scratch(tmp_path) as own:
+        assert outside(str(own)) == outside(str(own / "half.png")) == str(tmp_path)
+    assert outside(str(tmp_path / "fold1" / "a.png")) == str(tmp_path / "fold1" / "a.png")
 
 
 def test_folder_is_gone_after_an_error(tmp_path: Path) -> None:

@@ -65,6 +65,7 @@
     const seen = element("td", { className: "seen" });
     const both = element("div");
     if (p) both.append(element("img", { src: p, alt: "" }));
+    // Not loaded unasked: browsers allow a page some dozens of players at once.
     if (s) both.append(element("audio", { src: s, controls: true, preload: "none" }));
     seen.append(both);
     line.append(seen);
@@ -74,8 +75,8 @@
       ["Clip", clips.name[i], "name"],
       ["Truth", clips.labels[clips.truth[i]], ""],
       ["Heard as", clips.labels[clips.predicted[i]], "heard"],
-      ["Sure", percent(clips.p[i]), "num"],
-      ["Gave the truth", percent(clips.p_truth[i]), "num"],
+      ["p(heard)", percent(clips.p[i]), "num"],
+      ["p(truth)", percent(clips.p_truth[i]), "num"],
       ["Fold", clips.fold[i], "num"],
       ["Recording", clips.sources[clips.source[i]], ""],
     ];
@@ -113,7 +114,8 @@
     source = recording;
     for (const [name, value] of Object.entries(values)) wish[name].value = value;
     list();
-    $("#clips").scrollIntoView({ behavior: "smooth", block: "start" });
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    $("#clips").scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
   }
 
   const option = (value, text) => element("option", { value, textContent: text });
@@ -179,5 +181,11 @@
   document.addEventListener("play", (event) => {
     for (const player of all("audio")) if (player !== event.target) player.pause();
   }, true);
-  addEventListener("beforeprint", () => all("details").forEach((part) => { part.open = true; }));
+
+  let closed = []; // on paper nothing can be unfolded
+  addEventListener("beforeprint", () => {
+    closed = all("details:not([open])");
+    closed.forEach((part) => { part.open = true; });
+  });
+  addEventListener("afterprint", () => closed.forEach((part) => { part.open = false; }));
 })();

@@ -1,0 +1,262 @@
+"""What the notebooks work on: a little data, its pictures and runs; made if they are not there.
+
+UrbanSound8K where ``data/UrbanSound8K`` holds it, else a synthesised sample, cut down until a
+training takes seconds: enough to see how things go, too little for a score that means anything.
+``SPECTRO_LESSONS=tiny`` cuts further, to see whether the notebooks run; the two never share a
+folder. All of it lies in ``data/lessons`` and ``runs/lessons`` and may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from spectro import crossval, datasets
+from spectro.config import Phase, SpectrogramConfig, TrainConfig
+from spectro.datasets import sample, urbansound8k
+from spectro.datasets.table import Dataset
+from spectro.errors import ConfigError, ModelError
+from spectro.listener import Listener
+from spectro.own_sounds import write_folder, write_recording
+from spectro.render import render
+from spectro.rendered import RenderedSet
+from spectro.run import Run, latest_run
+
+__all__ = [
+    "a_run",
+    "dataset",
+    "long_recording",
+    "own_sounds",
+    "pictures",
+    "say_epoch",
+    "size",
+    "train",
+    "train_config",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How much the notebooks work on.
+
+    Attributes
+    ----------
+    name : str
+        Of its folders.
+    classes : tuple of str
+        Classes of UrbanSound8K.
+    folds, recordings, clips : int
+        Folds, recordings of each class in a fold, clips of each recording.
+    epochs, steps, rounds : int
+        Epochs of a training, batches of a rate test, rounds of Griffin-Lim.
+    config : SpectrogramConfig
+        How pictures are drawn.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    folds: int
+    recordings: int
+    clips: int
+    epochs: int
+    steps: int
+    rounds: int
+    config: SpectrogramConfig
+
+
+_SIZES = {
+    "small": Size(
+        name="small",
+        classes=("car_horn", "dog_bark", "drilling", "engine_idling", "jackhammer", "siren"),
+        folds=3,
+        recordings=2,
+        clips=3,
+        epochs=6,
+        steps=60,
+        rounds=32,
+        config=SpectrogramConfig(n_mels=64, hop_length=1024),  # a quarter of the default's pixels
+    ),
+    "tiny": Size(
+        name="tiny",
+        classes=("dog_bark", "jackhammer", "siren"),
+        folds=3,
+        recordings=2,
+        clips=2,
+        epochs=1,
+        steps=10,
+        rounds=1,
+        config=SpectrogramConfig(n_mels=32, hop_length=2048),
+    ),
+}
+
+
+def size() -> Size:
+    """Return the size that the environment variable ``SPECTRO_LESSONS`` names; "small" if none.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such size.
+    """
+    name = os.environ.get("SPECTRO_LESSONS", "small")
+    if name not in _SIZES:
+        raise ConfigError(f"SPECTRO_LESSONS={name}: there are {', '.join(_SIZES)}")
+    return _SIZES[name]
+
+
+def dataset(project: str | Path) -> Dataset:
+    """Give the part of a dataset that the notebooks work on, and print which it is.
+
+    Parameters
+    ----------
+    project : str or Path
+        Folder that ``data`` lies in.
+
+    Returns
+    -------
+    Dataset
+        Its notes say that it is a part.
+    """
+    real = Path(project) / "data" / "UrbanSound8K"
+    if urbansound8k.looks_like(real):
+        part = _part(datasets.load(real), size())
+    else:
+        part = datasets.load(_sample(project))
+    clips = part.clips
+    print(
+        f"{part.name}: {len(clips):,} clips, {len(part.labels)} classes, "
+        f"folds {', '.join(map(str, sorted(set(clips['fold']))))}"
+    )
+    return part
+
+
+def _home(project: str | Path) -> Path:
+    return Path(project) / "data" / "lessons" / size().name
+
+
+def _sample(project: str | Path) -> Path:
+    """Synthesise the lessons' sample, once."""
+    want = size()
+    return sample.write_sample(
+        _home(project),
+        sources=want.recordings,
+        slices=want.clips,
+        folds=want.folds,
+        classes=want.classes,
+    )
+
+
+def _part(whole: Dataset, want: Size) -> Dataset:
+    """Keep the first clips of the first recordings of each class in the first folds."""
+    clips = whole.clips
+    folds = sorted(set(clips["fold"]))[: want.folds]
+    clips = clips[clips["fold"].isin(folds) & clips["label"].isin(want.classes)]
+    recording = clips.groupby(["fold", "label"])["group"].transform(lambda g: pd.factorize(g)[0])
+    clips = clips[recording < want.recordings]
+    number = clips.groupby(["fold", "label", "group"]).cumcount()
+    clips = clips[number < want.clips].reset_index(drop=True)
+    note = f"only {len(clips):,} of its {len(whole.clips):,} clips, for the notebooks"
+    return dataclasses.replace(whole, clips=clips, notes=(*whole.notes, note))
+
+
+def pictures(project: str | Path) -> RenderedSet:
+    """Draw the notebooks' clips, those that are not drawn yet."""
+    clips = dataset(project)
+    out = _home(project) / f"pictures-{clips.name}"
+    render(clips, out, size().config)
+    return RenderedSet.load(out)
+
+
+def train_config() -> TrainConfig:
+    """Return settings that learn something from so few clips, from random weights.
+
+    Random ones, so that no notebook waits for a download; a real training starts from ImageNet's.
+    """
+    phases = (Phase(epochs=size().epochs, lr=3e-3),)
+    return TrainConfig(recipe="lesson", weights="none", batch_size=8, phases=phases)
+
+
+def train(
+    project: str | Path,
+    name: str,
+    rendered: RenderedSet,
+    config: TrainConfig,
+    folds: Sequence[int] | None = None,
+    *,
+    random_split: bool = False,
+    listener: Listener | None = None,
+) -> Run:
+    """Train and score the folds that are not trained yet, saying a line for each.
+
+    Parameters
+    ----------
+    project : str or Path
+        Folder that ``runs`` lies in.
+    name : str
+        Of the run, in ``runs/lessons``.
+    rendered : RenderedSet
+        Of :func:`pictures`.
+    config : TrainConfig
+        Settings.
+    folds : sequence of int or None
+        None means all.
+    random_split : bool
+        Also cross-validate over random folds, which leak, for comparison.
+    listener : Listener or None
+        Told of every epoch, as `say_epoch`.
+    """
+    label = f"{name}-{size().name}-{rendered.dataset['name']}"
+    folder = Path(project) / "runs" / "lessons" / label
+    run, weights = crossval.open_run(folder, rendered, config)
+    for fold in folds or rendered.folds:
+        record = crossval.train_fold(run, rendered, weights, fold, listener)
+        print(f"{folder.name}, fold {fold}: {100 * record['accuracy']:.1f} % right")
+    if random_split:
+        crossval.train_random_split(run, rendered, weights)
+    crossval.score_run(run, rendered)
+    return run
+
+
+def a_run(project: str | Path) -> Run:
+    """Open the latest run in ``runs``, or else train one fold of the notebooks' own."""
+    try:
+        run = latest_run(Path(project) / "runs")
+    except ModelError:
+        print("no run in runs yet (make demo makes one), so this trains a small one")
+        rendered = pictures(project)
+        run = train(project, "first", rendered, train_config(), rendered.folds[:1])
+    print(f"{run.folder}: folds {', '.join(map(str, run.finished_folds))}")
+    return run
+
+
+def own_sounds(project: str | Path) -> Path:
+    """Return ``data/my-sounds``, or else a folder of stand-ins in the same form."""
+    mine = Path(project) / "data" / "my-sounds"
+    if mine.is_dir():
+        return mine
+    standin = _home(project) / "own-sounds"
+    print(f"{mine} is not there, so this is about synthesised sounds, in {standin}")
+    return write_folder(datasets.load(_sample(project)), standin)
+
+
+def long_recording(project: str | Path) -> tuple[Path, pd.DataFrame | None]:
+    """Return ``data/my-recording.wav``; or else a stand-in, and what sounds when in it."""
+    mine = Path(project) / "data" / "my-recording.wav"
+    if mine.is_file():
+        return mine, None
+    standin = _home(project) / "recording.wav"
+    print(f"{mine} is not there, so this is about a synthesised one, {standin}")
+    return standin, write_recording(_home(project) / "unheard", standin, size().classes)
+
+
+say_epoch = Listener(
+    epoch=lambda row: print(
+        f"epoch {row['epoch']}: training loss {row['train_loss']:.2f}, "
+        f"accuracy on held-out clips {100 * row['accuracy']:.0f} %"
+    )
+)
+"""A listener that prints a line an epoch."""
