@@ -174,6 +174,8 @@ def serve(name: str, core: int | None, pipe: Connection) -> None:
     """Make a trainer of each task that comes, or train with the last; answer seconds, accuracy."""
     if core is not None:
         os.sched_setaffinity(0, {core})
+    if "fork" in multiprocessing.get_all_start_methods():  # this process was spawned, and its
+        multiprocessing.set_start_method("fork", force=True)  # loaders would be: seconds each
     warnings.filterwarnings("ignore")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # peers tell how they go
     train: Any = None
