@@ -40,8 +40,8 @@ RECIPES: dict[str, TrainConfig] = {
         phases=(Phase(epochs=5, lr=1e-2),),
         weight_decay=0.0,
         shift=0.4,
-        time_masks=2,
-        freq_masks=2,
+        time_masks=1,
+        freq_masks=1,
         mask_share=0.1,
     ),
     # The body as it is under a linear head: spectro probe.

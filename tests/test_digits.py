@@ -51,7 +51,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pictures(recordings: Path) -> Path:
     out = recordings.parent / "pictures"
-    words = ("--recipe", "digits", "--sr", SR, "--duration", 0.5, "--workers", 1)
+    words = ("--recipe", "digits", "--sr", SR, "--duration", 1, "--workers", 1)
     spectro("render", recordings, "--out", out, *words)
     return out
 
@@ -66,9 +66,9 @@ def random_run(pictures: Path) -> Path:
 
 def test_the_recipe_brings_its_pictures_and_flags_change_them(pictures: Path) -> None:
     config = RenderedSet.load(pictures).config
-    assert config == SPECTROGRAMS["digits"].replace(sr=SR, duration=0.5)
+    assert config == SPECTROGRAMS["digits"].replace(sr=SR, duration=1)
     with Image.open(next(pictures.glob("fold1/*.png"))) as picture:
-        assert (picture.mode, picture.size) == ("RGB", (8, 64))
+        assert (picture.mode, picture.size) == ("RGB", (16, 64))
 
 
 def test_a_settings_file_goes_over_the_recipe(recordings: Path, tmp_path: Path) -> None:
