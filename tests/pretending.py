@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from torch import nn
 
 from spectro import crossval
 from spectro.config import TrainConfig
@@ -59,11 +60,13 @@ def pretend(monkeypatch: pytest.MonkeyPatch, skill: Skill) -> Trainings:
         chosen = np.where(right, truth, (truth + 1) % len(learn.labels))
         return np.where(np.eye(len(learn.labels))[chosen] > 0, 0.9, 0.05).astype(np.float32)
 
-    def dataloaders(train: Any, valid: Any, labels: Any, config: Any) -> Any:
+    def dataloaders(train: Any, valid: Any, labels: Any, config: Any, *_: Any) -> Any:
         return SimpleNamespace(train=train, labels=labels, config=config, device="cpu")
 
     def new_learner(dls: Any, config: Any, weights: Any) -> Any:
-        return SimpleNamespace(train=dls.train, labels=dls.labels, config=config, model=None)
+        return SimpleNamespace(
+            train=dls.train, labels=dls.labels, config=config, model=nn.Linear(1, 1)
+        )
 
     monkeypatch.setattr(crossval.learner, "dataloaders", dataloaders)
     monkeypatch.setattr(crossval.learner, "new_learner", new_learner)
