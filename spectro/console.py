@@ -52,6 +52,7 @@ __all__ = [
 _out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 _err = Console(highlight=False, soft_wrap=True, stderr=True, markup=False, emoji=False)
 _MOST_ROWS, _MOST_MOVES = 30, 10  # of a table on the screen
+_COUNTS = ("clips", "recordings")
 
 # A file's name may hold what breaks a line in two, or what a terminal obeys.
 _CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
@@ -126,16 +127,14 @@ def copying(what: str) -> Iterator[Callable[[int, int | None], None]]:
 @contextmanager
 def training(what: str, epochs: int, *, each_epoch: bool = True) -> Iterator[Listener]:
     """Show a progress bar of batches, with a line for each epoch, or the last one, above it."""
-
-    def show(row: dict[str, Any]) -> None:
-        if each_epoch or row["epoch"] == epochs:
-            _show_epoch(what, row, epochs)
-
+    first = 1 if each_epoch else epochs
     with counting(what, "batches") as count:
-        yield Listener(batch=count, epoch=show)
+        yield Listener(batch=count, epoch=lambda row: _show_epoch(what, row, epochs, first))
 
 
-def _show_epoch(what: str, row: dict[str, Any], epochs: int) -> None:
+def _show_epoch(what: str, row: dict[str, Any], epochs: int, first: int) -> None:
+    if row["epoch"] < first:
+        return
     say(
         f"{what}  epoch {row['epoch']:>3}/{epochs}  train loss {row['train_loss']:.3f}  "
         f"valid loss {row['valid_loss']:.3f}  accuracy {percent(row['accuracy'])}  "
@@ -279,8 +278,7 @@ def _table(key: str, rows: Sequence[Mapping[Any, Any]], columns: tuple[str, ...]
     for column in columns:
         table.add_column(column.replace("_", " "), justify="right")
     for row in rows:
-        counts = {c for c in columns if c.endswith(("clips", "recordings"))}
-        cells = [f"{row[c]:,}" if c in counts else percent(row[c]) for c in columns]
+        cells = [f"{row[c]:,}" if c.endswith(_COUNTS) else percent(row[c]) for c in columns]
         table.add_row(Text(str(row[key])), *cells)
     return table
 

@@ -59,7 +59,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, skill: Skill) -> Trainings:
         chosen = np.where(right, truth, (truth + 1) % len(learn.labels))
         return np.where(np.eye(len(learn.labels))[chosen] > 0, 0.9, 0.05).astype(np.float32)
 
-    def dataloaders(train: Any, valid: Any, labels: Any, config: Any) -> Any:
+    def dataloaders(train: Any, valid: Any, labels: Any, config: Any, *rest: Any) -> Any:
         return SimpleNamespace(train=train, labels=labels, config=config, device="cpu")
 
     def new_learner(dls: Any, config: Any, weights: Any) -> Any:
