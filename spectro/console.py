@@ -117,16 +117,14 @@ def copying(what: str) -> Iterator[Callable[[int, int | None], None]]:
 @contextmanager
 def training(what: str, epochs: int, *, each_epoch: bool = True) -> Iterator[Listener]:
     """Show a progress bar of batches, with a line for each epoch, or the last one, above it."""
-
-    def show(row: dict[str, Any]) -> None:
-        if each_epoch or row["epoch"] == epochs:
-            _show_epoch(what, row, epochs)
-
+    first = 1 if each_epoch else epochs
     with counting(what, "batches") as count:
-        yield Listener(batch=count, epoch=show)
+        yield Listener(batch=count, epoch=lambda row: _show_epoch(what, row, epochs, first))
 
 
-def _show_epoch(what: str, row: dict[str, Any], epochs: int) -> None:
+def _show_epoch(what: str, row: dict[str, Any], epochs: int, first: int) -> None:
+    if row["epoch"] < first:
+        return
     say(
         f"{what}  epoch {row['epoch']:>3}/{epochs}  train loss {row['train_loss']:.3f}  "
         f"valid loss {row['valid_loss']:.3f}  accuracy {percent(row['accuracy'])}  "

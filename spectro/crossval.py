@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from torch import nn
 
@@ -23,10 +22,10 @@ from spectro.errors import ConfigError, DivergedError
 from spectro.files import write_text
 from spectro.listener import Listener
 from spectro.model import ModelCard, save_model
-from spectro.places import below, place
 from spectro.precision import choose_precision
+from spectro.predictions import out_of_fold, portable
 from spectro.rendered import RenderedSet
-from spectro.run import Run, environment, probability_columns
+from spectro.run import Run, environment
 from spectro.splits import Split, random_folds, split
 from spectro.tracking import tracking
 from spectro.traininglog import training_log
@@ -34,8 +33,6 @@ from spectro.weights import Weights, resolve
 
 __all__ = [
     "open_run",
-    "out_of_fold",
-    "portable",
     "precision_in_words",
     "score_run",
     "start",
@@ -177,33 +174,6 @@ def precision_in_words(config: TrainConfig) -> str:
     """Say the arithmetic of training and why, as "bf16 (the processor has it)"."""
     precision, reason = choose_precision(config.precision, learner.device())
     return f"{precision} ({reason})"
-
-
-def out_of_fold(
-    probabilities: npt.NDArray[np.float32], clips: pd.DataFrame, labels: list[str]
-) -> pd.DataFrame:
-    """Put clips and what was predicted for them side by side.
-
-    Parameters
-    ----------
-    probabilities : np.ndarray [shape=(n_clips, n_classes)]
-        In the order of `clips` and `labels`.
-    """
-    best = probabilities.argmax(axis=1)
-    table = clips.assign(
-        predicted=[labels[i] for i in best], probability=probabilities.max(axis=1)
-    ).reset_index(drop=True)
-    columns = pd.DataFrame(probabilities, columns=probability_columns(labels))
-    return pd.concat([table, columns], axis=1)
-
-
-def portable(predictions: pd.DataFrame, rendered: RenderedSet) -> pd.DataFrame:
-    """Write paths relative to the dataset and the rendered set, which may be moved."""
-    root = place(rendered.dataset["root"])
-    return predictions.assign(
-        path=[below(path, root) for path in predictions["path"]],
-        image=[below(image, rendered.folder) for image in predictions["image"]],
-    )
 
 
 def _log(

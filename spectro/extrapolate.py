@@ -82,8 +82,11 @@ def forecast(n: Floats, errors: Floats, drawn: Floats) -> Forecast | str:
             "chance: this curve cannot say whether more clips would help"
         )
     law = _fit(n / n[-1], errors)
-    if law is None:
-        return "no power law fits this curve: it cannot say what more clips would bring"
+    if law is None or _misses(n / n[-1], errors, law):
+        return (
+            "the points lie too far from any power law to say what more clips would bring; more "
+            "shares, more folds or more epochs may bring them closer"
+        )
     fits = [_fit(n / n[-1], draw) for draw in drawn.T[:_DRAWS]]
     expected = [1 - float(_law(np.array(_FARTHEST), *fit)) for fit in fits if fit is not None]
     low, high = np.percentile(expected, _TAILS)
@@ -94,6 +97,12 @@ def forecast(n: Floats, errors: Floats, drawn: Floats) -> Forecast | str:
         accuracy=1 - float(_law(np.array(_FARTHEST), *law)),
         interval=(float(low), float(high)),
     )
+
+
+def _misses(x: Floats, errors: Floats, law: tuple[float, float, float]) -> bool:
+    """Tell whether a law is farther from some point than half of what it promises."""
+    promised = _law(np.array(1.0), *law) - _law(np.array(_FARTHEST), *law)
+    return bool(np.abs(errors - _law(x, *law)).max() > promised / 2)
 
 
 def _law(x: Floats, a: float, b: float, c: float) -> Floats:

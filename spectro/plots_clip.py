@@ -6,7 +6,7 @@ The spectrogram is the one that a network sees, through the same functions; only
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +16,7 @@ from spectro.audio import Waveform
 from spectro.config import SpectrogramConfig
 from spectro.decode import decode
 from spectro.places import place
+from spectro.plots_signal import draw_spectrogram
 from spectro.spectrogram import Spectrogram, load_clip, melspectrogram, power_to_db
 
 __all__ = ["What", "clip"]
@@ -58,7 +59,7 @@ def clip(path: str | Path, config: SpectrogramConfig, what: What = "both") -> Fi
         axis.set_ylabel("sample" if samples.shape[1] == 1 else f"channel {number}")
     for number, (axis, S_db) in enumerate(zip(axes[samples.shape[1] :], spectra, strict=True), 1):
         _spectrogram(figure, axis, S_db, config)
-        axis.set(xlabel="", ylabel="Hz" if len(spectra) == 1 else f"Hz, channel {number}")
+        axis.set_ylabel("frequency, Hz" if len(spectra) == 1 else f"Hz, channel {number}")
     axes[0].set_title(Path(path).name)
     axes[-1].set_xlabel("time, s")
     return figure
@@ -79,26 +80,10 @@ def _waveform(axis: Axes, y: Waveform, sr: int) -> None:
 def _spectra(path: str | Path, config: SpectrogramConfig) -> list[Spectrogram]:
     """Compute decibels, of each channel that the picture shows."""
     S_db = power_to_db(melspectrogram(load_clip(path, config), config), ref=config.ref)
-    S_db = np.maximum(S_db, -config.top_db)  # digital silence is minus infinity
     return list(S_db) if S_db.ndim == 3 else [S_db]
 
 
 def _spectrogram(figure: Figure, axis: Axes, S_db: Spectrogram, config: SpectrogramConfig) -> None:
-    import librosa.display  # over a second
-
-    fixed: dict[str, Any] = {"vmin": -config.top_db, "vmax": 0}
-    mesh = librosa.display.specshow(
-        S_db,
-        sr=config.sr,
-        hop_length=config.hop_length,
-        n_fft=config.n_fft,
-        x_axis="time",
-        y_axis="mel",
-        fmin=config.fmin,
-        fmax=config.fmax or config.sr / 2,
-        cmap=config.cmap,
-        ax=axis,
-        **(fixed if config.db_range == "fixed" else {}),
-    )
+    mesh = draw_spectrogram(axis, S_db, config, config.duration)
     zero = "the clip's maximum" if config.ref == "max" else f"a power of {config.ref:g}"
     figure.colorbar(mesh, ax=axis, format="%d").set_label(f"dB, 0 is {zero}", size="small")

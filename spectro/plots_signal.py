@@ -30,7 +30,7 @@ from spectro.spectrogram import (
     power_to_db,
 )
 
-__all__ = ["spectrograms", "timeline", "waveforms"]
+__all__ = ["draw_spectrogram", "spectrograms", "timeline", "waveforms"]
 
 _COLUMNS = 3
 _TICKS = (250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000)  # Hz
@@ -75,7 +75,7 @@ def spectrograms(pictures: Mapping[str, tuple[audio.Waveform, SpectrogramConfig]
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis, (title, (y, config)) in zip(axes.flat, pictures.items(), strict=False):
         S_db = power_to_db(melspectrogram(y, config), ref=config.ref)
-        image = _draw(axis, S_db, config, len(y) / config.sr)
+        image = draw_spectrogram(axis, S_db, config, len(y) / config.sr)
         axis.set_title(title, fontsize="medium")
         _scale(figure, image, axis)
     for axis in axes[:, 0]:
@@ -111,7 +111,7 @@ def timeline(
     lasts = float(predictions["end"].max())
     parts = audio.windows(path, sr=config.sr, duration=config.duration)
     S = np.concatenate([_fresh(window, part, config) for window, part in _once(parts)], axis=1)
-    image = _draw(above, power_to_db(S, ref=config.ref), config, lasts)
+    image = draw_spectrogram(above, power_to_db(S, ref=config.ref), config, lasts)
     above.set_ylabel("frequency, Hz")
     _scale(figure, image, above)
     heat = _draw_probabilities(below, predictions)
@@ -122,8 +122,22 @@ def timeline(
     return figure
 
 
-def _draw(axis: Axes, S_db: Spectrogram, config: SpectrogramConfig, lasts: float) -> AxesImage:
-    """Draw a mel-spectrogram, one cell a band and frame, with frequencies where their bands are."""
+def draw_spectrogram(
+    axis: Axes, S_db: Spectrogram, config: SpectrogramConfig, lasts: float
+) -> AxesImage:
+    """Draw a mel-spectrogram, one cell a band and frame, with frequencies where their bands are.
+
+    Parameters
+    ----------
+    axis : matplotlib.axes.Axes
+        Where.
+    S_db : np.ndarray [shape=(n_mels, n_frames)], float32
+        Decibels.
+    config : SpectrogramConfig
+        How it was computed, and its range and colours.
+    lasts : float
+        Seconds that it shows.
+    """
     bottom, top = db_limits(S_db, config)
     bands = band_frequencies(config)
     image = axis.imshow(

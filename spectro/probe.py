@@ -21,11 +21,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from spectro import crossval, learner, network
+from spectro import learner, network
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError
 from spectro.features import body_identity, pooled_features
 from spectro.files import write_text
+from spectro.predictions import out_of_fold, portable
 from spectro.rendered import RenderedSet
 from spectro.run import Run, environment
 from spectro.splits import split
@@ -132,7 +133,7 @@ def probe_fold(run: Run, rendered: RenderedSet, features: Floats, fold: int) -> 
     held_out = (rendered.clips["fold"] == fold).to_numpy()
     head = _head().fit(features[~held_out], parts.train["label"])
     scored = probabilities(head, features[held_out], run.labels)
-    predictions = crossval.out_of_fold(scored, parts.score, run.labels)
+    predictions = out_of_fold(scored, parts.score, run.labels)
     record = {
         "fold": fold,
         "accuracy": float((predictions["predicted"] == predictions["label"]).mean()),
@@ -145,7 +146,7 @@ def probe_fold(run: Run, rendered: RenderedSet, features: Floats, fold: int) -> 
         "environment": environment(),
     }
     with run.writing_fold(fold) as folder:
-        table = crossval.portable(predictions, rendered)
+        table = portable(predictions, rendered)
         table.to_csv(folder / "predictions.csv", index=False, lineterminator="\n")
         write_text(folder / "fold.json", json.dumps(record, indent=2) + "\n")
     return record

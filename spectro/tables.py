@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["checkup", "comparison", "points", "runs", "scores", "table"]
 
 _MOST_ROWS, _MOST_MOVES = 30, 10
+_COUNTS = ("clips", "recordings")
 
 
 def scores(scores: dict[str, Any]) -> None:
@@ -165,8 +166,7 @@ def _table(key: str, rows: Sequence[Mapping[Any, Any]], columns: tuple[str, ...]
     for column in columns:
         table.add_column(column.replace("_", " "), justify="right")
     for row in rows:
-        counts = {c for c in columns if c.endswith(("clips", "recordings"))}
-        cells = [f"{row[c]:,}" if c in counts else percent(row[c]) for c in columns]
+        cells = [f"{row[c]:,}" if c.endswith(_COUNTS) else percent(row[c]) for c in columns]
         table.add_row(Text(str(row[key])), *cells)
     return table
 

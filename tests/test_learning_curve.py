@@ -163,3 +163,12 @@ def test_too_few_or_flat_points_give_a_reason() -> None:
     told = forecast(n, np.array([0.4, 0.39, 0.395]), np.array([[0.4], [0.39], [0.395]]) + noise)
     assert isinstance(told, str)
     assert "cannot say whether more clips would help" in told
+
+
+def test_points_off_every_law_give_a_reason() -> None:
+    """As scored after two epochs, which were too few for the smaller shares."""
+    n, errors = np.array([223.0, 429, 896, 1761]), np.array([0.785, 0.704, 0.668, 0.476])
+    drawn = errors[:, None] + np.random.default_rng(0).normal(0, 0.02, (4, 300))
+    told = forecast(n, errors, drawn)
+    assert isinstance(told, str)
+    assert "too far from any power law" in told

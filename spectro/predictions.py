@@ -1,0 +1,40 @@
+"""The table of what was predicted for clips, as a run writes it."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from spectro.places import below, place
+from spectro.rendered import RenderedSet
+from spectro.run import probability_columns
+
+__all__ = ["out_of_fold", "portable"]
+
+
+def out_of_fold(
+    probabilities: npt.NDArray[np.float32], clips: pd.DataFrame, labels: list[str]
+) -> pd.DataFrame:
+    """Put clips and what was predicted for them side by side.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n_clips, n_classes)]
+        In the order of `clips` and `labels`.
+    """
+    best = probabilities.argmax(axis=1)
+    table = clips.assign(
+        predicted=[labels[i] for i in best], probability=probabilities.max(axis=1)
+    ).reset_index(drop=True)
+    columns = pd.DataFrame(probabilities, columns=probability_columns(labels))
+    return pd.concat([table, columns], axis=1)
+
+
+def portable(predictions: pd.DataFrame, rendered: RenderedSet) -> pd.DataFrame:
+    """Write paths relative to the dataset and the rendered set, which may be moved."""
+    root = place(rendered.dataset["root"])
+    return predictions.assign(
+        path=[below(path, root) for path in predictions["path"]],
+        image=[below(image, rendered.folder) for image in predictions["image"]],
+    )
