@@ -37,7 +37,8 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo sample data dataset render-spectrograms pictures fold-named train-fold \
-        cross-validate report lr-find notebooks test test-all lint types bench-render clean
+        cross-validate probe report lr-find notebooks test test-all lint types bench-render \
+        bench-train clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -109,6 +110,12 @@ lint: setup  ## Check style
 
 types: setup  ## Check types
 	$(BIN)/mypy
+
+bench-train: setup  ## Time training against plain fastai, side by side
+	$(BIN)/python benchmarks/train.py $(ARGS)
+
+probe: pictures  ## A first honest score of every fold, from a frozen network: a minute or two
+	$(SPECTRO) probe $(RENDERED) --weights $(WEIGHTS) $(ARGS)
 
 bench-render: setup  ## Time rendering against the classic recipe, side by side
 	$(BIN)/python benchmarks/render.py $(ARGS)

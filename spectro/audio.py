@@ -1,4 +1,4 @@
-"""Sound files to waveforms: make channels equal, resample, fit to a length; or in windows."""
+"""Sound files to waveforms: decode, make channels equal, resample, fit; or walk in windows."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def load(
         infinity, or states a sampling rate so low that resampling would fill the memory.
     """
     samples, native = decode(place(path), start=start, end=end)
-    return _waveform(samples, native, sr, path, channels)
+    return _waveform(samples, native, sr, channels, path)
 
 
 class Window(NamedTuple):
@@ -118,13 +118,13 @@ def windows(
         if not 0 < seconds < math.inf:
             raise ConfigError(f"{name} is {seconds:g} s: a window needs one above 0")
     for start, end, samples, native in decode_windows(place(path), duration=duration, hop=hop):
-        yield Window(start, end, _waveform(samples, native, sr, path, channels))
+        yield Window(start, end, _waveform(samples, native, sr, channels, path))
 
 
 def _waveform(
-    samples: npt.NDArray[np.float32], native: int, sr: int, path: str | Path, channels: Channels
+    samples: npt.NDArray[np.float32], native: int, sr: int, channels: Channels, path: str | Path
 ) -> Waveform:
-    """Turn what was decoded of `path` into a waveform at `sr` Hz, or say why that cannot be."""
+    """Bring what was decoded of `path` to `sr` Hz, or say why that cannot be."""
     with np.errstate(over="ignore", invalid="ignore"):  # told below, in words
         y = mix(samples, channels)
     if not (y.max() < LOUDEST and y.min() > -LOUDEST):  # nor is NaN

@@ -68,27 +68,6 @@ def _recordings(predictions: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
     return pd.DataFrame(counts)
 
 
-def by_group(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Score each speaker, or whatever else says several classes: microphone, place, day.
-
-    Parameters
-    ----------
-    predictions : pandas.DataFrame
-        A row a clip with the columns ``label``, ``predicted`` and ``group``.
-
-    Returns
-    -------
-    groups : pandas.DataFrame
-        A row a group: ``group``, ``clips`` and ``accuracy``, in the order of their names. Empty
-        where groups are recordings of one class each, as in UrbanSound8K, or more than 60.
-    """
-    right = predictions["label"] == predictions["predicted"]
-    table = right.groupby(predictions["group"]).agg(clips="size", accuracy="mean").reset_index()
-    classes = predictions.groupby("group")["label"].nunique()
-    told = 2 <= len(table) <= _MOST_GROUPS and classes.min() > 1
-    return table if told else table.head(0)
-
-
 def by_loss(predictions: pd.DataFrame) -> pd.DataFrame:
     """Sort clips by how surprised the network was at the truth, the most surprising first.
 
@@ -108,6 +87,27 @@ def by_loss(predictions: pd.DataFrame) -> pd.DataFrame:
     p_truth = predictions.to_numpy()[np.arange(len(predictions)), place].astype(float)
     loss = -np.log(np.maximum(p_truth, np.finfo(np.float32).tiny))
     return predictions.assign(loss=loss).sort_values("loss", ascending=False, kind="stable")
+
+
+def by_group(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Score each speaker, or whatever else says several classes: microphone, place, day.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        A row a clip with the columns ``label``, ``predicted`` and ``group``.
+
+    Returns
+    -------
+    groups : pandas.DataFrame
+        A row a group: ``group``, ``clips`` and ``accuracy``, in the order of their names. Empty
+        where groups are recordings of one class each, as in UrbanSound8K, or more than 60.
+    """
+    right = predictions["label"] == predictions["predicted"]
+    table = right.groupby(predictions["group"]).agg(clips="size", accuracy="mean").reset_index()
+    classes = predictions.groupby("group")["label"].nunique()
+    told = 2 <= len(table) <= _MOST_GROUPS and classes.min() > 1
+    return table if told else table.head(0)
 
 
 def by_source(predictions: pd.DataFrame) -> pd.DataFrame:

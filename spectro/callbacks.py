@@ -1,4 +1,4 @@
-"""What takes part in fastai's training loop: augmentation, bf16, and the history that is told."""
+"""What takes part in fastai's training loop: augmentation, bf16, the history, a stopwatch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from fastai.callback.core import Callback
+from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.fp16 import MixedPrecision
 from fastai.learner import Recorder
 from fastai.torch_core import TensorImage, to_float
@@ -16,7 +16,7 @@ from fastai.vision.augment import DisplayedTransform
 from spectro.augment import Transform
 from spectro.listener import Listener
 
-__all__ = ["Augment", "Bfloat16", "History", "is_autocast"]
+__all__ = ["Augment", "Bfloat16", "History", "Stopwatch", "is_autocast"]
 
 
 class Augment(DisplayedTransform):  # type: ignore[misc]
@@ -68,8 +68,8 @@ class Bfloat16(Callback):  # type: ignore[misc]
 
 
 def is_autocast(callback: Callback) -> bool:
-    """Tell whether it is the callback that makes training run in bf16."""
-    return isinstance(callback, Bfloat16)
+    """Tell whether it is the callback that makes training run in sixteen bits."""
+    return isinstance(callback, Bfloat16 | MixedPrecision)
 
 
 class History(Callback):  # type: ignore[misc]
@@ -106,3 +106,34 @@ class History(Callback):  # type: ignore[misc]
         }
         self.rows.append(row)
         self.listener.epoch(row)
+
+
+class Stopwatch(Callback):  # type: ignore[misc]
+    """Times the first batches of each phase of training, and ends the phase then.
+
+    Attributes
+    ----------
+    phases : list of list of float
+        For each phase, the seconds from its start to the end of each batch.
+    """
+
+    order = Recorder.order + 20  # after all that a batch takes
+
+    def __init__(self, n_batches: int) -> None:
+        self.n_batches = n_batches
+        self.phases: list[list[float]] = []
+
+    def before_fit(self) -> None:
+        """Start the clock."""
+        self.phases.append([])
+        self.started = time.perf_counter()
+
+    def after_batch(self) -> None:
+        """Note the time; stop when enough batches are timed."""
+        self.phases[-1].append(time.perf_counter() - self.started)
+        if len(self.phases[-1]) == self.n_batches:
+            raise CancelFitException
+
+    def after_train(self) -> None:
+        """Stop before anything is predicted."""
+        raise CancelFitException

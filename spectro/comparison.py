@@ -261,7 +261,7 @@ def _verdict(accuracy: Change, changed: int, names: tuple[str, str]) -> str:
     sign = -1 if accuracy.change < 0 else 1
     low, high = sorted(100 * sign * end for end in accuracy.interval)
     better = names[1] if sign > 0 else names[0]
-    told = f"{better} is better by {_points(100 * sign * accuracy.change)} points"
+    told = f"{better} is ahead by {_points(100 * sign * accuracy.change)} points"
     if accuracy.change == 0:
         told = f"{names[0]} and {names[1]} are right equally often"
     told += f" (95 %: {_points(low)} to {_points(high)})"
@@ -293,4 +293,6 @@ def _notes(both: pd.DataFrame, only: tuple[int, int], names: tuple[str, str]) ->
             f"{elsewhere:,} clips were scored in another fold by {names[1]} than by {names[0]}: "
             "the two have learned from unlike clips"
         )
+    if both["group"].nunique() < len(both):
+        notes.append("McNemar's p takes clips of one recording for independent: trust the interval")
     return [*notes, "each run is one training; another seed may move either"]

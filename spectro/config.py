@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from spectro.errors import ConfigError
 from spectro.settings import Settings
 
 if sys.version_info >= (3, 11):
@@ -180,7 +181,8 @@ class TrainConfig(Settings):
     batch_size : int
         Pictures in a step. Default 32: clips are few, so more steps beat larger ones.
     phases : tuple of Phase
-        The schedule, one phase after the other. The last epoch counts.
+        The schedule, one phase after the other. The last epoch counts. None at all leaves the body
+        as it is: ``spectro probe``.
     weight_decay : float
         What Adam takes off the weights in each step, as a share of the rate, apart from the
         gradient (AdamW). Default 0.01, fastai's own; 0 is plain Adam.
@@ -208,8 +210,9 @@ class TrainConfig(Settings):
     mixup : float
         Pictures are mixed in pairs, with shares from a Beta distribution of this parameter (alpha);
         0 mixes none.
-    precision : "auto", "fp32" or "bf16"
-        Arithmetic of training. "auto" takes bf16 where the processor multiplies it in hardware.
+    precision : "auto", "fp32", "bf16" or "fp16"
+        Arithmetic of training. "auto" takes bf16 where the hardware multiplies it, and fp16, with
+        scaled gradients, on a CUDA GPU that has no bf16.
         The curves are in the same; scores and predictions are always computed in fp32.
     seed : int
         Seed of weights, order and augmentation.
@@ -232,7 +235,7 @@ class TrainConfig(Settings):
     weights: str = Field("imagenet", min_length=1)
     size: int | None = Field(None, ge=32, le=4_096, strict=True)
     batch_size: int = Field(32, ge=2, le=65_536, strict=True)
-    phases: tuple[Phase, ...] = Field((Phase(epochs=10),), min_length=1)
+    phases: tuple[Phase, ...] = (Phase(epochs=10),)
     weight_decay: float = Field(0.01, ge=0, le=1, strict=True)
     inner_fold: int | None = Field(None, strict=True)
     source: Literal["pictures", "sounds"] = "pictures"
@@ -245,7 +248,7 @@ class TrainConfig(Settings):
     freq_masks: int = Field(0, ge=0, le=100, strict=True)
     mask_share: float = Field(0.2, gt=0, le=1)
     mixup: float = Field(0.0, ge=0, le=10)
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: int = Field(0, ge=0, lt=2**32, strict=True)
 
     @model_validator(mode="after")
@@ -267,5 +270,9 @@ class TrainConfig(Settings):
 
     def with_last_phase(self, *, epochs: int | None = None, lr: float | None = None) -> Self:
         """Return a copy whose last phase has other `epochs` or `lr`; None leaves them."""
+        if epochs is None and lr is None:
+            return self
+        if not self.phases:
+            raise ConfigError(f"recipe {self.recipe} trains no network: it has no epochs or rate")
         last = self.phases[-1].replace(epochs=epochs, lr=lr)
         return self.replace(phases=[*(p.to_dict() for p in self.phases[:-1]), last.to_dict()])

@@ -44,6 +44,7 @@ __all__ = [
     "runs",
     "say",
     "scores",
+    "table",
     "training",
     "warn",
 ]
@@ -123,10 +124,15 @@ def copying(what: str) -> Iterator[Callable[[int, int | None], None]]:
 
 
 @contextmanager
-def training(what: str, epochs: int) -> Iterator[Listener]:
-    """Show a progress bar of batches, with a line for each epoch above it."""
+def training(what: str, epochs: int, *, each_epoch: bool = True) -> Iterator[Listener]:
+    """Show a progress bar of batches, with a line for each epoch, or the last one, above it."""
+
+    def show(row: dict[str, Any]) -> None:
+        if each_epoch or row["epoch"] == epochs:
+            _show_epoch(what, row, epochs)
+
     with counting(what, "batches") as count:
-        yield Listener(batch=count, epoch=lambda row: _show_epoch(what, row, epochs))
+        yield Listener(batch=count, epoch=show)
 
 
 def _show_epoch(what: str, row: dict[str, Any], epochs: int) -> None:
@@ -181,12 +187,12 @@ def prediction(row: Mapping[Any, Any], *, top: int, json: bool) -> None:
     say(f"{row['path']}: " + ", ".join(f"{label} {percent(p)}" for label, p in best))
 
 
-def runs(table: Any, folder: Path) -> None:
+def runs(found: Any, folder: Path) -> None:
     """Print the runs of :func:`spectro.runs.list_runs`, a row a run, named below `folder`."""
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("run", "dataset", "recipe", "weights", "folds", "accuracy (95 %)", "date"):
         shown.add_column(name, no_wrap=True)
-    for row in table.to_dict("records"):
+    for row in found.to_dict("records"):
         accuracy, low, high = (row[f"accuracy{end}"] for end in ("", "_low", "_high"))
         known = not isnan(accuracy)
         shown.add_row(
@@ -233,6 +239,11 @@ def comparison(found: Comparison, names: tuple[str, str]) -> None:
     say(found.verdict)
 
 
+def table(key: str, rows: Sequence[Mapping[Any, Any]], columns: tuple[str, ...]) -> None:
+    """Print a row a `key`: its clips and recordings as counts, everything else as percentages."""
+    _out.print(_table(key, rows, columns))
+
+
 def _moves(moves: Any, names: tuple[str, str]) -> None:
     """Print the recordings of which most clips changed sides."""
     if not len(moves):
@@ -262,13 +273,14 @@ def points(change: float) -> str:
     return f"{100 * change:+.1f}"
 
 
-def _table(key: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Table:
+def _table(key: str, rows: Sequence[Mapping[Any, Any]], columns: tuple[str, ...]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column(key)
     for column in columns:
         table.add_column(column.replace("_", " "), justify="right")
     for row in rows:
-        cells = [f"{row[c]:,}" if c == "clips" else percent(row[c]) for c in columns]
+        counts = {c for c in columns if c.endswith(("clips", "recordings"))}
+        cells = [f"{row[c]:,}" if c in counts else percent(row[c]) for c in columns]
         table.add_row(Text(str(row[key])), *cells)
     return table
 

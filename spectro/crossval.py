@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,9 @@ import numpy.typing as npt
 import pandas as pd
 from torch import nn
 
-from spectro import breakdown, learner, metrics
+from spectro import breakdown, learner, metrics, protocol
 from spectro.config import TrainConfig
-from spectro.datasets.table import leaks_in_words
-from spectro.errors import ConfigError, ModelError
+from spectro.errors import ConfigError, DivergedError
 from spectro.files import write_text
 from spectro.listener import Listener
 from spectro.model import ModelCard, save_model
@@ -35,9 +35,12 @@ from spectro.weights import Weights, resolve
 __all__ = [
     "find_lr",
     "open_run",
+    "out_of_fold",
+    "portable",
     "precision_in_words",
     "rehearse",
     "score_run",
+    "start",
     "train_fold",
     "train_random_split",
 ]
@@ -45,8 +48,15 @@ __all__ = [
 _RANDOM = "random-split"
 
 
-def open_run(folder: str | Path, rendered: RenderedSet, config: TrainConfig) -> tuple[Run, Weights]:
+def open_run(
+    folder: str | Path,
+    rendered: RenderedSet,
+    config: TrainConfig,
+    design: dict[str, Any] | None = None,
+) -> tuple[Run, Weights]:
     """Start or resume a run, having found the weights that it starts from.
+
+    `design` is that of :meth:`spectro.run.Run.open`.
 
     Raises
     ------
@@ -57,10 +67,23 @@ def open_run(folder: str | Path, rendered: RenderedSet, config: TrainConfig) -> 
         raise ConfigError(
             f"{rendered.folder}: all clips are {rendered.labels[0]}; two classes needed"
         )
+    weights, about, precision = start(config)
+    return Run.open(folder, rendered, config, about, precision, design), weights
+
+
+def start(config: TrainConfig) -> tuple[Weights, dict[str, str], str]:
+    """Find what training starts from.
+
+    Returns
+    -------
+    weights : Weights
+    about : dict
+        Their ``source`` and ``detail``, as ``run.json`` has them.
+    precision : "fp32" or "bf16"
+    """
     weights = resolve(config.weights, config.arch)
-    about = {"source": weights.source, "detail": weights.detail}
     precision, _ = choose_precision(config.precision, learner.device())
-    return Run.open(folder, rendered, config, about, precision), weights
+    return weights, {"source": weights.source, "detail": weights.detail}, precision
 
 
 def train_fold(
@@ -71,6 +94,8 @@ def train_fold(
     listener: Listener | None = None,
     *,
     track: str | None = None,
+    keep_model: bool = True,
+    about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train on all folds but one and predict that one; a finished fold is left as it is.
 
@@ -88,17 +113,25 @@ def train_fold(
         Told of every batch and epoch.
     track : "tensorboard", "wandb" or None
         Record the training with this tool too (:mod:`spectro.tracking`).
+    keep_model : bool
+        Write the trained network. Those that only help to choose or to compare are many, and
+        45 MB each for a resnet18.
+    about : mapping or None
+        More for ``fold.json`` to say.
 
     Returns
     -------
     record : dict
         What ``fold.json`` says: ``fold``, ``accuracy``, ``train_clips``, ``scored_clips``,
-        ``seconds``, ``precision``, ``environment``.
+        ``seconds``, ``precision``, ``environment``; with an inner fold also ``inner_fold`` and
+        ``inner_accuracy``.
     """
     if fold in run.finished_folds:
         return run.fold_record(fold)
     started = time.perf_counter()
     config = run.config
+    if not config.phases:
+        raise ConfigError(f"recipe {config.recipe} trains no network; run spectro probe")
     parts = split(rendered.clips, fold, config.inner_fold)
     dls = learner.dataloaders(parts.train, parts.watch, run.labels, config, rendered.config)
     learn = learner.new_learner(dls, config, weights)
@@ -106,8 +139,8 @@ def train_fold(
         history = learner.fit(learn, config, listener, callbacks)
     probabilities = learner.predict_clips(learn, parts.score)
     if not np.isfinite(probabilities).all():
-        raise ModelError(f"fold {fold}: training diverged; nothing is kept, try a lower --lr")
-    predictions = _predictions(probabilities, parts.score, run.labels)
+        raise DivergedError(f"fold {fold}: training diverged; nothing is kept, try a lower --lr")
+    predictions = out_of_fold(probabilities, parts.score, run.labels)
     record = {
         "fold": fold,
         "accuracy": float((predictions["predicted"] == predictions["label"]).mean()),
@@ -117,22 +150,37 @@ def train_fold(
         "device": str(dls.device),
         "precision": run.record["precision"],
         "environment": environment(),
+        **_inner(config, history),
+        **(about or {}),
     }
     with run.writing_fold(fold) as folder:
         history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
-        _portable(predictions, rendered).to_csv(
+        portable(predictions, rendered).to_csv(
             folder / "predictions.csv", index=False, lineterminator="\n"
         )
-        save_model(folder / "model", learn.model, _card(run, rendered, record))
+        if keep_model:
+            save_model(folder / "model", learn.model, _card(run, rendered, record))
         write_text(folder / "training.log", _log(run, rendered, parts, learn.model, history))
         write_text(folder / "fold.json", json.dumps(record, indent=2) + "\n")
     return record
+
+
+def _inner(config: TrainConfig, history: pd.DataFrame) -> dict[str, Any]:
+    """Say what the fold that is watched while tuning came to."""
+    if config.inner_fold is None:
+        return {}
+    return {
+        "inner_fold": config.inner_fold,
+        "inner_accuracy": float(history["accuracy"].iloc[-1]),
+    }
 
 
 def find_lr(
     rendered: RenderedSet, config: TrainConfig, weights: Weights, fold: int, *, steps: int = 100
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
     """Run the learning-rate range test on every fold but `fold`, which is not looked at.
+
+    Nor is the inner fold of `config`, if it has one.
 
     Returns
     -------
@@ -181,10 +229,16 @@ def precision_in_words(config: TrainConfig) -> str:
     return f"{precision} ({reason})"
 
 
-def _predictions(
+def out_of_fold(
     probabilities: npt.NDArray[np.float32], clips: pd.DataFrame, labels: list[str]
 ) -> pd.DataFrame:
-    """Put clips and what was predicted for them side by side."""
+    """Put clips and what was predicted for them side by side.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n_clips, n_classes)]
+        In the order of `clips` and `labels`.
+    """
     best = probabilities.argmax(axis=1)
     table = clips.assign(
         predicted=[labels[i] for i in best], probability=probabilities.max(axis=1)
@@ -193,7 +247,7 @@ def _predictions(
     return pd.concat([table, columns], axis=1)
 
 
-def _portable(predictions: pd.DataFrame, rendered: RenderedSet) -> pd.DataFrame:
+def portable(predictions: pd.DataFrame, rendered: RenderedSet) -> pd.DataFrame:
     """Write paths relative to the dataset and the rendered set, which may be moved."""
     root = place(rendered.dataset["root"])
     return predictions.assign(
@@ -255,7 +309,7 @@ def score_run(run: Run, rendered: RenderedSet) -> dict[str, Any]:
     """
     scores = metrics.score(run.predictions(), run.labels, seed=run.config.seed)
     groups = breakdown.by_group(run.predictions()).to_dict("records")
-    scores = {"protocol": _protocol(run, rendered), **scores, "groups": groups}
+    scores = {"protocol": protocol.lines(run, rendered), **scores, "groups": groups}
     if (run.folder / _RANDOM / "scores.json").is_file():
         leaking = Run.load(run.folder / _RANDOM).scores()
         scores["random_split"] = {
@@ -279,32 +333,3 @@ def train_random_split(
     for fold in leaking.folds:
         train_fold(inner, leaking, weights, fold, listener)
     inner.write_scores(metrics.score(inner.predictions(), inner.labels, seed=run.config.seed))
-
-
-def _protocol(run: Run, rendered: RenderedSet) -> list[str]:
-    """Say in lines what a score was measured on, so that nobody takes it for another number."""
-    if "random_share" in rendered.dataset:
-        share = random_share_in_words(rendered, run.record["precision"], run.config.seed)
-        return [*share, f"started from {run.record['weights']['detail']}"]
-    finished, whole = run.finished_folds, rendered.dataset["folds"]
-    lines = [
-        f"{len(finished)} of the {len(whole)} folds of {rendered.dataset['name']} scored "
-        f"({', '.join(map(str, finished))}), each by a network trained on "
-        f"{len(rendered.folds) - 1 - (run.config.inner_fold is not None)} other folds in "
-        f"{run.record['precision']}; last epoch, nothing chosen on the scored fold",
-        f"started from {run.record['weights']['detail']}",
-        *dict.fromkeys([*leaks_in_words(rendered.clips), *rendered.dataset["notes"]]),
-    ]
-    if rendered.n_failed:
-        lines.append(f"{rendered.n_failed:,} clips could not be decoded and are not scored")
-    if len(rendered.folds) < len(whole):
-        lines.append(
-            f"only {len(rendered.folds)} of {len(whole)} folds are on disk: this is NOT the "
-            f"{len(whole)}-fold number and must not be compared with it"
-        )
-    elif len(finished) < len(whole):
-        lines.append(
-            f"folds not trained yet: {len(whole) - len(finished)}; this is NOT the "
-            f"{len(whole)}-fold number"
-        )
-    return lines

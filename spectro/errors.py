@@ -8,6 +8,7 @@
     ├── AudioError         a file cannot be decoded into sound
     ├── RenderError        spectrogram pictures cannot be written or read
     ├── ModelError         weights, a model folder or a run cannot be used
+    │   └── DivergedError  training ended in numbers that are none
     └── MissingExtraError  an optional dependency is not installed
 
 Each message is one line that names the file or value, says what is wrong and what to do next.
@@ -21,6 +22,7 @@ __all__ = [
     "AudioError",
     "ConfigError",
     "DatasetError",
+    "DivergedError",
     "MissingExtraError",
     "ModelError",
     "RenderError",
@@ -50,6 +52,10 @@ class RenderError(SpectroError):
 
 class ModelError(SpectroError):
     """Weights, a model folder or a run folder cannot be used."""
+
+
+class DivergedError(ModelError):
+    """Training ended in numbers that are none: the rate was too high."""
 
 
 class MissingExtraError(SpectroError):

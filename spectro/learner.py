@@ -6,9 +6,11 @@ counts.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +22,7 @@ import pandas as pd
 import torch
 from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.core import Callback
+from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.mixup import MixUp
 from fastai.callback.schedule import Learner  # fit_one_cycle and lr_find are patched onto it there
 from fastai.data.block import CategoryBlock, DataBlock
@@ -37,6 +40,8 @@ from spectro.callbacks import Augment, Bfloat16, History, is_autocast
 from spectro.config import SpectrogramConfig, TrainConfig
 from spectro.errors import ConfigError
 from spectro.listener import Listener
+from spectro.loading import KeptDL, fits
+from spectro.optimizer import FusedAdam
 from spectro.precision import choose_precision
 from spectro.weights import Weights
 
@@ -162,12 +167,24 @@ def dataloaders(
     if config.source == "sounds" and spectrogram is not None:
         sounds.check([*train["path"], *valid["path"]], spectrogram, config)
     set_seed(config.seed, reproducible=True)
+    images = [*train["image"], *valid["image"], *valid["image"]]  # watched, and then predicted
+    if config.source == "pictures" and fits(images, config.size, device()):
+        how: dict[str, Any] = {"dl_type": partial(KeptDL, size=config.size), "num_workers": 0}
+    else:
+        how = {"num_workers": _n_loaders(len(train))}
     return data_block(labels, config, spectrogram).dataloaders(
         items(train, valid),
         bs=min(config.batch_size, len(train)),
         device=device(),
-        num_workers=min(4, (os.cpu_count() or 2) // 2) if len(train) > 500 else 0,
+        **how,
     )
+
+
+def _n_loaders(n_clips: int) -> int:
+    """Count the processes that load pictures; a daemon, as Dask's workers are, may have none."""
+    if n_clips <= 500 or multiprocessing.current_process().daemon:
+        return 0
+    return min(4, (os.cpu_count() or 2) // 2)
 
 
 def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Learner:
@@ -197,13 +214,15 @@ def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Lear
         normalize=False,  # the DataBlock does
         splitter=network.layer_groups,
         metrics=accuracy,
+        opt_func=FusedAdam,
         wd=config.weight_decay,
         cbs=[ChannelsLast],
     )
     if config.mixup:
         learn.add_cb(MixUp(config.mixup))
-    if choose_precision(config.precision, dls.device)[0] == "bf16":
-        learn.add_cb(Bfloat16())
+    precision, _ = choose_precision(config.precision, dls.device)
+    if precision != "fp32":
+        learn.add_cb(Bfloat16() if precision == "bf16" else MixedPrecision())
     return learn
 
 

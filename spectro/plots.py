@@ -9,6 +9,7 @@ import io
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +23,15 @@ from spectro.files import write_bytes
 from spectro.places import place
 from spectro.run import Run
 
+if TYPE_CHECKING:
+    from spectro.extrapolate import Forecast
+
 _MOST_ROWS = 60  # classes shown; matplotlib's pictures end at 65,536 pixels
 
-__all__ = ["confusion", "examples", "history", "learning_rates", "save", "save_run", "watched"]
+__all__ = [
+    "confusion", "examples", "history", "learning_curve", "learning_rates", "save", "save_run",
+    "watched",
+]  # fmt: skip
 
 
 def save(figure: Figure, path: str | Path) -> Path:
@@ -38,17 +45,17 @@ def save(figure: Figure, path: str | Path) -> Path:
 
 
 def save_run(run: Run) -> list[Path]:
-    """Draw a run's training curves and confusion matrix into its folder; return the two paths."""
+    """Draw a run's training curves, if it has any, and confusion matrix; return their paths."""
     scores = run.scores()
-    curves = {fold: run.history(fold) for fold in run.finished_folds}
     title = (
         f"{run.record['dataset']['name']}: {100 * scores['accuracy']:.1f} % of {scores['clips']:,}"
     )
     matrix = confusion(scores["confusion"], run.labels, title)
-    return [
-        save(history(curves, watched(run)), run.folder / "training.png"),
-        save(matrix, run.folder / "confusion.png"),
-    ]
+    drawn = [save(matrix, run.folder / "confusion.png")]
+    if run.config.phases:
+        curves = {fold: run.history(fold) for fold in run.finished_folds}
+        drawn.insert(0, save(history(curves, watched(run)), run.folder / "training.png"))
+    return drawn
 
 
 def watched(run: Run) -> str:
@@ -179,5 +186,42 @@ def learning_rates(
         ylim=(0.9 * lowest, 1.2 * float(losses[0])),
     )
     axis.legend()
+    axis.grid(alpha=0.3)
+    return figure
+
+
+def learning_curve(points: pd.DataFrame, law: Forecast | None, title: str = "") -> Figure:
+    """Draw accuracy against training clips, and the law through them as far as it may be trusted.
+
+    Parameters
+    ----------
+    points : pandas.DataFrame
+        Of :class:`spectro.learning_curve.Curve`.
+    law : Forecast or None
+        Drawn dashed to twice the clips, with the interval there.
+    title : str
+        What was scored.
+    """
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axis = figure.subplots()
+    n, accuracy = points["train_clips"], 100 * points["accuracy"]
+    ends = (accuracy - 100 * points["accuracy_low"], 100 * points["accuracy_high"] - accuracy)
+    axis.errorbar(n, accuracy, yerr=ends, fmt="o", capsize=4, label="scored, with 95 % interval")
+    if law is not None:
+        low, high = law.interval
+        reach = np.geomspace(n.iloc[0], law.more_clips, 100)
+        axis.plot(reach, 100 * (1 - law.errors(reach)), "--", color="C1", label="power law")
+        expected = 100 * law.accuracy
+        spread = [[max(0, expected - 100 * low)], [max(0, 100 * high - expected)]]
+        axis.errorbar(
+            [law.more_clips], [expected], spread, fmt="o", mfc="white", capsize=4, color="C1",
+            label="twice the clips, expected",
+        )  # fmt: skip
+    axis.set_xscale("log")
+    marks = [*n, law.more_clips] if law is not None else [*n]
+    axis.set_xticks(marks, [f"{mark:,}" for mark in marks])
+    axis.minorticks_off()
+    axis.set(xlabel="training clips", ylabel="accuracy on the held-out folds, %", title=title)
+    axis.legend(loc="lower right", fontsize="small")
     axis.grid(alpha=0.3)
     return figure

@@ -44,6 +44,8 @@ RECIPES: dict[str, TrainConfig] = {
         freq_masks=1,
         mask_share=0.1,
     ),
+    # The body as it is under a linear head: spectro probe.
+    "probe": TrainConfig(recipe="probe", phases=()),
 }
 
 SPECTROGRAMS: dict[str, SpectrogramConfig] = {

@@ -78,8 +78,24 @@ class Run:
         config: TrainConfig,
         weights: dict[str, str],
         precision: str,
+        design: dict[str, Any] | None = None,
     ) -> Run:
         """Start a run, or go on with the one that is there.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Where it lies.
+        rendered : RenderedSet
+            Its pictures.
+        config : TrainConfig
+            Its settings.
+        weights : dict
+            ``source`` and ``detail`` of what it starts from.
+        precision : "fp32" or "bf16"
+            What it trains in.
+        design : dict or None
+            What makes it other than a plain cross-validation, in plain values.
 
         Raises
         ------
@@ -96,6 +112,7 @@ class Run:
             "dataset": {**rendered.dataset, "clips": len(rendered.clips)},
             "rendered": {"folder": str(rendered.folder.resolve()), "identity": rendered.identity},
             "labels": rendered.labels,
+            **({} if design is None else {"design": design}),
         }
         if not (folder / _RECORD).is_file():
             if is_taken(folder):
@@ -104,7 +121,11 @@ class Run:
             write_text(folder / _RECORD, json.dumps(record, indent=2) + "\n")
             return cls(folder, record)
         run = cls.load(folder)
-        changed = [name for name in ("precision", "labels") if run.record.get(name) != record[name]]
+        changed = [
+            name
+            for name in ("precision", "labels", "design")
+            if run.record.get(name) != record.get(name)
+        ]
         # Compared as settings, so that a record from before a setting has its default.
         changed += ["train"] if run.config != config else []
         changed += ["spectrogram"] if run.spectrogram != rendered.config else []
@@ -135,6 +156,19 @@ class Run:
     def spectrogram(self) -> SpectrogramConfig:
         """Settings of the pictures."""
         return SpectrogramConfig(**self.record["spectrogram"])
+
+    @property
+    def design(self) -> dict[str, Any]:
+        """What makes this run other than a plain cross-validation; empty if nothing does."""
+        return dict(self.record.get("design", {}))
+
+    def trained_with(self, config: TrainConfig, weights: dict[str, str], precision: str) -> Run:
+        """Return the same folder for training with other settings than ``run.json`` says.
+
+        For folds whose settings were chosen for them; what is written of the fold says so.
+        """
+        changes = {"train": config.to_dict(), "weights": weights, "precision": precision}
+        return Run(self.folder, {**self.record, **changes})
 
     @property
     def finished_folds(self) -> list[int]:

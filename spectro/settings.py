@@ -23,7 +23,7 @@ else:  # the same parser and the same word, before the standard library had them
     import tomli as tomllib
     from typing_extensions import Self
 
-__all__ = ["Settings", "read_table"]
+__all__ = ["Settings", "read_table", "read_tables"]
 
 
 class Settings(BaseModel):
@@ -136,6 +136,20 @@ def read_table(path: str | Path, name: str) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise ConfigError(f"{path}: {name} is {table!r}; write it as a table, [{name}]")
     return table
+
+
+def read_tables(path: str | Path, name: str) -> list[dict[str, Any]]:
+    """Read the tables ``[[name]]`` of a TOML file, in their order.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, is not TOML, or `name` is no list of tables.
+    """
+    tables = _read_toml(path).get(name, [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ConfigError(f"{path}: {name} is no list of tables; write each as [[{name}]]")
+    return tables
 
 
 def _read_toml(path: str | Path) -> dict[str, Any]:

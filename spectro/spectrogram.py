@@ -32,6 +32,7 @@ __all__ = [
     "load_clip",
     "mel_filterbank",
     "melspectrogram",
+    "network_levels",
     "network_pixels",
     "power_to_db",
     "save_png",
@@ -321,7 +322,18 @@ def network_pixels(image: Image.Image, size: int | None) -> npt.NDArray[np.float
     pixels : np.ndarray [shape=(3, height, width)], float32
         Between 0 and 1.
     """
+    levels = network_levels(image, size)
+    return levels.astype(np.float32).transpose(2, 0, 1) / np.float32(255)
+
+
+def network_levels(image: Image.Image, size: int | None) -> Levels:
+    """Do as :func:`network_pixels`, but keep 8 bits and the order of a file.
+
+    Returns
+    -------
+    levels : np.ndarray [shape=(height, width, 3)], uint8
+    """
     rgb = image.convert("RGB")
     if size is not None:
         rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(rgb, dtype=np.float32).transpose(2, 0, 1) / np.float32(255)
+    return np.asarray(rgb)

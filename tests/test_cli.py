@@ -30,8 +30,8 @@ from spectro.run import Run
 from .conftest import SHORT_TRAINING, SMALL_PICTURES
 
 COMMANDS = (
-    "sample", "fetch", "check", "render", "train-fold", "cross-validate", "lr-find", "runs",
-    "compare", "report", "predict",
+    "sample", "fetch", "check", "render", "train-fold", "cross-validate", "lr-find",
+    "learning-curve", "runs", "compare", "report", "predict",
 )  # fmt: skip
 
 

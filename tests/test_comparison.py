@@ -151,7 +151,7 @@ def test_a_large_difference_is_more_than_noise_whichever_run_comes_first() -> No
     back = comparison.compare(second, first, names=("new", "old"))
     low, high = (100 * end for end in forth.accuracy.interval)
     assert forth.verdict == (
-        f"new is better by {100 * forth.accuracy.change:.1f} points "
+        f"new is ahead by {100 * forth.accuracy.change:.1f} points "
         f"(95 %: {low:.1f} to {high:.1f}): more than noise"
     )
     assert back.verdict == forth.verdict

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from spectro import crossval, plots
+from spectro import crossval, plots, protocol
 from spectro.errors import ConfigError, ModelError
 from spectro.predict import Classifier
 from spectro.rendered import RenderedSet
@@ -160,7 +160,7 @@ def test_all_folds_scored_is_said_and_fewer_are_not_passed_off(
         rendered.clips,
         {**rendered.dataset, "folds": [*range(10)]},
     )
-    lines = crossval._protocol(whole_run, part)
+    lines = protocol.lines(whole_run, part)
     assert "only 3 of 10 folds are on disk: this is NOT the 10-fold number" in " ".join(lines)
 
 
@@ -236,7 +236,7 @@ def test_what_a_score_leaves_out_or_leaks_is_told_with_it(
     (folder / "failures.csv").write_text("path,reason\na.wav,empty\nb.wav,empty\n")
     clips = rendered.clips.assign(group="one")
     told = {**rendered.dataset, "notes": ["4 listed clips are absent: x.wav"]}
-    lines = crossval._protocol(whole_run, RenderedSet(folder, rendered.config, clips, told))
+    lines = protocol.lines(whole_run, RenderedSet(folder, rendered.config, clips, told))
     assert "1 source recordings sit in more than one fold: one" in lines
     assert "2 clips could not be decoded and are not scored" in lines
     assert "4 listed clips are absent: x.wav" in lines

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from spectro import __version__, console
-from spectro.cli import check, data, fetch, plot, report, runs, train, use
+from spectro.cli import check, data, fetch, plot, report, runs, train, tune, use
 from spectro.cli.options import INTERRUPTED
 from spectro.errors import SpectroError
 
@@ -35,7 +35,9 @@ for command in (
     data.render,
     train.train_fold,
     train.cross_validate,
+    train.probe,
     train.lr_find,
+    tune.learning_curve,
     report.report,
     runs.runs,
     runs.compare,

@@ -30,6 +30,7 @@ __all__ = [
     "RunsFolder",
     "Seed",
     "Size",
+    "TimeBudget",
     "Track",
     "WeightsSpec",
     "spectrogram_config",
@@ -58,7 +59,7 @@ Epochs = Annotated[Optional[int], typer.Option(help="Epochs of the last phase.")
 Rate = Annotated[
     Optional[float], typer.Option("--lr", help="Peak learning rate of the last phase.")
 ]
-Precision = Annotated[Optional[str], typer.Option(help="auto, fp32 or bf16.")]
+Precision = Annotated[Optional[str], typer.Option(help="auto, fp32, bf16 or fp16 (on a GPU).")]
 Seed = Annotated[Optional[int], typer.Option(help="Seed of weights, order and augmentation.")]
 InnerFold = Annotated[
     Optional[int], typer.Option(help="Training fold to set aside and watch, for tuning.")
@@ -66,6 +67,12 @@ InnerFold = Annotated[
 RunFolder = Annotated[
     Optional[Path],
     typer.Option("--run", help="Run folder; by default one in --runs, named after the settings."),
+]
+TimeBudget = Annotated[
+    Optional[float],
+    typer.Option(
+        "--time-budget", min=0.01, help="Minutes: fewer epochs, smaller pictures, to fit."
+    ),
 ]
 Track = Annotated[
     Optional[str], typer.Option(help="Also record with tensorboard or wandb, in the run's folder.")

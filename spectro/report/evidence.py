@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import soundfile as sf
 import soxr
@@ -195,7 +196,7 @@ def mp3(y: Waveform, sr: int) -> str:
     return _uri("audio/wav", file)
 
 
-def _unclipped(heard: Waveform, rate: int) -> io.BytesIO:
+def _unclipped(heard: npt.NDArray[Any], rate: int) -> io.BytesIO:
     """Encode as MP3, more softly where it would come out of the player above full scale."""
     for _ in range(_TRIES):
         file = io.BytesIO()

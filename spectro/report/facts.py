@@ -120,6 +120,7 @@ def _headline(run: Run, predictions: pd.DataFrame, scores: Row) -> Row:
         "leaking": _is_random_split(run),
         "random_split": _random_split(run),
         "weights": run.record["weights"],
+        "frozen": not run.config.phases,
         "watched": "the scored fold" if run.config.inner_fold is None else "the inner fold",
     }
 

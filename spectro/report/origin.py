@@ -42,13 +42,14 @@ def tell(run: Run) -> Row:
 def _about(run: Run) -> list[tuple[str, str]]:
     record, config = run.record, run.config
     about = record["dataset"]
+    schedule = f"{config.epochs} epochs" if config.phases else "frozen, under a linear head"
     precision = record["precision"]
     if config.precision == "auto":
         precision += " (chosen by auto on the machine that trained)"
     return [
         ("Dataset", f"{about['name']}, {about['clips']:,} clips, {len(run.labels)} classes"),
         ("Identity of clips and pictures", str(record["rendered"]["identity"])),
-        ("Network", f"{config.arch}, {config.epochs} epochs, recipe {config.recipe}"),
+        ("Network", f"{config.arch}, {schedule}, recipe {config.recipe}"),
         ("Weights at the start", f"{record['weights']['source']}: {record['weights']['detail']}"),
         ("Arithmetic of training", precision),
         ("Seed", str(config.seed)),
@@ -56,7 +57,16 @@ def _about(run: Run) -> list[tuple[str, str]]:
         ("Platform", str(record["environment"]["platform"])),
         ("Git commit of spectro", str(record["environment"]["git_commit"] or "not known")),
         ("Trained on", ", ".join(_devices(run)) or "not known"),
+        *_chosen(run),
     ]
+
+
+def _chosen(run: Run) -> list[tuple[str, str]]:
+    """Say which settings took the place of those above, where they were chosen by fold."""
+    if "candidates" not in run.design:
+        return []
+    names = (f"fold {fold}: {run.fold_record(fold)['chosen']}" for fold in run.finished_folds)
+    return [("Changes of these that were chosen", ", ".join(names))]
 
 
 def _devices(run: Run) -> list[str]:
@@ -85,7 +95,11 @@ def _commands(run: Run) -> list[str]:
     folder = shlex.quote(_last(str(run.folder.resolve())))
     settings = f"--config settings.toml --run {folder}"
     lines = [f"spectro render {dataset} --out {pictures} --config settings.toml"]
-    if set(run.finished_folds) >= set(record["dataset"]["folds"]) and _plain(run):
+    if not run.config.phases:
+        lines.append(f"spectro probe {pictures} {settings}")
+    elif run.design:
+        lines.append(_by_design(run, pictures, folder))
+    elif set(run.finished_folds) >= set(record["dataset"]["folds"]) and _plain(run):
         more = " --compare-random-split" if (run.folder / "random-split").is_dir() else ""
         lines.append(f"spectro cross-validate {pictures} {settings}{more}")
     else:
@@ -93,6 +107,17 @@ def _commands(run: Run) -> list[str]:
             f"spectro train-fold {pictures} --fold {fold} {settings}" for fold in run.finished_folds
         ]
     return [*lines, f"spectro report {folder}"]
+
+
+def _by_design(run: Run, pictures: str, folder: str) -> str:
+    if "share" in run.design:
+        share = f"{run.design['share']:g}"
+        return f"spectro learning-curve {pictures} --config settings.toml --shares {share}"
+    (inner,) = {len(turn) for turn in run.design["inner_folds"].values()}
+    return (
+        f"spectro cross-validate {pictures} --config settings.toml --run {folder} "
+        f"--candidates {folder}/candidates.toml --inner-folds {inner}"
+    )
 
 
 def _plain(run: Run) -> bool:

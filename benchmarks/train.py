@@ -1,0 +1,300 @@
+"""Training, ours against plain fastai's and OpenSoundscape's, side by side on the same clips.
+
+    make bench-train
+    make bench-train ARGS="--pictures data/spectrograms/urbansound8k --clips 480 --seeds 3"
+
+Every method has a process of its own, all on the same one core, and they take turns: a busy machine
+is busy for all of them. Speed is images/s of one epoch, its ratio the median over rounds; accuracy
+is that of the last epoch on a fold that was not trained on, for each seed. A peer that is not
+installed is named and left out. OpenSoundscape makes its spectrograms anew from the clips in each
+epoch, and augments them: that is how it trains.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import multiprocessing
+import os
+import platform
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+# One thread a method, so that figures are per core. Libraries read this when they are imported.
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
+
+import pandas as pd
+
+BASE = "plain fastai"
+RATE = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What every method is given: clips with ``image``, ``path`` and ``label``; how to train."""
+
+    train: pd.DataFrame
+    valid: pd.DataFrame
+    labels: list[str]
+    arch: str
+    weights: str
+    size: int | None
+    batch_size: int
+    epochs: int
+    seed: int
+
+
+Train = Callable[[], float]  # through all epochs; gives the accuracy on `valid`
+
+
+def spectro_in(precision: str) -> Callable[[Task], Train]:
+    """Ours, through the functions that ``spectro train-fold`` calls."""
+
+    def make(task: Task) -> Train:
+        from spectro import learner
+        from spectro.config import Phase, TrainConfig
+        from spectro.weights import resolve
+
+        config = TrainConfig(
+            arch=task.arch,
+            weights=task.weights,
+            size=task.size,
+            batch_size=task.batch_size,
+            precision=precision,
+            seed=task.seed,
+            phases=(Phase(epochs=task.epochs, lr=RATE),),
+        )
+        dls = learner.dataloaders(task.train, task.valid, task.labels, config)
+        learn = learner.new_learner(dls, config, resolve(task.weights, task.arch))
+
+        def train() -> float:
+            learner.fit(learn, config)
+            best = learner.predict_clips(learn, task.valid).argmax(axis=1)
+            return float((task.valid["label"] == [task.labels[k] for k in best]).mean())
+
+        return train
+
+    return make
+
+
+def plain_fastai(task: Task) -> Train:
+    """Train by the book: ImageDataLoaders and vision_learner, in fp32, all else as it comes."""
+    import torchvision
+    from fastai.vision.all import (
+        ImageDataLoaders,
+        Normalize,
+        Resize,
+        ResizeMethod,
+        accuracy,
+        imagenet_stats,
+        set_seed,
+        vision_learner,
+    )
+
+    from spectro import network
+    from spectro.weights import resolve
+
+    set_seed(task.seed, reproducible=True)
+    both = pd.concat([task.train.assign(valid=False), task.valid.assign(valid=True)])
+    dls = ImageDataLoaders.from_df(
+        both,
+        path="/",
+        fn_col="image",
+        label_col="label",
+        valid_col="valid",
+        bs=task.batch_size,
+        item_tfms=Resize(task.size, method=ResizeMethod.Squish) if task.size else None,
+        batch_tfms=Normalize.from_stats(*imagenet_stats),
+    )
+    arch = getattr(torchvision.models, task.arch)
+    learn = vision_learner(dls, arch, pretrained=False, n_out=len(task.labels), metrics=accuracy)
+    start = network.body(task.arch, resolve(task.weights, task.arch).state)
+    learn.model[0].load_state_dict(start.state_dict())
+
+    def train() -> float:
+        with learn.no_bar(), learn.no_logging():
+            learn.fit_one_cycle(task.epochs, RATE)
+            return float(learn.validate()[1])
+
+    return train
+
+
+def opensoundscape(task: Task) -> Train:
+    """OpenSoundscape's CNN (0.13) on the clips themselves."""
+    import torch
+    from opensoundscape.ml import cnn_architectures
+    from opensoundscape.ml.cnn import CNN
+
+    from spectro import network
+    from spectro.weights import resolve
+
+    torch.manual_seed(task.seed)
+    tables = [
+        pd.get_dummies(part.set_index("path")["label"]).reindex(columns=task.labels, fill_value=0)
+        for part in (task.train, task.valid)
+    ]
+    net = getattr(cnn_architectures, task.arch)(len(task.labels), weights=None)
+    start = resolve(task.weights, task.arch).state or network.body(task.arch).state_dict()
+    net.load_state_dict(start, strict=False)
+    model = CNN(net, task.labels, sample_duration=4, sample_rate=22_050, single_target=True)
+    steps = task.epochs * -(-len(task.train) // task.batch_size)
+
+    def train() -> float:
+        with tempfile.TemporaryDirectory() as scratch:
+            model.train(
+                tables[0].astype(float),
+                steps=steps,
+                batch_size=task.batch_size,
+                save_path=scratch,
+                progress_bar=False,
+            )
+        best = model.predict(tables[1].astype(float)).to_numpy().argmax(axis=1)
+        return float((task.valid["label"] == [task.labels[k] for k in best]).mean())
+
+    return train
+
+
+METHODS: dict[str, Callable[[Task], Train]] = {
+    "spectro": spectro_in("auto"),
+    "spectro, fp32": spectro_in("fp32"),
+    BASE: plain_fastai,
+    "OpenSoundscape": opensoundscape,
+}
+
+
+def serve(name: str, core: int | None, pipe: Connection) -> None:
+    """Make a trainer of each task that comes, or train with the last; answer seconds, accuracy."""
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    warnings.filterwarnings("ignore")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # peers tell how they go
+    train: Any = None
+    while asked := pipe.recv():
+        try:
+            if isinstance(asked, Task):
+                train = METHODS[name](asked)
+            started = time.perf_counter(), time.process_time()
+            accuracy = train()
+            seconds = time.perf_counter() - started[0]
+            pipe.send((seconds, time.process_time() - started[1], accuracy))
+        except Exception as problem:  # a peer that is not installed, or fails
+            pipe.send(f"{type(problem).__name__}: {problem}"[:90])
+    os._exit(0)
+
+
+class Methods:
+    """The processes; those that cannot answer are said once, and dropped."""
+
+    def __init__(self, names: list[str], core: int | None) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipes = {}
+        for name in names:
+            self.pipes[name], theirs = context.Pipe()
+            context.Process(target=serve, args=(name, core, theirs), daemon=False).start()
+
+    def ask(self, asked: Task | str) -> dict[str, tuple[float, float, float]]:
+        """Let each do it in turn; its seconds, those of its processor, and its accuracy."""
+        answers = {}
+        for name, pipe in list(self.pipes.items()):
+            pipe.send(asked)
+            answer = pipe.recv()
+            if isinstance(answer, str):
+                print(f"left out: {name} ({answer})", flush=True)
+                self.pipes.pop(name).send(None)
+            else:
+                answers[name] = answer
+        return answers
+
+    def end(self) -> None:
+        """Let the processes go."""
+        for pipe in self.pipes.values():
+            pipe.send(None)
+
+
+def spread(values: list[float], digits: int) -> str:
+    middle = statistics.median(values)
+    return f"{middle:.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
+
+
+def speeds(methods: Methods, task: Task, rounds: int, all_clips: int) -> None:
+    methods.ask(dataclasses.replace(task, epochs=1, valid=task.valid.head(2)))  # and warm up
+    found = [methods.ask("again") for _ in range(rounds)]
+    clips = len(task.train)
+    print(f"\n{'method':<16} {'images/s':>20} {'epochs/minute':>14} {'times ' + BASE:>24}")
+    for name in methods.pipes:
+        rates = [clips / one[name][0] for one in found]
+        cells = [spread(rates, 1), f"{60 * statistics.median(rates) / all_clips:.2f}"]
+        if BASE in methods.pipes:
+            cells.append(spread([one[BASE][0] / one[name][0] for one in found], 2))
+        print(f"{name:<16} {cells[0]:>20} {cells[1]:>14} {cells[2] if cells[2:] else '':>24}")
+    print("processor time alone, images/s:", end=" ")
+    print(*(f"{n} {clips / statistics.median(o[n][1] for o in found):.1f}" for n in methods.pipes),
+          sep=", ", flush=True)  # fmt: skip
+
+
+def accuracies(methods: Methods, task: Task, seeds: int) -> None:
+    print(f"\n{'accuracy after ' + str(task.epochs) + ' epochs':<26} mean    by seed", flush=True)
+    found = [methods.ask(dataclasses.replace(task, seed=seed)) for seed in range(seeds)]
+    for name in methods.pipes:
+        reached = [one[name][2] for one in found]
+        each = ", ".join(f"{100 * share:.1f}" for share in reached)
+        print(f"{name:<26} {100 * statistics.mean(reached):.1f} %  {each}")
+
+
+def sample_pictures(folder: Path) -> Path:
+    from spectro import datasets
+    from spectro.config import SpectrogramConfig
+    from spectro.datasets.sample import write_sample
+    from spectro.render import render
+
+    root = write_sample(folder, sources=3, slices=2, folds=4)
+    render(datasets.load(root), folder / "pictures", SpectrogramConfig())
+    return folder / "pictures"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pictures", type=Path, help="a rendered set; default: the sample's")
+    parser.add_argument("--fold", type=int, help="held out; default: the first")
+    parser.add_argument("--clips", type=int, default=320, help="to train on")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=0, help="trainings for the accuracy")
+    parser.add_argument("--epochs", type=int, default=5, help="of these trainings")
+    parser.add_argument("--arch", default="resnet18")
+    parser.add_argument("--weights", default="none")
+    parser.add_argument("--size", type=int)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--core", type=int, help="run on this one; default: the last, -1: on all")
+    parser.add_argument("--only", nargs="*", choices=list(METHODS), default=list(METHODS))
+    asked = parser.parse_args()
+    core = max(os.sched_getaffinity(0)) if asked.core is None else asked.core
+    print(f"{platform.platform()}, {os.cpu_count()} processors, one thread a method")
+    with tempfile.TemporaryDirectory() as scratch:
+        from spectro.rendered import RenderedSet
+        from spectro.splits import split
+
+        rendered = RenderedSet.load(asked.pictures or sample_pictures(Path(scratch)))
+        parts = split(rendered.clips, asked.fold or rendered.folds[0])
+        clips = parts.train.sample(min(asked.clips, len(parts.train)), random_state=0)
+        task = Task(clips, parts.score, rendered.labels, asked.arch, asked.weights, asked.size,
+                    asked.batch_size, asked.epochs, 0)  # fmt: skip
+        print(
+            f"{len(clips)} of {len(parts.train)} training clips of {rendered.dataset['name']}, "
+            f"{asked.arch} from {Path(asked.weights).name}, batches of {asked.batch_size}"
+        )
+        methods = Methods(asked.only, None if core < 0 else core)
+        if asked.rounds:
+            speeds(methods, task, asked.rounds, len(parts.train))
+        if asked.seeds:
+            accuracies(methods, task, asked.seeds)
+        methods.end()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,261 @@
+"""What commands that train have in common: load, open, train, score, each saying what it does."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from spectro import console
+from spectro.errors import ConfigError
+from spectro.files import write_text
+
+if TYPE_CHECKING:
+    from spectro.config import TrainConfig
+    from spectro.rendered import RenderedSet
+    from spectro.run import Run
+    from spectro.weights import Weights
+
+__all__ = [
+    "Rounds",
+    "cross_validate",
+    "fit_time",
+    "load",
+    "open_run",
+    "place",
+    "repeat",
+    "score",
+    "train_fold",
+    "warn_of_chance",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rounds:
+    """How a cross-validation goes about it, beyond the settings of training."""
+
+    candidates: Path | None = None
+    inner_folds: int | None = None
+    scheduler: str | None = None
+    track: str | None = None
+    compare_random_split: bool = False
+
+    def check(self, minutes: float | None) -> None:
+        """Refuse what does not go together, before anything is done."""
+        if self.inner_folds is not None and self.candidates is None:
+            raise ConfigError("--inner-folds says on how many folds --candidates are compared")
+        if self.candidates is not None:
+            others = {
+                "--scheduler": self.scheduler is not None,
+                "--time-budget": minutes is not None,
+                "--compare-random-split": self.compare_random_split,
+            }
+            for name, given in others.items():
+                if given:
+                    raise ConfigError(f"{name} does not go with --candidates")
+        if self.scheduler is not None and minutes is not None:
+            raise ConfigError("--time-budget times this machine, and --scheduler trains elsewhere")
+
+
+def load(folder: Path, quarantine: Path | None) -> RenderedSet:
+    """Read a rendered set, without the clips that are to be left out; say how many."""
+    from spectro.rendered import RenderedSet
+
+    pictures = RenderedSet.load(folder)
+    if quarantine is None:
+        return pictures
+    from spectro.quarantine import apply_to_rendered
+
+    kept = apply_to_rendered(pictures, quarantine)
+    for line in kept.dataset["notes"][len(pictures.dataset["notes"]) :]:
+        console.note(line)
+    return kept
+
+
+def place(
+    folder: Path | None, runs: Path, rendered: RenderedSet, config: TrainConfig, *kind: str
+) -> Path:
+    """Return the run's folder: as asked, or one in `runs` named after settings and `kind`."""
+    if folder is not None:
+        return folder
+    from spectro.run import default_run_folder
+
+    plain = default_run_folder(runs, rendered, config)
+    return plain.with_name("-".join([plain.name, *kind]))
+
+
+def open_run(rendered: RenderedSet, config: TrainConfig, folder: Path) -> tuple[Run, Weights]:
+    """Open the run and say what it trains, in what arithmetic, from which weights."""
+    from spectro import crossval
+
+    opened, weights = crossval.open_run(folder, rendered, config)
+    warn_of_chance(weights, config)
+    schedule = f"{config.epochs} epochs" if config.phases else "frozen"
+    console.say(
+        f"recipe {config.recipe}: {config.arch}, {schedule}, "
+        f"{crossval.precision_in_words(config)}, from "
+        f"{'random weights' if weights.source == 'random' else weights.detail}"
+    )
+    return opened, weights
+
+
+def warn_of_chance(weights: Weights, config: TrainConfig) -> None:
+    """Say loudly that "auto" had to start from random weights."""
+    if weights.source == "random" and config.weights == "auto":
+        console.warn(weights.detail)
+
+
+def train_fold(
+    run: Run, rendered: RenderedSet, weights: Weights, fold: int, track: str | None
+) -> dict[str, Any]:
+    """Train a fold under a progress bar, or say that it is trained; return its record."""
+    from spectro import crossval
+
+    if fold in run.finished_folds:
+        console.note(f"fold {fold} is trained already")
+    with console.training(f"fold {fold}", run.config.epochs) as listener:
+        return crossval.train_fold(run, rendered, weights, fold, listener, track=track)
+
+
+def score(run: Run, rendered: RenderedSet) -> float:
+    """Score the finished folds, draw them, print it all, report; return the accuracy."""
+    from spectro import crossval, plots
+
+    scores = crossval.score_run(run, rendered)
+    console.scores(scores)
+    console.say(f"pictures: {', '.join(str(path) for path in plots.save_run(run))}")
+    _report(run)
+    return float(scores["accuracy"])
+
+
+def _report(run: Run) -> None:
+    """Write the run's report, or say in a line why not: the training is done either way."""
+    from spectro.report.write import write_report
+
+    try:
+        with console.counting("examining", "clips") as progress:
+            console.say(f"report: {write_report(run, progress=progress)}")
+    except Exception as error:
+        told = str(getattr(error, "strerror", None) or error)
+        why = " ".join(told.split()) or type(error).__name__
+        console.warn(f"no report could be written ({why}); spectro report {run.folder} tries again")
+
+
+def cross_validate(rendered: RenderedSet, config: TrainConfig, folder: Path, rounds: Rounds) -> Run:
+    """Train every fold that is there and score them together."""
+    if rounds.candidates is not None:
+        run = _train_nested(rendered, config, folder, rounds)
+    else:
+        run, weights = open_run(rendered, config, folder)
+        if rounds.scheduler is not None:
+            _train_elsewhere(run, rendered, rounds.scheduler, rounds.track)
+        else:
+            for fold in rendered.folds:
+                train_fold(run, rendered, weights, fold, rounds.track)
+        if rounds.compare_random_split:
+            from spectro import crossval
+
+            with console.training("random split", config.epochs) as listener:
+                crossval.train_random_split(run, rendered, weights, listener)
+    score(run, rendered)
+    return run
+
+
+def repeat(
+    rendered: RenderedSet, config: TrainConfig, folder: Path, rounds: Rounds, seeds: int
+) -> float:
+    """Cross-validate under several seeds, a run each; return the mean accuracy."""
+    from spectro import repeats
+
+    repeats.check_free(folder)
+    runs = []
+    for seed in range(config.seed, config.seed + seeds):
+        console.say(f"seed {seed}")
+        own = repeats.folder_of(folder, seed)
+        runs.append(cross_validate(rendered, config.replace(seed=seed), own, rounds))
+    found = repeats.write(folder, runs)
+    console.table("seed", found["seeds"], ("accuracy", "macro_f1"))
+    for name, title in (("accuracy", "accuracy"), ("macro_f1", "macro F1")):
+        low, high = map(console.percent, found[f"{name}_interval"])
+        mean, spread = (console.percent(found[f"{name}_{end}"]) for end in ("mean", "std"))
+        console.say(f"mean {title} of {seeds} seeds: {mean} ± {spread} (95 %: {low} to {high})")
+    console.note("± is the spread of the seeds; the interval is that of the recordings scored")
+    return float(found["accuracy_mean"])
+
+
+def _train_nested(rendered: RenderedSet, config: TrainConfig, folder: Path, rounds: Rounds) -> Run:
+    """Choose settings for each fold on its training folds, and train it with them."""
+    from spectro import nested
+    from spectro.candidates import read_candidates
+
+    assert rounds.candidates is not None
+    candidates = read_candidates(rounds.candidates, config)
+    run = nested.open_run(folder, rendered, config, candidates, rounds.inner_folds)
+    write_text(run.folder / "candidates.toml", rounds.candidates.read_text(encoding="utf-8"))
+    watch = partial(console.training, each_epoch=False)
+    for fold in rendered.folds:
+        record = nested.train_fold(run, rendered, candidates, fold, watch, track=rounds.track)
+        console.say(
+            f"fold {fold}: {record['chosen']} was best of {len(candidates)} on its inner folds "
+            f"({console.percent(record['chosen_at'])}), and then scored "
+            f"{console.percent(record['accuracy'])}"
+        )
+    return run
+
+
+def _train_elsewhere(run: Run, rendered: RenderedSet, address: str, track: str | None) -> None:
+    """Train the folds that are not trained yet on a cluster; end here if one fails."""
+    from spectro.cluster import connect
+    from spectro.remote import train_folds
+
+    left = [fold for fold in rendered.folds if fold not in run.finished_folds]
+    failed = False
+    with connect(address, resource="GPU") as executor:
+        for outcome in train_folds(run, rendered, left, executor, track=track):
+            if outcome.record is None:
+                failed = True
+                console.complain(f"fold {outcome.fold}: {outcome.reason}")
+                continue
+            accuracy, time = console.percent(outcome.record["accuracy"]), outcome.record["seconds"]
+            console.say(f"fold {outcome.fold}: accuracy {accuracy}, {time:.0f} s")
+    if failed:
+        if run.finished_folds:
+            score(run, rendered)
+        console.complain("the folds that are finished are kept; run it again to train the others")
+        raise typer.Exit(1)
+
+
+def fit_time(
+    minutes: float,
+    rendered: RenderedSet,
+    config: TrainConfig,
+    folder: Path,
+    fold: int,
+    trainings: int = 1,
+) -> TrainConfig:
+    """Pick epochs and size so that it fits a time, or take those of the run that is there."""
+    from spectro import budget, splits
+    from spectro.run import Run
+    from spectro.weights import resolve
+
+    if (folder / "run.json").is_file():
+        before = Run.load(folder).config
+        config = config.replace(size=before.size)
+        console.note("the time budget was settled when this run began")
+        return config.with_last_phase(epochs=before.phases[-1].epochs)
+    parts = splits.split(rendered.clips, fold, config.inner_fold)
+    weights = resolve(config.weights, config.arch)
+    height, width = rendered.config.shape
+    fitted = budget.fit(
+        minutes,
+        trainings,
+        config,
+        parts,
+        config.size**2 if config.size else height * width,
+        lambda settings: budget.measure(parts.train, rendered, settings, weights),
+    )
+    console.say(fitted.in_words(minutes, trainings))
+    return fitted.config
