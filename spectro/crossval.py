@@ -27,7 +27,7 @@ from spectro.places import below, place
 from spectro.precision import choose_precision
 from spectro.rendered import RenderedSet
 from spectro.run import Run, environment, probability_columns
-from spectro.splits import Split, random_folds, random_share_in_words, split
+from spectro.splits import Split, random_folds, split
 from spectro.tracking import tracking
 from spectro.traininglog import training_log
 from spectro.weights import Weights, resolve

@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 from spectro.errors import ConfigError
 from spectro.rendered import RenderedSet
 
-__all__ = ["Split", "random_folds", "random_share", "random_share_in_words", "split"]
+__all__ = ["Split", "random_folds", "random_share", "split"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,16 +129,3 @@ def random_share(rendered: RenderedSet, share: float, *, seed: int) -> RenderedS
     clips.loc[clips.index[scored], "fold"] = 1
     dataset = {**rendered.dataset, "folds": [1, 2], "random_share": share}
     return dataclasses.replace(rendered, clips=clips, dataset=dataset)
-
-
-def random_share_in_words(rendered: RenderedSet, precision: str, seed: int) -> list[str]:
-    """Say of a score on a :func:`random_share` that it is not an honest one, first of all."""
-    folds = rendered.clips.groupby("group")["fold"].nunique()
-    return [
-        f"A RANDOM SPLIT, NOT AN HONEST SCORE: {int((folds > 1).sum())} of {len(folds)} "
-        "recordings or speakers sit on both sides, so the network is scored on what it has heard; "
-        "spectro cross-validate scores it on what it has not",
-        f"{100 * rendered.dataset['random_share']:g} % of the clips of each class of "
-        f"{rendered.dataset['name']} scored, drawn with seed {seed}, by a network trained on the "
-        f"others in {precision}; last epoch, nothing chosen on the scored clips",
-    ]
