@@ -59,7 +59,7 @@ def clip(path: str | Path, config: SpectrogramConfig, what: What = "both") -> Fi
         axis.set_ylabel("sample" if samples.shape[1] == 1 else f"channel {number}")
     for number, (axis, S_db) in enumerate(zip(axes[samples.shape[1] :], spectra, strict=True), 1):
         _spectrogram(figure, axis, S_db, config)
-        axis.set_ylabel("frequency, Hz" if len(spectra) == 1 else f"Hz, channel {number}")
+        axis.set_ylabel("frequency, Hz" if len(spectra) == 1 else f"channel {number}, Hz")
     axes[0].set_title(Path(path).name)
     axes[-1].set_xlabel("time, s")
     return figure
