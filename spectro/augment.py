@@ -14,7 +14,7 @@ import torch
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError
 
-__all__ = ["BandShift", "Masks", "Shift", "Transform", "transforms"]
+__all__ = ["Masks", "Shift", "Transform", "transforms"]
 
 
 class Transform(ABC):
@@ -73,33 +73,6 @@ class Shift(Transform):
         return x.gather(3, frames[:, None, None, :].expand_as(x))
 
 
-class BandShift(Transform):
-    """Move pictures up or down by some mel bands, the edge repeated: the sound higher or lower.
-
-    Parameters
-    ----------
-    share : float
-        The farthest, as a share of the height, either way; above 0, at most 1. 1/32 of 128 bands
-        are 4, about two semitones in the upper half.
-
-    Raises
-    ------
-    ConfigError
-        If `share` is out of range.
-    """
-
-    def __init__(self, share: float) -> None:
-        self.share = _share("band_shift", share)
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Move them."""
-        height = x.shape[2]
-        farthest = round(self.share * height)
-        by = torch.randint(-farthest, farthest + 1, (len(x), 1), device=x.device)
-        bands = (torch.arange(height, device=x.device) - by).clamp(0, height - 1)  # (n, height)
-        return x.gather(2, bands[:, None, :, None].expand_as(x))
-
-
 class Masks(Transform):
     """Cover stretches of time and bands of frequency with the picture's own mean (SpecAugment).
 
@@ -152,8 +125,6 @@ def transforms(config: TrainConfig) -> list[Transform]:
     chosen: list[Transform] = []
     if config.shift:
         chosen.append(Shift(config.shift))
-    if config.band_shift:
-        chosen.append(BandShift(config.band_shift))
     if config.time_masks or config.freq_masks:
         chosen.append(Masks(config.time_masks, config.freq_masks, config.mask_share))
     return chosen

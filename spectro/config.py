@@ -201,8 +201,6 @@ class TrainConfig(Settings):
         fixed `ref` show it.
     shift : float
         Training pictures are rolled in time by up to this share of their width; 0 leaves them.
-    band_shift : float
-        They are moved up or down by up to this share of their height; 0 leaves them.
     time_masks, freq_masks : int
         Stretches of time and of frequency that are covered in each (SpecAugment).
     mask_share : float
@@ -244,7 +242,6 @@ class TrainConfig(Settings):
     wave_shift: float = Field(0.0, ge=0, le=1)
     gain: float = Field(0.0, ge=0, le=60)
     shift: float = Field(0.0, ge=0, le=1)
-    band_shift: float = Field(0.0, ge=0, le=1)
     time_masks: int = Field(0, ge=0, le=100, strict=True)
     freq_masks: int = Field(0, ge=0, le=100, strict=True)
     mask_share: float = Field(0.2, gt=0, le=1)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spectro import augment, learner
-from spectro.augment import BandShift, Masks, Shift, Transform
+from spectro.augment import Masks, Shift, Transform
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError
 from spectro.recipes import recipe
@@ -22,10 +22,8 @@ from spectro.weights import Weights
 
 from .conftest import SHORT_TRAINING
 
-EVERY = (Shift(1.0), Shift(0.2), BandShift(0.4), Masks(2, 2), Masks(1, 0, 0.5))
-ALL_ON = SHORT_TRAINING.replace(
-    shift=1.0, band_shift=0.1, time_masks=2, freq_masks=2, mask_share=0.3
-)
+EVERY = (Shift(1.0), Shift(0.2), Masks(2, 2), Masks(1, 0, 0.5))
+ALL_ON = SHORT_TRAINING.replace(shift=1.0, time_masks=2, freq_masks=2, mask_share=0.3)
 
 
 def pictures(n: int = 16, height: int = 12, width: int = 20, seed: int = 0) -> torch.Tensor:
@@ -74,20 +72,6 @@ def test_a_shift_is_numpys_roll_by_at_most_its_share(share: float, width: int, s
         assert any(np.array_equal(after, candidate) for candidate in rolled)
 
 
-def test_a_band_shift_moves_up_or_down_and_repeats_the_edge() -> None:
-    x = pictures(64, 10, 4)
-    found = set()
-    for before, after in zip(x.numpy(), BandShift(0.2)(x).numpy(), strict=True):
-        for by in range(-2, 3):
-            padded = np.pad(before, ((0, 0), (2, 2), (0, 0)), mode="edge")
-            if np.array_equal(after, padded[:, 2 - by : 12 - by]):
-                found.add(by)
-                break
-        else:
-            pytest.fail("it is no shift")
-    assert found == {-2, -1, 0, 1, 2}
-
-
 def test_masks_cover_whole_stretches_with_the_mean_of_the_picture() -> None:
     torch.manual_seed(0)
     x = pictures(200, 40, 60)
@@ -112,7 +96,6 @@ def test_masks_cover_whole_stretches_with_the_mean_of_the_picture() -> None:
     [
         (lambda: Shift(0), "shift is 0"),
         (lambda: Shift(1.5), "shift is 1.5"),
-        (lambda: BandShift(-0.1), "band_shift is -0.1"),
         (lambda: Masks(0, 0), "ask for one or more"),
         (lambda: Masks(-1, 2), "-1 in time"),
         (lambda: Masks(1, 1, float("nan")), "mask_share is nan"),

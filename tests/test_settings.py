@@ -415,7 +415,6 @@ OTHER: dict[type[Settings], dict[str, Any]] = {
         "wave_shift": 0.1,
         "gain": 3.0,
         "shift": 0.1,
-        "band_shift": 0.1,
         "time_masks": 1,
         "freq_masks": 1,
         "mask_share": 0.1,
