@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 # OpenMP threads wait for each other: on a busy machine two are thirty times slower than one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell has what it starts with & ignore Ctrl-C, and so would the commands that are tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import matplotlib as mpl
 import pytest
