@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -172,12 +173,15 @@ def dataloaders(
         how: dict[str, Any] = {"dl_type": partial(KeptDL, size=config.size), "num_workers": 0}
     else:
         how = {"num_workers": _n_loaders(len(train))}
-    return data_block(labels, config, spectrogram).dataloaders(
+    dls = data_block(labels, config, spectrogram).dataloaders(
         items(train, valid),
         bs=min(config.batch_size, len(train)),
         device=device(),
         **how,
     )
+    for dl in dls:  # else its order hangs on who else draws from Python's generator: Dask does
+        dl.rng = random.Random(config.seed)
+    return dls
 
 
 def _n_loaders(n_clips: int) -> int:

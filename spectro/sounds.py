@@ -6,13 +6,13 @@ no longer allows. Clips to watch and to score are never changed.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from spectro.audio import Waveform
@@ -86,7 +86,8 @@ def augmented_image(
     AudioError
         If the file cannot be decoded.
     """
-    rng = np.random.default_rng(random.getrandbits(64))
+    # Of torch, whose generator none but a training draws from, unlike Python's.
+    rng = np.random.default_rng(int(torch.randint(2**62, ())))
     y = load_clip(path, config, start=start, end=end, rng=rng if train.place else None)
     y = change(y, rng, shift=train.wave_shift, gain=train.gain)
     return spectrogram_image(y, config).convert("RGB")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +145,25 @@ def test_same_seed_same_probabilities(rendered: RenderedSet, precision: str) -> 
     np.testing.assert_array_equal(first, probabilities(5))
     assert np.abs(first - probabilities(6)).max() > 1e-3
     np.testing.assert_allclose(first.sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_order_of_clips_hangs_on_no_other_threads_draws(
+    rendered: RenderedSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask's threads draw from Python's generator at any time, also after it was seeded."""
+    orders = []
+    for draws in range(3):
+        fits = partial(_after_drawing, learner.fits, draws)
+        with monkeypatch.context() as patched:
+            patched.setattr(learner, "fits", fits)
+            orders.append([y.tolist() for _, y in make(rendered, ONE_EPOCH).dls.train])
+    assert orders[0] == orders[1] == orders[2]
+
+
+def _after_drawing(fits: Any, draws: int, *args: Any) -> Any:
+    for _ in range(draws):
+        random.random()
+    return fits(*args)
 
 
 def test_bf16_is_used_in_training_and_not_for_scores(rendered: RenderedSet) -> None:

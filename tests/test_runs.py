@@ -26,9 +26,10 @@ def three(run: Run, tmp_path: Path) -> Path:
     for name in ("b", "deep/a", "c"):
         shutil.copytree(run.folder, tmp_path / "runs" / name)
     runs = tmp_path / "runs"
-    better = json.loads((runs / "deep/a/scores.json").read_text())
-    better["accuracy"] = 0.999
-    (runs / "deep/a/scores.json").write_text(json.dumps(better))
+    for name, accuracy in (("b", 0.75), ("deep/a", 0.999)):
+        scores = json.loads((runs / name / "scores.json").read_text())
+        scores["accuracy"] = accuracy
+        (runs / name / "scores.json").write_text(json.dumps(scores))
     os.utime(runs / "deep/a/scores.json", (10**9, 10**9))
     record = json.loads((runs / "c/run.json").read_text())
     record["train"]["recipe"] = "other"
@@ -44,10 +45,10 @@ def names(table: pd.DataFrame) -> list[str]:
     return [Path(folder).name for folder in table["run"]]
 
 
-def test_last_first(three: Path, run: Run) -> None:
+def test_last_first(three: Path) -> None:
     table = list_runs(three)
     assert names(table) == ["c", "b", "a"]
-    scores = run.scores()
+    scores = Run.load(three / "b").scores()
     row = table.iloc[1]
     assert row["accuracy"] == scores["accuracy"]
     assert [row["accuracy_low"], row["accuracy_high"]] == scores["accuracy_interval"]
