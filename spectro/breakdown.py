@@ -10,7 +10,7 @@ import pandas as pd
 
 from spectro import metrics
 
-__all__ = ["by_class", "by_group", "by_loss", "by_move", "by_source"]
+__all__ = ["by_class", "by_group", "by_loss", "by_move", "by_source", "of_truth"]
 
 _MOST_GROUPS = 60  # speakers of AudioMNIST; more are no table that one reads
 
@@ -68,6 +68,15 @@ def _recordings(predictions: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
     return pd.DataFrame(counts)
 
 
+def of_truth(predictions: pd.DataFrame) -> metrics.Floats:
+    """Give the probability of each clip's true class, shape (clips,), from its ``p_<label>``."""
+    columns = pd.Index("p_" + predictions["label"])
+    names = columns.unique()
+    probabilities = predictions[names].to_numpy(dtype=float)
+    truth: metrics.Floats = probabilities[np.arange(len(predictions)), names.get_indexer(columns)]
+    return truth
+
+
 def by_loss(predictions: pd.DataFrame) -> pd.DataFrame:
     """Sort clips by how surprised the network was at the truth, the most surprising first.
 
@@ -82,10 +91,7 @@ def by_loss(predictions: pd.DataFrame) -> pd.DataFrame:
         The same rows and columns, plus ``loss``: the cross-entropy of the clip, in nats. Where the
         truth was given no probability at all, it is that of the smallest float32.
     """
-    columns = pd.Index(predictions.columns)
-    place = columns.get_indexer(pd.Index("p_" + predictions["label"]))
-    p_truth = predictions.to_numpy()[np.arange(len(predictions)), place].astype(float)
-    loss = -np.log(np.maximum(p_truth, np.finfo(np.float32).tiny))
+    loss = -np.log(np.maximum(of_truth(predictions), np.finfo(np.float32).tiny))
     return predictions.assign(loss=loss).sort_values("loss", ascending=False, kind="stable")
 
 

@@ -23,7 +23,7 @@ from spectro.files import write_text
 from spectro.listener import Listener
 from spectro.model import ModelCard, save_model
 from spectro.precision import choose_precision
-from spectro.predictions import out_of_fold, portable
+from spectro.predictions import out_of_fold, write_predictions
 from spectro.rendered import RenderedSet
 from spectro.run import Run, environment
 from spectro.splits import Split, random_folds, split
@@ -32,6 +32,7 @@ from spectro.traininglog import training_log
 from spectro.weights import Weights, resolve
 
 __all__ = [
+    "fold_record",
     "open_run",
     "precision_in_words",
     "score_run",
@@ -137,27 +138,34 @@ def train_fold(
         raise DivergedError(f"fold {fold}: training diverged; nothing is kept, try a lower --lr")
     predictions = out_of_fold(probabilities, parts.score, run.labels)
     record = {
-        "fold": fold,
-        "accuracy": float((predictions["predicted"] == predictions["label"]).mean()),
-        "train_clips": len(parts.train),
-        "scored_clips": len(parts.score),
-        "seconds": round(time.perf_counter() - started, 1),
-        "device": str(dls.device),
-        "precision": run.record["precision"],
-        "environment": environment(),
+        **fold_record(run, fold, parts, predictions, time.perf_counter() - started),
         **_inner(config, history),
         **(about or {}),
     }
     with run.writing_fold(fold) as folder:
         history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
-        portable(predictions, rendered).to_csv(
-            folder / "predictions.csv", index=False, lineterminator="\n"
-        )
+        write_predictions(folder, predictions, rendered)
         if keep_model:
             save_model(folder / "model", learn.model, _card(run, rendered, record))
         write_text(folder / "training.log", _log(run, rendered, parts, learn.model, history))
         write_text(folder / "fold.json", json.dumps(record, indent=2) + "\n")
     return record
+
+
+def fold_record(
+    run: Run, fold: int, parts: Split, predictions: pd.DataFrame, seconds: float
+) -> dict[str, Any]:
+    """Say of a fold what ``fold.json`` says whatever predicted it."""
+    return {
+        "fold": fold,
+        "accuracy": float((predictions["predicted"] == predictions["label"]).mean()),
+        "train_clips": len(parts.train),
+        "scored_clips": len(parts.score),
+        "seconds": round(seconds, 1),
+        "device": str(learner.device()),
+        "precision": run.record["precision"],
+        "environment": environment(),
+    }
 
 
 def _inner(config: TrainConfig, history: pd.DataFrame) -> dict[str, Any]:

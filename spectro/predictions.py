@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -10,7 +12,7 @@ from spectro.places import below, place
 from spectro.rendered import RenderedSet
 from spectro.run import probability_columns
 
-__all__ = ["out_of_fold", "portable"]
+__all__ = ["out_of_fold", "write_predictions"]
 
 
 def out_of_fold(
@@ -31,10 +33,11 @@ def out_of_fold(
     return pd.concat([table, columns], axis=1)
 
 
-def portable(predictions: pd.DataFrame, rendered: RenderedSet) -> pd.DataFrame:
-    """Write paths relative to the dataset and the rendered set, which may be moved."""
+def write_predictions(folder: Path, predictions: pd.DataFrame, rendered: RenderedSet) -> None:
+    """Write ``predictions.csv``, paths relative to dataset and pictures, which may be moved."""
     root = place(rendered.dataset["root"])
-    return predictions.assign(
+    portable = predictions.assign(
         path=[below(path, root) for path in predictions["path"]],
         image=[below(image, rendered.folder) for image in predictions["image"]],
     )
+    portable.to_csv(folder / "predictions.csv", index=False, lineterminator="\n")

@@ -21,14 +21,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from spectro import learner, network
+from spectro import crossval, learner, network
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError
 from spectro.features import body_identity, pooled_features
 from spectro.files import write_text
-from spectro.predictions import out_of_fold, portable
+from spectro.predictions import out_of_fold, write_predictions
 from spectro.rendered import RenderedSet
-from spectro.run import Run, environment
+from spectro.run import Run
 from spectro.splits import split
 from spectro.weights import Weights
 
@@ -135,19 +135,11 @@ def probe_fold(run: Run, rendered: RenderedSet, features: Floats, fold: int) -> 
     scored = probabilities(head, features[held_out], run.labels)
     predictions = out_of_fold(scored, parts.score, run.labels)
     record = {
-        "fold": fold,
-        "accuracy": float((predictions["predicted"] == predictions["label"]).mean()),
-        "train_clips": len(parts.train),
-        "scored_clips": len(parts.score),
-        "seconds": round(time.perf_counter() - started, 1),
-        "device": str(learner.device()),
-        "precision": run.record["precision"],
+        **crossval.fold_record(run, fold, parts, predictions, time.perf_counter() - started),
         "head": {"kind": "logistic regression", "C": C, "features": features.shape[1]},
-        "environment": environment(),
     }
     with run.writing_fold(fold) as folder:
-        table = portable(predictions, rendered)
-        table.to_csv(folder / "predictions.csv", index=False, lineterminator="\n")
+        write_predictions(folder, predictions, rendered)
         write_text(folder / "fold.json", json.dumps(record, indent=2) + "\n")
     return record
 

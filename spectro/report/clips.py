@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spectro.run import Run, probability_columns
+from spectro.breakdown import of_truth
+from spectro.run import Run
 
-__all__ = ["columns", "name", "of_truth"]
+__all__ = ["columns", "name"]
 
 _A_ROW = 48  # bytes of a clip beside its name
 
@@ -23,13 +24,6 @@ def name(path: str, start: float, end: float, root: str) -> str:
         return told
     until = "end" if np.isnan(end) else f"{end:g} s"
     return f"{told} ({0 if np.isnan(start) else start:g} s to {until})"
-
-
-def of_truth(predictions: pd.DataFrame, labels: list[str]) -> Any:
-    """Give the probability of each clip's true class, shape (clips,)."""
-    probabilities = predictions[probability_columns(labels)].to_numpy(dtype=float)
-    truth = pd.Index(labels).get_indexer(pd.Index(predictions["label"]))
-    return probabilities[np.arange(len(predictions)), truth]
 
 
 def columns(run: Run, predictions: pd.DataFrame, room: int) -> dict[str, Any]:
@@ -69,7 +63,7 @@ def columns(run: Run, predictions: pd.DataFrame, room: int) -> dict[str, Any]:
         "predicted": places.get_indexer(pd.Index(shown["predicted"])).tolist(),
         "source": source.tolist(),
         "p": shown["probability"].round(6).tolist(),
-        "p_truth": of_truth(predictions, labels)[kept].round(6).tolist(),
+        "p_truth": of_truth(predictions)[kept].round(6).tolist(),
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from spectro import __version__
+from spectro.breakdown import of_truth
 from spectro.files import write_bytes
 from spectro.report import choose, clips, facts, health, origin, page
 from spectro.report.evidence import Budget, Showcase
@@ -101,7 +102,7 @@ def _cards(run: Run, predictions: pd.DataFrame, showcase: Showcase) -> dict[str,
 
 def _described(run: Run, predictions: pd.DataFrame) -> Callable[[int], Row]:
     """Give a function that says in words and numbers which clip a row is."""
-    truth = clips.of_truth(predictions, run.labels)
+    truth = of_truth(predictions)
     right = predictions["label"] == predictions["predicted"]
     sizes, rights = (
         getattr(right.groupby(predictions["group"]), name)().to_dict() for name in ("size", "sum")
