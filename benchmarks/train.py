@@ -59,7 +59,7 @@ def spectro_in(precision: str) -> Callable[[Task], Train]:
     """Ours, through the functions that ``spectro train-fold`` calls."""
 
     def make(task: Task) -> Train:
-        from spectro import learner
+        from spectro import datablock, learner
         from spectro.config import Phase, TrainConfig
         from spectro.weights import resolve
 
@@ -72,7 +72,7 @@ def spectro_in(precision: str) -> Callable[[Task], Train]:
             seed=task.seed,
             phases=(Phase(epochs=task.epochs, lr=RATE),),
         )
-        dls = learner.dataloaders(task.train, task.valid, task.labels, config)
+        dls = datablock.dataloaders(task.train, task.valid, task.labels, config)
         learn = learner.new_learner(dls, config, resolve(task.weights, task.arch))
 
         def train() -> float:

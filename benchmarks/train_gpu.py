@@ -24,7 +24,7 @@ import torch
 from torch import nn
 from train import sample_pictures  # beside this file
 
-from spectro import learner
+from spectro import datablock, learner
 from spectro.config import Phase, TrainConfig
 from spectro.precision import choose_precision
 from spectro.rendered import RenderedSet
@@ -70,7 +70,7 @@ def synchronize() -> None:
 
 def measure(rendered: RenderedSet, config: TrainConfig, rounds: int) -> None:
     clips = rendered.clips
-    dls = learner.dataloaders(clips, clips.head(2), rendered.labels, config)
+    dls = datablock.dataloaders(clips, clips.head(2), rendered.labels, config)
     start = resolve(config.weights, config.arch)
     real, beside = (learner.new_learner(dls, config, start) for _ in range(2))
     precision, _ = choose_precision(config.precision, dls.device)

@@ -13,7 +13,7 @@ from statistics import median
 
 import pandas as pd
 
-from spectro import learner
+from spectro import datablock, learner
 from spectro.callbacks import Stopwatch
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError
@@ -87,7 +87,7 @@ def measure(
         Where to start.
     """
     some = train.head(2 * config.batch_size)
-    dls = learner.dataloaders(train, some, rendered.labels, config, rendered.config)
+    dls = datablock.dataloaders(train, some, rendered.labels, config, rendered.config)
     learn = learner.new_learner(dls, config, weights)
     watch = Stopwatch(_BATCHES)
     learner.fit(learn, config, callbacks=[watch])

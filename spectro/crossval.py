@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from spectro import breakdown, learner, metrics, protocol
+from spectro import breakdown, datablock, learner, metrics, protocol
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError, DivergedError
 from spectro.files import write_text
@@ -78,7 +78,7 @@ def start(config: TrainConfig) -> tuple[Weights, dict[str, str], str]:
     precision : "fp32" or "bf16"
     """
     weights = resolve(config.weights, config.arch)
-    precision, _ = choose_precision(config.precision, learner.device())
+    precision, _ = choose_precision(config.precision, datablock.device())
     return weights, {"source": weights.source, "detail": weights.detail}, precision
 
 
@@ -129,7 +129,7 @@ def train_fold(
     if not config.phases:
         raise ConfigError(f"recipe {config.recipe} trains no network; run spectro probe")
     parts = split(rendered.clips, fold, config.inner_fold)
-    dls = learner.dataloaders(parts.train, parts.watch, run.labels, config, rendered.config)
+    dls = datablock.dataloaders(parts.train, parts.watch, run.labels, config, rendered.config)
     learn = learner.new_learner(dls, config, weights)
     with tracking(track, run.folder, f"fold{fold}", config) as callbacks:
         history = learner.fit(learn, config, listener, callbacks)
@@ -162,7 +162,7 @@ def fold_record(
         "train_clips": len(parts.train),
         "scored_clips": len(parts.score),
         "seconds": round(seconds, 1),
-        "device": str(learner.device()),
+        "device": str(datablock.device()),
         "precision": run.record["precision"],
         "environment": environment(),
     }
@@ -180,7 +180,7 @@ def _inner(config: TrainConfig, history: pd.DataFrame) -> dict[str, Any]:
 
 def precision_in_words(config: TrainConfig) -> str:
     """Say the arithmetic of training and why, as "bf16 (the processor has it)"."""
-    precision, reason = choose_precision(config.precision, learner.device())
+    precision, reason = choose_precision(config.precision, datablock.device())
     return f"{precision} ({reason})"
 
 

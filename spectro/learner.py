@@ -1,4 +1,4 @@
-"""fastai: DataBlock, learner, schedule.
+"""fastai: learner, schedule, prediction.
 
 The schedule is a list of phases, each one call of ``fit_one_cycle`` or ``fit``; the last epoch
 counts.
@@ -6,16 +6,9 @@ counts.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
-from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,169 +19,22 @@ from fastai.callback.core import Callback
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.mixup import MixUp
 from fastai.callback.schedule import Learner  # fit_one_cycle and lr_find are patched onto it there
-from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.core import DataLoaders
-from fastai.data.transforms import FuncSplitter, Normalize
 from fastai.metrics import accuracy
-from fastai.torch_core import default_device, set_seed
-from fastai.vision.augment import Resize, ResizeMethod
-from fastai.vision.data import ImageBlock
+from fastai.torch_core import set_seed
 from fastai.vision.learner import vision_learner
 from torch import nn
 
-from spectro import augment, network, sounds
-from spectro.callbacks import Augment, Bfloat16, History, is_autocast
-from spectro.config import SpectrogramConfig, TrainConfig
-from spectro.errors import ConfigError
+from spectro import network
+from spectro.callbacks import Bfloat16, History, is_autocast
+from spectro.config import TrainConfig
+from spectro.datablock import to_predict
 from spectro.listener import Listener
-from spectro.loading import KeptDL, fits
 from spectro.optimizer import FusedAdam
 from spectro.precision import choose_precision
 from spectro.weights import Weights
 
-__all__ = [
-    "data_block",
-    "dataloaders",
-    "device",
-    "find_lr",
-    "fit",
-    "items",
-    "new_learner",
-    "predict_clips",
-]
-
-
-@dataclass(frozen=True)
-class _Clip:
-    """One item of the DataBlock."""
-
-    image: str
-    label: str
-    held_out: bool = False
-    path: str = ""
-    start: float | None = None
-    end: float | None = None
-
-
-def _items(clips: pd.DataFrame, held_out: bool) -> list[_Clip]:
-    times = clips[["start", "end"]].astype(object).where(clips[["start", "end"]].notna(), None)
-    columns = (clips["image"], clips["label"], clips["path"], times["start"], times["end"])
-    return [
-        _Clip(image, label, held_out, path, start, end)
-        for image, label, path, start, end in zip(*columns, strict=True)
-    ]
-
-
-def items(train: pd.DataFrame, valid: pd.DataFrame) -> list[Any]:
-    """List clips as a DataBlock takes them: those to learn from, then those held out."""
-    return [*_items(train, held_out=False), *_items(valid, held_out=True)]
-
-
-def data_block(
-    labels: list[str], config: TrainConfig, spectrogram: SpectrogramConfig | None = None
-) -> DataBlock:
-    """Describe how clips become batches; ``.summary(items(train, valid))`` shows each step.
-
-    Training batches are augmented (:mod:`spectro.augment`), on the device, others are not.
-
-    Parameters
-    ----------
-    labels : list of str
-        Every class of the dataset, so that probability columns are the same in every fold.
-    config : TrainConfig
-        Gives the source, the size and the augmentations.
-    spectrogram : SpectrogramConfig or None
-        How sounds become pictures; needed where the source is "sounds".
-
-    Returns
-    -------
-    DataBlock
-
-    Raises
-    ------
-    ConfigError
-        If it is needed and not given.
-    """
-    if config.source == "sounds" and spectrogram is None:
-        raise ConfigError('source = "sounds" needs the settings that the pictures were drawn with')
-    hear = sounds.Hear(spectrogram, config) if spectrogram and config.source == "sounds" else None
-    squish = [Resize(config.size, method=ResizeMethod.Squish)] if config.size else []
-    changes = augment.transforms(config)
-    normalize = Normalize.from_stats(network.IMAGENET_MEAN, network.IMAGENET_STD)
-    return DataBlock(
-        blocks=(ImageBlock, CategoryBlock(vocab=labels)),
-        get_x=hear or attrgetter("image"),
-        get_y=attrgetter("label"),
-        splitter=FuncSplitter(attrgetter("held_out")),
-        item_tfms=squish,
-        batch_tfms=[*([Augment(changes)] if changes else []), normalize],
-    )
-
-
-def device() -> torch.device:
-    """Return where fastai trains: a GPU if there is one."""
-    where: torch.device = default_device()
-    return where
-
-
-def dataloaders(
-    train: pd.DataFrame,
-    valid: pd.DataFrame,
-    labels: list[str],
-    config: TrainConfig,
-    spectrogram: SpectrogramConfig | None = None,
-) -> DataLoaders:
-    """Make fastai DataLoaders of training clips and clips to watch.
-
-    Parameters
-    ----------
-    train, valid : pandas.DataFrame
-        Clip tables with the column ``image``.
-    labels : list of str
-        Every class of the dataset.
-    config : TrainConfig
-        Gives batch size, picture size, source, augmentations and seed.
-    spectrogram : SpectrogramConfig or None
-        How sounds become pictures; needed where the source is "sounds".
-
-    Returns
-    -------
-    DataLoaders
-
-    Raises
-    ------
-    ConfigError
-        If there are fewer than two training clips: batch norm needs two; or if gain would not
-        show.
-    AudioError
-        If the source is "sounds" and one is not there.
-    """
-    if len(train) < 2:
-        raise ConfigError(f"{len(train)} training clips are too few; two are the least")
-    if config.source == "sounds" and spectrogram is not None:
-        sounds.check([*train["path"], *valid["path"]], spectrogram, config)
-    set_seed(config.seed, reproducible=True)
-    images = [*train["image"], *valid["image"], *valid["image"]]  # watched, and then predicted
-    if config.source == "pictures" and fits(images, config.size, device()):
-        how: dict[str, Any] = {"dl_type": partial(KeptDL, size=config.size), "num_workers": 0}
-    else:
-        how = {"num_workers": _n_loaders(len(train))}
-    dls = data_block(labels, config, spectrogram).dataloaders(
-        items(train, valid),
-        bs=min(config.batch_size, len(train)),
-        device=device(),
-        **how,
-    )
-    for dl in dls:  # else its order hangs on who else draws from Python's generator: Dask does
-        dl.rng = random.Random(config.seed)
-    return dls
-
-
-def _n_loaders(n_clips: int) -> int:
-    """Count the processes that load pictures; a daemon, as Dask's workers are, may have none."""
-    if n_clips <= 500 or multiprocessing.current_process().daemon:
-        return 0
-    return min(4, (os.cpu_count() or 2) // 2)
+__all__ = ["find_lr", "fit", "new_learner", "predict_clips"]
 
 
 def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Learner:
@@ -197,7 +43,7 @@ def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Lear
     Parameters
     ----------
     dls : DataLoaders
-        Of :func:`dataloaders`.
+        Of :func:`spectro.datablock.dataloaders`.
     config : TrainConfig
         Gives architecture, precision and seed.
     weights : Weights
@@ -314,7 +160,7 @@ def predict_clips(learn: Learner, clips: pd.DataFrame) -> npt.NDArray[np.float32
     probabilities : np.ndarray [shape=(n_clips, n_classes)], float32
         In the order of `clips` and of ``learn.dls.vocab``.
     """
-    dl = learn.dls.test_dl(_items(clips, held_out=True))
+    dl = learn.dls.test_dl(to_predict(clips))
     with (
         learn.no_bar(),
         learn.no_logging(),

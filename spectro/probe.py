@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from spectro import crossval, learner, network
+from spectro import crossval, datablock, network
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError
 from spectro.features import body_identity, pooled_features
@@ -94,7 +94,7 @@ def features_of(
         body,
         body_identity(run.config.arch, body, run.config.size, run.record["precision"]),
         cache,
-        device=learner.device(),
+        device=datablock.device(),
         progress=progress,
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from spectro import learner
+from spectro import datablock, learner
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError
 from spectro.listener import Listener
@@ -30,7 +30,7 @@ def find_lr(
         Of :func:`spectro.learner.find_lr`.
     """
     parts = split(rendered.clips, fold, config.inner_fold)
-    dls = learner.dataloaders(
+    dls = datablock.dataloaders(
         parts.train, parts.train.head(1), rendered.labels, config, rendered.config
     )
     learn = learner.new_learner(dls, config, weights)
@@ -61,5 +61,5 @@ def rehearse(
     if config.inner_fold is None:
         raise ConfigError(f"set an inner fold aside to watch; fold {fold} is there to be scored")
     parts = split(rendered.clips, fold, config.inner_fold)
-    dls = learner.dataloaders(parts.train, parts.watch, rendered.labels, config, rendered.config)
+    dls = datablock.dataloaders(parts.train, parts.watch, rendered.labels, config, rendered.config)
     return learner.fit(learner.new_learner(dls, config, weights), config, listener)

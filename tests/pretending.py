@@ -68,7 +68,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, skill: Skill) -> Trainings:
             train=dls.train, labels=dls.labels, config=config, model=nn.Linear(1, 1)
         )
 
-    monkeypatch.setattr(crossval.learner, "dataloaders", dataloaders)
+    monkeypatch.setattr(crossval.datablock, "dataloaders", dataloaders)
     monkeypatch.setattr(crossval.learner, "new_learner", new_learner)
     monkeypatch.setattr(crossval.learner, "fit", fit)
     monkeypatch.setattr(crossval.learner, "predict_clips", predict)

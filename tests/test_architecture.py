@@ -32,7 +32,7 @@ FLOORS = {
     "breakdown": 6, "gradcam": 6, "calibration": 12, "comparison": 12,
     "rendered": 10, "render": 11, "metrics": 5, "traininglog": 6,
     "precision": 5, "network": 5, "weights": 5,
-    "sounds": 7, "learner": 9, "model": 6,
+    "sounds": 7, "datablock": 9, "learner": 10, "model": 6,
     "predict": 7, "run": 11, "splits": 11, "protocol": 12, "predictions": 12, "crossval": 13,
     "tuning": 13, "tracking": 6,
     "augment": 5, "callbacks": 6, "runs": 12,
@@ -90,7 +90,7 @@ def test_imports_go_down(name: str) -> None:
 @pytest.mark.parametrize(
     ("library", "only"),
     [
-        ("fastai", {"callbacks", "learner", "loading", "optimizer", "tracking"}),
+        ("fastai", {"callbacks", "datablock", "learner", "loading", "optimizer", "tracking"}),
         ("typer", {"cli"}),
         ("matplotlib", {"plots", "plots_clip", "plots_signal"}),
         ("rich", {"console", "tables"}),
@@ -120,7 +120,7 @@ def test_all_names_exist_and_are_documented(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_files_and_functions_can_be_seen_whole(name: str) -> None:
     source = SOURCES[name].read_text()
-    assert source.count("\n") <= 330
+    assert source.count("\n") <= 300
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body[1:] if ast.get_docstring(node) else node.body

@@ -429,7 +429,7 @@ def test_us8k_clips_of_missing_folds_are_not_absent_clips(tmp_path: Path) -> Non
     assert dataset.absent == ("2-3-0-0.wav",)
     assert [note.split(":")[0] for note in dataset.notes] == [
         "1 of 2 folds are not on disk",
-        "1 listed clips are absent",
+        "1 listed clip is absent",
     ]
 
 
@@ -561,7 +561,7 @@ def test_esc50_missing_folds_and_absent_clips_are_told(tmp_path: Path) -> None:
     assert dataset.absent == tuple(absent)
     assert dataset.notes == (
         "2 of 5 folds are not on disk: 3, 4 (2 of 6 clips)",
-        "1 listed clips are absent: 1-100032-B-0.wav",
+        "1 listed clip is absent: 1-100032-B-0.wav",
     )
 
 

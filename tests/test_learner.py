@@ -15,7 +15,7 @@ from fastai.learner import Learner
 from PIL import Image
 from typer.testing import CliRunner
 
-from spectro import learner
+from spectro import datablock, learner
 from spectro.cli.app import app
 from spectro.config import Phase, TrainConfig
 from spectro.errors import ConfigError
@@ -35,7 +35,7 @@ ONE_EPOCH = SHORT_TRAINING.with_last_phase(epochs=1)
 
 def make(rendered: RenderedSet, config: TrainConfig, fold: int = 1) -> Learner:
     parts = split(rendered.clips, fold, config.inner_fold)
-    dls = learner.dataloaders(parts.train, parts.watch, rendered.labels, config)
+    dls = datablock.dataloaders(parts.train, parts.watch, rendered.labels, config)
     return learner.new_learner(dls, config, RANDOM)
 
 
@@ -65,7 +65,7 @@ def test_a_batch_is_what_prediction_shows_the_network(
 ) -> None:
     dls = make(rendered, ONE_EPOCH.replace(size=size)).dls
     clips = rendered.clips.head(3)
-    (batch, *_) = dls.test_dl([learner._Clip(i, "siren") for i in clips["image"]]).one_batch()
+    (batch, *_) = dls.test_dl([datablock._Clip(i, "siren") for i in clips["image"]]).one_batch()
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (
         learner.network.IMAGENET_MEAN, learner.network.IMAGENET_STD))  # fmt: skip
     pixels = np.stack([network_pixels(Image.open(i), size) for i in clips["image"]])
@@ -75,7 +75,7 @@ def test_a_batch_is_what_prediction_shows_the_network(
 
 def test_pictures_are_not_flipped_or_warped(rendered: RenderedSet) -> None:
     dls = make(rendered, ONE_EPOCH).dls
-    clip = learner._Clip(rendered.clips["image"][0], rendered.clips["label"][0])
+    clip = datablock._Clip(rendered.clips["image"][0], rendered.clips["label"][0])
     first, second = (dls.test_dl([clip]).one_batch()[0] for _ in range(2))
     assert torch.equal(first, second)
     trained = torch.cat([dls.train.one_batch()[0].flatten(1) for _ in range(2)])
@@ -153,9 +153,9 @@ def test_the_order_of_clips_hangs_on_no_other_threads_draws(
     """Dask's threads draw from Python's generator at any time, also after it was seeded."""
     orders = []
     for draws in range(3):
-        fits = partial(_after_drawing, learner.fits, draws)
+        fits = partial(_after_drawing, datablock.fits, draws)
         with monkeypatch.context() as patched:
-            patched.setattr(learner, "fits", fits)
+            patched.setattr(datablock, "fits", fits)
             orders.append([y.tolist() for _, y in make(rendered, ONE_EPOCH).dls.train])
     assert orders[0] == orders[1] == orders[2]
 
@@ -222,7 +222,7 @@ def test_lr_find_looks_at_training_folds_only_and_draws_its_curve(
 
 def test_too_few_clips_are_refused_in_words(rendered: RenderedSet) -> None:
     with pytest.raises(ConfigError, match="1 training clips are too few"):
-        learner.dataloaders(rendered.clips.head(1), rendered.clips, rendered.labels, ONE_EPOCH)
+        datablock.dataloaders(rendered.clips.head(1), rendered.clips, rendered.labels, ONE_EPOCH)
 
 
 def test_phases_take_a_pair_of_rates() -> None:

@@ -15,7 +15,7 @@ import distributed
 import pytest
 from typer.testing import CliRunner
 
-from spectro import cluster, crossval, learner
+from spectro import cluster, crossval, datablock
 from spectro.cli.app import app
 from spectro.errors import ConfigError
 from spectro.remote import train_folds
@@ -149,10 +149,10 @@ def test_tasks_go_where_the_resource_is(started: tuple[str, int]) -> None:
 def test_a_daemon_loads_pictures_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dask's workers are daemons, which may have no children."""
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert learner._n_loaders(501) == 4
-    assert learner._n_loaders(500) == 0
+    assert datablock._n_loaders(501) == 4
+    assert datablock._n_loaders(500) == 0
     monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
-    assert learner._n_loaders(501) == 0
+    assert datablock._n_loaders(501) == 0
 
 
 def test_time_is_not_measured_here_for_elsewhere(rendered: RenderedSet) -> None:

@@ -12,7 +12,7 @@ import pytest
 import soundfile as sf
 import torch
 
-from spectro import learner, sounds
+from spectro import datablock, learner, sounds
 from spectro.config import SpectrogramConfig, TrainConfig
 from spectro.datasets.table import Dataset, clip_table
 from spectro.errors import AudioError, ConfigError
@@ -53,7 +53,7 @@ def beeps(tmp_path_factory: pytest.TempPathFactory) -> RenderedSet:
 def loaders(beeps: RenderedSet, config: TrainConfig) -> Any:
     clips = beeps.clips
     train, valid = (clips[clips["fold"] == fold] for fold in (1, 2))
-    return learner.dataloaders(train, valid, beeps.labels, config, beeps.config)
+    return datablock.dataloaders(train, valid, beeps.labels, config, beeps.config)
 
 
 def batch(dl: Any) -> torch.Tensor:
@@ -83,7 +83,7 @@ def test_without_changes_sounds_are_pixel_for_pixel_the_pictures(
 def test_only_training_clips_are_changed(beeps: RenderedSet) -> None:
     dls, seen = loaders(beeps, CHANGED), loaders(beeps, FROM_SOUNDS.replace(source="pictures"))
     assert torch.equal(batch(dls.valid), batch(seen.valid))
-    test_items = learner._items(beeps.clips, held_out=True)
+    test_items = datablock.to_predict(beeps.clips)
     assert torch.equal(batch(dls.test_dl(test_items)), batch(seen.test_dl(test_items)))
     first, second = plain(dls), plain(dls)
     for one, other, as_is in zip(first, second, plain(seen), strict=True):
@@ -178,18 +178,18 @@ def test_gain_where_it_cannot_show_is_refused(beeps: RenderedSet) -> None:
 def test_a_sound_that_is_gone_is_told_before_training(beeps: RenderedSet, tmp_path: Path) -> None:
     clips = beeps.clips.assign(path=str(tmp_path / "gone.wav"))
     with pytest.raises(AudioError, match=r"gone\.wav: no such file, and source"):
-        learner.dataloaders(clips, clips, beeps.labels, FROM_SOUNDS, beeps.config)
+        datablock.dataloaders(clips, clips, beeps.labels, FROM_SOUNDS, beeps.config)
     pictures = FROM_SOUNDS.replace(source="pictures")
-    learner.dataloaders(clips, clips, beeps.labels, pictures, beeps.config)  # asks for no sound
+    datablock.dataloaders(clips, clips, beeps.labels, pictures, beeps.config)  # asks for no sound
 
 
 def test_the_settings_of_the_pictures_are_needed(beeps: RenderedSet) -> None:
     with pytest.raises(ConfigError, match="needs the settings"):
-        learner.dataloaders(beeps.clips, beeps.clips, beeps.labels, FROM_SOUNDS)
+        datablock.dataloaders(beeps.clips, beeps.clips, beeps.labels, FROM_SOUNDS)
 
 
 def test_items_have_no_part_where_the_table_has_none() -> None:
     table = pd.DataFrame({"image": ["a", "b"], "label": ["x", "y"], "path": ["a", "b"],
                           "start": [np.nan, 1.0], "end": [np.nan, np.nan]})  # fmt: skip
-    first, second = learner._items(table, held_out=True)
+    first, second = datablock.to_predict(table)
     assert (first.start, first.end, second.start, second.end) == (None, None, 1.0, None)

@@ -15,7 +15,7 @@ from fastai.optimizer import Adam
 from PIL import Image
 from torch import nn
 
-from spectro import learner, loading
+from spectro import datablock, learner, loading
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError, RenderError
 from spectro.loading import KeptDL
@@ -32,7 +32,7 @@ CONFIG = SHORT_TRAINING.with_last_phase(epochs=2).replace(precision="fp32")
 
 def loaders(rendered: RenderedSet, config: TrainConfig = CONFIG) -> Any:
     parts = split(rendered.clips, 1)
-    return learner.dataloaders(parts.train, parts.watch, rendered.labels, config)
+    return datablock.dataloaders(parts.train, parts.watch, rendered.labels, config)
 
 
 def batches(dls: Any) -> list[torch.Tensor]:
@@ -47,8 +47,8 @@ def test_kept_pictures_make_the_very_batches_of_fastais_own_loader(
 ) -> None:
     config = CONFIG.replace(size=size)
     kept = loaders(rendered, config)
-    monkeypatch.setattr(learner, "fits", lambda *_: False)
-    monkeypatch.setattr(learner.os, "cpu_count", lambda: 1)  # no processes: the test is quicker
+    monkeypatch.setattr(datablock, "fits", lambda *_: False)
+    monkeypatch.setattr(datablock.os, "cpu_count", lambda: 1)  # no processes: the test is quicker
     plain = loaders(rendered, config)
     assert type(kept.train) is type(kept.valid) is KeptDL
     assert type(plain.train) is TfmdDL
@@ -61,7 +61,7 @@ def test_kept_pictures_make_the_very_batches_of_fastais_own_loader(
 
 
 def test_clips_to_predict_have_no_labels(rendered: RenderedSet) -> None:
-    dl = loaders(rendered).test_dl(learner._items(rendered.clips.head(9), held_out=True))
+    dl = loaders(rendered).test_dl(datablock.to_predict(rendered.clips.head(9)))
     assert type(dl) is KeptDL
     assert [(len(batch), len(batch[0])) for batch in dl] == [(1, 8), (1, 1)]
 
@@ -97,7 +97,7 @@ def test_pictures_that_would_fill_the_memory_are_not_kept(
 def test_a_picture_that_is_gone_is_named(rendered: RenderedSet, tmp_path: Path) -> None:
     clips = rendered.clips.assign(image=str(tmp_path / "gone.png"))
     with pytest.raises(RenderError, match=r"gone\.png: is not there; run spectro render again"):
-        learner.dataloaders(clips, clips, rendered.labels, CONFIG)
+        datablock.dataloaders(clips, clips, rendered.labels, CONFIG)
 
 
 def steps(opt_func: Any, n: int, *, skip: int = -1) -> list[torch.Tensor]:

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 import torchvision
 
-from spectro import learner, network
+from spectro import datablock, learner, network
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError, ModelError
 from spectro.rendered import RenderedSet
@@ -100,7 +100,7 @@ def test_cached_imagenet_tensors_are_in_the_body_before_the_first_step(
     save(state, cache / Path(URL).name)
     config = TrainConfig(weights="imagenet")
     weights = resolve(config.weights, config.arch)
-    dls = learner.dataloaders(rendered.clips, rendered.clips, rendered.labels, config)
+    dls = datablock.dataloaders(rendered.clips, rendered.clips, rendered.labels, config)
     learn = learner.new_learner(dls, config, weights)
     assert weights.source == "imagenet"
     assert weights.detail == "ResNet18_Weights.IMAGENET1K_V1"

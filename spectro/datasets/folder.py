@@ -17,7 +17,14 @@ from pathlib import Path
 import pandas as pd
 
 from spectro.datasets.folds import remembered_folds
-from spectro.datasets.table import Dataset, clip_table, leaks_in_words, list_some, read_csv
+from spectro.datasets.table import (
+    Dataset,
+    absent_note,
+    clip_table,
+    leaks_in_words,
+    list_some,
+    read_csv,
+)
 from spectro.errors import DatasetError
 from spectro.places import is_url, place
 
@@ -79,7 +86,7 @@ def load(
     on_disk = table["path"].map(lambda path: place(path).exists())
     absent = [os.path.basename(path) for path in table.loc[~on_disk, "path"]]
     table = table[on_disk].copy()
-    notes = [f"{len(absent):,} listed clips are absent: {list_some(absent)}"] if absent else []
+    notes = [absent_note(absent)] if absent else []
     if table.empty:
         raise DatasetError(f"{root}: none of the {len(absent):,} listed clips is on disk")
     if "group" not in table:

@@ -6,7 +6,7 @@ import os
 
 import pandas as pd
 
-from spectro.datasets.table import list_some
+from spectro.datasets.table import absent_note
 from spectro.places import place
 
 __all__ = ["split_present"]
@@ -45,7 +45,7 @@ def split_present(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[st
             f"{len(table):,} clips)"
         )
     if absent:
-        notes.append(f"{len(absent):,} listed clips are absent: {list_some(absent)}")
+        notes.append(absent_note(absent))
     return table[on_disk], absent, notes
 
 

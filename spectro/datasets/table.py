@@ -14,7 +14,7 @@ column    type    meaning
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from spectro.errors import DatasetError
 __all__ = [
     "COLUMNS",
     "Dataset",
+    "absent_note",
     "clip_table",
     "leaking_groups",
     "leaks_in_words",
@@ -131,6 +132,12 @@ def list_some(names: Iterable[str], most: int = 10) -> str:
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def absent_note(names: Sequence[str]) -> str:
+    """Say in a note which clips a table lists and the disk does not hold."""
+    are = "clip is" if len(names) == 1 else "clips are"
+    return f"{len(names):,} listed {are} absent: {list_some(names)}"
 
 
 def read_csv(path: Path, required: Iterable[str], *, optional: Iterable[str] = ()) -> pd.DataFrame:
