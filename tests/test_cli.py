@@ -274,7 +274,7 @@ def test_ctrl_c_ends_with_one_line(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert told.strip() == "spectro: interrupted; what was finished is kept, run it again for the rest"
+    assert told.strip() == "spectro: interrupted; what was finished is kept, run it again"
     assert not (tmp_path / "data" / "UrbanSound8K").exists()
 
 

@@ -59,7 +59,7 @@ def main() -> None:
         sys.exit(1)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer turns Ctrl-C into this
-            console.complain("interrupted; what was finished is kept, run it again for the rest")
+            console.complain("interrupted; what was finished is kept, run it again")
         raise
 
 
