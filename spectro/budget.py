@@ -116,7 +116,7 @@ def _parts_of_time(pace: Pace, config: TrainConfig, parts: Split, last: int) -> 
         count * (start + steps * step + watching)
         for count, (start, step) in zip(epochs, pace.phases, strict=True)
     )
-    return training + len(parts.score) * pace.predict
+    return config.members * (training + len(parts.score) * pace.predict)
 
 
 def fit(

@@ -208,6 +208,12 @@ class TrainConfig(Settings):
     mixup : float
         Pictures are mixed in pairs, with shares from a Beta distribution of this parameter (alpha);
         0 mixes none.
+    label_smoothing : float
+        Share of each label that is spread over all classes, 0 to below 1. The losses of training
+        and of watching are then those of the smoothed labels.
+    members : int
+        Networks that are trained one after another, each from a seed of its own; what they hold
+        likely is averaged.
     precision : "auto", "fp32", "bf16" or "fp16"
         Arithmetic of training. "auto" takes bf16 where the hardware multiplies it, and fp16, with
         scaled gradients, on a CUDA GPU that has no bf16.
@@ -246,6 +252,8 @@ class TrainConfig(Settings):
     freq_masks: int = Field(0, ge=0, le=100, strict=True)
     mask_share: float = Field(0.2, gt=0, le=1)
     mixup: float = Field(0.0, ge=0, le=10)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    members: int = Field(1, ge=1, le=100, strict=True)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: int = Field(0, ge=0, lt=2**32, strict=True)
 
@@ -263,8 +271,21 @@ class TrainConfig(Settings):
 
     @property
     def epochs(self) -> int:
-        """Epochs of all phases together."""
+        """Epochs of all phases together, of one network."""
         return sum(phase.epochs for phase in self.phases)
+
+    @property
+    def all_epochs(self) -> int:
+        """Epochs of all networks together."""
+        return self.epochs * self.members
+
+    @property
+    def in_words(self) -> str:
+        """How long is trained, as "10 epochs" or "3 networks of 20 epochs"."""
+        if not self.phases:
+            return "frozen"
+        epochs = f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"
+        return epochs if self.members == 1 else f"{self.members} networks of {epochs}"
 
     def with_last_phase(self, *, epochs: int | None = None, lr: float | None = None) -> Self:
         """Return a copy whose last phase has other `epochs` or `lr`; None leaves them."""

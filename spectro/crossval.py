@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from spectro import breakdown, datablock, learner, metrics, protocol
+from spectro import breakdown, datablock, learner, members, metrics, protocol
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError, DivergedError
 from spectro.files import write_text
@@ -129,17 +129,17 @@ def train_fold(
     if not config.phases:
         raise ConfigError(f"recipe {config.recipe} trains no network; run spectro probe")
     parts = split(rendered.clips, fold, config.inner_fold)
-    dls = datablock.dataloaders(parts.train, parts.watch, run.labels, config, rendered.config)
-    learn = learner.new_learner(dls, config, weights)
     with tracking(track, run.folder, f"fold{fold}", config) as callbacks:
-        history = learner.fit(learn, config, listener, callbacks)
+        learn, history = members.train(
+            parts, run.labels, config, weights, rendered.config, listener, callbacks
+        )
     probabilities = learner.predict_clips(learn, parts.score)
     if not np.isfinite(probabilities).all():
         raise DivergedError(f"fold {fold}: training diverged; nothing is kept, try a lower --lr")
     predictions = out_of_fold(probabilities, parts.score, run.labels)
     record = {
         **fold_record(run, fold, parts, predictions, time.perf_counter() - started),
-        **_inner(config, history),
+        **_inner(config, learn, parts, run.labels),
         **(about or {}),
     }
     with run.writing_fold(fold) as folder:
@@ -158,7 +158,7 @@ def fold_record(
     """Say of a fold what ``fold.json`` says whatever predicted it."""
     return {
         "fold": fold,
-        "accuracy": float((predictions["predicted"] == predictions["label"]).mean()),
+        "accuracy": _accuracy(predictions),
         "train_clips": len(parts.train),
         "scored_clips": len(parts.score),
         "seconds": round(seconds, 1),
@@ -168,14 +168,16 @@ def fold_record(
     }
 
 
-def _inner(config: TrainConfig, history: pd.DataFrame) -> dict[str, Any]:
+def _inner(config: TrainConfig, learn: Any, parts: Split, labels: list[str]) -> dict[str, Any]:
     """Say what the fold that is watched while tuning came to."""
     if config.inner_fold is None:
         return {}
-    return {
-        "inner_fold": config.inner_fold,
-        "inner_accuracy": float(history["accuracy"].iloc[-1]),
-    }
+    watched = out_of_fold(learner.predict_clips(learn, parts.watch), parts.watch, labels)
+    return {"inner_fold": config.inner_fold, "inner_accuracy": _accuracy(watched)}
+
+
+def _accuracy(predictions: pd.DataFrame) -> float:
+    return float((predictions["predicted"] == predictions["label"]).mean())
 
 
 def precision_in_words(config: TrainConfig) -> str:
@@ -208,6 +210,7 @@ def _card(run: Run, rendered: RenderedSet, record: dict[str, Any]) -> ModelCard:
     fold = record["fold"]
     return ModelCard(
         arch=config.arch,
+        members=config.members,
         labels=tuple(run.labels),
         spectrogram=rendered.config,
         size=config.size,

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import nn
 
 from spectro.colors import palette
+from spectro.ensemble import Ensemble
 from spectro.network import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ["gradcam", "overlay"]
@@ -26,7 +27,7 @@ _DARKEST, _BRIGHTEST = 90, 215  # of magma's colours: purple to orange, neither 
 
 
 def gradcam(
-    network: nn.Sequential,
+    network: nn.Module,
     pixels: torch.Tensor,
     classes: torch.Tensor | Sequence[int],
     *,
@@ -44,8 +45,9 @@ def gradcam(
 
     Parameters
     ----------
-    network : torch.nn.Sequential
-        Body and head, as :func:`spectro.network.build` makes them; judged in evaluation mode.
+    network : torch.nn.Sequential or Ensemble
+        Body and head, as :func:`spectro.network.build` makes them; judged in evaluation mode. Of an
+        ensemble, the mean of its networks' maps.
     pixels : torch.Tensor [shape=(n, 3, height, width)], float32
         Between 0 and 1; see :func:`spectro.spectrogram.network_pixels`.
     classes : torch.Tensor or sequence of int [shape=(n,)]
@@ -62,6 +64,10 @@ def gradcam(
     ----------
     Selvaraju et al. 2017, equations 1 and 2.
     """
+    if isinstance(network, Ensemble):
+        each = [gradcam(one, pixels, classes, mean=mean, std=std) for one in network.members]
+        return _to_one(torch.stack(each).mean(dim=0))
+    assert isinstance(network, nn.Sequential)
     modes = [module.training for module in network.modules()]
     try:
         with torch.inference_mode(False):
@@ -77,7 +83,11 @@ def gradcam(
         _between(size, cells, stride, first).to(evidence)
         for size, cells in zip(pixels.shape[-2:], evidence.shape[-2:], strict=True)
     )
-    maps = rows @ evidence @ columns.T
+    return _to_one(rows @ evidence @ columns.T)
+
+
+def _to_one(maps: torch.Tensor) -> torch.Tensor:
+    """Scale each map to 1 at its strongest place; one of zeros stays."""
     strongest = maps.amax(dim=(1, 2), keepdim=True)
     return torch.where(strongest > 0, maps / strongest, torch.zeros_like(maps))
 

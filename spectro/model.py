@@ -36,6 +36,8 @@ class ModelCard(Settings):
     ----------
     arch : str
         torchvision's name of the body.
+    members : int
+        Networks whose probabilities are averaged.
     labels : tuple of str
         Classes, in the order of the probabilities.
     spectrogram : SpectrogramConfig
@@ -56,6 +58,7 @@ class ModelCard(Settings):
 
     format: int = Field(1, ge=1, le=1)
     arch: str
+    members: int = Field(1, ge=1)
     labels: tuple[str, ...] = Field(min_length=2)
     spectrogram: SpectrogramConfig
     size: int | None = None
@@ -106,7 +109,7 @@ def load_model(folder: str | Path) -> tuple[nn.Module, ModelCard]:
             raise ModelError(f"{folder}: is no model folder, it has no {name}")
     try:
         card = ModelCard.from_json((folder / _CARD).read_text(encoding="utf-8"))
-        model = network.build(card.arch, len(card.labels))
+        model = network.build(card.arch, len(card.labels), card.members)
         model.load_state_dict(safetensors.torch.load_file(folder / _TENSORS))
     except (ConfigError, RuntimeError, safetensors.SafetensorError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
@@ -137,11 +140,17 @@ def predict_probabilities(model: nn.Module, card: ModelCard, pixels: torch.Tenso
         return logits.softmax(dim=1)
 
 
+def _network(card: ModelCard) -> str:
+    if card.members == 1:
+        return f"A {card.arch} that tells"
+    return f"{card.members} {card.arch}s that together tell"
+
+
 def _describe(card: ModelCard) -> str:
     """Write the card as a page."""
     config = card.spectrogram
     lines = [
-        f"# A {card.arch} that tells {len(card.labels)} sounds apart",
+        f"# {_network(card)} {len(card.labels)} sounds apart",
         "",
         f"Classes: {', '.join(card.labels)}.",
         "",

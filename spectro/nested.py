@@ -147,7 +147,7 @@ def train_fold(
     config = candidates[best]
     weights, about, precision = crossval.start(config)
     chosen = {"chosen": best, "chosen_at": means[best], "weights": about["detail"]}
-    with watch(f"fold {fold}, {best}", config.epochs) as listener:
+    with watch(f"fold {fold}, {best}", config.all_epochs) as listener:
         record = crossval.train_fold(
             run.trained_with(config, about, precision),
             rendered,
@@ -170,7 +170,7 @@ def _mean_accuracy(
     inner, weights = crossval.open_run(run.folder / "nested" / f"fold{fold}" / name, rest, config)
     accuracies = []
     for k in run.design["inner_folds"][str(fold)]:
-        with watch(f"fold {fold}, {name}, inner fold {k}", config.epochs) as listener:
+        with watch(f"fold {fold}, {name}, inner fold {k}", config.all_epochs) as listener:
             try:
                 record = crossval.train_fold(inner, rest, weights, k, listener, keep_model=False)
             except DivergedError:

@@ -1,4 +1,4 @@
-"""Networks: a torchvision body under fastai's head, or cnn4, as plain torch modules.
+"""Networks: a torchvision body under fastai's head, or cnn4, as plain torch modules; or several.
 
 Both training and prediction build the network here, so a trained model needs no fastai to run.
 """
@@ -13,6 +13,7 @@ import torchvision
 from torch import nn
 
 from spectro import cnn4
+from spectro.ensemble import Ensemble
 from spectro.errors import ConfigError
 
 __all__ = [
@@ -117,8 +118,25 @@ def top(arch: str, features: int, n_classes: int) -> nn.Sequential:
     return cnn4.head(n_classes) if arch == "cnn4" else head(features, n_classes)
 
 
-def build(arch: str, n_classes: int) -> nn.Sequential:
-    """Build body and head with random weights, ready for a state dict."""
+def build(arch: str, n_classes: int, members: int = 1) -> nn.Module:
+    """Build body and head with random weights, ready for a state dict.
+
+    Parameters
+    ----------
+    arch : str
+        Of :func:`body`.
+    n_classes : int
+        Classes to tell apart.
+    members : int
+        How many of them, to judge together.
+
+    Returns
+    -------
+    network : torch.nn.Sequential, or Ensemble of them
+        Maps (n, 3, height, width) to logits (n, n_classes).
+    """
+    if members > 1:
+        return Ensemble(build(arch, n_classes) for _ in range(members))
     backbone = body(arch)
     return nn.Sequential(backbone, top(arch, n_features(backbone), n_classes))
 

@@ -46,22 +46,27 @@ def _trained(run: Run, rendered: RenderedSet) -> str:
             f"of a picture in {_of_folds(run, 'precision')}; nothing chosen on the scored fold"
         )
     return (
-        f"a network trained on {others} in {_of_folds(run, 'precision')}; last epoch, nothing "
-        "chosen on the scored fold"
+        f"{_networks(run)} trained on {others} in {_of_folds(run, 'precision')}; last epoch, "
+        "nothing chosen on the scored fold"
     )
+
+
+def _networks(run: Run) -> str:
+    n = run.config.members
+    return "a network" if n == 1 else f"{n} networks together, each"
 
 
 def _random_share(run: Run, rendered: RenderedSet) -> list[str]:
     """Say of a random share that it is not an honest score, first of all."""
     groups = rendered.clips.groupby("group")["fold"].nunique()
     share, seed = rendered.dataset["random_share"], run.config.seed
+    trained = f"{_networks(run)} trained on the others in {_of_folds(run, 'precision')}"
     return [
         f"A RANDOM SPLIT, NOT AN HONEST SCORE: {int((groups > 1).sum())} of {len(groups)} "
         "recordings or speakers sit on both sides, so the network is scored on what it has heard; "
         "spectro cross-validate scores it on what it has not",
         f"{100 * share:g} % of the clips of each class of {rendered.dataset['name']} scored, drawn "
-        f"with seed {seed}, by a network trained on the others in {_of_folds(run, 'precision')}; "
-        "last epoch, nothing chosen on the scored clips",
+        f"with seed {seed}, by {trained}; last epoch, nothing chosen on the scored clips",
         f"started from {_of_folds(run, 'weights')}",
     ]
 

@@ -8,6 +8,7 @@ import pandas as pd
 from torch import nn
 
 from spectro.config import SpectrogramConfig, TrainConfig
+from spectro.ensemble import Ensemble
 
 __all__ = ["training_log"]
 
@@ -66,16 +67,20 @@ def _settings(config: SpectrogramConfig) -> str:
 
 def _model(arch: str, model: nn.Module) -> list[str]:
     """List every layer that has parameters, and their number."""
+    networks = [*model.members] if isinstance(model, Ensemble) else [model]
+    model = networks[0]
     layers = [(name, layer, sum(p.numel() for p in layer.parameters(recurse=False)))
               for name, layer in model.named_modules()]  # fmt: skip
     total = sum(count for _, _, count in layers)
     rows = [f"{name:<16} {count:>12,}  {layer}" for name, layer, count in layers if count]
-    return [f"{arch}, {total:,} parameters", *rows]
+    each = f"{len(networks)} networks, of each: " if len(networks) > 1 else ""
+    return [f"{each}{arch}, {total:,} parameters", *rows]
 
 
 def _optimiser(config: TrainConfig) -> list[str]:
     decay = f"weight decay {config.weight_decay:g}" if config.weight_decay else "no weight decay"
-    lines = [f"Adam, {decay}; batches of {config.batch_size}; seed {config.seed}"]
+    labels = f"labels smoothed by {config.label_smoothing:g}; " if config.label_smoothing else ""
+    lines = [f"Adam, {decay}; {labels}batches of {config.batch_size}; seed {config.seed}"]
     for number, phase in enumerate(config.phases, start=1):
         rate = phase.lr if isinstance(phase.lr, float) else f"{phase.lr[0]:g} to {phase.lr[1]:g}"
         trained = "head alone" if phase.frozen else "whole network"

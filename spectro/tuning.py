@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from spectro import datablock, learner
+from spectro import datablock, learner, members
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError
 from spectro.listener import Listener
@@ -51,7 +51,7 @@ def rehearse(
     Returns
     -------
     history : pandas.DataFrame
-        Of :func:`spectro.learner.fit`.
+        Of :func:`spectro.members.train`.
 
     Raises
     ------
@@ -61,5 +61,5 @@ def rehearse(
     if config.inner_fold is None:
         raise ConfigError(f"set an inner fold aside to watch; fold {fold} is there to be scored")
     parts = split(rendered.clips, fold, config.inner_fold)
-    dls = datablock.dataloaders(parts.train, parts.watch, rendered.labels, config, rendered.config)
-    return learner.fit(learner.new_learner(dls, config, weights), config, listener)
+    _, history = members.train(parts, rendered.labels, config, weights, rendered.config, listener)
+    return history

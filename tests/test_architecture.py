@@ -31,10 +31,10 @@ FLOORS = {
     "transfer": 3, "download": 4, "unpack": 5, "datasets.sources": 8, "fetch": 10,
     "breakdown": 6, "gradcam": 6, "calibration": 12, "comparison": 12,
     "rendered": 10, "render": 11, "metrics": 5, "traininglog": 6,
-    "precision": 5, "network": 5, "weights": 5,
+    "precision": 5, "ensemble": 4, "network": 5, "weights": 5,
     "sounds": 7, "datablock": 9, "learner": 10, "model": 6,
     "predict": 7, "run": 11, "splits": 11, "protocol": 12, "predictions": 12, "crossval": 13,
-    "tuning": 13, "tracking": 6,
+    "members": 12, "tuning": 13, "tracking": 6,
     "augment": 5, "callbacks": 6, "runs": 12,
     "plots": 13, "console": 13, "tables": 14, "plots_signal": 13, "plots_clip": 14,
     "inversion": 7, "own_sounds": 9, "jupyter": 13, "lessons": 14,
@@ -90,7 +90,10 @@ def test_imports_go_down(name: str) -> None:
 @pytest.mark.parametrize(
     ("library", "only"),
     [
-        ("fastai", {"callbacks", "datablock", "learner", "loading", "optimizer", "tracking"}),
+        (
+            "fastai",
+            {"callbacks", "datablock", "learner", "loading", "members", "optimizer", "tracking"},
+        ),
         ("typer", {"cli"}),
         ("matplotlib", {"plots", "plots_clip", "plots_signal"}),
         ("rich", {"console", "tables"}),

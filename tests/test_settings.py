@@ -419,6 +419,8 @@ OTHER: dict[type[Settings], dict[str, Any]] = {
         "freq_masks": 1,
         "mask_share": 0.1,
         "mixup": 0.4,
+        "label_smoothing": 0.1,
+        "members": 3,
         "precision": "fp32",
         "seed": 1,
     },

@@ -53,6 +53,9 @@ WeightsSpec = Annotated[
     Optional[str],
     typer.Option("--weights", help="imagenet, auto (imagenet if it can be had), none, or a file."),
 ]
+Members = Annotated[
+    Optional[int], typer.Option(help="Networks to train, whose probabilities are averaged.")
+]
 Size = Annotated[Optional[int], typer.Option(help="Resize pictures to this many pixels a side.")]
 BatchSize = Annotated[Optional[int], typer.Option(help="Pictures in a step.")]
 Epochs = Annotated[Optional[int], typer.Option(help="Epochs of the last phase.")]

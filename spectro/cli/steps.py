@@ -93,9 +93,8 @@ def open_run(rendered: RenderedSet, config: TrainConfig, folder: Path) -> tuple[
 
     opened, weights = crossval.open_run(folder, rendered, config)
     warn_of_chance(weights, config)
-    schedule = f"{config.epochs} epochs" if config.phases else "frozen"
     console.say(
-        f"recipe {config.recipe}: {config.arch}, {schedule}, "
+        f"recipe {config.recipe}: {config.arch}, {config.in_words}, "
         f"{crossval.precision_in_words(config)}, from "
         f"{'random weights' if weights.source == 'random' else weights.detail}"
     )
@@ -116,7 +115,7 @@ def train_fold(
 
     if fold in run.finished_folds:
         console.note(f"fold {fold} is trained already")
-    with console.training(f"fold {fold}", run.config.epochs) as listener:
+    with console.training(f"fold {fold}", run.config.all_epochs) as listener:
         return crossval.train_fold(run, rendered, weights, fold, listener, track=track)
 
 
@@ -158,7 +157,7 @@ def cross_validate(rendered: RenderedSet, config: TrainConfig, folder: Path, rou
         if rounds.compare_random_split:
             from spectro import crossval
 
-            with console.training("random split", config.epochs) as listener:
+            with console.training("random split", config.all_epochs) as listener:
                 crossval.train_random_split(run, rendered, weights, listener)
     score(run, rendered)
     return run

@@ -14,6 +14,7 @@ from spectro.cli.options import (
     BatchSize,
     ConfigFile,
     Epochs,
+    Members,
     Precision,
     Quarantine,
     Rate,
@@ -50,6 +51,7 @@ def learning_curve(
     size: Size = None,
     batch_size: BatchSize = None,
     epochs: Epochs = None,
+    members: Members = None,
     lr: Rate = None,
     precision: Precision = None,
     seed: Seed = None,
@@ -70,6 +72,7 @@ def learning_curve(
         weights=weights,
         size=size,
         batch_size=batch_size,
+        members=members,
         precision=precision,
         seed=seed,
     )
@@ -94,7 +97,7 @@ def _train_share(
     steps.warn_of_chance(start, settings)
     for fold in folds:
         what = f"share {share:g}, fold {fold}"
-        with console.training(what, settings.epochs, each_epoch=False) as listener:
+        with console.training(what, settings.all_epochs, each_epoch=False) as listener:
             train_fold(run, pictures, start, fold, listener)
     crossval.score_run(run, pictures)
     return run

@@ -42,7 +42,7 @@ def tell(run: Run) -> Row:
 def _about(run: Run) -> list[tuple[str, str]]:
     record, config = run.record, run.config
     about = record["dataset"]
-    schedule = f"{config.epochs} epochs" if config.phases else "frozen, under a linear head"
+    schedule = config.in_words if config.phases else "frozen, under a linear head"
     precision = record["precision"]
     if config.precision == "auto":
         precision += " (chosen by auto on the machine that trained)"

@@ -1,0 +1,103 @@
+"""Training all that a fold's prediction takes: one network, or several one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+from fastai.callback.core import Callback
+from fastai.learner import Learner
+
+from spectro import datablock, learner
+from spectro.config import SpectrogramConfig, TrainConfig
+from spectro.ensemble import Ensemble
+from spectro.listener import Listener
+from spectro.splits import Split
+from spectro.weights import Weights
+
+__all__ = ["configs", "train"]
+
+
+def configs(config: TrainConfig) -> list[TrainConfig]:
+    """Give each network its settings; no two seeds of an ensemble share a network.
+
+    Examples
+    --------
+    >>> [one.seed for seed in (0, 1) for one in configs(TrainConfig(members=3, seed=seed))]
+    [0, 1, 2, 3, 4, 5]
+    """
+    first = config.seed * config.members
+    seeds = [(first + number) % 2**32 for number in range(config.members)]
+    return [config.replace(members=1, seed=seed) for seed in seeds]
+
+
+def train(
+    parts: Split,
+    labels: list[str],
+    config: TrainConfig,
+    weights: Weights,
+    spectrogram: SpectrogramConfig | None = None,
+    listener: Listener | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> tuple[Learner, pd.DataFrame]:
+    """Train on ``parts.train``, watching ``parts.watch``.
+
+    Parameters
+    ----------
+    parts : Split
+        Of :func:`spectro.splits.split`; its clips to score are not looked at.
+    labels : list of str
+        Every class of the dataset.
+    config : TrainConfig
+        How to train, and how many networks.
+    weights : Weights
+        Where each of them starts.
+    spectrogram : SpectrogramConfig or None
+        How sounds become pictures; needed where the source is "sounds".
+    listener : Listener or None
+        Told of every batch and epoch, numbered through from the first network to the last.
+    callbacks : sequence of fastai callbacks
+        Take part in each training.
+
+    Returns
+    -------
+    learn : Learner
+        Its model is the network, or the :class:`~spectro.ensemble.Ensemble` of them.
+    history : pandas.DataFrame
+        Of :func:`spectro.learner.fit`; of several networks one after another, with the column
+        ``member``, counted from 1. What it says of an epoch is of that one network.
+    """
+    trained, tables = [], []
+    for number, one in enumerate(configs(config)):
+        dls = datablock.dataloaders(parts.train, parts.watch, labels, one, spectrogram)
+        learn = learner.new_learner(dls, one, weights)
+        told = _numbered_through(listener or Listener(), number, config)
+        tables.append(learner.fit(learn, one, told, callbacks))
+        trained.append(learn.model)
+    if config.members == 1:
+        return learn, tables[0]
+    learn.model = Ensemble(trained)
+    rows = [
+        _place_of(row, number, config)
+        for number, table in enumerate(tables)
+        for row in table.to_dict("records")
+    ]
+    return learn, pd.DataFrame(rows)
+
+
+def _numbered_through(listener: Listener, number: int, config: TrainConfig) -> Listener:
+    """Tell a listener of one network's training as of its part of them all."""
+    if config.members == 1:
+        return listener
+    return replace(
+        listener,
+        batch=lambda done, total: listener.batch(number * total + done, config.members * total),
+        epoch=lambda row: listener.epoch(_place_of(row, number, config)),
+    )
+
+
+def _place_of(row: dict[Any, Any], number: int, config: TrainConfig) -> dict[Any, Any]:
+    """Say of an epoch where it stands among those of all networks."""
+    return {"member": number + 1, **row, "epoch": number * config.epochs + row["epoch"]}
