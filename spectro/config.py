@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from spectro.errors import ConfigError
 from spectro.settings import Settings
@@ -176,8 +176,8 @@ class TrainConfig(Settings):
         (imagenet if it can be had, random otherwise, loudly), "none" (random), or a file with a
         torchvision state dict (``.pth`` or ``.safetensors``).
     size : int or None
-        Pictures are resized to ``size`` x ``size`` pixels; None keeps them as they are, which is
-        faster and loses nothing.
+        Pictures are resized to ``size`` x ``size`` pixels; None, or 0 to say so over a recipe,
+        keeps them as they are.
     batch_size : int
         Pictures in a step. Default 32: clips are few, so more steps beat larger ones.
     phases : tuple of Phase
@@ -235,7 +235,7 @@ class TrainConfig(Settings):
 
     table: ClassVar[str] = "train"
 
-    recipe: str = "default"
+    recipe: str = "plain"
     arch: str = "resnet18"
     weights: str = Field("imagenet", min_length=1)
     size: int | None = Field(None, ge=32, le=4_096, strict=True)
@@ -256,6 +256,11 @@ class TrainConfig(Settings):
     members: int = Field(1, ge=1, le=100, strict=True)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: int = Field(0, ge=0, lt=2**32, strict=True)
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _as_they_are(cls, size: object) -> object:
+        return None if size == 0 and not isinstance(size, bool) else size
 
     @model_validator(mode="after")
     def _check_source(self) -> Self:

@@ -110,7 +110,7 @@ def test_command_line_records_what_it_picked_and_resumes_with_it(
     trainings = 1 if command[0] == "train-fold" else 6 if "--seeds" in command else 3
     given = 4.5 * 15 / 60 / 0.9 * trainings
     settings = tmp_path / "settings.toml"
-    settings.write_text(SHORT_TRAINING.replace(recipe="default").to_toml())
+    settings.write_text(SHORT_TRAINING.replace(recipe="plain").to_toml())
     words = [command[0], str(rendered.folder), *command[1:], "--config", str(settings)]
     words += ["--time-budget", str(given), "--runs", str(tmp_path / "runs")]
     said = CliRunner().invoke(app, words)

@@ -147,7 +147,7 @@ def test_training_sees_no_clip_that_is_left_out(rendered: RenderedSet, tmp_path:
 @pytest.mark.slow
 def test_a_run_is_of_one_list_of_clips(rendered: RenderedSet, tmp_path: Path) -> None:
     file = leaving_out(tmp_path / "q.csv", rendered.clips.iloc[:1])
-    (tmp_path / "t.toml").write_text(SHORT_TRAINING.replace(recipe="default").to_toml())
+    (tmp_path / "t.toml").write_text(SHORT_TRAINING.replace(recipe="plain").to_toml())
     common = ("--fold", 1, "--config", tmp_path / "t.toml", "--epochs", 1)
     train = ("train-fold", rendered.folder, *common, "--run", tmp_path / "run")
     status, output = run(*train, "--quarantine", file)

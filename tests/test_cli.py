@@ -56,7 +56,7 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 @pytest.fixture
 def small_toml(tmp_path: Path) -> Path:
     path = tmp_path / "spectro.toml"
-    path.write_text(SMALL_PICTURES.to_toml() + SHORT_TRAINING.replace(recipe="default").to_toml())
+    path.write_text(SMALL_PICTURES.to_toml() + SHORT_TRAINING.replace(recipe="plain").to_toml())
     return path
 
 
@@ -126,7 +126,7 @@ def test_from_nothing_to_a_prediction(tmp_path: Path, small_toml: Path) -> None:
     trained = call(*train, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     last = trained.stdout.strip().splitlines()[-1]
-    match = re.fullmatch(r"fold 2: accuracy (\d+\.\d) %, in (runs/sample-default-\w+)", last)
+    match = re.fullmatch(r"fold 2: accuracy (\d+\.\d) %, in (runs/sample-plain-\w+)", last)
     assert match, last
     run = Run.load(tmp_path / match[2])
     assert float(match[1]) == pytest.approx(100 * run.fold_record(2)["accuracy"], abs=0.05)

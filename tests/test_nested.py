@@ -187,7 +187,7 @@ def test_command_line(
     file = tmp_path / "rates.toml"
     file.write_text("[[candidate]]\nlr = 1e-3\n[[candidate]]\nlr = 1e-2\n")
     settings = tmp_path / "settings.toml"
-    settings.write_text(BASE.replace(recipe="default").to_toml())
+    settings.write_text(BASE.replace(recipe="plain").to_toml())
     words = ["cross-validate", str(rendered.folder), "--config", str(settings)]
     words += ["--candidates", str(file), "--runs", str(tmp_path / "runs")]
     said = CliRunner().invoke(app, words)

@@ -76,7 +76,7 @@ def test_workers_train_the_very_folds_of_one_machine_and_a_failure_stops_no_othe
 ) -> None:
     """Fold 2 cannot be written: a file is in its place."""
     monkeypatch.chdir(tmp_path)  # workers stay where they are
-    config = QUICK.replace(recipe="default")
+    config = QUICK.replace(recipe="plain")
     Path("settings.toml").write_text(config.to_toml())
     words = ["cross-validate", os.path.relpath(rendered.folder), "--config", "settings.toml"]
     words += ["--run", "run", "--scheduler", started[0]]

@@ -570,8 +570,17 @@ def test_the_blog_recipe_is_exactly_the_blogs() -> None:
     assert blog.epochs == 7
 
 
-def test_the_default_recipe_is_the_default_settings() -> None:
-    assert recipe("default") == TrainConfig()
+def test_plain_is_the_default_settings_and_default_adds_to_them() -> None:
+    assert recipe("plain") == TrainConfig()
+    assert recipe("default").replace(
+        recipe="plain", size=0, phases=[{"epochs": 10}], mixup=0.0, label_smoothing=0.0, members=1
+    ) == recipe("plain")
+
+
+def test_size_0_takes_back_what_a_recipe_set() -> None:
+    assert recipe("blog").replace(size=0).size is None
+    assert recipe("blog").replace(size=None).size == 224
+    assert "size" in refusal(TrainConfig, size=31)
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -56,7 +56,9 @@ WeightsSpec = Annotated[
 Members = Annotated[
     Optional[int], typer.Option(help="Networks to train, whose probabilities are averaged.")
 ]
-Size = Annotated[Optional[int], typer.Option(help="Resize pictures to this many pixels a side.")]
+Size = Annotated[
+    Optional[int], typer.Option(help="Resize pictures to this many pixels a side; 0: not.")
+]
 BatchSize = Annotated[Optional[int], typer.Option(help="Pictures in a step.")]
 Epochs = Annotated[Optional[int], typer.Option(help="Epochs of the last phase.")]
 Rate = Annotated[

@@ -242,7 +242,7 @@ def fit_time(
 
     if (folder / "run.json").is_file():
         before = Run.load(folder).config
-        config = config.replace(size=before.size)
+        config = config.replace(size=before.size or 0)
         console.note("the time budget was settled when this run began")
         return config.with_last_phase(epochs=before.phases[-1].epochs)
     parts = splits.split(rendered.clips, fold, config.inner_fold)

@@ -1,0 +1,172 @@
+"""What each ingredient of training is worth, all tried at once, on inner folds alone.
+
+    python benchmarks/ingredients.py PICTURES --weights FILE --try mixup=0,0.4 --try epochs=8,20
+
+Each training has every ingredient at one of its values by lot, each value equally often, and so the
+pair of folds: one to learn from, one to watch. One linear model of all accuracies then gives what
+each value changes against the first, the others as they fell, with a 95 % t-interval. Sixty-four
+trainings so measure a dozen ingredients as well as sixty-four pairs of trainings would measure one.
+
+Names are those of the table `[train]`, and `epochs` and `lr` of the last phase (--try once each).
+What is in --out already is not trained again; several processes (`--part 0/2`, `--part 1/2`) may
+share it. The folds are those of --folds, or all: leave out the one that will be scored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import random
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+Levels = dict[str, list[Any]]
+
+
+def design(levels: Levels, pairs: list[tuple[int, int]], runs: int) -> list[dict[str, Any]]:
+    """Draw what each training has: every value of an ingredient as often as the others."""
+    lot = random.Random(0)
+    columns = {}
+    for name, values in {**levels, "pair": pairs}.items():
+        column = [values[number % len(values)] for number in range(runs)]
+        lot.shuffle(column)
+        columns[name] = column
+    rows = zip(*columns.values(), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def effects(results: pd.DataFrame, levels: Levels) -> pd.DataFrame:
+    """Fit one linear model; give each value's change in points against the first of its name.
+
+    Parameters
+    ----------
+    results : pandas.DataFrame
+        A row a training: a column for each name of `levels`, ``train``, ``watch``, ``accuracy``.
+    levels : dict of str to list
+        The values of each ingredient; the first is what the others are held against.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        ``ingredient, value, against, trainings, change, interval``, in points; ``interval`` is half
+        of the 95 % interval's width, not a number where trainings are too few to tell.
+    """
+    pairs = sorted(set(zip(results["train"], results["watch"], strict=True)))
+    columns = [(results["train"] == a) & (results["watch"] == b) for a, b in pairs]
+    named = [(name, value) for name, values in levels.items() for value in values[1:]]
+    columns += [results[name] == value for name, value in named]
+    x = np.stack(columns, axis=1).astype(float)
+    y = 100 * results["accuracy"].to_numpy(dtype=float)
+    change, _, rank, _ = np.linalg.lstsq(x, y, rcond=None)
+    free = len(y) - int(rank)
+    told = free > 0 and rank == x.shape[1]
+    variance = ((y - x @ change) ** 2).sum() / free if told else np.nan
+    error = np.sqrt(variance * np.diag(np.linalg.pinv(x.T @ x)))
+    half = (student.ppf(0.975, free) if told else np.nan) * error
+    rows = [
+        (name, value, levels[name][0], int(x[:, k].sum()), change[k], half[k])
+        for k, (name, value) in enumerate(named, start=len(pairs))
+    ]
+    names = ["ingredient", "value", "against", "trainings", "change", "interval"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def accuracy_of(pictures: Path, recipe: str, changes: dict[str, Any]) -> Callable[..., float]:
+    """Give a function that trains on one fold with some changes of a recipe and watches another."""
+    from spectro import learner, members
+    from spectro.predictions import out_of_fold
+    from spectro.recipes import recipe as find
+    from spectro.rendered import RenderedSet
+    from spectro.splits import Split
+    from spectro.weights import resolve
+
+    rendered = RenderedSet.load(pictures)
+    fold = rendered.clips["fold"]
+
+    def measure(train: int, watch: int, drawn: dict[str, Any]) -> float:
+        last = {name: drawn[name] for name in ("epochs", "lr") if name in drawn}
+        others = {name: value for name, value in drawn.items() if name not in last}
+        config = find(recipe).replace(**{**changes, **others}).with_last_phase(**last)
+        watched = rendered.clips[fold == watch]
+        parts = Split(train=rendered.clips[fold == train], watch=watched, score=watched)
+        weights = resolve(config.weights, config.arch)
+        learn, _ = members.train(parts, rendered.labels, config, weights, rendered.config)
+        found = out_of_fold(learner.predict_clips(learn, watched), watched, rendered.labels)
+        return float((found["predicted"] == found["label"]).mean())
+
+    return measure
+
+
+def levels_of(asked: list[str]) -> Levels:
+    """Read ``name=value,value`` as JSON values, words where they are none."""
+    levels: Levels = {}
+    for text in asked:
+        name, _, values = text.partition("=")
+        levels[name] = [value_of(value) for value in values.split(",")]
+    return levels
+
+
+def value_of(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def read(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.read_text().splitlines()] if out.is_file() else []
+
+
+def main() -> None:
+    """Train what is not trained yet, and print what each ingredient changes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pictures", type=Path, help="folder that spectro render wrote")
+    parser.add_argument("--try", dest="tried", action="append", required=True, metavar="NAME=V,V")
+    parser.add_argument("--weights", default="none", help="where every training starts")
+    parser.add_argument("--recipe", default="plain", help="settings that are changed")
+    parser.add_argument("--size", type=int, default=0, help="side of the pictures; 0: as they are")
+    parser.add_argument("--runs", type=int, default=64, help="trainings in all")
+    parser.add_argument("--folds", help="as 1,2,10; default, all that are there")
+    parser.add_argument("--part", default="0/1", help="which trainings are this process's")
+    parser.add_argument("--out", type=Path, default=Path("ingredients.jsonl"))
+    asked = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    from spectro.rendered import RenderedSet
+
+    levels = levels_of(asked.tried)
+    folds = RenderedSet.load(asked.pictures).folds
+    folds = [int(fold) for fold in asked.folds.split(",")] if asked.folds else folds
+    drawn = design(levels, list(itertools.permutations(folds, 2)), asked.runs)
+    part, parts = (int(number) for number in asked.part.split("/"))
+    changes = {"weights": asked.weights, "size": asked.size}
+    measure = accuracy_of(asked.pictures, asked.recipe, changes)
+    for number in range(part, asked.runs, parts):
+        if any(row["number"] == number for row in read(asked.out)):
+            continue
+        ingredients = dict(drawn[number])
+        train, watch = ingredients.pop("pair")
+        started = time.process_time()
+        accuracy = measure(train, watch, {**ingredients, "seed": number})
+        row = {"number": number, "train": train, "watch": watch, **ingredients}
+        row |= {"accuracy": accuracy, "seconds": round(time.process_time() - started, 1)}
+        with asked.out.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(f"{number + 1}/{asked.runs}", row, flush=True)
+    results = pd.DataFrame(read(asked.out))
+    table = effects(results, levels)
+    print(
+        f"{len(results)} trainings, {100 * results['accuracy'].mean():.1f} % on the mean; points:"
+    )
+    print(table.to_string(index=False, float_format=lambda value: f"{value:+.1f}"))
+
+
+if __name__ == "__main__":
+    main()

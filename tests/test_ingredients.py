@@ -1,0 +1,107 @@
+"""The screening of ingredients: a fair lot, effects that are found again, a run end to end."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spectro.rendered import RenderedSet
+
+PAIRS = list(itertools.permutations((1, 2, 10), 2))
+LEVELS = {"mixup": [0, 0.4], "epochs": [8, 20], "size": [0, 64, 96]}
+
+
+@pytest.fixture(scope="module")
+def bench() -> Any:
+    path = Path(__file__).parents[1] / "benchmarks" / "ingredients.py"
+    spec = importlib.util.spec_from_file_location("ingredients", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def table(bench: Any, noise: float, runs: int = 72) -> pd.DataFrame:
+    """Accuracies made of known changes: a pair's own level, and some points an ingredient."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for drawn in bench.design(LEVELS, PAIRS, runs):
+        train, watch = drawn.pop("pair")
+        points = 40 + 3 * PAIRS.index((train, watch)) + rng.normal(0, noise)
+        points += 2 * (drawn["mixup"] == 0.4) - 5 * (drawn["size"] == 64)
+        rows.append({"train": train, "watch": watch, **drawn, "accuracy": points / 100})
+    return pd.DataFrame(rows)
+
+
+def test_every_value_is_drawn_as_often_and_the_lot_falls_alike_each_time(bench: Any) -> None:
+    drawn = bench.design(LEVELS, PAIRS, 72)
+    assert drawn == bench.design(LEVELS, PAIRS, 72)
+    for name, values in {**LEVELS, "pair": PAIRS}.items():
+        assert Counter(row[name] for row in drawn) == dict.fromkeys(values, 72 // len(values))
+    both = Counter((row["mixup"], row["epochs"]) for row in drawn)
+    assert min(both.values()) > 9  # not one with the other
+
+
+def test_known_changes_are_found_again(bench: Any) -> None:
+    found = bench.effects(table(bench, noise=0), LEVELS)
+    assert found["ingredient"].tolist() == ["mixup", "epochs", "size", "size"]
+    assert found["value"].tolist() == [0.4, 20, 64, 96]
+    assert found["against"].tolist() == [0, 8, 0, 0]
+    np.testing.assert_allclose(found["change"], [2, 0, -5, 0], atol=1e-9)
+    assert found["trainings"].tolist() == [36, 36, 24, 24]
+
+
+def test_intervals_are_those_of_ordinary_least_squares(bench: Any) -> None:
+    """Against the textbook: error = s * sqrt of the diagonal of (X'X)^-1, t with n - p freedom."""
+    from scipy import stats
+
+    results = table(bench, noise=3)
+    x = np.array(
+        [
+            [*(float((r.train, r.watch) == p) for p in PAIRS), r.mixup == 0.4, r.epochs == 20,
+             r.size_ == 64, r.size_ == 96]
+            for r in results.rename(columns={"size": "size_"}).itertuples()
+        ],
+        dtype=float,
+    )  # fmt: skip
+    y = 100 * results["accuracy"].to_numpy()
+    inverse = np.linalg.inv(x.T @ x)
+    beta = inverse @ x.T @ y
+    variance = ((y - x @ beta) ** 2).sum() / (72 - 10)
+    half = stats.t.ppf(0.975, 62) * np.sqrt(variance * np.diag(inverse))
+    found = bench.effects(results, LEVELS)
+    np.testing.assert_allclose(found["change"], beta[6:])
+    np.testing.assert_allclose(found["interval"], half[6:])
+    assert bench.effects(results.head(5), LEVELS)["interval"].isna().all()
+
+
+def test_it_trains_resumes_and_tells(
+    bench: Any,
+    rendered: RenderedSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "results.jsonl"
+    words = ["ingredients.py", str(rendered.folder), "--try", "mixup=0,0.4", "--try", "epochs=1,2"]
+    words += ["--try", "arch=cnn4", "--runs", "2", "--folds", "1,2", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", [*words, "--part", "0/2"])
+    bench.main()
+    monkeypatch.setattr(sys, "argv", words)
+    bench.main()
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["number"] for row in rows] == [0, 1]
+    assert {row["epochs"] for row in rows} == {1, 2}
+    assert {(row["train"], row["watch"]) for row in rows} <= {(1, 2), (2, 1)}
+    assert all(0 <= row["accuracy"] <= 1 for row in rows)
+    assert "2 trainings" in capsys.readouterr().out
