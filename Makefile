@@ -53,7 +53,8 @@ $(VENV)/ready: pyproject.toml constraints.txt
 demo: setup  ## Everything once, on the sample: synthesise, render, train fold 1, score, draw
 	@$(MAKE) --no-print-directory sample
 	$(SPECTRO) render $(SAMPLE) --out data/spectrograms/sample
-	$(SPECTRO) train-fold data/spectrograms/sample --fold 1 --weights $(WEIGHTS) --run runs/demo $(ARGS)
+	$(SPECTRO) train-fold data/spectrograms/sample --fold 1 --recipe plain --weights $(WEIGHTS) \
+		--run runs/demo $(ARGS)
 	$(SPECTRO) predict runs/demo/fold1/model $(SAMPLE)/audio/fold1/*-8-*-0.wav --top 2
 	@echo
 	@echo "Open these:"

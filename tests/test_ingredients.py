@@ -16,7 +16,7 @@ import pytest
 
 from spectro.rendered import RenderedSet
 
-PAIRS = list(itertools.permutations((1, 2, 10), 2))
+ROUNDS = list(itertools.product((1, 2, 10), range(4)))
 LEVELS = {"mixup": [0, 0.4], "epochs": [8, 20], "size": [0, 64, 96]}
 
 
@@ -32,21 +32,21 @@ def bench() -> Any:
 
 
 def table(bench: Any, noise: float, runs: int = 72) -> pd.DataFrame:
-    """Accuracies made of known changes: a pair's own level, and some points an ingredient."""
+    """Accuracies made of known changes: a round's own level, and some points an ingredient."""
     rng = np.random.default_rng(0)
     rows = []
-    for drawn in bench.design(LEVELS, PAIRS, runs):
-        train, watch = drawn.pop("pair")
-        points = 40 + 3 * PAIRS.index((train, watch)) + rng.normal(0, noise)
+    for drawn in bench.design(LEVELS, ROUNDS, runs):
+        scored, part = drawn.pop("round")
+        points = 40 + 3 * ROUNDS.index((scored, part)) + rng.normal(0, noise)
         points += 2 * (drawn["mixup"] == 0.4) - 5 * (drawn["size"] == 64)
-        rows.append({"train": train, "watch": watch, **drawn, "accuracy": points / 100})
+        rows.append({"scored": scored, "part": part, **drawn, "accuracy": points / 100})
     return pd.DataFrame(rows)
 
 
 def test_every_value_is_drawn_as_often_and_the_lot_falls_alike_each_time(bench: Any) -> None:
-    drawn = bench.design(LEVELS, PAIRS, 72)
-    assert drawn == bench.design(LEVELS, PAIRS, 72)
-    for name, values in {**LEVELS, "pair": PAIRS}.items():
+    drawn = bench.design(LEVELS, ROUNDS, 72)
+    assert drawn == bench.design(LEVELS, ROUNDS, 72)
+    for name, values in {**LEVELS, "round": ROUNDS}.items():
         assert Counter(row[name] for row in drawn) == dict.fromkeys(values, 72 // len(values))
     both = Counter((row["mixup"], row["epochs"]) for row in drawn)
     assert min(both.values()) > 9  # not one with the other
@@ -68,7 +68,7 @@ def test_intervals_are_those_of_ordinary_least_squares(bench: Any) -> None:
     results = table(bench, noise=3)
     x = np.array(
         [
-            [*(float((r.train, r.watch) == p) for p in PAIRS), r.mixup == 0.4, r.epochs == 20,
+            [*(float((r.scored, r.part) == p) for p in ROUNDS), r.mixup == 0.4, r.epochs == 20,
              r.size_ == 64, r.size_ == 96]
             for r in results.rename(columns={"size": "size_"}).itertuples()
         ],
@@ -77,12 +77,26 @@ def test_intervals_are_those_of_ordinary_least_squares(bench: Any) -> None:
     y = 100 * results["accuracy"].to_numpy()
     inverse = np.linalg.inv(x.T @ x)
     beta = inverse @ x.T @ y
-    variance = ((y - x @ beta) ** 2).sum() / (72 - 10)
-    half = stats.t.ppf(0.975, 62) * np.sqrt(variance * np.diag(inverse))
+    variance = ((y - x @ beta) ** 2).sum() / (72 - 16)
+    half = stats.t.ppf(0.975, 56) * np.sqrt(variance * np.diag(inverse))
     found = bench.effects(results, LEVELS)
-    np.testing.assert_allclose(found["change"], beta[6:])
-    np.testing.assert_allclose(found["interval"], half[6:])
+    np.testing.assert_allclose(found["change"], beta[12:])
+    np.testing.assert_allclose(found["interval"], half[12:])
     assert bench.effects(results.head(5), LEVELS)["interval"].isna().all()
+
+
+def test_the_scored_fold_is_not_there_and_no_recording_is_on_both_sides(
+    bench: Any, rendered: RenderedSet
+) -> None:
+    clips = rendered.clips
+    watched = []
+    for part in range(4):
+        train, watch = bench.inner(clips, 2, part)
+        assert set(train["fold"]) | set(watch["fold"]) <= {1, 3}
+        assert not set(train["group"]) & set(watch["group"])
+        assert len(train) + len(watch) == (clips["fold"] != 2).sum()
+        watched += watch["path"].tolist()
+    assert sorted(watched) == sorted(clips.loc[clips["fold"] != 2, "path"])
 
 
 def test_it_trains_resumes_and_tells(
@@ -94,14 +108,15 @@ def test_it_trains_resumes_and_tells(
 ) -> None:
     out = tmp_path / "results.jsonl"
     words = ["ingredients.py", str(rendered.folder), "--try", "mixup=0,0.4", "--try", "epochs=1,2"]
-    words += ["--try", "arch=cnn4", "--runs", "2", "--folds", "1,2", "--out", str(out)]
-    monkeypatch.setattr(sys, "argv", [*words, "--part", "0/2"])
+    words += ["--try", "arch=cnn4", "--runs", "2", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", [*words, "--share", "0/2"])
     bench.main()
     monkeypatch.setattr(sys, "argv", words)
     bench.main()
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["number"] for row in rows] == [0, 1]
     assert {row["epochs"] for row in rows} == {1, 2}
-    assert {(row["train"], row["watch"]) for row in rows} <= {(1, 2), (2, 1)}
+    assert {row["scored"] for row in rows} <= {1, 2, 3}
+    assert {row["part"] for row in rows} <= {0, 1, 2, 3}
     assert all(0 <= row["accuracy"] <= 1 for row in rows)
     assert "2 trainings" in capsys.readouterr().out

@@ -572,9 +572,7 @@ def test_the_blog_recipe_is_exactly_the_blogs() -> None:
 
 def test_plain_is_the_default_settings_and_default_adds_to_them() -> None:
     assert recipe("plain") == TrainConfig()
-    assert recipe("default").replace(
-        recipe="plain", size=0, phases=[{"epochs": 10}], mixup=0.0, label_smoothing=0.0, members=1
-    ) == recipe("plain")
+    assert recipe("default").replace(recipe="plain", members=1) == recipe("plain")
 
 
 def test_size_0_takes_back_what_a_recipe_set() -> None:
