@@ -209,11 +209,9 @@ class TrainConfig(Settings):
         Pictures are mixed in pairs, with shares from a Beta distribution of this parameter (alpha);
         0 mixes none.
     label_smoothing : float
-        Share of each label that is spread over all classes, 0 to below 1. The losses of training
-        and of watching are then those of the smoothed labels.
+        Share of each label that is spread over all classes; losses are of the smoothed labels.
     members : int
-        Networks that are trained one after another, each from a seed of its own; what they hold
-        likely is averaged.
+        Networks that are trained one after another, from seeds of their own, to judge together.
     precision : "auto", "fp32", "bf16" or "fp16"
         Arithmetic of training. "auto" takes bf16 where the hardware multiplies it, and fp16, with
         scaled gradients, on a CUDA GPU that has no bf16.

@@ -89,7 +89,8 @@ def test_command_line_writes_a_curve_that_can_be_recomputed(
     rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = pretend(monkeypatch, rising)
-    words = ["learning-curve", str(rendered.folder), "--weights", "none", "--epochs", "1"]
+    words = ["learning-curve", str(rendered.folder), "--recipe", "plain"]
+    words += ["--weights", "none", "--epochs", "1"]
     words += ["--shares", "1,0.25,0.5", "--run", str(tmp_path / "curve")]
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0, said.output
@@ -118,7 +119,8 @@ def test_a_curve_that_does_not_rise_says_nothing_of_more_clips(
     rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend(monkeypatch, lambda train, config: 0.6)
-    words = ["learning-curve", str(rendered.folder), "--weights", "none", "--epochs", "1"]
+    words = ["learning-curve", str(rendered.folder), "--recipe", "plain"]
+    words += ["--weights", "none", "--epochs", "1"]
     words += ["--fold", "1", "--shares", "0.25,0.5,1", "--run", str(tmp_path / "curve")]
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0, said.output

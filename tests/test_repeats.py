@@ -86,7 +86,8 @@ def test_command_line_resumes_and_lists_a_run_a_seed(
     rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = pretend(monkeypatch, luck)
-    words = ["cross-validate", str(rendered.folder), "--weights", "none", "--epochs", "1"]
+    words = ["cross-validate", str(rendered.folder), "--recipe", "plain"]
+    words += ["--weights", "none", "--epochs", "1"]
     words += ["--runs", str(tmp_path / "runs"), "--seed", "5", "--seeds"]
     said = CliRunner().invoke(app, [*words, "2"])
     assert said.exit_code == 0, said.output
