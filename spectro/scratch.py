@@ -31,8 +31,8 @@ def scratch(folder: Path) -> Iterator[Path]:
         lock = FileLock(own / _LOCK)
         try:
             lock.acquire(blocking=False)
-        except (Timeout, FileNotFoundError):  # swept away in the moment before it was locked
-            continue
+        except (Timeout, FileNotFoundError, FileExistsError):
+            continue  # swept away before it was locked, or while filelock looked at its folder
         except NotImplementedError:  # a file system without locks, on which nothing is swept
             pass
         break

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from spectro.scratch import is_scratch, outside, scratch, sweep
 
@@ -56,6 +58,7 @@ def test_sweep_leaves_what_is_in_use(tmp_path: Path) -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
+from typing import Any
 from spectro.scratch import scratch
 with scratch(Path(sys.argv[1])) as own:
     (own / "half.png").write_bytes(b"half")
@@ -107,4 +110,26 @@ def test_many_at_once_with_sweepers_between(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert failures == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [FileExistsError, FileNotFoundError])
+def test_a_folder_swept_before_it_is_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    """filelock makes the folder of a lock, and fails either way if it goes at that moment."""
+    acquire = FileLock.acquire
+    swept: list[Path] = []
+
+    def first_time_swept(lock: FileLock, **how: Any) -> Any:
+        if not swept:
+            swept.append(Path(lock.lock_file).parent)
+            swept[0].rmdir()
+            raise error(17, "File exists")
+        return acquire(lock, **how)
+
+    monkeypatch.setattr(FileLock, "acquire", first_time_swept)
+    with scratch(tmp_path) as own:
+        assert own.is_dir()
+        assert own != swept[0]
     assert list(tmp_path.iterdir()) == []
