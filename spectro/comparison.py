@@ -295,4 +295,4 @@ def _notes(both: pd.DataFrame, only: tuple[int, int], names: tuple[str, str]) ->
         )
     if both["group"].nunique() < len(both):
         notes.append("McNemar's p takes clips of one recording for independent: trust the interval")
-    return [*notes, "each run is one training; another seed may move either"]
+    return [*notes, "each run is of one seed; another may move either"]
