@@ -112,8 +112,10 @@ def history(
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, accuracies = figure.subplots(1, 2)
+    several = any("member" in table for table in tables.values())
     for number, (key, table) in enumerate(tables.items()):
         name = f"fold {key}" if isinstance(key, int) else key
+        end = "" if several else f": {100 * table['accuracy'].iloc[-1]:.1f} %"  # not of them all
         color = f"C{number % 10}"
         losses.plot(table["epoch"], table["train_loss"], "--", color=color)
         losses.plot(table["epoch"], table["valid_loss"], color=color)
@@ -123,7 +125,7 @@ def history(
             "o-",
             ms=3,
             color=color,
-            label=f"{name}: {100 * table['accuracy'].iloc[-1]:.1f} %",
+            label=f"{name}{end}",
         )
     top = max(float(table["train_loss"].max()) for table in tables.values())
     losses.set(title="loss: training (dashed), " + held_out, xlabel="epoch", ylim=(0, 1.6 * top))
@@ -132,6 +134,8 @@ def history(
     for axis in (losses, accuracies):
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
+        if several:
+            axis.set_xlabel("epoch, of one network after another")
     return figure
 
 

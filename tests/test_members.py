@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from spectro import budget, crossval, members, network
+from spectro import budget, crossval, members, network, plots
 from spectro.config import Phase, TrainConfig
 from spectro.ensemble import Ensemble
 from spectro.gradcam import gradcam
@@ -146,3 +146,13 @@ def test_a_time_budget_counts_every_network() -> None:
     parts = Split(train=clips, watch=clips.head(8), score=clips.head(8))
     one = budget.seconds(pace, TWO.replace(members=1), parts)
     assert budget.seconds(pace, TWO.replace(members=3), parts) == pytest.approx(3 * one)
+
+
+def test_curves_claim_no_accuracy_of_all_from_the_last_network(pair: Run) -> None:
+    figure = plots.history({1: pair.history(1)}, "the inner fold")
+    losses, accuracies = figure.axes
+    assert [text.get_text() for text in accuracies.get_legend().get_texts()] == ["fold 1"]
+    assert losses.get_xlabel() == accuracies.get_xlabel() == "epoch, of one network after another"
+    alone = plots.history({1: pair.history(1).drop(columns="member")}, "the inner fold")
+    assert "%" in alone.axes[1].get_legend().get_texts()[0].get_text()
+    assert alone.axes[0].get_xlabel() == "epoch"
