@@ -33,6 +33,8 @@ import pandas as pd
 from scipy.stats import t as student
 from sklearn.model_selection import StratifiedGroupKFold
 
+from spectro.rendered import RenderedSet
+
 Levels = dict[str, list[Any]]
 PARTS = 4
 
@@ -85,16 +87,15 @@ def effects(results: pd.DataFrame, levels: Levels) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def accuracy_of(pictures: Path, recipe: str, changes: dict[str, Any]) -> Callable[..., float]:
+def accuracy_of(
+    rendered: RenderedSet, recipe: str, changes: dict[str, Any]
+) -> Callable[..., float]:
     """Give a function that trains with some changes of a recipe, and watches a part."""
     from spectro import learner, members
-    from spectro.predictions import out_of_fold
+    from spectro.predictions import accuracy, out_of_fold
     from spectro.recipes import recipe as find
-    from spectro.rendered import RenderedSet
     from spectro.splits import Split
     from spectro.weights import resolve
-
-    rendered = RenderedSet.load(pictures)
 
     def measure(scored: int, part: int, drawn: dict[str, Any]) -> float:
         last = {name: drawn[name] for name in ("epochs", "lr") if name in drawn}
@@ -105,7 +106,7 @@ def accuracy_of(pictures: Path, recipe: str, changes: dict[str, Any]) -> Callabl
         weights = resolve(config.weights, config.arch)
         learn, _ = members.train(parts, rendered.labels, config, weights, rendered.config)
         found = out_of_fold(learner.predict_clips(learn, watched), watched, rendered.labels)
-        return float((found["predicted"] == found["label"]).mean())
+        return accuracy(found)
 
     return measure
 
@@ -151,14 +152,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("ingredients.jsonl"))
     asked = parser.parse_args()
     warnings.filterwarnings("ignore")
-    from spectro.rendered import RenderedSet
-
     levels = levels_of(asked.tried)
-    folds = RenderedSet.load(asked.pictures).folds
-    drawn = design(levels, list(itertools.product(folds, range(PARTS))), asked.runs)
+    rendered = RenderedSet.load(asked.pictures)
+    drawn = design(levels, list(itertools.product(rendered.folds, range(PARTS))), asked.runs)
     first, step = (int(number) for number in asked.share.split("/"))
     changes = {"weights": asked.weights, "size": asked.size}
-    measure = accuracy_of(asked.pictures, asked.recipe, changes)
+    measure = accuracy_of(rendered, asked.recipe, changes)
     for number in range(first, asked.runs, step):
         if any(row["number"] == number for row in read(asked.out)):
             continue

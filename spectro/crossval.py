@@ -23,7 +23,7 @@ from spectro.files import write_text
 from spectro.listener import Listener
 from spectro.model import ModelCard, save_model
 from spectro.precision import choose_precision
-from spectro.predictions import out_of_fold, write_predictions
+from spectro.predictions import accuracy, out_of_fold, write_predictions
 from spectro.rendered import RenderedSet
 from spectro.run import Run, environment
 from spectro.splits import Split, random_folds, split
@@ -158,7 +158,7 @@ def fold_record(
     """Say of a fold what ``fold.json`` says whatever predicted it."""
     return {
         "fold": fold,
-        "accuracy": _accuracy(predictions),
+        "accuracy": accuracy(predictions),
         "train_clips": len(parts.train),
         "scored_clips": len(parts.score),
         "seconds": round(seconds, 1),
@@ -173,11 +173,7 @@ def _inner(config: TrainConfig, learn: Any, parts: Split, labels: list[str]) -> 
     if config.inner_fold is None:
         return {}
     watched = out_of_fold(learner.predict_clips(learn, parts.watch), parts.watch, labels)
-    return {"inner_fold": config.inner_fold, "inner_accuracy": _accuracy(watched)}
-
-
-def _accuracy(predictions: pd.DataFrame) -> float:
-    return float((predictions["predicted"] == predictions["label"]).mean())
+    return {"inner_fold": config.inner_fold, "inner_accuracy": accuracy(watched)}
 
 
 def precision_in_words(config: TrainConfig) -> str:

@@ -12,7 +12,7 @@ from spectro.places import below, place
 from spectro.rendered import RenderedSet
 from spectro.run import probability_columns
 
-__all__ = ["out_of_fold", "write_predictions"]
+__all__ = ["accuracy", "out_of_fold", "write_predictions"]
 
 
 def out_of_fold(
@@ -31,6 +31,11 @@ def out_of_fold(
     ).reset_index(drop=True)
     columns = pd.DataFrame(probabilities, columns=probability_columns(labels))
     return pd.concat([table, columns], axis=1)
+
+
+def accuracy(predictions: pd.DataFrame) -> float:
+    """Give the share of clips, 0 to 1, whose predicted class is theirs."""
+    return float((predictions["predicted"] == predictions["label"]).mean())
 
 
 def write_predictions(folder: Path, predictions: pd.DataFrame, rendered: RenderedSet) -> None:
