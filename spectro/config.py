@@ -176,8 +176,7 @@ class TrainConfig(Settings):
         (imagenet if it can be had, random otherwise, loudly), "none" (random), or a file with a
         torchvision state dict (``.pth`` or ``.safetensors``).
     size : int or None
-        Pictures are resized to ``size`` x ``size`` pixels; None, or 0 to say so over a recipe,
-        keeps them as they are.
+        Pictures are resized to ``size`` x ``size`` pixels; None, or 0 over a recipe, leaves them.
     batch_size : int
         Pictures in a step. Default 32: clips are few, so more steps beat larger ones.
     phases : tuple of Phase
@@ -201,15 +200,15 @@ class TrainConfig(Settings):
         fixed `ref` show it.
     shift : float
         Training pictures are rolled in time by up to this share of their width; 0 leaves them.
+    stretch, pitch : float
+        They are stretched or squeezed in time, and moved up or down by a share of their height, by
+        up to this much; 0 leaves them.
     time_masks, freq_masks : int
         Stretches of time and of frequency that are covered in each (SpecAugment).
     mask_share : float
         The widest such stretch, as a share of its side.
     mixup : float
-        Pictures are mixed in pairs, with shares from a Beta distribution of this parameter (alpha);
-        0 mixes none.
-    label_smoothing : float
-        Share of each label that is spread over all classes; losses are of the smoothed labels.
+        Pictures are mixed in pairs, with shares from a Beta distribution (alpha); 0 mixes none.
     members : int
         Networks that are trained one after another, from seeds of their own, to judge together.
     precision : "auto", "fp32", "bf16" or "fp16"
@@ -246,11 +245,12 @@ class TrainConfig(Settings):
     wave_shift: float = Field(0.0, ge=0, le=1)
     gain: float = Field(0.0, ge=0, le=60)
     shift: float = Field(0.0, ge=0, le=1)
+    stretch: float = Field(0.0, ge=0, lt=1)
+    pitch: float = Field(0.0, ge=0, lt=1)
     time_masks: int = Field(0, ge=0, le=100, strict=True)
     freq_masks: int = Field(0, ge=0, le=100, strict=True)
     mask_share: float = Field(0.2, gt=0, le=1)
     mixup: float = Field(0.0, ge=0, le=10)
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
     members: int = Field(1, ge=1, le=100, strict=True)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: int = Field(0, ge=0, lt=2**32, strict=True)

@@ -20,7 +20,7 @@ from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.mixup import MixUp
 from fastai.callback.schedule import Learner  # fit_one_cycle and lr_find are patched onto it there
 from fastai.data.core import DataLoaders
-from fastai.losses import CrossEntropyLossFlat, LabelSmoothingCrossEntropyFlat
+from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
 from fastai.torch_core import set_seed
 from fastai.vision.learner import vision_learner
@@ -64,7 +64,7 @@ def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Lear
         custom_head=top,
         normalize=False,  # the DataBlock does
         splitter=network.layer_groups,
-        loss_func=_loss(config),
+        loss_func=CrossEntropyLossFlat(),
         metrics=accuracy,
         opt_func=FusedAdam,
         wd=config.weight_decay,
@@ -76,12 +76,6 @@ def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Lear
     if precision != "fp32":
         learn.add_cb(Bfloat16() if precision == "bf16" else MixedPrecision())
     return learn
-
-
-def _loss(config: TrainConfig) -> CrossEntropyLossFlat | LabelSmoothingCrossEntropyFlat:
-    if not config.label_smoothing:
-        return CrossEntropyLossFlat()
-    return LabelSmoothingCrossEntropyFlat(eps=config.label_smoothing)
 
 
 def fit(

@@ -79,15 +79,15 @@ def _model(arch: str, model: nn.Module) -> list[str]:
 
 def _optimiser(config: TrainConfig) -> list[str]:
     decay = f"weight decay {config.weight_decay:g}" if config.weight_decay else "no weight decay"
-    labels = f"labels smoothed by {config.label_smoothing:g}; " if config.label_smoothing else ""
-    lines = [f"Adam, {decay}; {labels}batches of {config.batch_size}; seed {config.seed}"]
+    lines = [f"Adam, {decay}; batches of {config.batch_size}; seed {config.seed}"]
     for number, phase in enumerate(config.phases, start=1):
         rate = phase.lr if isinstance(phase.lr, float) else f"{phase.lr[0]:g} to {phase.lr[1]:g}"
         trained = "head alone" if phase.frozen else "whole network"
         lines.append(
             f"phase {number}: {phase.epochs} epochs of the {trained}, rate {rate}, {phase.schedule}"
         )
-    names = ("place", "wave_shift", "gain", "shift", "time_masks", "freq_masks", "mixup")
+    names = ["place", "wave_shift", "gain", "shift", "stretch", "pitch"]
+    names += ["time_masks", "freq_masks", "mixup"]
     chosen = [f"{name} {getattr(config, name)}" for name in names if getattr(config, name)]
     if config.time_masks or config.freq_masks:
         chosen.append(f"mask_share {config.mask_share}")

@@ -247,15 +247,3 @@ def test_weight_decay_is_what_was_asked(rendered: RenderedSet, decay: float) -> 
     learn = make(rendered, config)
     learner.fit(learn, config)
     assert {hyper["wd"] for hyper in learn.opt.hypers} == {decay}
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_label_smoothing_spreads_a_share_of_each_label(
-    rendered: RenderedSet, smoothing: float
-) -> None:
-    learn = make(rendered, ONE_EPOCH.replace(label_smoothing=smoothing))
-    logits = torch.randn(5, 3)
-    labels = torch.tensor([0, 2, 1, 1, 0])
-    wanted = (1 - smoothing) * torch.eye(3)[labels] + smoothing / 3
-    naive = -(wanted * logits.log_softmax(1)).sum(1).mean()
-    torch.testing.assert_close(torch.Tensor(learn.loss_func(logits, labels)), naive)
