@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError
@@ -75,10 +75,10 @@ class Shift(Transform):
 
 
 class Warp(Transform):
-    """Stretch or squeeze pictures in time, and move them in frequency: quicker, slower, other pitch.
+    """Stretch or squeeze pictures in time, and move them in frequency.
 
-    A dog is a dog at any size. Of one clip come many, unlike in just what tells two recordings of
-    the same thing apart. On the mel scale a move is nearly a change of pitch.
+    Quicker or slower, higher or lower, a dog is a dog. Recordings of the same thing differ in just
+    that. On the mel scale a move is nearly a change of pitch.
 
     Parameters
     ----------
@@ -117,8 +117,8 @@ class Warp(Transform):
         theta = x.new_zeros(len(x), 2, 3)
         theta[:, 0, 0], theta[:, 0, 2] = pace, pace - 1
         theta[:, 1, 1], theta[:, 1, 2] = 1, 2 * self.pitch * rise
-        places = F.affine_grid(theta, list(x.shape), align_corners=False)
-        warped = F.grid_sample(x, places, padding_mode="border", align_corners=False)
+        places = functional.affine_grid(theta, list(x.shape), align_corners=False)
+        warped = functional.grid_sample(x, places, padding_mode="border", align_corners=False)
         ended = places[:, None, :, :, 0] > 1
         return torch.where(ended, x.amin(dim=(2, 3), keepdim=True), warped)
 

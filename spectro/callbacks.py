@@ -56,7 +56,7 @@ class Bfloat16(Callback):  # type: ignore[misc]
     def before_batch(self) -> None:
         """Enter autocast."""
         self.autocast = torch.autocast(self.dls.device.type, torch.bfloat16)
-        self.autocast.__enter__()  # type: ignore[no-untyped-call]
+        self.autocast.__enter__()
 
     def after_pred(self) -> None:
         """Give the loss fp32."""

@@ -92,6 +92,7 @@ def train_fold(
     track: str | None = None,
     keep_model: bool = True,
     about: Mapping[str, Any] | None = None,
+    n_gpus: int = 1,
 ) -> dict[str, Any]:
     """Train on all folds but one and predict that one; a finished fold is left as it is.
 
@@ -114,6 +115,8 @@ def train_fold(
         45 MB each for a resnet18.
     about : mapping or None
         More for ``fold.json`` to say.
+    n_gpus : int
+        Share the training among so many (:mod:`spectro.gpus`); `track` is for one.
 
     Returns
     -------
@@ -131,7 +134,7 @@ def train_fold(
     parts = split(rendered.clips, fold, config.inner_fold)
     with tracking(track, run.folder, f"fold{fold}", config) as callbacks:
         learn, history = members.train(
-            parts, run.labels, config, weights, rendered.config, listener, callbacks
+            parts, run.labels, config, weights, rendered.config, listener, callbacks, n_gpus
         )
     probabilities = learner.predict_clips(learn, parts.score)
     if not np.isfinite(probabilities).all():
@@ -140,6 +143,7 @@ def train_fold(
     record = {
         **fold_record(run, fold, parts, predictions, time.perf_counter() - started),
         **_inner(config, learn, parts, run.labels),
+        **({"gpus": n_gpus} if n_gpus > 1 else {}),
         **(about or {}),
     }
     with run.writing_fold(fold) as folder:
@@ -247,7 +251,11 @@ def score_run(run: Run, rendered: RenderedSet) -> dict[str, Any]:
 
 
 def train_random_split(
-    run: Run, rendered: RenderedSet, weights: Weights, listener: Listener | None = None
+    run: Run,
+    rendered: RenderedSet,
+    weights: Weights,
+    listener: Listener | None = None,
+    n_gpus: int = 1,
 ) -> None:
     """Cross-validate once more over :func:`random_folds`, to show what a leak would claim.
 
@@ -258,5 +266,5 @@ def train_random_split(
     same = (run.config, run.record["weights"], run.record["precision"])
     inner = Run.open(run.folder / _RANDOM, leaking, *same)
     for fold in leaking.folds:
-        train_fold(inner, leaking, weights, fold, listener)
+        train_fold(inner, leaking, weights, fold, listener, n_gpus=n_gpus)
     inner.write_scores(metrics.score(inner.predictions(), inner.labels, seed=run.config.seed))

@@ -10,7 +10,7 @@ import pandas as pd
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 
-from spectro import datablock, learner
+from spectro import datablock, gpus, learner
 from spectro.config import SpectrogramConfig, TrainConfig
 from spectro.ensemble import Ensemble
 from spectro.listener import Listener
@@ -41,6 +41,7 @@ def train(
     spectrogram: SpectrogramConfig | None = None,
     listener: Listener | None = None,
     callbacks: Sequence[Callback] = (),
+    n_gpus: int = 1,
 ) -> tuple[Learner, pd.DataFrame]:
     """Train on ``parts.train``, watching ``parts.watch``.
 
@@ -59,7 +60,9 @@ def train(
     listener : Listener or None
         Told of every batch and epoch, numbered through from the first network to the last.
     callbacks : sequence of fastai callbacks
-        Take part in each training.
+        Take part in each training on one GPU or processor.
+    n_gpus : int
+        Share each training among so many (:mod:`spectro.gpus`).
 
     Returns
     -------
@@ -71,10 +74,15 @@ def train(
     """
     trained, tables = [], []
     for number, one in enumerate(configs(config)):
-        dls = datablock.dataloaders(parts.train, parts.watch, labels, one, spectrogram)
-        learn = learner.new_learner(dls, one, weights)
         told = _numbered_through(listener or Listener(), number, config)
-        tables.append(learner.fit(learn, one, told, callbacks))
+        clips = (parts.train, parts.watch, labels)
+        if n_gpus > 1:
+            learn, table = gpus.train(*clips, one, weights, spectrogram, told, n_gpus)
+        else:
+            dls = datablock.dataloaders(*clips, one, spectrogram)
+            learn = learner.new_learner(dls, one, weights)
+            table = learner.fit(learn, one, told, callbacks)
+        tables.append(table)
         trained.append(learn.model)
     if config.members == 1:
         return learn, tables[0]

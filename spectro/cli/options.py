@@ -20,6 +20,7 @@ __all__ = [
     "BatchSize",
     "ConfigFile",
     "Epochs",
+    "Gpus",
     "InnerFold",
     "Precision",
     "Quarantine",
@@ -82,6 +83,7 @@ TimeBudget = Annotated[
 Track = Annotated[
     Optional[str], typer.Option(help="Also record with tensorboard or wandb, in the run's folder.")
 ]
+Gpus = Annotated[int, typer.Option(min=1, help="Share one training among so many GPUs.")]
 RunsFolder = Annotated[Path, typer.Option("--runs", help="Folder of all runs.")]
 
 Quarantine = Annotated[

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Rounds",
+    "check_gpus",
     "cross_validate",
     "fit_time",
     "load",
@@ -42,6 +43,7 @@ class Rounds:
     scheduler: str | None = None
     track: str | None = None
     compare_random_split: bool = False
+    gpus: int = 1
 
     def check(self, minutes: float | None) -> None:
         """Refuse what does not go together, before anything is done."""
@@ -49,6 +51,7 @@ class Rounds:
             raise ConfigError("--inner-folds says on how many folds --candidates are compared")
         if self.candidates is not None:
             others = {
+                "--gpus": self.gpus > 1,
                 "--scheduler": self.scheduler is not None,
                 "--time-budget": minutes is not None,
                 "--compare-random-split": self.compare_random_split,
@@ -56,6 +59,8 @@ class Rounds:
             for name, given in others.items():
                 if given:
                     raise ConfigError(f"{name} does not go with --candidates")
+        if self.scheduler is not None and self.gpus > 1:
+            raise ConfigError("--gpus shares one fold; --scheduler gives each fold a worker")
         if self.scheduler is not None and minutes is not None:
             raise ConfigError("--time-budget times this machine, and --scheduler trains elsewhere")
 
@@ -107,8 +112,25 @@ def warn_of_chance(weights: Weights, config: TrainConfig) -> None:
         console.warn(weights.detail)
 
 
+def check_gpus(n: int, config: TrainConfig, track: str | None, minutes: float | None) -> None:
+    """Refuse what does not go on several GPUs, before anything is done."""
+    if n == 1:
+        return
+    from spectro import gpus
+
+    for name, given in {"--track": track, "--time-budget": minutes}.items():
+        if given is not None:
+            raise ConfigError(f"{name} does not go with --gpus")
+    gpus.check(n, config.batch_size)
+
+
 def train_fold(
-    run: Run, rendered: RenderedSet, weights: Weights, fold: int, track: str | None
+    run: Run,
+    rendered: RenderedSet,
+    weights: Weights,
+    fold: int,
+    track: str | None,
+    gpus: int = 1,
 ) -> dict[str, Any]:
     """Train a fold under a progress bar, or say that it is trained; return its record."""
     from spectro import crossval
@@ -116,7 +138,7 @@ def train_fold(
     if fold in run.finished_folds:
         console.note(f"fold {fold} is trained already")
     with console.training(f"fold {fold}", run.config.all_epochs) as listener:
-        return crossval.train_fold(run, rendered, weights, fold, listener, track=track)
+        return crossval.train_fold(run, rendered, weights, fold, listener, track=track, n_gpus=gpus)
 
 
 def score(run: Run, rendered: RenderedSet) -> float:
@@ -153,12 +175,12 @@ def cross_validate(rendered: RenderedSet, config: TrainConfig, folder: Path, rou
             _train_elsewhere(run, rendered, rounds.scheduler, rounds.track)
         else:
             for fold in rendered.folds:
-                train_fold(run, rendered, weights, fold, rounds.track)
+                train_fold(run, rendered, weights, fold, rounds.track, rounds.gpus)
         if rounds.compare_random_split:
             from spectro import crossval
 
             with console.training("random split", config.all_epochs) as listener:
-                crossval.train_random_split(run, rendered, weights, listener)
+                crossval.train_random_split(run, rendered, weights, listener, rounds.gpus)
     score(run, rendered)
     return run
 

@@ -14,6 +14,7 @@ from spectro.cli.options import (
     BatchSize,
     ConfigFile,
     Epochs,
+    Gpus,
     InnerFold,
     Members,
     Precision,
@@ -61,6 +62,7 @@ def train_fold(
     runs: RunsFolder = Path("runs"),
     track: Track = None,
     time_budget: TimeBudget = None,
+    gpus: Gpus = 1,
 ) -> None:
     """Fine-tune a network on all folds but one, and score it on that one."""
     from spectro import splits, tracking
@@ -79,6 +81,7 @@ def train_fold(
         seed=seed,
         inner_fold=inner_fold,
     )
+    steps.check_gpus(gpus, settings, track, time_budget)
     pictures, fold = _held_out(steps.load(rendered, quarantine), fold, random_share, settings.seed)
     splits.split(pictures.clips, fold, settings.inner_fold)  # a wrong fold is told at once
     tracking.check(track)
@@ -87,7 +90,7 @@ def train_fold(
     if time_budget is not None:
         settings = steps.fit_time(time_budget, pictures, settings, folder, fold)
     opened, start = steps.open_run(pictures, settings, folder)
-    record = steps.train_fold(opened, pictures, start, fold, track)
+    record = steps.train_fold(opened, pictures, start, fold, track, gpus)
     steps.score(opened, pictures)
     if "inner_accuracy" in record:
         accuracy = console.percent(record["inner_accuracy"])
@@ -130,6 +133,7 @@ def cross_validate(
         Optional[str], typer.Option(help="Dask scheduler; a fold a worker, as tcp://host:8786.")
     ] = None,
     time_budget: TimeBudget = None,
+    gpus: Gpus = 1,
 ) -> None:
     """Train and score every fold that is there; a finished fold is not trained again."""
     from spectro import splits, tracking
@@ -147,8 +151,9 @@ def cross_validate(
         precision=precision,
         seed=seed,
     )
-    rounds = steps.Rounds(candidates, inner_folds, scheduler, track, compare_random_split)
+    rounds = steps.Rounds(candidates, inner_folds, scheduler, track, compare_random_split, gpus)
     rounds.check(time_budget)
+    steps.check_gpus(gpus, settings, track, time_budget)
     pictures = steps.load(rendered, quarantine)
     for fold in pictures.folds:  # what is wrong is told before hours of training
         splits.split(pictures.clips, fold, settings.inner_fold)

@@ -1,0 +1,213 @@
+"""One network trained on several GPUs, a process each, as fastai does it: through accelerate.
+
+Each process takes its part of every batch and the gradients are averaged, so that a batch size is
+what it is on one GPU. Folds are independent: where there is more than one to train, a fold a GPU
+(``cross-validate --scheduler``) wastes less. This is for a network that takes long.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+import torch
+from fastai.learner import Learner
+from safetensors.torch import load_file, save_file
+from torch import multiprocessing
+from torch.multiprocessing.spawn import ProcessContext, start_processes
+
+from spectro import datablock, learner
+from spectro.config import SpectrogramConfig, TrainConfig
+from spectro.errors import ConfigError, MissingExtraError, SpectroError
+from spectro.listener import Listener
+from spectro.weights import Weights
+
+__all__ = ["check", "train"]
+
+_NETWORK = "network.safetensors"
+_POLL = 0.05  # seconds between looks at what the processes tell
+
+
+@dataclass(frozen=True)
+class _Work:
+    """All that a process needs to know."""
+
+    learned: pd.DataFrame
+    watched: pd.DataFrame
+    labels: list[str]
+    config: TrainConfig
+    weights: Weights
+    spectrogram: SpectrogramConfig | None
+    n: int
+    port: int
+    folder: Path
+
+
+def check(n: int, batch_size: int) -> None:
+    """Refuse what cannot be trained on `n` GPUs, before anything is done.
+
+    Parameters
+    ----------
+    n : int
+        How many are asked for; 1 is never refused.
+    batch_size : int
+        Pictures in a step.
+
+    Raises
+    ------
+    ConfigError
+        If this machine has fewer, or they cannot share a batch evenly, two pictures each at least.
+    MissingExtraError
+        If accelerate is not installed.
+    """
+    if n == 1:
+        return
+    there = torch.cuda.device_count()
+    if n > there:
+        raise ConfigError(f"--gpus {n}: there {'is' if there == 1 else 'are'} {there} here")
+    _check_shares(n, batch_size)
+
+
+def _check_shares(n: int, batch_size: int) -> None:
+    if batch_size % n or batch_size < 2 * n:  # batch norm needs two
+        raise ConfigError(
+            f"--gpus {n}: a batch of {batch_size} cannot be shared evenly, two pictures each at "
+            f"least; --batch-size {max(2, round(batch_size / n)) * n} can"
+        )
+    try:
+        import accelerate  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("gpus", f"--gpus {n}") from None
+
+
+def train(
+    learned: pd.DataFrame,
+    watched: pd.DataFrame,
+    labels: list[str],
+    config: TrainConfig,
+    weights: Weights,
+    spectrogram: SpectrogramConfig | None,
+    listener: Listener,
+    n: int,
+) -> tuple[Learner, pd.DataFrame]:
+    """Train one network in `n` processes; on GPUs, a GPU each.
+
+    Parameters
+    ----------
+    learned, watched : pandas.DataFrame
+        Clip tables with the column ``image``.
+    labels : list of str
+        Every class of the dataset.
+    config : TrainConfig
+        How to train; its batches are shared among the processes.
+    weights : Weights
+        Where training starts.
+    spectrogram : SpectrogramConfig or None
+        How sounds become pictures; needed where the source is "sounds".
+    listener : Listener
+        Told of every batch and epoch. The training loss is that of the first process's part.
+    n : int
+        How many processes, two or more.
+
+    Returns
+    -------
+    learn : Learner
+        Of this process, with the trained network.
+    history : pandas.DataFrame
+        Of :func:`spectro.learner.fit`.
+
+    Raises
+    ------
+    ConfigError
+        If the processes cannot share a batch evenly.
+    SpectroError
+        What one of them raised on purpose; the others are ended.
+    torch.multiprocessing.ProcessRaisedException
+        If one of them failed otherwise.
+    """
+    _check_shares(n, config.batch_size)
+    dls = datablock.dataloaders(learned, watched, labels, config, spectrogram)
+    learn = learner.new_learner(dls, config, weights)
+    with TemporaryDirectory() as scratch:
+        work = _Work(
+            learned, watched, labels, config, weights, spectrogram, n, _free_port(), Path(scratch)
+        )
+        told = multiprocessing.get_context("spawn").SimpleQueue()
+        processes = start_processes(_run, (work, told), nprocs=n, join=False, start_method="spawn")
+        assert processes is not None
+        try:
+            rows = _listen(processes, told, listener, n)
+        finally:
+            for process in processes.processes:
+                process.terminate()
+                process.join()
+        learn.model.load_state_dict(load_file(Path(scratch) / _NETWORK))
+    return learn, pd.DataFrame(rows)
+
+
+def _listen(
+    processes: ProcessContext, told: SimpleQueue[Any], listener: Listener, n: int
+) -> list[dict[str, Any]]:
+    """Pass on what the processes tell until all have ended; return the rows of epochs."""
+    rows = []
+    ended = False
+    while not ended:
+        try:
+            ended = processes.join(timeout=_POLL)
+        finally:  # whatever one of them died of, it may have said what is wrong
+            while not told.empty():
+                what = told.get()
+                if isinstance(what, SpectroError):
+                    raise what from None
+                if isinstance(what, dict):
+                    rows.append(what)
+                    listener.epoch(what)
+                else:
+                    done, total = what
+                    listener.batch(done, total // n)  # each has n times as many in its loader
+    return rows
+
+
+def _run(rank: int, work: _Work, told: SimpleQueue[Any]) -> None:
+    """Be one of the processes, and say what is wrong before dying of it."""
+    try:
+        _train_part(rank, work, told)
+    except SpectroError as error:
+        told.put(error)
+        raise
+
+
+def _train_part(rank: int, work: _Work, told: SimpleQueue[Any]) -> None:
+    """Be one of the processes; the first writes the network and tells how it goes."""
+    from spectro.together import Together  # needs accelerate
+
+    own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": work.n, "MASTER_PORT": work.port}
+    os.environ.update({name: str(value) for name, value in own.items()}, MASTER_ADDR="127.0.0.1")
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(rank)
+    seed = (work.config.seed + rank * 2**16) % 2**32  # an augmentation of its own
+    config = work.config.replace(batch_size=work.config.batch_size // work.n, seed=seed)
+    dls = datablock.dataloaders(work.learned, work.watched, work.labels, config, work.spectrogram)
+    learn = learner.new_learner(dls, config, work.weights)
+    learn.add_cb(Together(sync_bn=cuda, cpu=not cuda))
+    first = rank == 0
+    listener = Listener(lambda *batches: told.put(batches), told.put) if first else None
+    learner.fit(learn, config, listener)
+    if first:
+        state = {name: x.cpu().contiguous() for name, x in learn.model.state_dict().items()}
+        save_file(state, work.folder / _NETWORK)
+    torch.distributed.destroy_process_group()
+
+
+def _free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port: int = listening.getsockname()[1]
+        return port
