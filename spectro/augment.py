@@ -1,8 +1,8 @@
 """Augmentation: changes to a batch of pictures after which their labels are still true.
 
 All work on whole batches, on whichever device they lie, with a draw of its own for each picture,
-and on channels of any scale: before or after normalisation is the same. None flips or turns a
-picture: a spectrogram upside down is another sound.
+and but for :class:`BandGain` on channels of any scale: before or after normalisation is the same.
+None flips or turns a picture: a spectrogram upside down is another sound.
 """
 
 from __future__ import annotations
@@ -12,10 +12,15 @@ from abc import ABC, abstractmethod
 import torch
 from torch.nn import functional
 
-from spectro.config import TrainConfig
+from spectro.colors import palette
+from spectro.config import SpectrogramConfig, TrainConfig
 from spectro.errors import ConfigError
 
-__all__ = ["Masks", "Shift", "Transform", "Warp", "transforms"]
+__all__ = ["BandGain", "Masks", "Shift", "Transform", "Warp", "transforms"]
+
+# Of red, green and blue: in whole steps of 8 bits, no two colours of magma are as bright.
+_BRIGHTNESS = (2.0, 3.0, 1.0)
+_KNOTS = 6  # of a filter, from the lowest band to the highest: broad, as rooms and microphones are
 
 
 class Transform(ABC):
@@ -123,6 +128,44 @@ class Warp(Transform):
         return torch.where(ended, x.amin(dim=(2, 3), keepdim=True), warped)
 
 
+class BandGain(Transform):
+    """Make bands louder or softer, smoothly over frequency, as another microphone or room would.
+
+    Frames of silence stay silent.
+
+    Parameters
+    ----------
+    share : float
+        The most, up or down, as a share of the picture's range (of 80 dB, 0.1 is 8 dB); above 0, at
+        most 1.
+    cmap : "magma" or "gray"
+        Colours of the pictures: what tells a level from a pixel. Where each channel holds levels
+        of its own, "gray" as well.
+
+    Raises
+    ------
+    ConfigError
+        If `share` is out of range.
+
+    References
+    ----------
+    H. Nam, S.-H. Kim, Y.-H. Park, "FilterAugment: An Acoustic Environmental Data Augmentation
+    Method", ICASSP 2022; its linear kind, with knots at even places.
+    """
+
+    def __init__(self, share: float, cmap: str = "magma") -> None:
+        self.share, self.cmap = _share("band_gain", share), cmap
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Filter them; `x` holds what the picture does, from 0 to 1, not yet normalised."""
+        levels = x if self.cmap == "gray" else _levels(x, self.cmap)
+        knots = self.share * (2 * torch.rand(len(x), 1, _KNOTS, device=x.device, dtype=x.dtype) - 1)
+        gains = functional.interpolate(knots, x.shape[2], mode="linear", align_corners=True)
+        sounding = levels.amax(dim=2, keepdim=True) > 0
+        levels = torch.where(sounding, (levels + gains[..., None]).clamp(0, 1), levels)
+        return levels if self.cmap == "gray" else _colours(levels, self.cmap)
+
+
 class Masks(Transform):
     """Cover stretches of time and bands of frequency with the picture's own mean (SpecAugment).
 
@@ -170,9 +213,27 @@ class Masks(Transform):
         return (place >= start) & (place < start + length)
 
 
-def transforms(config: TrainConfig) -> list[Transform]:
-    """List what a training batch goes through under these settings, in order."""
+def transforms(config: TrainConfig, spectrogram: SpectrogramConfig | None) -> list[Transform]:
+    """List what a training batch goes through under these settings, in order.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        Says what.
+    spectrogram : SpectrogramConfig or None
+        Says what the pictures' colours mean, which `band_gain` needs to know.
+
+    Raises
+    ------
+    ConfigError
+        If it is needed and not given.
+    """
     chosen: list[Transform] = []
+    if config.band_gain:
+        if spectrogram is None:
+            raise ConfigError("band_gain needs the settings that the pictures were drawn with")
+        levels = spectrogram.channels == "both" or spectrogram.cmap == "gray"
+        chosen.append(BandGain(config.band_gain, "gray" if levels else spectrogram.cmap))
     if config.stretch or config.pitch:
         chosen.append(Warp(config.stretch, config.pitch))
     if config.shift:
@@ -180,6 +241,28 @@ def transforms(config: TrainConfig) -> list[Transform]:
     if config.time_masks or config.freq_masks:
         chosen.append(Masks(config.time_masks, config.freq_masks, config.mask_share))
     return chosen
+
+
+def _palette(cmap: str, like: torch.Tensor) -> torch.Tensor:
+    """Give the colours of all levels from 0 to 1, shape (256, 3)."""
+    table = torch.frombuffer(bytearray(palette(cmap)), dtype=torch.uint8).view(256, 3)
+    return table.to(like) / 255
+
+
+def _levels(x: torch.Tensor, cmap: str) -> torch.Tensor:
+    """Find the level of each pixel, shape (n, 1, height, width).
+
+    Of a pixel that is no colour of the palette, as resizing makes them, one about as bright.
+    """
+    weights = torch.tensor(_BRIGHTNESS).to(x)
+    steps = _palette(cmap, x) @ weights
+    brightness = torch.einsum("nchw,c->nhw", x, weights)[:, None]
+    return torch.bucketize(brightness, (steps[1:] + steps[:-1]) / 2).to(x) / 255
+
+
+def _colours(levels: torch.Tensor, cmap: str) -> torch.Tensor:
+    """Colour levels, shape (n, 1, height, width), as pictures are, shape (n, 3, height, width)."""
+    return _palette(cmap, levels)[(levels[:, 0] * 255).round().long()].permute(0, 3, 1, 2)
 
 
 def _share(name: str, value: float) -> float:

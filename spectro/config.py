@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from spectro.errors import ConfigError
+from spectro.phase import Phase
 from spectro.settings import Settings
 
 if sys.version_info >= (3, 11):
@@ -131,36 +132,6 @@ class SpectrogramConfig(Settings):
         return self.n_mels, self.n_frames
 
 
-class Phase(Settings):
-    """One call of fastai's ``fit_one_cycle`` or ``fit``.
-
-    Parameters
-    ----------
-    epochs : int
-        Passes over the training clips.
-    frozen : bool
-        Train the head alone (and the body's batch norms, as fastai does).
-    lr : float or pair of floats
-        Peak learning rate; a pair gives the first and the last layers theirs, with equal ratios
-        between layer groups (``lr_max=slice(low, high)``). Default 1e-3, fastai's own.
-    schedule : "one_cycle" or "flat"
-        How the rate moves: up to `lr` and down again, with Adam's momentum the other way (the
-        default), or not at all.
-    """
-
-    epochs: int = Field(ge=1, le=10_000, strict=True)
-    frozen: bool = Field(False, strict=True)
-    lr: float | tuple[float, float] = 1e-3
-    schedule: Literal["one_cycle", "flat"] = "one_cycle"
-
-    @model_validator(mode="after")
-    def _check_rates(self) -> Self:
-        rates = self.lr if isinstance(self.lr, tuple) else (self.lr,)
-        if not all(0 < rate <= 10 for rate in rates):
-            raise ValueError(f"lr is {self.lr}: a learning rate must be above 0 and at most 10")
-        return self
-
-
 class TrainConfig(Settings):
     """How a network is fine-tuned on the pictures.
 
@@ -200,6 +171,9 @@ class TrainConfig(Settings):
         fixed `ref` show it.
     shift : float
         Training pictures are rolled in time by up to this share of their width; 0 leaves them.
+    band_gain : float
+        Bands of training pictures are made louder or softer, smoothly over frequency, by up to this
+        share of the picture's range; 0 leaves them.
     stretch, pitch : float
         They are stretched or squeezed in time, and moved up or down by a share of their height, by
         up to this much; 0 leaves them.
@@ -245,6 +219,7 @@ class TrainConfig(Settings):
     wave_shift: float = Field(0.0, ge=0, le=1)
     gain: float = Field(0.0, ge=0, le=60)
     shift: float = Field(0.0, ge=0, le=1)
+    band_gain: float = Field(0.0, ge=0, le=1)
     stretch: float = Field(0.0, ge=0, lt=1)
     pitch: float = Field(0.0, ge=0, lt=1)
     time_masks: int = Field(0, ge=0, le=100, strict=True)

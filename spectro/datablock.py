@@ -73,7 +73,7 @@ def data_block(
     config : TrainConfig
         Gives the source, the size and the augmentations.
     spectrogram : SpectrogramConfig or None
-        How sounds become pictures; needed where the source is "sounds".
+        How sounds become pictures; needed where the source is "sounds", and for `band_gain`.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def data_block(
         raise ConfigError('source = "sounds" needs the settings that the pictures were drawn with')
     hear = sounds.Hear(spectrogram, config) if spectrogram and config.source == "sounds" else None
     squish = [Resize(config.size, method=ResizeMethod.Squish)] if config.size else []
-    changes = augment.transforms(config)
+    changes = augment.transforms(config, spectrogram)
     normalize = Normalize.from_stats(network.IMAGENET_MEAN, network.IMAGENET_STD)
     return DataBlock(
         blocks=(ImageBlock, CategoryBlock(vocab=labels)),

@@ -86,7 +86,7 @@ def _optimiser(config: TrainConfig) -> list[str]:
         lines.append(
             f"phase {number}: {phase.epochs} epochs of the {trained}, rate {rate}, {phase.schedule}"
         )
-    names = ["place", "wave_shift", "gain", "shift", "stretch", "pitch"]
+    names = ["place", "wave_shift", "gain", "shift", "band_gain", "stretch", "pitch"]
     names += ["time_masks", "freq_masks", "mixup"]
     chosen = [f"{name} {getattr(config, name)}" for name in names if getattr(config, name)]
     if config.time_masks or config.freq_masks:

@@ -19,8 +19,8 @@ PACKAGE = Path(spectro.__file__).parent
 FLOORS = {
     "errors": 0, "cnn4": 0, "files": 2, "listener": 0, "colors": 0, "mp3": 0, "batches": 0,
     "scratch": 0, "workers": 0, "places": 1,
-    "settings": 3, "decode": 2, "cluster": 2,
-    "config": 4,
+    "settings": 2, "decode": 2, "cluster": 2,
+    "phase": 3, "config": 4,
     "recipes": 5, "audio": 5,
     "mel": 5, "spectrogram": 6, "draw": 7,
     "datasets.table": 5, "datasets.listed": 6, "datasets.folds": 6,

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
 from spectro import augment, datablock, learner
-from spectro.augment import Masks, Shift, Transform, Warp
-from spectro.config import TrainConfig
+from spectro.augment import BandGain, Masks, Shift, Transform, Warp
+from spectro.colors import palette
+from spectro.config import SpectrogramConfig, TrainConfig
 from spectro.errors import ConfigError
 from spectro.recipes import recipe
 from spectro.rendered import RenderedSet
@@ -25,7 +26,7 @@ from .conftest import SHORT_TRAINING
 
 EVERY = (Shift(1.0), Shift(0.2), Masks(2, 2), Masks(1, 0, 0.5), Warp(0.3, 0.0), Warp(0.1, 0.2))
 ALL_ON = SHORT_TRAINING.replace(
-    shift=1.0, stretch=0.2, pitch=0.1, time_masks=2, freq_masks=2, mask_share=0.3
+    band_gain=0.1, shift=1.0, stretch=0.2, pitch=0.1, time_masks=2, freq_masks=2, mask_share=0.3
 )
 
 
@@ -107,6 +108,71 @@ def test_a_warp_is_scipys_interpolation_at_one_pace_and_one_height(
         np.testing.assert_allclose(after[~unsure], wanted[~unsure], atol=2e-3)
 
 
+def magma(levels: torch.Tensor) -> torch.Tensor:
+    """Colour levels from 0 to 255, shape (n, height, width), as a picture's file does."""
+    table = np.frombuffer(palette("magma"), dtype=np.uint8).reshape(256, 3)
+    return torch.from_numpy(table[levels.numpy()]).permute(0, 3, 1, 2) / 255
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_a_filter_that_changes_nothing_gives_every_colour_back(device: str) -> None:
+    every = magma(torch.arange(256).reshape(1, 16, 16)).to(device)
+    assert torch.equal(BandGain(1e-6)(every), every)
+
+
+@settings(max_examples=30, deadline=None)
+@given(share=st.floats(0.01, 1), height=st.integers(6, 40), seed=st.integers(0, 999))
+def test_a_filter_moves_each_band_alike_in_all_frames_along_numpys_interpolation(
+    share: float, height: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    levels = torch.randint(1, 256, (4, height, 9), generator=generator)
+    levels[:, :, 3] = 0  # a frame of silence
+    torch.manual_seed(seed)
+    changed = BandGain(share, "magma")(magma(levels))
+    torch.manual_seed(seed)
+    knots = share * (2 * torch.rand(4, 1, 6) - 1)
+    places = np.linspace(0, height - 1, 6)
+    for before, curve, after in zip(levels, knots[:, 0], changed, strict=True):
+        gain = 255 * np.interp(np.arange(height), places, curve)[:, None]
+        wanted = (before.numpy() + gain).clip(0, 255)
+        wanted[:, 3] = 0
+        low, high = (
+            magma(torch.from_numpy(r(wanted)).long()[None])[0] for r in (np.floor, np.ceil)
+        )
+        low, high = torch.minimum(low, high), torch.maximum(low, high)
+        # To the level on one side or the other of what was computed in other arithmetic.
+        assert ((after >= low - 0.01) & (after <= high + 0.01)).all()
+
+
+def test_a_filter_of_levels_is_that_of_their_colours() -> None:
+    levels = torch.randint(0, 256, (8, 12, 20), generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(5)
+    of_colours = BandGain(0.2, "magma")(magma(levels))
+    torch.manual_seed(5)
+    grey = BandGain(0.2, "gray")((levels / 255)[:, None].expand(-1, 3, -1, -1))
+    assert torch.equal(grey[:, 0], grey[:, 1])
+    assert torch.equal(of_colours, magma((255 * grey[:, 0]).round().long()))
+    assert not torch.equal(of_colours, magma(levels))
+    assert len({picture.numpy().tobytes() for picture in of_colours}) == 8
+
+
+@pytest.mark.parametrize(
+    ("drawn", "cmap"),
+    [
+        (SpectrogramConfig(), "magma"),
+        (SpectrogramConfig(cmap="gray"), "gray"),
+        (SpectrogramConfig(channels="both"), "gray"),
+    ],
+)
+def test_a_filter_knows_what_the_colours_of_the_pictures_mean(
+    drawn: SpectrogramConfig, cmap: str
+) -> None:
+    (change,) = augment.transforms(TrainConfig(band_gain=0.1), drawn)
+    assert isinstance(change, BandGain)
+    assert (change.share, change.cmap) == (0.1, cmap)
+
+
 def test_masks_cover_whole_stretches_with_the_mean_of_the_picture() -> None:
     torch.manual_seed(0)
     x = pictures(200, 40, 60)
@@ -131,6 +197,10 @@ def test_masks_cover_whole_stretches_with_the_mean_of_the_picture() -> None:
     [
         (lambda: Shift(0), "shift is 0"),
         (lambda: Shift(1.5), "shift is 1.5"),
+        (lambda: BandGain(0), "band_gain is 0"),
+        (lambda: BandGain(1.1), "band_gain is 1.1"),
+        (lambda: augment.transforms(ALL_ON, None), "band_gain needs the settings"),
+        (lambda: TrainConfig(band_gain=-0.1), "band_gain"),
         (lambda: Warp(0, 0), "one must be above 0"),
         (lambda: Warp(1, 0.1), "stretch is 1"),
         (lambda: Warp(0.1, float("nan")), "pitch nan"),
@@ -151,14 +221,14 @@ def test_what_cannot_be_is_refused_on_construction(make: Any, message: str) -> N
 
 def test_the_plain_recipe_augments_nothing() -> None:
     plain = recipe("plain")
-    assert augment.transforms(plain) == []
+    assert augment.transforms(plain, SpectrogramConfig()) == []
     assert not plain.mixup
 
 
 def test_training_batches_are_augmented_and_no_others(rendered: RenderedSet) -> None:
     parts = split(rendered.clips, 1)
     plain, changed = (
-        datablock.dataloaders(parts.train, parts.watch, rendered.labels, config)
+        datablock.dataloaders(parts.train, parts.watch, rendered.labels, config, rendered.config)
         for config in (SHORT_TRAINING, ALL_ON)
     )
     for first, second in zip(plain.valid, changed.valid, strict=True):
@@ -198,6 +268,6 @@ def test_mixup_is_fastais_and_only_where_it_is_asked_for(rendered: RenderedSet) 
 
 def test_the_same_seed_augments_alike(rendered: RenderedSet) -> None:
     parts = split(rendered.clips, 1)
-    data = (parts.train, parts.watch, rendered.labels, ALL_ON)
+    data = (parts.train, parts.watch, rendered.labels, ALL_ON, rendered.config)
     first, second = (datablock.dataloaders(*data).train.one_batch()[0] for _ in range(2))
     assert torch.equal(first, second)
