@@ -124,7 +124,7 @@ def dataloaders(
     config : TrainConfig
         Gives batch size, picture size, source, augmentations and seed.
     spectrogram : SpectrogramConfig or None
-        How sounds become pictures; needed where the source is "sounds".
+        How sounds become pictures; see :func:`data_block`.
 
     Returns
     -------
@@ -133,8 +133,8 @@ def dataloaders(
     Raises
     ------
     ConfigError
-        If there are fewer than two training clips: batch norm needs two; or if gain would not
-        show.
+        If it is needed and not given; if there are fewer than two training clips: batch norm needs
+        two; or if gain would not show.
     AudioError
         If the source is "sounds" and one is not there.
     """

@@ -1,15 +1,15 @@
 """One network trained on several GPUs, a process each, as fastai does it: through accelerate.
 
-Each process takes its part of every batch and the gradients are averaged, so that a batch size is
-what it is on one GPU. Folds are independent: where there is more than one to train, a fold a GPU
+Each process takes its part of every batch and the gradients are averaged, so that the batches are
+those of one GPU. Folds are independent: where there is more than one to train, a fold a GPU
 (``cross-validate --scheduler``) wastes less. This is for a network that takes long.
 """
 
 from __future__ import annotations
 
 import os
-import socket
-from dataclasses import dataclass
+import signal
+from dataclasses import dataclass, replace
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,7 +30,7 @@ from spectro.weights import Weights
 
 __all__ = ["check", "train"]
 
-_NETWORK = "network.safetensors"
+_START, _NETWORK = "start.safetensors", "network.safetensors"
 _POLL = 0.05  # seconds between looks at what the processes tell
 
 
@@ -45,7 +45,6 @@ class _Work:
     weights: Weights
     spectrogram: SpectrogramConfig | None
     n: int
-    port: int
     folder: Path
 
 
@@ -70,11 +69,7 @@ def check(n: int, batch_size: int) -> None:
         return
     there = torch.cuda.device_count()
     if n > there:
-        raise ConfigError(f"--gpus {n}: there {'is' if there == 1 else 'are'} {there} here")
-    _check_shares(n, batch_size)
-
-
-def _check_shares(n: int, batch_size: int) -> None:
+        raise ConfigError(f"--gpus {n}: this machine has {there}")
     if batch_size % n or batch_size < 2 * n:  # batch norm needs two
         raise ConfigError(
             f"--gpus {n}: a batch of {batch_size} cannot be shared evenly, two pictures each at "
@@ -109,9 +104,9 @@ def train(
     weights : Weights
         Where training starts.
     spectrogram : SpectrogramConfig or None
-        How sounds become pictures; needed where the source is "sounds".
+        How sounds become pictures; see :func:`spectro.datablock.data_block`.
     listener : Listener
-        Told of every batch and epoch. The training loss is that of the first process's part.
+        Told of every batch and epoch.
     n : int
         How many processes, two or more.
 
@@ -125,34 +120,40 @@ def train(
     Raises
     ------
     ConfigError
-        If the processes cannot share a batch evenly.
+        If clips are too few to give each process two.
     SpectroError
         What one of them raised on purpose; the others are ended.
-    torch.multiprocessing.ProcessRaisedException
+    torch.multiprocessing.ProcessException
         If one of them failed otherwise.
     """
-    _check_shares(n, config.batch_size)
+    share = min(config.batch_size, len(learned)) // n
+    if share < 2:
+        raise ConfigError(f"{len(learned)} training clips are too few to share among {n} GPUs")
     dls = datablock.dataloaders(learned, watched, labels, config, spectrogram)
     learn = learner.new_learner(dls, config, weights)
     with TemporaryDirectory() as scratch:
-        work = _Work(
-            learned, watched, labels, config, weights, spectrogram, n, _free_port(), Path(scratch)
-        )
+        folder = Path(scratch)
+        if weights.state is not None:  # else a file descriptor each: a resnet152 has 930 tensors
+            save_file({k: x.clone() for k, x in weights.state.items()}, folder / _START)
+            weights = replace(weights, state=None)
+        each = config.replace(batch_size=share)
+        work = _Work(learned, watched, labels, each, weights, spectrogram, n, folder)
         told = multiprocessing.get_context("spawn").SimpleQueue()
         processes = start_processes(_run, (work, told), nprocs=n, join=False, start_method="spawn")
         assert processes is not None
         try:
-            rows = _listen(processes, told, listener, n)
+            rows = _listen(processes, told, listener)
         finally:
             for process in processes.processes:
                 process.terminate()
                 process.join()
-        learn.model.load_state_dict(load_file(Path(scratch) / _NETWORK))
+        learn.model.load_state_dict(load_file(folder / _NETWORK))
+    learn.model.to(dls.device)  # fastai moves what it fits, and this one is fitted elsewhere
     return learn, pd.DataFrame(rows)
 
 
 def _listen(
-    processes: ProcessContext, told: SimpleQueue[Any], listener: Listener, n: int
+    processes: ProcessContext, told: SimpleQueue[Any], listener: Listener
 ) -> list[dict[str, Any]]:
     """Pass on what the processes tell until all have ended; return the rows of epochs."""
     rows = []
@@ -169,13 +170,13 @@ def _listen(
                     rows.append(what)
                     listener.epoch(what)
                 else:
-                    done, total = what
-                    listener.batch(done, total // n)  # each has n times as many in its loader
+                    listener.batch(*what)
     return rows
 
 
 def _run(rank: int, work: _Work, told: SimpleQueue[Any]) -> None:
     """Be one of the processes, and say what is wrong before dying of it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # torch sends it if the parent dies
     try:
         _train_part(rank, work, told)
     except SpectroError as error:
@@ -187,27 +188,29 @@ def _train_part(rank: int, work: _Work, told: SimpleQueue[Any]) -> None:
     """Be one of the processes; the first writes the network and tells how it goes."""
     from spectro.together import Together  # needs accelerate
 
-    own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": work.n, "MASTER_PORT": work.port}
-    os.environ.update({name: str(value) for name, value in own.items()}, MASTER_ADDR="127.0.0.1")
+    for name, value in (("RANK", rank), ("WORLD_SIZE", work.n)):  # accelerate asks for all four
+        os.environ.update({name: str(value), f"LOCAL_{name}": str(value)})
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(rank)
+    torch.distributed.init_process_group(
+        "nccl" if cuda else "gloo",
+        init_method=(work.folder / "meet").as_uri(),
+        rank=rank,
+        world_size=work.n,
+    )
     seed = (work.config.seed + rank * 2**16) % 2**32  # an augmentation of its own
-    config = work.config.replace(batch_size=work.config.batch_size // work.n, seed=seed)
+    config, start = work.config.replace(seed=seed), work.weights
+    if (work.folder / _START).is_file():
+        start = replace(start, state=load_file(work.folder / _START))
     dls = datablock.dataloaders(work.learned, work.watched, work.labels, config, work.spectrogram)
-    learn = learner.new_learner(dls, config, work.weights)
-    learn.add_cb(Together(sync_bn=cuda, cpu=not cuda))
+    learn = learner.new_learner(dls, config, start)
+    learn.add_cb(Together(sync_bn=cuda, cpu=not cuda))  # the first one's weights go to all
     first = rank == 0
-    listener = Listener(lambda *batches: told.put(batches), told.put) if first else None
+    steps = config.epochs * (len(work.learned) // (config.batch_size * work.n))
+    listener = Listener(lambda done, _: told.put((done, steps)), told.put) if first else None
     learner.fit(learn, config, listener)
     if first:
         state = {name: x.cpu().contiguous() for name, x in learn.model.state_dict().items()}
         save_file(state, work.folder / _NETWORK)
     torch.distributed.destroy_process_group()
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port

@@ -13,6 +13,7 @@ from fastai.learner import Learner
 from spectro import datablock, gpus, learner
 from spectro.config import SpectrogramConfig, TrainConfig
 from spectro.ensemble import Ensemble
+from spectro.errors import ConfigError
 from spectro.listener import Listener
 from spectro.splits import Split
 from spectro.weights import Weights
@@ -56,13 +57,13 @@ def train(
     weights : Weights
         Where each of them starts.
     spectrogram : SpectrogramConfig or None
-        How sounds become pictures; needed where the source is "sounds".
+        How sounds become pictures; see :func:`spectro.datablock.data_block`.
     listener : Listener or None
         Told of every batch and epoch, numbered through from the first network to the last.
     callbacks : sequence of fastai callbacks
-        Take part in each training on one GPU or processor.
+        Take part in each training.
     n_gpus : int
-        Share each training among so many (:mod:`spectro.gpus`).
+        Share each training among so many (:mod:`spectro.gpus`), without callbacks.
 
     Returns
     -------
@@ -72,6 +73,8 @@ def train(
         Of :func:`spectro.learner.fit`; of several networks one after another, with the column
         ``member``, counted from 1. What it says of an epoch is of that one network.
     """
+    if callbacks and n_gpus > 1:
+        raise ConfigError("callbacks, as those that track, do not go with several GPUs")
     trained, tables = [], []
     for number, one in enumerate(configs(config)):
         told = _numbered_through(listener or Listener(), number, config)

@@ -9,21 +9,33 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from fastai.callback.core import Callback
 from fastai.learner import Learner
 from fastai.torch_core import set_seed
+from torchvision.models import get_model
 
 from spectro import crossval, datablock, gpus, learner, members
 from spectro.cli.app import app
 from spectro.config import Phase, TrainConfig
-from spectro.errors import ConfigError, MissingExtraError, RenderError
+from spectro.errors import AudioError, ConfigError, MissingExtraError
 from spectro.listener import Listener
+from spectro.model import load_model
 from spectro.rendered import RenderedSet
 from spectro.splits import Split, split
+from spectro.together import PartDL
 from spectro.weights import resolve
 
 from .conftest import SHORT_TRAINING
 
 CONFIG = SHORT_TRAINING.replace(arch="cnn4", precision="fp32", phases=(Phase(epochs=2),))
+
+
+@pytest.fixture(autouse=True)
+def on_the_processor(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Where there are GPUs they are left alone, here and in the processes that are started."""
+    if "gpu" not in request.keywords:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
 @pytest.fixture
@@ -85,25 +97,87 @@ def test_history_and_listener_are_those_of_one_training_and_the_network_predicts
     assert not all(map(torch.equal, learn.model.parameters(), alone.model.parameters()))
 
 
-def test_a_fold_says_how_many_trained_it(rendered: RenderedSet, tmp_path: Path) -> None:
-    run, weights = crossval.open_run(tmp_path / "run", rendered, CONFIG)
+@pytest.mark.slow
+def test_a_fold_starts_from_a_file_goes_through_all_phases_and_says_how_many_trained_it(
+    rendered: RenderedSet, tmp_path: Path
+) -> None:
+    """At a rate next to nothing, what comes out is what went in."""
+    file = tmp_path / "start.pth"
+    state = get_model("resnet18").state_dict()
+    torch.save({name: x for name, x in state.items() if not name.startswith("fc.")}, file)
+    phases = (Phase(epochs=1, frozen=True, lr=1e-9), Phase(epochs=1, lr=1e-9))
+    config = CONFIG.replace(arch="resnet18", weights=str(file), phases=phases, size=32)
+    run, weights = crossval.open_run(tmp_path / "run", rendered, config)
     record = crossval.train_fold(run, rendered, weights, 1, n_gpus=2)
     assert record["gpus"] == 2
-    assert (run.fold_folder(1) / "model" / "model.safetensors").is_file()
-    assert "gpus" not in crossval.train_fold(run, rendered, weights, 2)
+    history = pd.read_csv(run.fold_folder(1) / "history.csv")
+    assert list(history["phase"]) == [1, 2]
+    model, _ = load_model(run.fold_folder(1) / "model")
+    first = next(model.parameters())
+    torch.testing.assert_close(first, state["conv1.weight"], rtol=0, atol=1e-6)
+    assert "gpus" not in crossval.fold_record(
+        run, 1, split(rendered.clips, 1), run.predictions(), 1
+    )
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 5])
+def test_all_together_see_the_batches_of_one(
+    batch_size: int, parts: Split, rendered: RenderedSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PartDL, "_broadcast", lambda self, t, rank: t)
+    n, train = 2, parts.train.iloc[:-1]
+
+    def loader(bs: int) -> Any:
+        config = CONFIG.replace(batch_size=bs)
+        return datablock.dataloaders(train, parts.watch, rendered.labels, config).train
+
+    shares = [PartDL(loader(batch_size), rank=rank, world_size=n) for rank in range(n)]
+    alone = loader(n * batch_size)
+    for _ in range(2):  # epochs
+        seen = [list(share) for share in shares]
+        assert {len(batches) for batches in seen} == {len(share) for share in shares}
+        assert len(shares[0]) == len(train) // (n * batch_size)
+        together = zip(*seen, strict=True)
+        for (wanted, _), batch in zip(alone, together, strict=True):
+            found = torch.cat([torch.Tensor(x) for x, _ in batch])
+            assert torch.equal(torch.Tensor(wanted), found)
 
 
 def test_what_is_wrong_in_one_of_them_ends_all_and_is_told_as_ever(
     parts: Split, rendered: RenderedSet, tmp_path: Path
 ) -> None:
-    images = parts.train["image"].to_list()
-    train = parts.train.assign(image=[*images[:-1], str(tmp_path / "absent.png")])
-    with pytest.raises(RenderError, match=r"absent\.png: is not there"):
+    """One process meets a broken sound; the other waits for its gradients, in vain."""
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF, but no sound")
+    train = parts.train.assign(path=[*parts.train["path"][:-1], str(broken)])
+    config = CONFIG.replace(source="sounds")
+    with pytest.raises(AudioError, match=r"broken\.wav"):
         members.train(
             Split(train=train, watch=parts.watch, score=parts.score),
-            rendered.labels, CONFIG, resolve("none", "cnn4"), rendered.config, n_gpus=2,
+            rendered.labels, config, resolve("none", "cnn4"), rendered.config, n_gpus=2,
         )  # fmt: skip
     assert not torch.multiprocessing.active_children()
+
+
+def test_few_clips_and_callbacks_are_refused(parts: Split, rendered: RenderedSet) -> None:
+    weights = resolve("none", "cnn4")
+    few = Split(train=parts.train.head(3), watch=parts.watch, score=parts.score)
+    with pytest.raises(ConfigError, match="3 training clips are too few to share among 2"):
+        members.train(few, rendered.labels, CONFIG, weights, n_gpus=2)
+    with pytest.raises(ConfigError, match="callbacks"):
+        members.train(few, rendered.labels, CONFIG, weights, callbacks=[Callback()], n_gpus=2)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_two_gpus_train_a_network_that_predicts_on_one(parts: Split, rendered: RenderedSet) -> None:
+    learn, history = members.train(
+        parts, rendered.labels, CONFIG, resolve("none", "cnn4"), rendered.config, n_gpus=2
+    )
+    assert next(learn.model.parameters()).device == learn.dls.device
+    assert learn.dls.device.type == "cuda"
+    assert history["train_loss"].notna().all()
+    assert len(learner.predict_clips(learn, parts.score)) == len(parts.score)
 
 
 def test_what_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +188,7 @@ def test_what_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         gpus.check(3, 8)
     with pytest.raises(ConfigError, match=r"batch of 6 .* --batch-size 8 can"):
         gpus.check(4, 6)
-    with pytest.raises(ConfigError, match="--gpus 5: there are 4 here"):
+    with pytest.raises(ConfigError, match="--gpus 5: this machine has 4"):
         gpus.check(5, 10)
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(MissingExtraError, match=r"spectro\[gpus\]"):
@@ -124,8 +198,8 @@ def test_what_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["train-fold", "--fold", "1"], f"--gpus 99: there are {torch.cuda.device_count()} here"),
-        (["cross-validate"], "--gpus 99: there "),
+        (["train-fold", "--fold", "1"], "--gpus 99: this machine has "),
+        (["cross-validate"], "--gpus 99: this machine has "),
         (["cross-validate", "--track", "tensorboard"], "--track does not go with --gpus"),
         (["train-fold", "--fold", "1", "--time-budget", "1"], "--time-budget does not go"),
         (["cross-validate", "--scheduler", "tcp://localhost:1"], "--gpus shares one fold"),
