@@ -183,6 +183,9 @@ class TrainConfig(Settings):
         The widest such stretch, as a share of its side.
     mixup : float
         Pictures are mixed in pairs, with shares from a Beta distribution (alpha); 0 mixes none.
+    settle_norms : bool
+        When training is over, measure batch norm's statistics on the training pictures as they are.
+        The curves are from before.
     members : int
         Networks that are trained one after another, from seeds of their own, to judge together.
     precision : "auto", "fp32", "bf16" or "fp16"
@@ -226,6 +229,7 @@ class TrainConfig(Settings):
     freq_masks: int = Field(0, ge=0, le=100, strict=True)
     mask_share: float = Field(0.2, gt=0, le=1)
     mixup: float = Field(0.0, ge=0, le=10)
+    settle_norms: bool = Field(False, strict=True)
     members: int = Field(1, ge=1, le=100, strict=True)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: int = Field(0, ge=0, lt=2**32, strict=True)

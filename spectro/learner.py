@@ -26,7 +26,7 @@ from fastai.torch_core import set_seed
 from fastai.vision.learner import vision_learner
 from torch import nn
 
-from spectro import network
+from spectro import network, norms
 from spectro.callbacks import Bfloat16, History, is_autocast
 from spectro.config import TrainConfig
 from spectro.datablock import to_predict
@@ -113,6 +113,8 @@ def fit(
                 learn.fit(phase.epochs, lr=lr_max)
             else:
                 learn.fit_one_cycle(phase.epochs, lr_max=lr_max)
+    if config.settle_norms:
+        norms.settle(learn, config.seed)
     return pd.DataFrame(history.rows)
 
 

@@ -11,9 +11,17 @@ from spectro.errors import ConfigError
 __all__ = ["RECIPES", "SPECTROGRAMS", "recipe", "recipe_spectrogram"]
 
 RECIPES: dict[str, TrainConfig] = {
-    # The floor three times, from seeds of their own: networks that judge together are right more
-    # often than any of them. Nothing else was shown to help (docs/recipes.md).
-    "default": TrainConfig(recipe="default", members=3),
+    # Each clip as other microphones, tempi and pitches would have it, and the steps that this
+    # takes: half the batch, half as many epochs again. docs/recipes.md says how they were found.
+    "default": TrainConfig(
+        recipe="default",
+        batch_size=16,
+        phases=(Phase(epochs=15),),
+        band_gain=0.08,
+        stretch=0.15,
+        pitch=0.06,
+        settle_norms=True,
+    ),
     # The floor of every comparison: no augmentation, one cycle of ten epochs.
     "plain": TrainConfig(),
     # "Sound classification using images" (fast.ai forums, etown/dl1): 80.61 % over the ten folds

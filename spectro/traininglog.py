@@ -86,6 +86,8 @@ def _optimiser(config: TrainConfig) -> list[str]:
         lines.append(
             f"phase {number}: {phase.epochs} epochs of the {trained}, rate {rate}, {phase.schedule}"
         )
+    if config.settle_norms:
+        lines.append("then batch norm's statistics, measured anew on the training pictures")
     names = ["place", "wave_shift", "gain", "shift", "band_gain", "stretch", "pitch"]
     names += ["time_masks", "freq_masks", "mixup"]
     chosen = [f"{name} {getattr(config, name)}" for name in names if getattr(config, name)]

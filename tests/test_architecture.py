@@ -34,7 +34,7 @@ FLOORS = {
     "precision": 5, "ensemble": 4, "network": 5, "weights": 5,
     "sounds": 7, "datablock": 9, "learner": 10, "model": 6,
     "predict": 7, "run": 11, "splits": 11, "protocol": 12, "predictions": 12, "crossval": 13,
-    "together": 9, "gpus": 11, "members": 12, "tuning": 13, "tracking": 6,
+    "together": 9, "norms": 9, "gpus": 11, "members": 12, "tuning": 13, "tracking": 6,
     "augment": 5, "callbacks": 6, "runs": 12,
     "plots": 13, "console": 13, "tables": 14, "plots_signal": 13, "plots_clip": 14,
     "inversion": 7, "own_sounds": 9, "jupyter": 13, "lessons": 14,
@@ -93,7 +93,7 @@ def test_imports_go_down(name: str) -> None:
         (
             "fastai",
             {
-                *("callbacks", "datablock", "gpus", "learner", "loading", "members"),
+                *("callbacks", "datablock", "gpus", "learner", "loading", "members", "norms"),
                 *("optimizer", "together", "tracking"),
             },
         ),

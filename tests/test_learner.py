@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from fastai.learner import Learner
 from PIL import Image
 from typer.testing import CliRunner
 
-from spectro import datablock, learner
+from spectro import datablock, learner, network, norms
 from spectro.cli.app import app
-from spectro.config import Phase, TrainConfig
+from spectro.config import Phase, SpectrogramConfig, TrainConfig
 from spectro.errors import ConfigError
 from spectro.listener import Listener
 from spectro.precision import choose_precision
@@ -25,6 +26,7 @@ from spectro.recipes import recipe
 from spectro.rendered import RenderedSet
 from spectro.spectrogram import network_pixels
 from spectro.splits import split
+from spectro.traininglog import training_log
 from spectro.weights import Weights
 
 from .conftest import SHORT_TRAINING
@@ -247,3 +249,50 @@ def test_weight_decay_is_what_was_asked(rendered: RenderedSet, decay: float) -> 
     learn = make(rendered, config)
     learner.fit(learn, config)
     assert {hyper["wd"] for hyper in learn.opt.hypers} == {decay}
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_settled_norms_are_those_of_the_training_pictures_as_they_are(
+    rendered: RenderedSet, seed: int
+) -> None:
+    config = ONE_EPOCH.replace(arch="cnn4", stretch=0.5, seed=seed)
+    left, settled = (make(rendered, config) for _ in range(2))
+    learner.fit(left, config)
+    learner.fit(settled, config.replace(settle_norms=True))
+    for wanted, found in zip(left.model.parameters(), settled.model.parameters(), strict=True):
+        assert torch.equal(wanted, found)
+    items = list(settled.dls.train.items)
+    assert len(items) < 64, "all in one batch, so that a naive mean is the very thing"
+    (batch,) = settled.dls.test_dl(items, bs=len(items))
+    pictures = torch.Tensor(batch[0]).double()
+    convolution, relu, norm = settled.model[0][0]
+    values = relu(convolution.double()(pictures))
+    torch.testing.assert_close(
+        norm.running_mean.double(), values.mean(dim=(0, 2, 3)), rtol=1e-4, atol=1e-5
+    )
+    torch.testing.assert_close(
+        norm.running_var.double(), values.var(dim=(0, 2, 3)), rtol=2e-3, atol=1e-5
+    )
+    assert not torch.allclose(norm.running_mean, left.model[0][0][2].running_mean)
+    assert norm.momentum == left.model[0][0][2].momentum == 0.1
+    assert not settled.model.training
+
+
+def test_norms_settle_on_whole_batches_of_many_pictures(rendered: RenderedSet) -> None:
+    """A batch of one would be refused by the head's batch norm."""
+    config = ONE_EPOCH
+    learn = make(rendered, config)
+    many = learn.dls.train.items * 10
+    learn.dls.train.items = many[:129]
+    norms.settle(learn, 0)
+    norm = next(m for m in learn.model.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    assert norm.num_batches_tracked == 2
+
+
+def test_the_training_log_names_what_changes_pictures_and_norms() -> None:
+    config = ONE_EPOCH.replace(arch="cnn4", band_gain=0.1, pitch=0.2, settle_norms=True)
+    data = (SpectrogramConfig(), network.build("cnn4", 3), {}, pd.DataFrame({"epoch": [1]}))
+    log = training_log(config, *data, about={})
+    assert "augmentation: band_gain 0.1, pitch 0.2\n" in log
+    assert "batch norm's statistics, measured anew" in log
+    assert "batch norm's" not in training_log(config.replace(settle_norms=False), *data, about={})
