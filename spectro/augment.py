@@ -102,8 +102,8 @@ class Warp(Transform):
     References
     ----------
     J. Salamon, J. P. Bello, "Deep Convolutional Neural Networks and Data Augmentation for
-    Environmental Sound Classification", IEEE Signal Processing Letters 24 (3), 2017: both, of the
-    sound, are worth most of all they tried. Here of the picture, which costs next to nothing.
+    Environmental Sound Classification", IEEE Signal Processing Letters 24 (3), 2017: of what they
+    tried, changes of pitch did most. They changed the sound; the picture costs next to nothing.
     """
 
     def __init__(self, stretch: float, pitch: float) -> None:
