@@ -7,6 +7,7 @@ None flips or turns a picture: a spectrogram upside down is another sound.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 
 import torch
@@ -243,10 +244,11 @@ def transforms(config: TrainConfig, spectrogram: SpectrogramConfig | None) -> li
     return chosen
 
 
-def _palette(cmap: str, like: torch.Tensor) -> torch.Tensor:
+@functools.cache
+def _palette(cmap: str, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """Give the colours of all levels from 0 to 1, shape (256, 3)."""
     table = torch.frombuffer(bytearray(palette(cmap)), dtype=torch.uint8).view(256, 3)
-    return table.to(like) / 255
+    return table.to(device, dtype) / 255
 
 
 def _levels(x: torch.Tensor, cmap: str) -> torch.Tensor:
@@ -255,14 +257,15 @@ def _levels(x: torch.Tensor, cmap: str) -> torch.Tensor:
     Of a pixel that is no colour of the palette, as resizing makes them, one about as bright.
     """
     weights = torch.tensor(_BRIGHTNESS).to(x)
-    steps = _palette(cmap, x) @ weights
+    steps = _palette(cmap, x.dtype, x.device) @ weights
     brightness = torch.einsum("nchw,c->nhw", x, weights)[:, None]
     return torch.bucketize(brightness, (steps[1:] + steps[:-1]) / 2).to(x) / 255
 
 
 def _colours(levels: torch.Tensor, cmap: str) -> torch.Tensor:
     """Colour levels, shape (n, 1, height, width), as pictures are, shape (n, 3, height, width)."""
-    return _palette(cmap, levels)[(levels[:, 0] * 255).round().long()].permute(0, 3, 1, 2)
+    colours = _palette(cmap, levels.dtype, levels.device)
+    return colours[(levels[:, 0] * 255).round().long()].permute(0, 3, 1, 2)
 
 
 def _share(name: str, value: float) -> float:

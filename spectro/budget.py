@@ -116,7 +116,8 @@ def _parts_of_time(pace: Pace, config: TrainConfig, parts: Split, last: int) -> 
         count * (start + steps * step + watching)
         for count, (start, step) in zip(epochs, pace.phases, strict=True)
     )
-    return config.members * (training + len(parts.score) * pace.predict)
+    settling = len(parts.train) * pace.predict if config.settle_norms else 0.0
+    return config.members * (training + settling + len(parts.score) * pace.predict)
 
 
 def fit(

@@ -184,8 +184,7 @@ class TrainConfig(Settings):
     mixup : float
         Pictures are mixed in pairs, with shares from a Beta distribution (alpha); 0 mixes none.
     settle_norms : bool
-        When training is over, measure batch norm's statistics on the training pictures as they are.
-        The curves are from before.
+        After the last step, measure batch norm's statistics on the training pictures as they are.
     members : int
         Networks that are trained one after another, from seeds of their own, to judge together.
     precision : "auto", "fp32", "bf16" or "fp16"

@@ -109,12 +109,12 @@ def fit(
             history.phase = number
             learn.freeze() if phase.frozen else learn.unfreeze()
             lr_max = slice(*phase.lr) if isinstance(phase.lr, tuple) else phase.lr
+            last = config.settle_norms and number == len(config.phases)
+            at_its_end = [norms.SettleNorms(config.seed)] if last else []
             if phase.schedule == "flat":
-                learn.fit(phase.epochs, lr=lr_max)
+                learn.fit(phase.epochs, lr=lr_max, cbs=at_its_end)
             else:
-                learn.fit_one_cycle(phase.epochs, lr_max=lr_max)
-    if config.settle_norms:
-        norms.settle(learn, config.seed)
+                learn.fit_one_cycle(phase.epochs, lr_max=lr_max, cbs=at_its_end)
     return pd.DataFrame(history.rows)
 
 

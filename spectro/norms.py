@@ -1,4 +1,4 @@
-"""Batch norm's statistics, measured anew when training is over.
+"""Batch norm's statistics, measured anew at the end of training.
 
 While training they are a running mean over the last few batches, as augmentation changed them; what
 is to be predicted is not changed. With small batches and strong changes either costs points.
@@ -13,12 +13,33 @@ from __future__ import annotations
 import random
 
 import torch
-from fastai.learner import Learner
+from fastai.callback.core import Callback
+from fastai.learner import Learner, Recorder
 from torch.nn.modules.batchnorm import _BatchNorm
 
-__all__ = ["settle"]
+__all__ = ["SettleNorms", "settle"]
 
 _BATCH = 64
+
+
+class SettleNorms(Callback):  # type: ignore[misc]
+    """Settles them after the last step, before the last epoch is watched.
+
+    Parameters
+    ----------
+    seed : int
+        See :func:`settle`.
+    """
+
+    order = Recorder.order + 30  # after a stopwatch has ended it all
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def after_train(self) -> None:
+        """Settle, if that was the last epoch's training."""
+        if self.epoch == self.n_epoch - 1:
+            settle(self.learn, self.seed)
 
 
 def settle(learn: Learner, seed: int) -> None:

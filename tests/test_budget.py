@@ -72,6 +72,12 @@ def test_the_phases_before_the_last_stay() -> None:
     assert [phase.epochs for phase in config.phases] == [2, 4]
 
 
+def test_settling_norms_takes_one_more_look_at_the_training_clips() -> None:
+    config = ASKED.replace(settle_norms=True)
+    more = budget.seconds(even(config), config, PARTS) - budget.seconds(even(ASKED), ASKED, PARTS)
+    assert more == pytest.approx(1_000 * 0.1)
+
+
 def test_it_says_how_to_ask_for_the_same() -> None:
     told = fit(1.001 * minutes(3, side=96)).in_words(5, 2)
     assert "--epochs 3 --size 96" in told

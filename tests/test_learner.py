@@ -278,6 +278,34 @@ def test_settled_norms_are_those_of_the_training_pictures_as_they_are(
     assert not settled.model.training
 
 
+def test_norms_settle_before_the_last_epoch_is_watched(rendered: RenderedSet) -> None:
+    """So that the curves end at the network that is kept; the epochs before are as ever."""
+    config = ONE_EPOCH.replace(
+        arch="cnn4", precision="fp32", time_masks=5, mask_share=1.0, phases=(Phase(epochs=3),)
+    )
+    left, settled = (make(rendered, config) for _ in range(2))
+    without = learner.fit(left, config)
+    rows = learner.fit(settled, config.replace(settle_norms=True))
+    same = ["train_loss", "valid_loss", "accuracy"]
+    pd.testing.assert_frame_equal(rows[same].head(2), without[same].head(2))
+    losses = [float(learn.validate()[0]) for learn in (left, settled)]
+    assert losses[0] != pytest.approx(losses[1], rel=1e-3)
+    assert without["valid_loss"].iloc[-1] == pytest.approx(losses[0], rel=1e-4)
+    assert rows["valid_loss"].iloc[-1] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_norms_settle_in_the_last_phase_alone(
+    rendered: RenderedSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phases = (Phase(epochs=1, frozen=True), Phase(epochs=2, schedule="flat"))
+    config = ONE_EPOCH.replace(arch="cnn4", phases=phases, settle_norms=True)
+    learn = make(rendered, config)
+    settled = []
+    monkeypatch.setattr(norms, "settle", lambda learn, seed: settled.append(learn.opt.hypers))
+    assert len(learner.fit(learn, config)) == 3
+    assert len(settled) == 1
+
+
 def test_norms_settle_on_whole_batches_of_many_pictures(rendered: RenderedSet) -> None:
     """A batch of one would be refused by the head's batch norm."""
     config = ONE_EPOCH
