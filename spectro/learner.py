@@ -109,12 +109,13 @@ def fit(
             history.phase = number
             learn.freeze() if phase.frozen else learn.unfreeze()
             lr_max = slice(*phase.lr) if isinstance(phase.lr, tuple) else phase.lr
-            last = config.settle_norms and number == len(config.phases)
-            at_its_end = [norms.SettleNorms(config.seed)] if last else []
+            cbs = []
+            if config.settle_norms and number == len(config.phases):
+                cbs.append(norms.SettleNorms(norms.to_settle_on(learn.dls, config.seed)))
             if phase.schedule == "flat":
-                learn.fit(phase.epochs, lr=lr_max, cbs=at_its_end)
+                learn.fit(phase.epochs, lr=lr_max, cbs=cbs)
             else:
-                learn.fit_one_cycle(phase.epochs, lr_max=lr_max, cbs=at_its_end)
+                learn.fit_one_cycle(phase.epochs, lr_max=lr_max, cbs=cbs)
     return pd.DataFrame(history.rows)
 
 

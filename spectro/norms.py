@@ -14,10 +14,12 @@ import random
 
 import torch
 from fastai.callback.core import Callback
-from fastai.learner import Learner, Recorder
+from fastai.data.core import DataLoaders, TfmdDL
+from fastai.learner import Recorder
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-__all__ = ["SettleNorms", "settle"]
+__all__ = ["SettleNorms", "settle", "to_settle_on"]
 
 _BATCH = 64
 
@@ -27,46 +29,60 @@ class SettleNorms(Callback):  # type: ignore[misc]
 
     Parameters
     ----------
-    seed : int
-        See :func:`settle`.
+    pictures : TfmdDL
+        Of :func:`to_settle_on`, made before training: several GPUs share what it is made of.
     """
 
     order = Recorder.order + 30  # after a stopwatch has ended it all
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    def __init__(self, pictures: TfmdDL) -> None:
+        self.pictures = pictures
 
     def after_train(self) -> None:
         """Settle, if that was the last epoch's training."""
         if self.epoch == self.n_epoch - 1:
-            settle(self.learn, self.seed)
+            shared = isinstance(self.model, nn.parallel.DistributedDataParallel)
+            settle(self.model.module if shared else self.model, self.pictures)
 
 
-def settle(learn: Learner, seed: int) -> None:
-    """Set running statistics to those of the training pictures as they are, in fp32.
+def to_settle_on(dls: DataLoaders, seed: int) -> TfmdDL:
+    """Give the training pictures as they are, in batches of 64.
 
     Parameters
     ----------
-    learn : Learner
-        Trained; its network's statistics are set in place, its weights stay.
+    dls : DataLoaders
+        Those of training.
     seed : int
-        Shuffles the pictures into batches of 64: clips of one recording are neighbours, and a
-        batch's variance should be that of all. A last batch that is smaller is left out.
+        Shuffles them: clips of one recording are neighbours, and a batch's variance should be that
+        of all. A last batch that is smaller is left out.
     """
-    items = list(learn.dls.train.items)
+    items = list(dls.train.items)
     random.Random(seed).shuffle(items)
     if len(items) > _BATCH:
         items = items[: len(items) // _BATCH * _BATCH]
-    layers = [layer for layer in learn.model.modules() if isinstance(layer, _BatchNorm)]
+    return dls.test_dl(items, bs=_BATCH)
+
+
+def settle(model: nn.Module, pictures: TfmdDL) -> None:
+    """Set running statistics to those of `pictures`, in fp32.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Trained; its statistics are set in place, its weights stay.
+    pictures : TfmdDL
+        Batches of pictures and nothing else, each as much as another.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
     momenta = [layer.momentum for layer in layers]
-    learn.model.eval()  # dropout is off
+    model.eval()  # dropout is off
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum = None  # the mean of all batches, each as much as another
+        layer.momentum = None  # the mean of all batches
         layer.train()
     with torch.no_grad():
-        for (x,) in learn.dls.test_dl(items, bs=_BATCH):
-            learn.model(x)
+        for (x,) in pictures:
+            model(x)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
-    learn.model.eval()
+    model.eval()

@@ -14,7 +14,7 @@ from fastai.learner import Learner
 from fastai.torch_core import set_seed
 from torchvision.models import get_model
 
-from spectro import crossval, datablock, gpus, learner, members
+from spectro import crossval, datablock, gpus, learner, members, norms
 from spectro.cli.app import app
 from spectro.config import Phase, TrainConfig
 from spectro.errors import AudioError, ConfigError, MissingExtraError
@@ -98,6 +98,20 @@ def test_history_and_listener_are_those_of_one_training_and_the_network_predicts
 
 
 @pytest.mark.slow
+def test_norms_are_settled_on_all_training_pictures(parts: Split, rendered: RenderedSet) -> None:
+    """Settling once more changes nothing: each process had the pictures of all."""
+    config, weights = CONFIG.replace(settle_norms=True), resolve("none", CONFIG.arch)
+    data = (parts, rendered.labels, config, weights, rendered.config)
+    learn, history = members.train(*data, n_gpus=2)
+    found = {name: x.clone() for name, x in learn.model.state_dict().items()}
+    predicted = learner.predict_clips(learn, parts.watch).argmax(axis=1)
+    accuracy = (parts.watch["label"] == [rendered.labels[k] for k in predicted]).mean()
+    assert history["accuracy"].iloc[-1] == pytest.approx(accuracy, abs=1e-6)
+    norms.settle(learn.model, norms.to_settle_on(learn.dls, config.seed))
+    for name, wanted in learn.model.state_dict().items():
+        torch.testing.assert_close(found[name], wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_a_fold_starts_from_a_file_goes_through_all_phases_and_says_how_many_trained_it(
     rendered: RenderedSet, tmp_path: Path
 ) -> None:

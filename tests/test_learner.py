@@ -301,7 +301,7 @@ def test_norms_settle_in_the_last_phase_alone(
     config = ONE_EPOCH.replace(arch="cnn4", phases=phases, settle_norms=True)
     learn = make(rendered, config)
     settled = []
-    monkeypatch.setattr(norms, "settle", lambda learn, seed: settled.append(learn.opt.hypers))
+    monkeypatch.setattr(norms, "settle", lambda model, pictures: settled.append(model))
     assert len(learner.fit(learn, config)) == 3
     assert len(settled) == 1
 
@@ -312,7 +312,7 @@ def test_norms_settle_on_whole_batches_of_many_pictures(rendered: RenderedSet) -
     learn = make(rendered, config)
     many = learn.dls.train.items * 10
     learn.dls.train.items = many[:129]
-    norms.settle(learn, 0)
+    norms.settle(learn.model, norms.to_settle_on(learn.dls, 0))
     norm = next(m for m in learn.model.modules() if isinstance(m, torch.nn.BatchNorm2d))
     assert norm.num_batches_tracked == 2
 
