@@ -171,6 +171,12 @@ class TrainConfig(Settings):
         fixed `ref` show it.
     shift : float
         Training pictures are rolled in time by up to this share of their width; 0 leaves them.
+    background : float
+        Share of training pictures that get another clip of their batch under them, 10 to 30 dB
+        down; 0 is none.
+    mixstyle : float
+        Share of training pictures whose bands get levels and contrasts between their own and those
+        of another clip of their batch; 0 is none.
     band_gain : float
         Bands of training pictures are made louder or softer, smoothly over frequency, by up to this
         share of the picture's range; 0 leaves them.
@@ -221,6 +227,8 @@ class TrainConfig(Settings):
     wave_shift: float = Field(0.0, ge=0, le=1)
     gain: float = Field(0.0, ge=0, le=60)
     shift: float = Field(0.0, ge=0, le=1)
+    background: float = Field(0.0, ge=0, le=1)
+    mixstyle: float = Field(0.0, ge=0, le=1)
     band_gain: float = Field(0.0, ge=0, le=1)
     stretch: float = Field(0.0, ge=0, lt=1)
     pitch: float = Field(0.0, ge=0, lt=1)
@@ -249,6 +257,12 @@ class TrainConfig(Settings):
     def sound_changes(self) -> list[str]:
         """Names of what is to change in the sounds of training clips."""
         return [name for name in ("place", "wave_shift", "gain") if getattr(self, name)]
+
+    @property
+    def picture_changes(self) -> list[str]:
+        """Names of what is to change in training pictures, each in one of them."""
+        names = ["background", "mixstyle", "band_gain", "stretch", "pitch", "shift"]
+        return [name for name in [*names, "time_masks", "freq_masks"] if getattr(self, name)]
 
     @property
     def epochs(self) -> int:

@@ -73,7 +73,7 @@ def data_block(
     config : TrainConfig
         Gives the source, the size and the augmentations.
     spectrogram : SpectrogramConfig or None
-        How sounds become pictures; needed where the source is "sounds", and for `band_gain`.
+        How sounds become pictures; needed where the source is "sounds", and for changes of levels.
 
     Returns
     -------

@@ -88,9 +88,8 @@ def _optimiser(config: TrainConfig) -> list[str]:
         )
     if config.settle_norms:
         lines.append("then batch norm's statistics, measured anew on the training pictures")
-    names = ["place", "wave_shift", "gain", "shift", "band_gain", "stretch", "pitch"]
-    names += ["time_masks", "freq_masks", "mixup"]
-    chosen = [f"{name} {getattr(config, name)}" for name in names if getattr(config, name)]
+    names = [*config.sound_changes, *config.picture_changes, *["mixup"] * bool(config.mixup)]
+    chosen = [f"{name} {getattr(config, name)}" for name in names]
     if config.time_masks or config.freq_masks:
         chosen.append(f"mask_share {config.mask_share}")
     return [*lines, f"from {config.source}; augmentation: {', '.join(chosen) or 'none'}"]

@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
 from spectro import augment, datablock, learner
-from spectro.augment import BandGain, Masks, Shift, Transform, Warp
+from spectro.augment import (
+    Background,
+    BandGain,
+    Masks,
+    MixStyle,
+    OnLevels,
+    Shift,
+    Transform,
+    Warp,
+)
 from spectro.colors import palette
 from spectro.config import SpectrogramConfig, TrainConfig
 from spectro.errors import ConfigError
@@ -26,8 +35,17 @@ from .conftest import SHORT_TRAINING
 
 EVERY = (Shift(1.0), Shift(0.2), Masks(2, 2), Masks(1, 0, 0.5), Warp(0.3, 0.0), Warp(0.1, 0.2))
 ALL_ON = SHORT_TRAINING.replace(
-    band_gain=0.1, shift=1.0, stretch=0.2, pitch=0.1, time_masks=2, freq_masks=2, mask_share=0.3
+    background=0.5,
+    mixstyle=0.5,
+    band_gain=0.1,
+    shift=1.0,
+    stretch=0.2,
+    pitch=0.1,
+    time_masks=2,
+    freq_masks=2,
+    mask_share=0.3,
 )
+ON_LEVELS = (BandGain(0.2), MixStyle(0.5), Background(0.5, 80.0))
 
 
 def pictures(n: int = 16, height: int = 12, width: int = 20, seed: int = 0) -> torch.Tensor:
@@ -118,7 +136,7 @@ def magma(levels: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_a_filter_that_changes_nothing_gives_every_colour_back(device: str) -> None:
     every = magma(torch.arange(256).reshape(1, 16, 16)).to(device)
-    assert torch.equal(BandGain(1e-6)(every), every)
+    assert torch.equal(OnLevels([BandGain(1e-6)], "magma")(every), every)
 
 
 @settings(max_examples=30, deadline=None)
@@ -130,7 +148,7 @@ def test_a_filter_moves_each_band_alike_in_all_frames_along_numpys_interpolation
     levels = torch.randint(1, 256, (4, height, 9), generator=generator)
     levels[:, :, 3] = 0  # a frame of silence
     torch.manual_seed(seed)
-    changed = BandGain(share, "magma")(magma(levels))
+    changed = OnLevels([BandGain(share)], "magma")(magma(levels))
     torch.manual_seed(seed)
     knots = share * (2 * torch.rand(4, 1, 6) - 1)
     places = np.linspace(0, height - 1, 6)
@@ -146,16 +164,103 @@ def test_a_filter_moves_each_band_alike_in_all_frames_along_numpys_interpolation
         assert ((after >= low - 0.01) & (after <= high + 0.01)).all()
 
 
-def test_a_filter_of_levels_is_that_of_their_colours() -> None:
+@pytest.mark.parametrize("change", ON_LEVELS, ids=repr)
+def test_a_change_of_levels_is_that_of_their_colours(change: Transform) -> None:
     levels = torch.randint(0, 256, (8, 12, 20), generator=torch.Generator().manual_seed(0))
     torch.manual_seed(5)
-    of_colours = BandGain(0.2, "magma")(magma(levels))
+    of_colours = OnLevels([change], "magma")(magma(levels))
     torch.manual_seed(5)
-    grey = BandGain(0.2, "gray")((levels / 255)[:, None].expand(-1, 3, -1, -1))
+    grey = OnLevels([change], "gray")((levels / 255)[:, None].expand(-1, 3, -1, -1))
     assert torch.equal(grey[:, 0], grey[:, 1])
     assert torch.equal(of_colours, magma((255 * grey[:, 0]).round().long()))
     assert not torch.equal(of_colours, magma(levels))
     assert len({picture.numpy().tobytes() for picture in of_colours}) == 8
+
+
+@pytest.mark.parametrize("change", ON_LEVELS, ids=repr)
+def test_levels_keep_shape_type_and_bounds_and_the_input_stays(change: Transform) -> None:
+    x = pictures()
+    x[:, :, :, 12:] = 0
+    before = x.clone()
+    changed = change(x)
+    assert torch.equal(x, before)
+    assert (changed.shape, changed.dtype) == (x.shape, x.dtype)
+    assert changed.min() >= 0
+    assert changed.max() <= 1
+    assert not torch.equal(changed, x)
+
+
+def test_changes_of_levels_follow_one_another() -> None:
+    x = pictures()[:, :1]
+    torch.manual_seed(1)
+    wanted = x
+    for change in ON_LEVELS:
+        wanted = change(wanted)
+    torch.manual_seed(1)
+    assert torch.equal(OnLevels(ON_LEVELS, "gray")(x), wanted)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 999), top_db=st.floats(40, 120))
+def test_a_background_adds_power_and_lies_10_to_30_db_below(seed: int, top_db: float) -> None:
+    """The second picture is all 0 dB, so the first tells how far below its own it came to lie."""
+    x = torch.stack([torch.linspace(0, 1, 40).reshape(1, 1, 40), torch.ones(1, 1, 40)]).double()
+    torch.manual_seed(seed)
+    changed = Background(1.0, top_db)(x)[0, 0, 0]
+    power = 10 ** ((x[0, 0, 0] - 1) * top_db / 10)
+    added = (10 ** ((changed - 1) * top_db / 10) - power)[changed < 1]
+    assert added.std() / added.mean() < 1e-6
+    assert -30 <= 10 * torch.log10(added.mean()) <= -10
+
+
+def test_a_background_fills_silence_and_silence_fills_nothing() -> None:
+    x = torch.zeros(2, 1, 4, 6)
+    x[0, :, :, :3] = 0.9
+    torch.manual_seed(0)
+    changed = Background(1.0, 80.0)(x)
+    assert torch.equal(changed[0], x[0])
+    assert (changed[1, :, :, 3:] == 0).all()
+    under = changed[1, :, :, :3]
+    assert 0.9 - 30 / 80 <= under.min() == under.max() <= 0.9 - 10 / 80
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 999))
+def test_mixed_styles_have_means_and_deviations_between_those_of_two(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    centre, spread = (torch.rand(2, 1, 7, 1, generator=generator) for _ in range(2))
+    noise = torch.rand(2, 1, 7, 500, generator=generator) - 0.5
+    x = (0.35 + 0.3 * centre + (0.1 + 0.2 * spread) * noise).double()  # nothing is clipped
+    torch.manual_seed(seed)
+    changed = MixStyle(1.0)(x)
+    for of in (lambda x: x.mean(dim=3), lambda x: x.std(dim=3, correction=0)):
+        before, after = of(x)[:, 0], of(changed)[:, 0]
+        own = (after - before.flip(0)) / (before - before.flip(0))
+        torch.testing.assert_close(own, own[:, :1].expand_as(own), rtol=1e-6, atol=1e-6)
+        assert (own >= 0.5 - 1e-6).all()
+        assert (own <= 1 + 1e-6).all()
+    first, second = ((y - y.mean(dim=3, keepdim=True))[0, 0] for y in (x, changed))
+    for before, after in zip(first, second, strict=True):
+        assert np.corrcoef(before, after)[0, 1] == pytest.approx(1)
+
+
+def test_mixed_styles_leave_silence_and_steady_bands_at_peace() -> None:
+    torch.manual_seed(0)
+    x = pictures(8)[:, :1]
+    x[:, :, :, 15:] = 0
+    x[0, :, 3, :15] = 0.5  # a steady tone
+    for _ in range(20):
+        changed = MixStyle(1.0)(x)
+        assert (changed[:, :, :, 15:] == 0).all()
+        assert changed[0, 0, 3, :15].std() < 1e-6
+
+
+@pytest.mark.parametrize("make", [MixStyle, lambda share: Background(share, 80.0)])
+def test_that_share_of_pictures_is_changed(make: Any) -> None:
+    torch.manual_seed(0)
+    x = 0.3 + 0.7 * pictures(400)
+    changed = (make(0.3)(x) != x).flatten(1).any(dim=1)
+    assert changed.float().mean().item() == pytest.approx(0.3, abs=0.08)
 
 
 @pytest.mark.parametrize(
@@ -166,12 +271,15 @@ def test_a_filter_of_levels_is_that_of_their_colours() -> None:
         (SpectrogramConfig(channels="both"), "gray"),
     ],
 )
-def test_a_filter_knows_what_the_colours_of_the_pictures_mean(
+def test_what_changes_levels_knows_what_the_colours_of_the_pictures_mean(
     drawn: SpectrogramConfig, cmap: str
 ) -> None:
-    (change,) = augment.transforms(TrainConfig(band_gain=0.1), drawn)
-    assert isinstance(change, BandGain)
-    assert (change.share, change.cmap) == (0.1, cmap)
+    config = TrainConfig(background=0.2, mixstyle=0.3, band_gain=0.1)
+    (change,) = augment.transforms(config, drawn.replace(top_db=60.0))
+    assert isinstance(change, OnLevels)
+    assert change.cmap == cmap
+    told = ["Background(share=0.2, top_db=60.0)", "MixStyle(share=0.3)", "BandGain(share=0.1)"]
+    assert list(map(repr, change.changes)) == told
 
 
 def test_masks_cover_whole_stretches_with_the_mean_of_the_picture() -> None:
@@ -199,9 +307,13 @@ def test_masks_cover_whole_stretches_with_the_mean_of_the_picture() -> None:
         (lambda: Shift(0), "shift is 0"),
         (lambda: Shift(1.5), "shift is 1.5"),
         (lambda: BandGain(0), "band_gain is 0"),
+        (lambda: MixStyle(0), "mixstyle is 0"),
+        (lambda: Background(1.1, 80.0), "background is 1.1"),
         (lambda: BandGain(1.1), "band_gain is 1.1"),
-        (lambda: augment.transforms(ALL_ON, None), "band_gain needs the settings"),
+        (lambda: augment.transforms(ALL_ON, None), "need the settings"),
         (lambda: TrainConfig(band_gain=-0.1), "band_gain"),
+        (lambda: TrainConfig(background=2), "background"),
+        (lambda: TrainConfig(mixstyle=-1), "mixstyle"),
         (lambda: Warp(0, 0), "one must be above 0"),
         (lambda: Warp(1, 0.1), "stretch is 1"),
         (lambda: Warp(0.1, float("nan")), "pitch nan"),

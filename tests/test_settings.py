@@ -415,6 +415,8 @@ OTHER: dict[type[Settings], dict[str, Any]] = {
         "wave_shift": 0.1,
         "gain": 3.0,
         "shift": 0.1,
+        "background": 0.1,
+        "mixstyle": 0.1,
         "band_gain": 0.1,
         "stretch": 0.1,
         "pitch": 0.1,

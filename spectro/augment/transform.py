@@ -1,0 +1,46 @@
+"""What every change of a batch of pictures is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+
+from spectro.errors import ConfigError
+
+__all__ = ["Transform", "checked_share"]
+
+
+class Transform(ABC):
+    """A change of a batch of pictures."""
+
+    @abstractmethod
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Change pictures.
+
+        Parameters
+        ----------
+        x : torch.Tensor [shape=(n, channels, n_mels, n_frames)]
+            Floating point; left as it is.
+
+        Returns
+        -------
+        changed : torch.Tensor [shape as `x`]
+        """
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{name}={value}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({told})"
+
+
+def checked_share(name: str, value: float) -> float:
+    """Return `value` if it is a share that changes something.
+
+    Raises
+    ------
+    ConfigError
+        If it is not above 0 and at most 1; `name` says of what.
+    """
+    if not 0 < value <= 1:
+        raise ConfigError(f"{name} is {value}: a share must be above 0 and at most 1")
+    return value
