@@ -173,7 +173,7 @@ class TrainConfig(Settings):
         Training pictures are rolled in time by up to this share of their width; 0 leaves them.
     background : float
         Share of training pictures that get another clip of their batch under them, 10 to 30 dB
-        down; 0 is none.
+        below their own loudest; 0 is none.
     mixstyle : float
         Share of training pictures whose bands get levels and contrasts between their own and those
         of another clip of their batch; 0 is none.
@@ -260,7 +260,7 @@ class TrainConfig(Settings):
 
     @property
     def picture_changes(self) -> list[str]:
-        """Names of what is to change in training pictures, each in one of them."""
+        """Names of what is to change in training pictures; `mixup` makes one of two instead."""
         names = ["background", "mixstyle", "band_gain", "stretch", "pitch", "shift"]
         return [name for name in [*names, "time_masks", "freq_masks"] if getattr(self, name)]
 

@@ -144,6 +144,7 @@ def dataloaders(
         sounds.check([*train["path"], *valid["path"]], spectrogram, config)
     set_seed(config.seed, reproducible=True)
     images = [*train["image"], *valid["image"], *valid["image"]]  # watched, and then predicted
+    images += [*train["image"]] * config.settle_norms
     if config.source == "pictures" and fits(images, config.size, device()):
         how: dict[str, Any] = {"dl_type": partial(KeptDL, size=config.size), "num_workers": 0}
     else:

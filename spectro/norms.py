@@ -11,6 +11,7 @@ Y. Wu, J. Johnson, "Rethinking 'Batch' in BatchNorm", arXiv:2105.07576, 2021 ("P
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import torch
 from fastai.callback.core import Callback
@@ -30,7 +31,8 @@ class SettleNorms(Callback):  # type: ignore[misc]
     Parameters
     ----------
     pictures : TfmdDL
-        Of :func:`to_settle_on`, made before training: several GPUs share what it is made of.
+        Of :func:`to_settle_on`, made before training: while several GPUs train, the loaders give
+        each only its part.
     """
 
     order = Recorder.order + 30  # after a stopwatch has ended it all
@@ -56,7 +58,7 @@ def to_settle_on(dls: DataLoaders, seed: int) -> TfmdDL:
         Shuffles them: clips of one recording are neighbours, and a batch's variance should be that
         of all. A last batch that is smaller is left out.
     """
-    items = list(dls.train.items)
+    items = [replace(item, held_out=True) for item in dls.train.items]  # sounds as they are, too
     random.Random(seed).shuffle(items)
     if len(items) > _BATCH:
         items = items[: len(items) // _BATCH * _BATCH]
@@ -80,7 +82,7 @@ def settle(model: nn.Module, pictures: TfmdDL) -> None:
         layer.reset_running_stats()
         layer.momentum = None  # the mean of all batches
         layer.train()
-    with torch.no_grad():
+    with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         for (x,) in pictures:
             model(x)
     for layer, momentum in zip(layers, momenta, strict=True):

@@ -16,11 +16,13 @@ __all__ = ["augmented"]
 def augmented(clips: pd.DataFrame, config: TrainConfig, spectrogram: SpectrogramConfig) -> Figure:
     """Show what training may make of pictures: a row a change alone, then all together.
 
+    But for `mixup`, and for what changes sounds before they are pictures.
+
     Parameters
     ----------
     clips : pandas.DataFrame
-        A few rendered clips, with ``image`` and ``label``; a column each. What mixes takes the
-        clip to the left.
+        A few rendered clips, with ``image`` and ``label``; a column each. Two that mix
+        are neighbours.
     config : TrainConfig
         Says which changes. Each is drawn anew, as it is in each epoch.
     spectrogram : SpectrogramConfig

@@ -172,9 +172,34 @@ def test_a_change_of_levels_is_that_of_their_colours(change: Transform) -> None:
     torch.manual_seed(5)
     grey = OnLevels([change], "gray")((levels / 255)[:, None].expand(-1, 3, -1, -1))
     assert torch.equal(grey[:, 0], grey[:, 1])
+    assert torch.equal(grey[:, 0], grey[:, 2])
     assert torch.equal(of_colours, magma((255 * grey[:, 0]).round().long()))
     assert not torch.equal(of_colours, magma(levels))
-    assert len({picture.numpy().tobytes() for picture in of_colours}) == 8
+
+
+@pytest.mark.parametrize("change", ON_LEVELS, ids=repr)
+def test_of_two_channels_in_one_picture_blue_stays_the_mean(change: Transform) -> None:
+    two = pictures()[:, :2]
+    x = torch.cat([two, two.mean(dim=1, keepdim=True)], dim=1)
+    torch.manual_seed(5)
+    changed = OnLevels([change], "both")(x)
+    torch.manual_seed(5)
+    assert torch.equal(changed[:, :2], change(two))
+    torch.testing.assert_close(changed[:, 2], changed[:, :2].mean(dim=1), atol=1e-6, rtol=0)
+
+
+def test_every_filter_is_another() -> None:
+    changed = BandGain(0.2)(pictures(1).expand(8, -1, -1, -1))
+    assert len({picture.numpy().tobytes() for picture in changed}) == 8
+
+
+def test_pixels_that_no_change_reaches_keep_colours_that_are_not_the_palettes() -> None:
+    """Resizing makes such colours."""
+    torch.manual_seed(0)
+    x = pictures(32)
+    changed = OnLevels([Background(0.5, 80.0)], "magma")(x)
+    left = [torch.equal(*both) for both in zip(x, changed, strict=True)]
+    assert 5 < sum(left) < 27
 
 
 @pytest.mark.parametrize("change", ON_LEVELS, ids=repr)
@@ -191,13 +216,13 @@ def test_levels_keep_shape_type_and_bounds_and_the_input_stays(change: Transform
 
 
 def test_changes_of_levels_follow_one_another() -> None:
-    x = pictures()[:, :1]
+    x = pictures()[:, :1].expand(-1, 3, -1, -1)
     torch.manual_seed(1)
-    wanted = x
+    wanted = x[:, :1]
     for change in ON_LEVELS:
         wanted = change(wanted)
     torch.manual_seed(1)
-    assert torch.equal(OnLevels(ON_LEVELS, "gray")(x), wanted)
+    assert torch.equal(OnLevels(ON_LEVELS, "gray")(x), wanted.expand(-1, 3, -1, -1))
 
 
 @settings(max_examples=30, deadline=None)
@@ -213,13 +238,29 @@ def test_a_background_adds_power_and_lies_10_to_30_db_below(seed: int, top_db: f
     assert -30 <= 10 * torch.log10(added.mean()) <= -10
 
 
+def test_a_background_lies_below_quiet_clips_too() -> None:
+    """As pictures of a fixed reference have them; a label must stay that of the louder one."""
+    torch.manual_seed(0)
+    x = torch.stack([torch.full((1, 4, 6), 0.5), torch.full((1, 4, 6), 0.95)])
+    x[:, :, 0, 0] = 0.0
+    changed = Background(1.0, 80.0)(x)
+    assert (changed[:, :, 1:] <= x[:, :, 1:] + 0.006).all(), "10 dB below adds 0.41 dB"
+    low, high = 0.5 - 30 / 80, 0.5 - 10 / 80
+    assert changed[0, 0, 0, 0] == 0, "there the other is silent"
+    x[1, :, 0, 0] = 0.95
+    assert low <= Background(1.0, 80.0)(x)[0, 0, 0, 0] <= high
+    silent = torch.stack([torch.zeros(1, 4, 6), torch.full((1, 4, 6), 0.95)])
+    assert torch.equal(Background(1.0, 80.0)(silent), silent)
+
+
 def test_a_background_fills_silence_and_silence_fills_nothing() -> None:
     x = torch.zeros(2, 1, 4, 6)
     x[0, :, :, :3] = 0.9
+    x[1, :, 0, 5] = 0.9
     torch.manual_seed(0)
     changed = Background(1.0, 80.0)(x)
-    assert torch.equal(changed[0], x[0])
-    assert (changed[1, :, :, 3:] == 0).all()
+    assert torch.equal(changed[0, :, 1:], x[0, :, 1:])
+    assert torch.equal(changed[1, :, :, 3:], x[1, :, :, 3:])
     under = changed[1, :, :, :3]
     assert 0.9 - 30 / 80 <= under.min() == under.max() <= 0.9 - 10 / 80
 
@@ -268,7 +309,7 @@ def test_that_share_of_pictures_is_changed(make: Any) -> None:
     [
         (SpectrogramConfig(), "magma"),
         (SpectrogramConfig(cmap="gray"), "gray"),
-        (SpectrogramConfig(channels="both"), "gray"),
+        (SpectrogramConfig(channels="both"), "both"),
     ],
 )
 def test_what_changes_levels_knows_what_the_colours_of_the_pictures_mean(
@@ -277,7 +318,7 @@ def test_what_changes_levels_knows_what_the_colours_of_the_pictures_mean(
     config = TrainConfig(background=0.2, mixstyle=0.3, band_gain=0.1)
     (change,) = augment.transforms(config, drawn.replace(top_db=60.0))
     assert isinstance(change, OnLevels)
-    assert change.cmap == cmap
+    assert change.drawn == cmap
     told = ["Background(share=0.2, top_db=60.0)", "MixStyle(share=0.3)", "BandGain(share=0.1)"]
     assert list(map(repr, change.changes)) == told
 

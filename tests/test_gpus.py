@@ -112,6 +112,7 @@ def test_norms_are_settled_on_all_training_pictures(parts: Split, rendered: Rend
         torch.testing.assert_close(found[name], wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_fold_starts_from_a_file_goes_through_all_phases_and_says_how_many_trained_it(
     rendered: RenderedSet, tmp_path: Path
 ) -> None:

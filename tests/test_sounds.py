@@ -12,7 +12,7 @@ import pytest
 import soundfile as sf
 import torch
 
-from spectro import datablock, learner, sounds
+from spectro import datablock, learner, norms, sounds
 from spectro.config import SpectrogramConfig, TrainConfig
 from spectro.datasets.table import Dataset, clip_table
 from spectro.errors import AudioError, ConfigError
@@ -193,3 +193,10 @@ def test_items_have_no_part_where_the_table_has_none() -> None:
                           "start": [np.nan, 1.0], "end": [np.nan, np.nan]})  # fmt: skip
     first, second = datablock.to_predict(table)
     assert (first.start, first.end, second.start, second.end) == (None, None, 1.0, None)
+
+
+def test_norms_settle_on_sounds_as_they_are(beeps: RenderedSet) -> None:
+    dls = loaders(beeps, CHANGED)
+    as_drawn = loaders(beeps, FROM_SOUNDS.replace(source="pictures"))
+    (found,), (wanted,) = (next(iter(norms.to_settle_on(d, 0))) for d in (dls, as_drawn))
+    assert torch.equal(torch.Tensor(found), torch.Tensor(wanted))

@@ -60,5 +60,4 @@ def _on_levels(config: TrainConfig, spectrogram: SpectrogramConfig) -> OnLevels:
         changes.append(MixStyle(config.mixstyle))
     if config.band_gain:
         changes.append(BandGain(config.band_gain))
-    by_channel = spectrogram.channels == "both"
-    return OnLevels(changes, "gray" if by_channel else spectrogram.cmap)
+    return OnLevels(changes, "both" if spectrogram.channels == "both" else spectrogram.cmap)

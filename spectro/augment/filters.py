@@ -97,16 +97,17 @@ class MixStyle(Transform):
 
 
 class Background(Transform):
-    """Put another clip of the batch under a picture, 10 to 30 dB down, as powers add up.
+    """Put another clip of the batch under a picture, as powers add up.
 
-    The label stays that of the louder one.
+    The loudest of it comes to lie 10 to 30 dB below the loudest of the picture, whose label stays.
 
     Parameters
     ----------
     share : float
         Of pictures that are changed; above 0, at most 1.
     top_db : float
-        Range of the pictures, in dB.
+        Range of the pictures, in dB. Where each has a range of its own it is the widest, and what
+        comes to lie 10 dB below may be nearer.
 
     Raises
     ------
@@ -126,11 +127,13 @@ class Background(Transform):
         """Add the others."""
         low, high = _BELOW
         below = low + (high - low) * torch.rand(len(x), 1, 1, 1, device=x.device, dtype=x.dtype)
-        other = _others(x) - below / self.top_db
-        # x and other are dB over the range: their powers' sum is log-add-exp with another base.
+        peak, other = x.amax(dim=(1, 2, 3), keepdim=True), _others(x)
+        lower = other - _others(peak) + peak - below / self.top_db
+        # Both are dB over the range: the sum of their powers is log-add-exp to another base.
         bels = math.log(10) * self.top_db / 10
-        both = torch.logaddexp(bels * x, bels * other) / bels
-        return torch.where((other > 0) & _drawn(self.share, x), both.clamp(max=1), x)
+        sum_of_both = (torch.logaddexp(bels * x, bels * lower) / bels).clamp(max=1)
+        heard = (other > 0) & (lower > 0)
+        return torch.where(heard & _drawn(self.share, x), sum_of_both, x)
 
 
 def _sounding(x: torch.Tensor) -> torch.Tensor:

@@ -19,24 +19,29 @@ _BRIGHTNESS = (2.0, 3.0, 1.0)
 class OnLevels(Transform):
     """Changes of levels, from 0 to 1, made to pictures in colours.
 
+    Pixels whose level they leave keep their colour, whether the palette has it or not.
+
     Parameters
     ----------
     changes : sequence of Transform
-        Made in turn, to levels of shape (n, 1, height, width).
-    cmap : "magma" or "gray"
-        Colours of the pictures: what tells a level from a pixel. Where each channel holds levels
-        of its own, "gray" as well.
+        Made in turn, to levels of shape (n, channels, height, width).
+    drawn : "magma", "gray" or "both"
+        What tells a level from a pixel: the colours of one channel of sound, or the levels of two
+        in red and green and their mean in blue.
     """
 
-    def __init__(self, changes: Sequence[Transform], cmap: str) -> None:
-        self.changes, self.cmap = list(changes), cmap
+    def __init__(self, changes: Sequence[Transform], drawn: str) -> None:
+        self.changes, self.drawn = list(changes), drawn
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Change them; `x` holds what the picture does, from 0 to 1, not yet normalised."""
-        levels = x if self.cmap == "gray" else to_levels(x, self.cmap)
+        levels = to_levels(x, self.drawn)
+        changed = levels
         for change in self.changes:
-            levels = change(levels)
-        return levels if self.cmap == "gray" else to_colours(levels, self.cmap)
+            changed = change(changed)
+        return torch.where(
+            (changed == levels).all(1, keepdim=True), x, to_colours(changed, self.drawn)
+        )
 
 
 @functools.cache
@@ -46,18 +51,24 @@ def _palette(cmap: str, dtype: torch.dtype, device: torch.device) -> torch.Tenso
     return table.to(device, dtype) / 255
 
 
-def to_levels(x: torch.Tensor, cmap: str) -> torch.Tensor:
-    """Find the level of each pixel, shape (n, 1, height, width).
+def to_levels(x: torch.Tensor, drawn: str) -> torch.Tensor:
+    """Find the level of each pixel, shape (n, channels, height, width) of one or two channels.
 
     Of a pixel that is no colour of the palette, as resizing makes them, one about as bright.
     """
+    if drawn != "magma":
+        return x[:, : 2 if drawn == "both" else 1]
     weights = torch.tensor(_BRIGHTNESS).to(x)
-    steps = _palette(cmap, x.dtype, x.device) @ weights
+    steps = _palette(drawn, x.dtype, x.device) @ weights
     brightness = torch.einsum("nchw,c->nhw", x, weights)[:, None]
     return torch.bucketize(brightness, (steps[1:] + steps[:-1]) / 2).to(x) / 255
 
 
-def to_colours(levels: torch.Tensor, cmap: str) -> torch.Tensor:
-    """Colour levels, shape (n, 1, height, width), as pictures are, shape (n, 3, height, width)."""
-    colours = _palette(cmap, levels.dtype, levels.device)
+def to_colours(levels: torch.Tensor, drawn: str) -> torch.Tensor:
+    """Colour levels as pictures are, shape (n, 3, height, width)."""
+    if drawn == "gray":
+        return levels.expand(-1, 3, -1, -1)
+    if drawn == "both":
+        return torch.cat([levels, levels.mean(dim=1, keepdim=True)], dim=1)
+    colours = _palette(drawn, levels.dtype, levels.device)
     return colours[(levels[:, 0] * 255).round().long()].permute(0, 3, 1, 2)
