@@ -144,7 +144,8 @@ def dataloaders(
         sounds.check([*train["path"], *valid["path"]], spectrogram, config)
     set_seed(config.seed, reproducible=True)
     images = [*train["image"], *valid["image"], *valid["image"]]  # watched, and then predicted
-    images += [*train["image"]] * config.settle_norms
+    if config.settle_norms:
+        images += [*train["image"]]  # read once more
     if config.source == "pictures" and fits(images, config.size, device()):
         how: dict[str, Any] = {"dl_type": partial(KeptDL, size=config.size), "num_workers": 0}
     else:

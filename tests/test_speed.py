@@ -94,6 +94,19 @@ def test_pictures_that_would_fill_the_memory_are_not_kept(
     assert not loading.fits(images, 256, cpu)
 
 
+def test_memory_is_asked_for_all_that_is_ever_kept_at_a_time(
+    rendered: RenderedSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training pictures once more while norms settle on them, after the last step."""
+    asked: list[list[str]] = []
+    monkeypatch.setattr(datablock, "fits", lambda images, *_: asked.append(images))
+    for config in (CONFIG, CONFIG.replace(settle_norms=True)):
+        loaders(rendered, config)
+    parts = split(rendered.clips, 1)
+    assert len(asked[0]) == len(parts.train) + 2 * len(parts.watch)
+    assert sorted(asked[1]) == sorted([*asked[0], *parts.train["image"]])
+
+
 def test_a_picture_that_is_gone_is_named(rendered: RenderedSet, tmp_path: Path) -> None:
     clips = rendered.clips.assign(image=str(tmp_path / "gone.png"))
     with pytest.raises(RenderError, match=r"gone\.png: is not there; run spectro render again"):
