@@ -11,12 +11,14 @@ from spectro.errors import ConfigError
 __all__ = ["RECIPES", "SPECTROGRAMS", "recipe", "recipe_spectrogram"]
 
 RECIPES: dict[str, TrainConfig] = {
-    # Each clip as other microphones, tempi and pitches would have it, and the steps that this
-    # takes: half the batch, half as many epochs again. docs/recipes.md says how they were found.
+    # Each clip as other microphones, scenes, tempi and pitches would have it, and the steps that
+    # this takes: half the batch, half as many epochs again. What each is worth: docs/recipes.md.
     "default": TrainConfig(
         recipe="default",
         batch_size=16,
         phases=(Phase(epochs=15),),
+        background=0.5,
+        mixstyle=0.5,
         band_gain=0.08,
         stretch=0.15,
         pitch=0.06,

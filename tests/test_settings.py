@@ -584,6 +584,8 @@ def test_plain_is_the_default_settings_and_default_adds_to_them() -> None:
         "recipe",
         "batch_size",
         "phases",
+        "background",
+        "mixstyle",
         "band_gain",
         "stretch",
         "pitch",
