@@ -25,6 +25,7 @@ from spectro import network
 from spectro.files import write_bytes
 from spectro.pictures import read_levels
 from spectro.places import place
+from spectro.precision import without_tf32
 
 __all__ = ["body_identity", "extract", "pooled_features"]
 
@@ -144,7 +145,7 @@ def extract(
     batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     autocast = torch.autocast(device.type, dtype, enabled=precision != "fp32")
-    with autocast, torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    with autocast, without_tf32():
         for pixels in _one_ahead(lambda batch: _pixels(batch, size), batches):
             x = (_filled(pixels).to(device).float() / 255 - mean) / std
             maps = body(x.contiguous(memory_format=torch.channels_last))

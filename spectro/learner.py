@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.core import Callback
 from fastai.callback.fp16 import MixedPrecision
@@ -32,7 +31,7 @@ from spectro.config import TrainConfig
 from spectro.datablock import to_predict
 from spectro.listener import Listener
 from spectro.optimizer import FusedAdam
-from spectro.precision import choose_precision
+from spectro.precision import choose_precision, without_tf32
 from spectro.weights import Weights
 
 __all__ = ["find_lr", "fit", "new_learner", "predict_clips"]
@@ -170,7 +169,7 @@ def predict_clips(learn: Learner, clips: pd.DataFrame) -> npt.NDArray[np.float32
         learn.no_bar(),
         learn.no_logging(),
         learn.removed_cbs(learn.cbs.filter(is_autocast)),
-        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),  # else fp32 means TF32
+        without_tf32(),
     ):
         probabilities, _ = learn.get_preds(dl=dl)
     result: npt.NDArray[np.float32] = probabilities.float().cpu().numpy()

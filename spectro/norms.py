@@ -20,6 +20,8 @@ from fastai.learner import Recorder
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from spectro.precision import without_tf32
+
 __all__ = ["SettleNorms", "settle", "to_settle_on"]
 
 _BATCH = 64
@@ -82,7 +84,7 @@ def settle(model: nn.Module, pictures: TfmdDL) -> None:
         layer.reset_running_stats()
         layer.momentum = None  # the mean of all batches
         layer.train()
-    with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    with torch.no_grad(), without_tf32():
         for (x,) in pictures:
             model(x)
     for layer, momentum in zip(layers, momenta, strict=True):

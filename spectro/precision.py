@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import torch
 
 from spectro.errors import ConfigError
 
-__all__ = ["choose_precision"]
+__all__ = ["choose_precision", "without_tf32"]
 
 
 def choose_precision(asked: str, device: torch.device) -> tuple[str, str]:
@@ -43,3 +45,11 @@ def choose_precision(asked: str, device: torch.device) -> tuple[str, str]:
             return "bf16", "the processor has it"
         return "fp32", "the processor has no bf16"
     return "fp32", f"{device.type} is not measured"
+
+
+def without_tf32() -> AbstractContextManager[None]:
+    """Have fp32 mean fp32 on CUDA too, where convolutions are TF32 otherwise."""
+    context: AbstractContextManager[None] = torch.backends.cudnn.flags(
+        enabled=True, allow_tf32=False
+    )
+    return context

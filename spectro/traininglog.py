@@ -88,7 +88,9 @@ def _optimiser(config: TrainConfig) -> list[str]:
         )
     if config.settle_norms:
         lines.append("then batch norm's statistics, measured anew on the training pictures")
-    names = [*config.sound_changes, *config.picture_changes, *["mixup"] * bool(config.mixup)]
+    names = [*config.sound_changes, *config.picture_changes]
+    if config.mixup:
+        names.append("mixup")
     chosen = [f"{name} {getattr(config, name)}" for name in names]
     if config.time_masks or config.freq_masks:
         chosen.append(f"mask_share {config.mask_share}")
