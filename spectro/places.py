@@ -7,12 +7,19 @@ A local path becomes a `pathlib.Path` and costs nothing more. A URL becomes univ
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from spectro.errors import ConfigError, MissingExtraError
+from spectro.errors import ConfigError, MissingExtraError, SpectroError
 
-__all__ = ["absolute", "below", "exists", "is_url", "modified", "place"]
+__all__ = [
+    "absolute", "below", "check_no_link", "check_pictures", "check_relative", "exists", "is_url", "modified",
+    "place",
+]  # fmt: skip
+
+_PICTURE = re.compile(r"(fold-?\d+)/[^/\\\0]+\.png")
 
 
 def is_url(path: str | Path) -> bool:
@@ -86,3 +93,71 @@ def modified(path: str) -> int:
     there: Any = place(path)
     seconds: float = there.fs.modified(there.path).timestamp()
     return round(seconds * 1e9)
+
+
+def check_pictures(
+    names: Iterable[object], folder: Path, table: str | Path, error: type[SpectroError]
+) -> None:
+    """Refuse names of pictures, read from a table, that lead out of the folder of pictures.
+
+    A table may come from a stranger, or have been edited: what it names is opened, written over and
+    removed, so each name must be ``foldN/NAME.png`` below `folder`, with no link on the way.
+
+    Parameters
+    ----------
+    names : iterable of str
+        As the table has them, relative to `folder`.
+    folder : Path
+        The folder of pictures; it need not be there.
+    table : str or Path
+        The file they were read from, for the message.
+    error : type of SpectroError
+        What to raise.
+
+    Raises
+    ------
+    SpectroError
+        Of the type `error`, naming the table and the first such name.
+    """
+    real_folds = set()
+    for name in names:
+        parts = _PICTURE.fullmatch(str(name))
+        if parts is None:
+            raise error(
+                f"{table}: names a picture outside the folder, {str(name)[:200]!r}; expected "
+                "foldN/NAME.png; restore the table, or render into another folder"
+            )
+        if is_url(folder):
+            continue
+        if parts[1] not in real_folds:
+            check_no_link(folder / parts[1], error)
+            real_folds.add(parts[1])
+        check_no_link(folder / str(name), error)
+
+
+def check_no_link(path: Path, error: type[SpectroError]) -> None:
+    """Refuse a symbolic link, through which something elsewhere would be read or written.
+
+    Raises
+    ------
+    SpectroError
+        Of the type `error`.
+    """
+    if path.is_symlink():
+        raise error(f"{path}: is a symbolic link, which is not followed here; remove the link")
+
+
+def check_relative(names: Iterable[object], table: str | Path, error: type[SpectroError]) -> None:
+    """Refuse relative paths of sounds, read from a table, that climb out of the dataset by ``..``.
+
+    Raises
+    ------
+    SpectroError
+        Of the type `error`, naming the table and the first such path.
+    """
+    for name in names:
+        text = str(name)
+        if ".." in text and ".." in re.split(r"[/\\]", text):
+            raise error(
+                f"{table}: the path {text[:200]!r} leads out of the dataset; write it without .."
+            )

@@ -26,7 +26,7 @@ from spectro.config import SpectrogramConfig
 from spectro.datasets.table import COLUMNS, Dataset
 from spectro.errors import RenderError
 from spectro.files import claim_text, move, read_json, write_text
-from spectro.places import below, exists, place
+from spectro.places import below, check_no_link, check_pictures, check_relative, exists, place
 from spectro.scratch import is_scratch
 
 __all__ = ["RenderedSet", "check_free", "claim", "image_names", "set_aside", "write_tables"]
@@ -77,6 +77,8 @@ class RenderedSet:
             keep_default_na=False,
             na_values={"start": [""], "end": [""]},
         )
+        check_relative(clips["path"], folder / _CLIPS, RenderError)
+        check_pictures(clips["image"], folder, folder / _CLIPS, RenderError)
         clips["path"] = [os.path.join(dataset["root"], path) for path in clips["path"]]
         clips["image"] = [str(folder / image) for image in clips["image"]]
         config = SpectrogramConfig(**read_json(folder / _CONFIG, RenderError))
@@ -163,6 +165,9 @@ def check_free(folder: Path, dataset: Dataset, config: SpectrogramConfig) -> Non
     """
     if (folder / _CONFIG).is_file():
         _check_same(folder, dataset, config)
+        _listed_pictures(folder)  # told before anything is drawn
+        for fold in dataset.clips["fold"].unique():
+            check_no_link(folder / f"fold{fold}", RenderError)
     elif _is_taken(folder):
         raise RenderError(f"{folder}: is there and holds something else; name another --out")
 
@@ -271,13 +276,23 @@ def write_tables(
     own : Path or None
         Scratch folder in `folder`; None where it is a URL.
     """
-    tables = [folder / name for name in (_CLIPS, _PREVIOUS) if (folder / name).is_file()]
-    previous = [image for table in tables for image in _read_table(table)["image"]]
+    previous = _listed_pictures(folder)
     for name, table in ((_FAILURES, failures), (_CLIPS, clips)):
         text = _relative(table, dataset.root).to_csv(index=False, lineterminator="\n")
         write_text(folder / name, text, inside=own)
     (folder / _PREVIOUS).unlink(missing_ok=True)
     return sorted(set(previous) - set(clips["image"]))
+
+
+def _listed_pictures(folder: Path) -> list[str]:
+    """List the pictures that the tables of earlier renderings name; each lies in `folder`."""
+    listed = []
+    for table in (folder / name for name in (_CLIPS, _PREVIOUS)):
+        if table.is_file():
+            images = _read_table(table, dtype=str, keep_default_na=False)["image"].tolist()
+            check_pictures(images, folder, table, RenderError)
+            listed += images
+    return listed
 
 
 def _read_table(path: Path, **options: Any) -> pd.DataFrame:

@@ -33,6 +33,7 @@ import pandas as pd
 from spectro.config import SpectrogramConfig, TrainConfig
 from spectro.errors import ModelError
 from spectro.files import is_taken, read_json, replacing_folder, write_text
+from spectro.places import check_no_link, check_pictures, check_relative
 from spectro.rendered import RenderedSet
 
 __all__ = ["Run", "default_run_folder", "environment", "latest_run", "probability_columns"]
@@ -188,6 +189,7 @@ class Run:
     @contextmanager
     def writing_fold(self, fold: int) -> Iterator[Path]:
         """Give a folder that becomes the fold's when the block ends well."""
+        check_no_link(self.fold_folder(fold), ModelError)
         with replacing_folder(self.fold_folder(fold)) as temporary:
             yield temporary
 
@@ -212,17 +214,17 @@ class Run:
         if not self.finished_folds:
             raise ModelError(f"{self.folder}: no fold is finished; run spectro train-fold")
         text = {"label": str, "predicted": str, "group": str}
-        tables = [
-            pd.read_csv(
-                self.fold_folder(fold) / "predictions.csv",
-                dtype=text,
-                keep_default_na=False,
-                na_values={"start": [""], "end": [""]},
-            )
-            for fold in self.finished_folds
-        ]
-        predictions = pd.concat(tables, ignore_index=True)
         root, pictures = self.record["dataset"]["root"], self.record["rendered"]["folder"]
+        tables = []
+        for fold in self.finished_folds:
+            file = self.fold_folder(fold) / "predictions.csv"
+            table = pd.read_csv(
+                file, dtype=text, keep_default_na=False, na_values={"start": [""], "end": [""]}
+            )
+            check_relative(table["path"], file, ModelError)
+            check_pictures(table["image"], Path(pictures), file, ModelError)
+            tables.append(table)
+        predictions = pd.concat(tables, ignore_index=True)
         predictions["path"] = [os.path.join(root, path) for path in predictions["path"]]
         predictions["image"] = [os.path.join(pictures, image) for image in predictions["image"]]
         return predictions

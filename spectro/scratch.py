@@ -46,6 +46,8 @@ def scratch(folder: Path) -> Iterator[Path]:
 def sweep(folder: Path) -> None:
     """Remove the scratch folders of processes that are no more; those in use are locked."""
     for left in folder.glob(f"{_PREFIX}*"):
+        if left.is_symlink() or (left / _LOCK).is_symlink():
+            continue  # none of ours; locking would write to wherever it leads
         lock = FileLock(left / _LOCK)
         try:
             lock.acquire(blocking=False)
