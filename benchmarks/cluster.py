@@ -20,11 +20,12 @@ import time
 from concurrent.futures import Executor
 from pathlib import Path
 
-from spectro import cluster, datasets, workers
-from spectro.batches import completed
+from spectro import datasets
 from spectro.config import SpectrogramConfig
 from spectro.datasets.sample import write_sample
 from spectro.datasets.table import Dataset
+from spectro.plumbing import cluster, workers
+from spectro.plumbing.batches import completed
 from spectro.render import render
 
 WORKERS = 2

@@ -29,11 +29,12 @@ import drawing  # beside this file
 import numpy as np
 import soundfile as sf
 
-from spectro import audio, datasets, workers
-from spectro.batches import completed
+from spectro import audio, datasets
 from spectro.config import SpectrogramConfig
 from spectro.datasets.sample import write_sample
 from spectro.draw import Job, draw_batch
+from spectro.plumbing import workers
+from spectro.plumbing.batches import completed
 
 # One thread a method, so that figures are per core. Libraries read this when they are imported.
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")

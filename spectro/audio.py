@@ -15,7 +15,7 @@ import soxr
 from spectro.config import Channels, PadPolicy
 from spectro.decode import decode, decode_windows
 from spectro.errors import AudioError, ConfigError
-from spectro.places import place
+from spectro.plumbing.paths import place
 
 __all__ = ["LOUDEST", "Waveform", "Window", "fit", "load", "mix", "to_mono", "windows"]
 

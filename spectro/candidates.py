@@ -26,8 +26,8 @@ from typing import Any
 
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError
+from spectro.plumbing.settings import read_tables
 from spectro.recipes import recipe
-from spectro.settings import read_tables
 
 __all__ = ["read_candidates"]
 

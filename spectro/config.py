@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from spectro.errors import ConfigError
 from spectro.phase import Phase
-from spectro.settings import Settings
+from spectro.plumbing.settings import Settings
 
 if sys.version_info >= (3, 11):
     from typing import Self

@@ -19,9 +19,9 @@ from torch import nn
 from spectro import breakdown, datablock, learner, members, metrics, protocol
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError, DivergedError
-from spectro.files import write_text
 from spectro.listener import Listener
 from spectro.model import ModelCard, save_model
+from spectro.plumbing.files import write_text
 from spectro.precision import choose_precision
 from spectro.predictions import accuracy, out_of_fold, write_predictions
 from spectro.rendered import RenderedSet

@@ -22,7 +22,7 @@ import soundfile as sf
 
 from spectro import mp3
 from spectro.errors import AudioError
-from spectro.places import is_url
+from spectro.plumbing.paths import is_url
 
 __all__ = ["CUT_OGG", "decode", "decode_windows"]
 

@@ -16,13 +16,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from spectro import workers
-from spectro.batches import completed
 from spectro.datasets.table import Dataset
 from spectro.errors import AudioError
-from spectro.files import replacing
 from spectro.findings import Finding, Thresholds, judge
-from spectro.places import absolute, below, place
+from spectro.plumbing import workers
+from spectro.plumbing.batches import completed
+from spectro.plumbing.files import replacing
+from spectro.plumbing.paths import absolute, below, place
 from spectro.vitals import Vitals, examine, is_empty
 
 __all__ = ["Checkup", "check"]

@@ -16,8 +16,8 @@ from PIL import Image, UnidentifiedImageError
 
 from spectro.config import SpectrogramConfig
 from spectro.errors import AudioError
-from spectro.places import is_url, modified, place
-from spectro.scratch import scratch
+from spectro.plumbing.paths import is_url, modified, place
+from spectro.plumbing.scratch import scratch
 from spectro.spectrogram import clip_image, save_png
 
 __all__ = ["Job", "Outcome", "draw_batch"]

@@ -22,9 +22,9 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from spectro import network
-from spectro.files import write_bytes
 from spectro.pictures import read_levels
-from spectro.places import place
+from spectro.plumbing.files import write_bytes
+from spectro.plumbing.paths import place
 from spectro.precision import without_tf32
 
 __all__ = ["body_identity", "extract", "pooled_features"]

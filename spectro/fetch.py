@@ -17,10 +17,10 @@ import filelock
 from spectro import datasets
 from spectro.datasets import Dataset
 from spectro.datasets.sources import Source
-from spectro.download import PATIENCE, Patience, Progress, check, download
 from spectro.errors import DatasetError
-from spectro.files import is_taken
-from spectro.unpack import ArchiveError, unpack
+from spectro.plumbing.archive import ArchiveError, unpack
+from spectro.plumbing.download import PATIENCE, Patience, Progress, check, download
+from spectro.plumbing.files import is_taken
 
 __all__ = ["Stage", "fetch", "present"]
 

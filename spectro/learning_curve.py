@@ -24,8 +24,8 @@ from spectro import crossval, design, metrics
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError
 from spectro.extrapolate import Forecast, forecast
-from spectro.files import write_text
 from spectro.listener import Listener
+from spectro.plumbing.files import write_text
 from spectro.rendered import RenderedSet
 from spectro.run import Run
 from spectro.weights import Weights

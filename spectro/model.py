@@ -21,8 +21,8 @@ from torch import nn
 from spectro import network
 from spectro.config import SpectrogramConfig
 from spectro.errors import ConfigError, ModelError
-from spectro.files import write_text
-from spectro.settings import Settings
+from spectro.plumbing.files import write_text
+from spectro.plumbing.settings import Settings
 
 __all__ = ["ModelCard", "load_model", "predict_probabilities", "save_model"]
 

@@ -26,8 +26,8 @@ import pandas as pd
 from spectro import crossval, design
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError, DivergedError
-from spectro.files import write_text
 from spectro.listener import Listener
+from spectro.plumbing.files import write_text
 from spectro.rendered import RenderedSet
 from spectro.run import Run
 

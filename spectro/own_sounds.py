@@ -17,7 +17,7 @@ import soundfile as sf
 from spectro import audio
 from spectro.datasets import sample
 from spectro.datasets.table import Dataset
-from spectro.files import replacing, replacing_folder
+from spectro.plumbing.files import replacing, replacing_folder
 
 __all__ = ["BACKGROUND", "write_folder", "write_recording"]
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from spectro.settings import Settings
+from spectro.plumbing.settings import Settings
 
 if sys.version_info >= (3, 11):
     from typing import Self

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from spectro.errors import RenderError
-from spectro.places import is_url, place
+from spectro.plumbing.paths import is_url, place
 from spectro.spectrogram import network_levels
 
 __all__ = ["n_bytes", "read_levels"]

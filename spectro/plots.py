@@ -19,8 +19,8 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from spectro.config import SpectrogramConfig
-from spectro.files import write_bytes
-from spectro.places import place
+from spectro.plumbing.files import write_bytes
+from spectro.plumbing.paths import place
 from spectro.run import Run
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from spectro.audio import Waveform
 from spectro.config import SpectrogramConfig
 from spectro.decode import decode
-from spectro.places import place
 from spectro.plots_signal import draw_spectrogram
+from spectro.plumbing.paths import place
 from spectro.spectrogram import Spectrogram, load_clip, melspectrogram, power_to_db
 
 __all__ = ["What", "clip"]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from spectro.places import below, place
+from spectro.plumbing.paths import below, place
 from spectro.rendered import RenderedSet
 from spectro.run import probability_columns
 

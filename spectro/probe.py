@@ -25,7 +25,7 @@ from spectro import crossval, datablock, network
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError
 from spectro.features import body_identity, pooled_features
-from spectro.files import write_text
+from spectro.plumbing.files import write_text
 from spectro.predictions import out_of_fold, write_predictions
 from spectro.rendered import RenderedSet
 from spectro.run import Run

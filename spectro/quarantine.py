@@ -24,8 +24,8 @@ import pandas as pd
 from spectro.datasets.table import Dataset, list_some, read_csv
 from spectro.doctor import Checkup
 from spectro.errors import DatasetError
-from spectro.files import replacing
-from spectro.places import absolute, is_url, place
+from spectro.plumbing.files import replacing
+from spectro.plumbing.paths import absolute, is_url, place
 from spectro.rendered import RenderedSet
 
 __all__ = ["PROPOSED", "apply", "apply_to_clips", "apply_to_rendered", "check_free", "write"]

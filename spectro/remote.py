@@ -15,7 +15,7 @@ from typing import Any
 
 from spectro import crossval
 from spectro.errors import ModelError, SpectroError
-from spectro.places import absolute, place
+from spectro.plumbing.paths import absolute, place
 from spectro.rendered import RenderedSet
 from spectro.run import Run
 
@@ -64,7 +64,7 @@ def train_folds(
     folds : list of int
         Those to train.
     executor : concurrent.futures.Executor
-        Of :func:`spectro.cluster.connect`, for one.
+        Of :func:`spectro.plumbing.cluster.connect`, for one.
     track : "tensorboard", "wandb" or None
         As in :func:`spectro.crossval.train_fold`.
     """

@@ -18,14 +18,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from spectro import rendered, workers
-from spectro.batches import completed
+from spectro import rendered
 from spectro.config import SpectrogramConfig
 from spectro.datasets.table import Dataset
 from spectro.draw import Job, Outcome, draw_batch
 from spectro.errors import RenderError
-from spectro.places import absolute, below, is_url, place
-from spectro.scratch import outside, scratch, sweep
+from spectro.plumbing import workers
+from spectro.plumbing.batches import completed
+from spectro.plumbing.paths import absolute, below, is_url, place
+from spectro.plumbing.scratch import outside, scratch, sweep
 
 __all__ = ["RenderSummary", "render"]
 
@@ -73,7 +74,7 @@ def render(
     config : SpectrogramConfig
         How to draw them.
     executor : concurrent.futures.Executor or None
-        Where the work is done. None means a worker for each processor (:mod:`spectro.workers`).
+        Where the work is done. None means a worker for each processor (:mod:`spectro.plumbing.workers`).
     progress : callable or None
         Called with the number of clips done and the number of all.
 

@@ -25,9 +25,16 @@ import pandas as pd
 from spectro.config import SpectrogramConfig
 from spectro.datasets.table import COLUMNS, Dataset
 from spectro.errors import RenderError
-from spectro.files import claim_text, move, read_json, write_text
-from spectro.places import below, check_no_link, check_pictures, check_relative, exists, place
-from spectro.scratch import is_scratch
+from spectro.plumbing.files import claim_text, move, read_json, write_text
+from spectro.plumbing.paths import (
+    below,
+    check_no_link,
+    check_pictures,
+    check_relative,
+    exists,
+    place,
+)
+from spectro.plumbing.scratch import is_scratch
 
 __all__ = ["RenderedSet", "check_free", "claim", "image_names", "set_aside", "write_tables"]
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from spectro import metrics
 from spectro.errors import ModelError
-from spectro.files import write_text
+from spectro.plumbing.files import write_text
 from spectro.run import Run
 
 __all__ = ["check_free", "folder_of", "summary", "write"]

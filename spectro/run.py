@@ -32,8 +32,8 @@ import pandas as pd
 
 from spectro.config import SpectrogramConfig, TrainConfig
 from spectro.errors import ModelError
-from spectro.files import is_taken, read_json, replacing_folder, write_text
-from spectro.places import check_no_link, check_pictures, check_relative
+from spectro.plumbing.files import is_taken, read_json, replacing_folder, write_text
+from spectro.plumbing.paths import check_no_link, check_pictures, check_relative
 from spectro.rendered import RenderedSet
 
 __all__ = ["Run", "default_run_folder", "environment", "latest_run", "probability_columns"]

@@ -24,7 +24,7 @@ import soundfile as sf
 
 from spectro.audio import LOUDEST, Waveform, to_mono
 from spectro.decode import CUT_OGG, decode
-from spectro.places import is_url, place
+from spectro.plumbing.paths import is_url, place
 
 __all__ = ["Vitals", "examine", "fingerprint", "flat_tops", "is_empty", "offset", "wraps"]
 

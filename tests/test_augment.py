@@ -13,16 +13,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
 from spectro import augment, datablock, learner
-from spectro.augment import (
-    Background,
-    BandGain,
-    Masks,
-    MixStyle,
-    OnLevels,
-    Shift,
-    Transform,
-    Warp,
-)
+from spectro.augment import Background, BandGain, Masks, MixStyle, OnLevels, Shift, Transform, Warp
 from spectro.colors import palette
 from spectro.config import SpectrogramConfig, TrainConfig
 from spectro.errors import ConfigError

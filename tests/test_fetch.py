@@ -24,9 +24,9 @@ from spectro import datasets
 from spectro.cli import fetch as cli
 from spectro.datasets import sources
 from spectro.datasets.sources import SOURCES, Source
-from spectro.download import Patience, Progress
 from spectro.errors import DatasetError
 from spectro.fetch import fetch, present
+from spectro.plumbing.download import Patience, Progress
 from tests.test_download import Site, names, serving
 
 QUICK = Patience(timeout=20, tries=3, pause=0)
@@ -325,7 +325,7 @@ sources.SOURCES[source.name] = source
 """
 STOP_WHILE_UNPACKING = """
 import time
-from spectro import unpack
+from spectro.plumbing import archive as unpack
 real = unpack._Writer.add
 def add(self, member):
     real(self, member)

@@ -15,9 +15,10 @@ import distributed
 import pytest
 from typer.testing import CliRunner
 
-from spectro import cluster, crossval, datablock
+from spectro import crossval, datablock
 from spectro.cli.app import app
 from spectro.errors import ConfigError
+from spectro.plumbing import cluster
 from spectro.remote import train_folds
 from spectro.rendered import RenderedSet
 from spectro.run import Run

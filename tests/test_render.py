@@ -21,11 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from spectro import batches, draw
+from spectro import draw
 from spectro.config import SpectrogramConfig
 from spectro.datasets import Dataset
 from spectro.datasets.table import clip_table
 from spectro.errors import RenderError
+from spectro.plumbing import batches
 from spectro.render import RenderSummary, render
 from spectro.rendered import RenderedSet, image_names
 from spectro.spectrogram import clip_image

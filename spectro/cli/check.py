@@ -44,7 +44,7 @@ def check(
     """Look for broken, silent, clipped, doubled and leaking clips, before any training."""
     from spectro import datasets, doctor
     from spectro import quarantine as leaving_out
-    from spectro.workers import pool
+    from spectro.plumbing.workers import pool
 
     if quarantine is not None:  # told before a minute of reading
         leaving_out.check_free(quarantine)

@@ -168,17 +168,17 @@ def _without(dataset: Dataset, quarantine: Path | None) -> Dataset:
 def _pool(workers: int | None, scheduler: str | None) -> AbstractContextManager[Executor]:
     """Choose where to draw."""
     if scheduler is not None:
-        from spectro.cluster import connect
+        from spectro.plumbing.cluster import connect
 
         return connect(scheduler)
-    from spectro.workers import pool
+    from spectro.plumbing.workers import pool
 
     return pool(workers)
 
 
 def _glance(out: str, settings: SpectrogramConfig, *, anew: bool) -> None:
     """Draw a few pictures of each class into one."""
-    from spectro.places import place
+    from spectro.plumbing.paths import place
 
     glance = place(out) / "examples.png"
     if anew or not glance.exists():

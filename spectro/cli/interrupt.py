@@ -26,7 +26,7 @@ def working(
     Parameters
     ----------
     workers : context manager of concurrent.futures.Executor
-        From :func:`spectro.workers.pool` or :func:`spectro.cluster.connect`.
+        From :func:`spectro.plumbing.workers.pool` or :func:`spectro.plumbing.cluster.connect`.
     what : str
         Shown before the bar, as "rendering".
     clips : int

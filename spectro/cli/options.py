@@ -97,8 +97,8 @@ def spectrogram_config(
 ) -> SpectrogramConfig:
     """Start from the recipe's pictures, then apply the TOML file, then the flags."""
     from spectro.config import SpectrogramConfig
+    from spectro.plumbing.settings import read_table
     from spectro.recipes import recipe_spectrogram
-    from spectro.settings import read_table
 
     base = recipe_spectrogram(recipe or "default")
     if file is None:
@@ -112,8 +112,8 @@ def train_config(
     file: Path | None, recipe: str | None, epochs: int | None, lr: float | None, **flags: Any
 ) -> TrainConfig:
     """Start from the recipe, then apply the TOML file, then the flags."""
+    from spectro.plumbing.settings import read_table
     from spectro.recipes import recipe as find
-    from spectro.settings import read_table
 
     table = read_table(file, "train") if file else {}
     base = find(recipe or table.get("recipe", "default"))

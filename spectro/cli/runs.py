@@ -46,7 +46,7 @@ def compare(
 ) -> None:
     """Say whether one run is better than another, or whether that may be chance."""
     from spectro.comparison import compare_runs
-    from spectro.files import write_text
+    from spectro.plumbing.files import write_text
     from spectro.run import Run
 
     first, second = Run.load(run_a), Run.load(run_b)

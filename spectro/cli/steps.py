@@ -11,7 +11,7 @@ import typer
 
 from spectro import console, tables
 from spectro.errors import ConfigError
-from spectro.files import write_text
+from spectro.plumbing.files import write_text
 
 if TYPE_CHECKING:
     from spectro.config import TrainConfig
@@ -229,7 +229,7 @@ def _train_nested(rendered: RenderedSet, config: TrainConfig, folder: Path, roun
 
 def _train_elsewhere(run: Run, rendered: RenderedSet, address: str, track: str | None) -> None:
     """Train the folds that are not trained yet on a cluster; end here if one fails."""
-    from spectro.cluster import connect
+    from spectro.plumbing.cluster import connect
     from spectro.remote import train_folds
 
     left = [fold for fold in rendered.folds if fold not in run.finished_folds]

@@ -22,7 +22,7 @@ def predict(
 ) -> None:
     """Name the sound in each file."""
     from spectro.errors import AudioError
-    from spectro.files import replacing
+    from spectro.plumbing.files import replacing
     from spectro.predict import Classifier
 
     failures: list[AudioError] = []

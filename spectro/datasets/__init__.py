@@ -10,7 +10,7 @@ from typing import Any
 from spectro.datasets import esc50, folder, sample, spoken_digits, urbansound8k
 from spectro.datasets.table import COLUMNS, Dataset
 from spectro.errors import DatasetError
-from spectro.places import exists, place
+from spectro.plumbing.paths import exists, place
 
 __all__ = ["COLUMNS", "LAYOUTS", "Dataset", "load"]
 

@@ -26,7 +26,7 @@ from spectro.datasets.table import (
     read_csv,
 )
 from spectro.errors import DatasetError
-from spectro.places import is_url, place
+from spectro.plumbing.paths import is_url, place
 
 __all__ = ["SUFFIXES", "load", "looks_like"]
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from spectro.datasets.table import read_csv
 from spectro.errors import DatasetError
-from spectro.files import write_text
+from spectro.plumbing.files import write_text
 
 __all__ = ["deal_folds", "remembered_folds"]
 

@@ -7,7 +7,7 @@ import os
 import pandas as pd
 
 from spectro.datasets.table import absent_note
-from spectro.places import place
+from spectro.plumbing.paths import place
 
 __all__ = ["split_present"]
 

@@ -37,7 +37,7 @@ from spectro.datasets.synthesis_formats import FORMATS, WavFormat, write_wav
 from spectro.datasets.synthesis_place import Place, draw_place, record
 from spectro.datasets.table import Dataset
 from spectro.errors import ConfigError, DatasetError
-from spectro.files import replacing_folder
+from spectro.plumbing.files import replacing_folder
 
 __all__ = ["FOLDER", "LICENCE", "MARKER", "load", "looks_like", "write_sample"]
 

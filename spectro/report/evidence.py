@@ -18,7 +18,7 @@ from PIL import Image
 
 from spectro.config import SpectrogramConfig
 from spectro.errors import ModelError, SpectroError
-from spectro.places import place
+from spectro.plumbing.paths import place
 from spectro.run import Run
 from spectro.spectrogram import clip_image, load_clip, network_pixels
 

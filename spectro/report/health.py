@@ -14,8 +14,8 @@ import pandas as pd
 from spectro.datasets.table import COLUMNS, Dataset
 from spectro.doctor import check
 from spectro.errors import ModelError, SpectroError
-from spectro.files import read_json, write_text
-from spectro.places import is_url
+from spectro.plumbing.files import read_json, write_text
+from spectro.plumbing.paths import is_url
 from spectro.rendered import RenderedSet
 from spectro.run import Run
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from spectro import __version__
 from spectro.breakdown import of_truth
-from spectro.files import write_bytes
+from spectro.plumbing.files import write_bytes
 from spectro.report import choose, clips, facts, health, origin, page
 from spectro.report.evidence import Budget, Showcase
 from spectro.run import Run

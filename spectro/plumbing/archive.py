@@ -27,9 +27,9 @@ from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
-from spectro.download import Progress, disk_full
 from spectro.errors import DatasetError
-from spectro.files import is_taken
+from spectro.plumbing.download import Progress, disk_full
+from spectro.plumbing.files import is_taken
 
 __all__ = ["ArchiveError", "unpack"]
 

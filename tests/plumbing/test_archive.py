@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from spectro.errors import DatasetError
-from spectro.unpack import ArchiveError, unpack
+from spectro.plumbing.archive import ArchiveError, unpack
 from tests.test_download import opening
 
 NOISE = random.Random(3).randbytes(200_000)

@@ -15,8 +15,9 @@ import distributed
 import pytest
 from distributed import LocalCluster
 
-from spectro import cluster, datasets
+from spectro import datasets
 from spectro.errors import ConfigError, MissingExtraError
+from spectro.plumbing import cluster
 from spectro.render import render
 
 from .conftest import SMALL_PICTURES

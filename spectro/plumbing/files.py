@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from spectro.errors import SpectroError
-from spectro.places import is_url, place
+from spectro.plumbing.paths import is_url, place
 
 __all__ = [
     "claim_text",

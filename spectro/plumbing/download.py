@@ -21,7 +21,7 @@ from pathlib import Path
 import requests
 
 from spectro.errors import DatasetError
-from spectro.transfer import BrokenOffError, Part, Progress, Transfer
+from spectro.plumbing.transfer import BrokenOffError, Part, Progress, Transfer
 
 __all__ = ["PATIENCE", "Patience", "Progress", "check", "disk_full", "download"]
 

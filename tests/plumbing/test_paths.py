@@ -18,7 +18,7 @@ from PIL import Image
 from spectro import datasets
 from spectro.config import SpectrogramConfig
 from spectro.errors import MissingExtraError, RenderError
-from spectro.places import absolute, below, is_url, place
+from spectro.plumbing.paths import absolute, below, is_url, place
 from spectro.render import RenderSummary, render
 from spectro.rendered import RenderedSet
 

@@ -18,9 +18,9 @@ from pydantic import ValidationError
 
 from spectro.config import Phase, SpectrogramConfig, TrainConfig
 from spectro.errors import ConfigError
-from spectro.files import write_text
+from spectro.plumbing.files import write_text
+from spectro.plumbing.settings import Settings, read_table
 from spectro.recipes import RECIPES, recipe
-from spectro.settings import Settings, read_table
 
 
 @st.composite

@@ -19,7 +19,7 @@ import urllib3
 
 from spectro import __version__
 from spectro.errors import DatasetError
-from spectro.files import read_json, write_text
+from spectro.plumbing.files import read_json, write_text
 
 __all__ = ["BrokenOffError", "Part", "Progress", "Transfer", "short"]
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from spectro.errors import ConfigError, MissingExtraError
-from spectro.workers import keep_memory
+from spectro.plumbing.workers import keep_memory
 
 __all__ = ["connect"]
 

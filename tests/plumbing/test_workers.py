@@ -25,7 +25,7 @@ def run(code: str) -> str:
 def test_processes_where_nothing_speaks_against_it(n: int) -> None:
     code = f"""
 import os
-from spectro.workers import pool
+from spectro.plumbing.workers import pool
 with pool({n}) as executor:
     print(executor.submit(os.getpid).result() == os.getpid())
 """
@@ -40,7 +40,7 @@ with pool({n}) as executor:
 def test_threads_where_forking_is_not_safe(before: str) -> None:
     code = f"""
 import os
-from spectro.workers import pool
+from spectro.plumbing.workers import pool
 {before}
 with pool(2) as executor:
     print(executor.submit(os.getpid).result() == os.getpid())
@@ -53,7 +53,7 @@ def test_as_many_as_the_processors_allowed() -> None:
     code = """
 import os
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-from spectro.workers import pool
+from spectro.plumbing.workers import pool
 print(pool()._max_workers)
 """
     assert run(code) == "1"
@@ -61,7 +61,7 @@ print(pool()._max_workers)
 
 PARENT = """
 import os, sys, time
-from spectro.workers import pool
+from spectro.plumbing.workers import pool
 executor = pool(2)
 print(*executor._processes, flush=True)
 for future in [executor.submit(time.sleep, 60) for _ in range(int(sys.argv[1]))]:

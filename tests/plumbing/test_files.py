@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from spectro.files import replacing, replacing_folder, write_text
+from spectro.plumbing.files import replacing, replacing_folder, write_text
 
 
 class BlockError(Exception):

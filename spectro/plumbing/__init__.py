@@ -1,0 +1,1 @@
+"""What the rest stands on: files, paths, workers, downloads. Nothing here knows what a sound is."""
