@@ -20,13 +20,13 @@ import time
 from concurrent.futures import Executor
 from pathlib import Path
 
-from spectro import datasets
+from spectro.clips import datasets
+from spectro.clips.sample.write import write_sample
+from spectro.clips.table import Dataset
 from spectro.config import SpectrogramConfig
-from spectro.datasets.sample import write_sample
-from spectro.datasets.table import Dataset
+from spectro.pictures.render import render
 from spectro.plumbing import cluster, workers
 from spectro.plumbing.batches import completed
-from spectro.render import render
 
 WORKERS = 2
 IDLE = 128_000  # jobs that do nothing: 1,000 tasks of 128

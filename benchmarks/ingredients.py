@@ -33,7 +33,7 @@ import pandas as pd
 from scipy.stats import t as student
 from sklearn.model_selection import StratifiedGroupKFold
 
-from spectro.rendered import RenderedSet
+from spectro.pictures.rendered import RenderedSet
 
 Levels = dict[str, list[Any]]
 PARTS = 4
@@ -92,10 +92,10 @@ def accuracy_of(
 ) -> Callable[..., float]:
     """Give a function that trains with some changes of a recipe, and watches a part."""
     from spectro import learner, members
+    from spectro.models.weights import resolve
     from spectro.predictions import accuracy, out_of_fold
     from spectro.recipes import recipe as find
     from spectro.splits import Split
-    from spectro.weights import resolve
 
     def measure(scored: int, part: int, drawn: dict[str, Any]) -> float:
         last = {name: drawn[name] for name in ("epochs", "lr") if name in drawn}

@@ -21,10 +21,10 @@ from pathlib import Path
 import drawing  # beside this file
 from PIL import Image
 
-from spectro import datasets
+from spectro.clips import datasets
+from spectro.clips.sample.write import write_sample
 from spectro.config import SpectrogramConfig
-from spectro.datasets.sample import write_sample
-from spectro.spectrogram import clip_image, network_pixels, save_png
+from spectro.pictures.spectrogram import clip_image, network_pixels, save_png
 
 
 def ours(clip: str, out: Path) -> None:

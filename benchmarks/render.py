@@ -29,10 +29,11 @@ import drawing  # beside this file
 import numpy as np
 import soundfile as sf
 
-from spectro import audio, datasets
+from spectro.clips import datasets
+from spectro.clips import waveform as audio
+from spectro.clips.sample.write import write_sample
 from spectro.config import SpectrogramConfig
-from spectro.datasets.sample import write_sample
-from spectro.draw import Job, draw_batch
+from spectro.pictures.draw import Job, draw_batch
 from spectro.plumbing import workers
 from spectro.plumbing.batches import completed
 

@@ -61,7 +61,7 @@ def spectro_in(precision: str) -> Callable[[Task], Train]:
     def make(task: Task) -> Train:
         from spectro import datablock, learner
         from spectro.config import Phase, TrainConfig
-        from spectro.weights import resolve
+        from spectro.models.weights import resolve
 
         config = TrainConfig(
             arch=task.arch,
@@ -99,8 +99,8 @@ def plain_fastai(task: Task) -> Train:
         vision_learner,
     )
 
-    from spectro import network
-    from spectro.weights import resolve
+    from spectro.models import networks as network
+    from spectro.models.weights import resolve
 
     set_seed(task.seed, reproducible=True)
     both = pd.concat([task.train.assign(valid=False), task.valid.assign(valid=True)])
@@ -133,8 +133,8 @@ def opensoundscape(task: Task) -> Train:
     from opensoundscape.ml import cnn_architectures
     from opensoundscape.ml.cnn import CNN
 
-    from spectro import network
-    from spectro.weights import resolve
+    from spectro.models import networks as network
+    from spectro.models.weights import resolve
 
     torch.manual_seed(task.seed)
     tables = [
@@ -257,10 +257,10 @@ def accuracies(methods: Methods, task: Task, seeds: int) -> None:
 
 
 def sample_pictures(folder: Path) -> Path:
-    from spectro import datasets
+    from spectro.clips import datasets
+    from spectro.clips.sample.write import write_sample
     from spectro.config import SpectrogramConfig
-    from spectro.datasets.sample import write_sample
-    from spectro.render import render
+    from spectro.pictures.render import render
 
     root = write_sample(folder, sources=3, slices=2, folds=4)
     render(datasets.load(root), folder / "pictures", SpectrogramConfig())
@@ -286,7 +286,7 @@ def main() -> None:
     core = max(os.sched_getaffinity(0)) if asked.core is None else asked.core
     print(f"{platform.platform()}, {os.cpu_count()} processors, one thread a method")
     with tempfile.TemporaryDirectory() as scratch:
-        from spectro.rendered import RenderedSet
+        from spectro.pictures.rendered import RenderedSet
         from spectro.splits import split
 
         rendered = RenderedSet.load(asked.pictures or sample_pictures(Path(scratch)))

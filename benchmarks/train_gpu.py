@@ -26,9 +26,9 @@ from train import sample_pictures  # beside this file
 
 from spectro import datablock, learner
 from spectro.config import Phase, TrainConfig
-from spectro.precision import choose_precision
-from spectro.rendered import RenderedSet
-from spectro.weights import resolve
+from spectro.models.precision import choose_precision
+from spectro.models.weights import resolve
+from spectro.pictures.rendered import RenderedSet
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -2,9 +2,9 @@
 
 Importing this package imports nothing heavy; its parts do::
 
-    from spectro import datasets
+    from spectro.clips import datasets
     from spectro.config import SpectrogramConfig
-    from spectro.render import render
+    from spectro.pictures.render import render
     from spectro.predict import Classifier
 """
 

@@ -17,9 +17,9 @@ from spectro import datablock, learner
 from spectro.callbacks import Stopwatch
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError
-from spectro.rendered import RenderedSet
+from spectro.models.weights import Weights
+from spectro.pictures.rendered import RenderedSet
 from spectro.splits import Split
-from spectro.weights import Weights
 
 __all__ = ["Fitted", "Pace", "fit", "measure", "seconds"]
 

@@ -24,7 +24,7 @@ from rich.text import Text
 from spectro.listener import Listener
 
 if TYPE_CHECKING:
-    from spectro.datasets import Dataset
+    from spectro.clips.datasets import Dataset
 
 __all__ = [
     "CONTROLS",

@@ -16,20 +16,21 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from spectro import breakdown, datablock, learner, members, metrics, protocol
+from spectro import datablock, learner, members, protocol
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError, DivergedError
 from spectro.listener import Listener
-from spectro.model import ModelCard, save_model
+from spectro.models.folder import ModelCard, save_model
+from spectro.models.precision import choose_precision
+from spectro.models.weights import Weights, resolve
+from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import write_text
-from spectro.precision import choose_precision
 from spectro.predictions import accuracy, out_of_fold, write_predictions
-from spectro.rendered import RenderedSet
 from spectro.run import Run, environment
+from spectro.scores import breakdown, metrics
 from spectro.splits import Split, random_folds, split
 from spectro.tracking import tracking
 from spectro.traininglog import training_log
-from spectro.weights import Weights, resolve
 
 __all__ = [
     "fold_record",
@@ -235,8 +236,8 @@ def score_run(run: Run, rendered: RenderedSet) -> dict[str, Any]:
     Returns
     -------
     scores : dict
-        Of :func:`spectro.metrics.score`, plus ``protocol``: what was trained and scored, in words;
-        and ``groups``, of :func:`spectro.breakdown.by_group`.
+        Of :func:`spectro.scores.metrics.score`, plus ``protocol``: what was trained and scored, in words;
+        and ``groups``, of :func:`spectro.scores.breakdown.by_group`.
     """
     scores = metrics.score(run.predictions(), run.labels, seed=run.config.seed)
     groups = breakdown.by_group(run.predictions()).to_dict("records")

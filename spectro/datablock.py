@@ -19,11 +19,12 @@ from fastai.torch_core import default_device, set_seed
 from fastai.vision.augment import Resize, ResizeMethod
 from fastai.vision.data import ImageBlock
 
-from spectro import augment, network, sounds
+from spectro import augment, sounds
 from spectro.callbacks import Augment
 from spectro.config import SpectrogramConfig, TrainConfig
 from spectro.errors import ConfigError
 from spectro.loading import KeptDL, fits
+from spectro.models import networks as network
 
 __all__ = ["data_block", "dataloaders", "device", "to_learn", "to_predict"]
 

@@ -26,7 +26,7 @@ from spectro import datablock, learner
 from spectro.config import SpectrogramConfig, TrainConfig
 from spectro.errors import ConfigError, MissingExtraError, SpectroError
 from spectro.listener import Listener
-from spectro.weights import Weights
+from spectro.models.weights import Weights
 
 __all__ = ["check", "train"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from spectro import audio
+from spectro.clips import waveform as audio
 from spectro.errors import MissingExtraError
 
 if TYPE_CHECKING:

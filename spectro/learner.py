@@ -25,14 +25,15 @@ from fastai.torch_core import set_seed
 from fastai.vision.learner import vision_learner
 from torch import nn
 
-from spectro import network, norms
+from spectro import norms
 from spectro.callbacks import Bfloat16, History, is_autocast
 from spectro.config import TrainConfig
 from spectro.datablock import to_predict
 from spectro.listener import Listener
+from spectro.models import networks as network
+from spectro.models.precision import choose_precision, without_tf32
+from spectro.models.weights import Weights
 from spectro.optimizer import FusedAdam
-from spectro.precision import choose_precision, without_tf32
-from spectro.weights import Weights
 
 __all__ = ["find_lr", "fit", "new_learner", "predict_clips"]
 
@@ -47,7 +48,7 @@ def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Lear
     config : TrainConfig
         Gives architecture, precision and seed.
     weights : Weights
-        Of :func:`spectro.weights.resolve`.
+        Of :func:`spectro.models.weights.resolve`.
 
     Returns
     -------

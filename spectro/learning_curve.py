@@ -20,15 +20,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spectro import crossval, design, metrics
+from spectro import crossval, design
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError
-from spectro.extrapolate import Forecast, forecast
 from spectro.listener import Listener
+from spectro.models.weights import Weights
+from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import write_text
-from spectro.rendered import RenderedSet
 from spectro.run import Run
-from spectro.weights import Weights
+from spectro.scores import metrics
+from spectro.scores.forecast import Forecast, forecast
 
 __all__ = ["Curve", "draw", "measure", "open_share", "parse_shares", "train_fold", "write"]
 

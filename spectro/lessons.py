@@ -15,15 +15,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from spectro import crossval, datasets
+from spectro import crossval
+from spectro.clips import datasets
+from spectro.clips.datasets import urbansound8k
+from spectro.clips.sample import write as sample
+from spectro.clips.table import Dataset
 from spectro.config import Phase, SpectrogramConfig, TrainConfig
-from spectro.datasets import sample, urbansound8k
-from spectro.datasets.table import Dataset
 from spectro.errors import ConfigError, ModelError
 from spectro.listener import Listener
 from spectro.own_sounds import write_folder, write_recording
-from spectro.render import render
-from spectro.rendered import RenderedSet
+from spectro.pictures.render import render
+from spectro.pictures.rendered import RenderedSet
 from spectro.run import Run, latest_run
 
 __all__ = [

@@ -14,7 +14,7 @@ import torch
 from fastai.data.core import TfmdDL
 from fastai.torch_core import TensorCategory, TensorImage
 
-from spectro.pictures import n_bytes, read_levels
+from spectro.pictures.read import n_bytes, read_levels
 
 __all__ = ["KeptDL", "fits"]
 

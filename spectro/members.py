@@ -12,11 +12,11 @@ from fastai.learner import Learner
 
 from spectro import datablock, gpus, learner
 from spectro.config import SpectrogramConfig, TrainConfig
-from spectro.ensemble import Ensemble
 from spectro.errors import ConfigError
 from spectro.listener import Listener
+from spectro.models.ensemble import Ensemble
+from spectro.models.weights import Weights
 from spectro.splits import Split
-from spectro.weights import Weights
 
 __all__ = ["configs", "train"]
 
@@ -68,7 +68,7 @@ def train(
     Returns
     -------
     learn : Learner
-        Its model is the network, or the :class:`~spectro.ensemble.Ensemble` of them.
+        Its model is the network, or the :class:`~spectro.models.ensemble.Ensemble` of them.
     history : pandas.DataFrame
         Of :func:`spectro.learner.fit`; of several networks one after another, with the column
         ``member``, counted from 1. What it says of an epoch is of that one network.

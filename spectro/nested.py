@@ -27,8 +27,8 @@ from spectro import crossval, design
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError, DivergedError
 from spectro.listener import Listener
+from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import write_text
-from spectro.rendered import RenderedSet
 from spectro.run import Run
 
 __all__ = ["choices", "inner_folds", "open_run", "train_fold"]

@@ -20,7 +20,7 @@ from fastai.learner import Recorder
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from spectro.precision import without_tf32
+from spectro.models.precision import without_tf32
 
 __all__ = ["SettleNorms", "settle", "to_settle_on"]
 

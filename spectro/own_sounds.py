@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
-from spectro import audio
-from spectro.datasets import sample
-from spectro.datasets.table import Dataset
+from spectro.clips import waveform as audio
+from spectro.clips.sample import write as sample
+from spectro.clips.table import Dataset
 from spectro.plumbing.files import replacing, replacing_folder
 
 __all__ = ["BACKGROUND", "write_folder", "write_recording"]

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from spectro import augment
 from spectro.config import SpectrogramConfig, TrainConfig
-from spectro.pictures import read_levels
+from spectro.pictures.read import read_levels
 
 __all__ = ["augmented"]
 

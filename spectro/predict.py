@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from spectro.audio import Window, fit, windows
+from spectro.clips.waveform import Window, fit, windows
 from spectro.errors import AudioError
-from spectro.model import ModelCard, load_model, predict_probabilities
-from spectro.spectrogram import clip_image, network_pixels, spectrogram_image
+from spectro.models.folder import ModelCard, load_model, predict_probabilities
+from spectro.pictures.spectrogram import clip_image, network_pixels, spectrogram_image
 
 __all__ = ["Classifier"]
 
@@ -112,7 +112,7 @@ class Classifier:
         predictions : pandas.DataFrame
             A row a window, in order: ``start`` and ``end`` in seconds, ``label``, ``probability``,
             then a column a class. The last window ends with the recording
-            (:func:`spectro.audio.windows`); only a recording shorter than a window is padded, as
+            (:func:`spectro.clips.waveform.windows`); only a recording shorter than a window is padded, as
             a short clip was in training.
 
         Raises

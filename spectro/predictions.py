@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.paths import below, place
-from spectro.rendered import RenderedSet
 from spectro.run import probability_columns
 
 __all__ = ["accuracy", "out_of_fold", "write_predictions"]

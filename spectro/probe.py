@@ -21,16 +21,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from spectro import crossval, datablock, network
+from spectro import crossval, datablock
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError
-from spectro.features import body_identity, pooled_features
+from spectro.models import networks as network
+from spectro.models.features import body_identity, pooled_features
+from spectro.models.weights import Weights
+from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import write_text
 from spectro.predictions import out_of_fold, write_predictions
-from spectro.rendered import RenderedSet
 from spectro.run import Run
 from spectro.splits import split
-from spectro.weights import Weights
 
 __all__ = ["C", "check", "features_of", "probabilities", "probe_fold"]
 
@@ -77,7 +78,7 @@ def features_of(
     weights : Weights
         Of the body.
     cache : Path
-        Folder of the caches; see :mod:`spectro.features`.
+        Folder of the caches; see :mod:`spectro.models.features`.
     progress : callable or None
         Called with the number of pictures computed and of those to compute.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from spectro.datasets.table import leaks_in_words
+from spectro.clips.table import leaks_in_words
 from spectro.design import in_words
-from spectro.rendered import RenderedSet
+from spectro.pictures.rendered import RenderedSet
 from spectro.run import Run
 
 __all__ = ["lines"]

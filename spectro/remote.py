@@ -15,8 +15,8 @@ from typing import Any
 
 from spectro import crossval
 from spectro.errors import ModelError, SpectroError
+from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.paths import absolute, place
-from spectro.rendered import RenderedSet
 from spectro.run import Run
 
 __all__ = ["Outcome", "train_folds"]

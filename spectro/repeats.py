@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from spectro import metrics
 from spectro.errors import ModelError
 from spectro.plumbing.files import write_text
 from spectro.run import Run
+from spectro.scores import metrics
 
 __all__ = ["check_free", "folder_of", "summary", "write"]
 

@@ -5,7 +5,7 @@
     run.json               settings, seed, weights, dataset identity, versions, git commit
     fold3/history.csv      a row an epoch
     fold3/predictions.csv  a row a clip of fold 3, predicted by a network that never heard fold 3
-    fold3/model/           that network: see spectro.model
+    fold3/model/           that network: see spectro.models.folder
     fold3/training.log     model, data, optimiser and epochs, as a page to read
     fold3/fold.json        clips, seconds, precision, accuracy
     scores.json            scores of all finished folds together
@@ -32,9 +32,9 @@ import pandas as pd
 
 from spectro.config import SpectrogramConfig, TrainConfig
 from spectro.errors import ModelError
+from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import is_taken, read_json, replacing_folder, write_text
 from spectro.plumbing.paths import check_no_link, check_pictures, check_relative
-from spectro.rendered import RenderedSet
 
 __all__ = ["Run", "default_run_folder", "environment", "latest_run", "probability_columns"]
 

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from spectro.audio import Waveform
+from spectro.clips.waveform import Waveform
 from spectro.config import SpectrogramConfig, TrainConfig
 from spectro.errors import AudioError, ConfigError
+from spectro.pictures.spectrogram import clip_image, load_clip, spectrogram_image
 from spectro.plumbing.paths import is_url
-from spectro.spectrogram import clip_image, load_clip, spectrogram_image
 
 __all__ = ["Hear", "augmented_image", "change", "check", "plain_image"]
 

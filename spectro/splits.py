@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from spectro.errors import ConfigError
-from spectro.rendered import RenderedSet
+from spectro.pictures.rendered import RenderedSet
 
 __all__ = ["Split", "random_folds", "random_share", "split"]
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from spectro.console import CONTROLS, OUT, note, percent, say, warn
 
 if TYPE_CHECKING:
-    from spectro.comparison import Comparison
+    from spectro.scores.comparison import Comparison
 
 __all__ = ["checkup", "comparison", "points", "runs", "scores", "table"]
 

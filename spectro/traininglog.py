@@ -8,7 +8,7 @@ import pandas as pd
 from torch import nn
 
 from spectro.config import SpectrogramConfig, TrainConfig
-from spectro.ensemble import Ensemble
+from spectro.models.ensemble import Ensemble
 
 __all__ = ["training_log"]
 

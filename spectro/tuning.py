@@ -10,9 +10,9 @@ from spectro import datablock, learner, members
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError
 from spectro.listener import Listener
-from spectro.rendered import RenderedSet
+from spectro.models.weights import Weights
+from spectro.pictures.rendered import RenderedSet
 from spectro.splits import split
-from spectro.weights import Weights
 
 __all__ = ["find_lr", "rehearse"]
 

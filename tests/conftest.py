@@ -16,10 +16,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 import matplotlib as mpl
 import pytest
 
-from spectro import datasets
+from spectro.clips import datasets
+from spectro.clips.sample.write import write_sample
 from spectro.config import Phase, SpectrogramConfig, TrainConfig
-from spectro.datasets.sample import write_sample
-from spectro.rendered import RenderedSet
+from spectro.pictures.rendered import RenderedSet
 from spectro.run import Run
 
 mpl.use("Agg")
@@ -52,7 +52,7 @@ def sample_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def rendered(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> RenderedSet:
     """Small pictures of the tiny sample."""
-    from spectro.render import render
+    from spectro.pictures.render import render
 
     out = tmp_path_factory.mktemp("rendered") / "sample"
     render(datasets.load(sample_root), out, SMALL_PICTURES)

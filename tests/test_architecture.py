@@ -142,10 +142,13 @@ def test_files_and_functions_can_be_seen_whole(name: str) -> None:
         ("import spectro", ("numpy", "pandas", "torch", "matplotlib", "fastai")),
         ("import spectro.cli.app", ("numpy", "pandas", "torch", "matplotlib", "fastai")),
         (
-            "import spectro.render, spectro.datasets",
+            "import spectro.pictures.render, spectro.clips.datasets",
             ("torch", "matplotlib", "fastai", "librosa", "sklearn", "scipy.signal"),
         ),
-        ("import spectro.doctor, spectro.quarantine", ("torch", "matplotlib", "fastai", "librosa")),
+        (
+            "import spectro.clips.check, spectro.clips.quarantine",
+            ("torch", "matplotlib", "fastai", "librosa"),
+        ),
         ("import spectro.predict", ("matplotlib", "fastai", "librosa")),
     ],
 )

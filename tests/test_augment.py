@@ -14,13 +14,13 @@ from scipy.ndimage import map_coordinates
 
 from spectro import augment, datablock, learner
 from spectro.augment import Background, BandGain, Masks, MixStyle, OnLevels, Shift, Transform, Warp
-from spectro.colors import palette
 from spectro.config import SpectrogramConfig, TrainConfig
 from spectro.errors import ConfigError
+from spectro.models.weights import Weights
+from spectro.pictures.colors import palette
+from spectro.pictures.rendered import RenderedSet
 from spectro.recipes import recipe
-from spectro.rendered import RenderedSet
 from spectro.splits import split
-from spectro.weights import Weights
 
 from .conftest import SHORT_TRAINING
 

@@ -14,9 +14,9 @@ from spectro.budget import Pace
 from spectro.cli.app import app
 from spectro.config import Phase, TrainConfig
 from spectro.errors import ConfigError
-from spectro.rendered import RenderedSet
+from spectro.models.weights import resolve
+from spectro.pictures.rendered import RenderedSet
 from spectro.run import Run
-from spectro.weights import resolve
 
 from .conftest import SHORT_TRAINING
 from .pretending import pretend

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from spectro.cli.app import app
 from spectro.errors import SpectroError
-from spectro.rendered import RenderedSet
+from spectro.pictures.rendered import RenderedSet
 from spectro.run import Run
 
 from .conftest import SHORT_TRAINING, SMALL_PICTURES

@@ -24,7 +24,7 @@ import spectro
 from spectro import tables
 from spectro.cli.app import app
 from spectro.config import SpectrogramConfig
-from spectro.rendered import RenderedSet
+from spectro.pictures.rendered import RenderedSet
 from spectro.run import Run
 
 from .conftest import SHORT_TRAINING, SMALL_PICTURES

@@ -11,13 +11,14 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from spectro import crossval, plots, protocol, tuning
+from spectro import crossval, protocol, tuning
 from spectro.errors import ConfigError, ModelError
+from spectro.models.weights import resolve
+from spectro.pictures.rendered import RenderedSet
 from spectro.predict import Classifier
-from spectro.rendered import RenderedSet
 from spectro.run import Run, default_run_folder, latest_run, probability_columns
+from spectro.scores import plots
 from spectro.splits import split
-from spectro.weights import resolve
 
 from .conftest import SHORT_TRAINING
 

@@ -13,13 +13,14 @@ import soundfile as sf
 from PIL import Image
 from typer.testing import CliRunner
 
-from spectro import breakdown, splits
+from spectro import splits
 from spectro.cli.app import app
 from spectro.errors import ConfigError
-from spectro.model import load_model
+from spectro.models.folder import load_model
+from spectro.pictures.rendered import RenderedSet
 from spectro.recipes import RECIPES, SPECTROGRAMS, recipe, recipe_spectrogram
-from spectro.rendered import RenderedSet
 from spectro.run import Run
+from spectro.scores import breakdown
 
 SPEAKERS = {"ada": 1.0, "ben": 1.1, "cleo": 0.9}  # how high each speaks
 SR = 8_000

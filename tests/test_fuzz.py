@@ -26,10 +26,10 @@ import pytest
 import soundfile as sf
 
 import spectro
-from spectro import audio
+from spectro.clips import waveform as audio
 from spectro.config import PadPolicy, SpectrogramConfig
 from spectro.errors import AudioError
-from spectro.spectrogram import clip_image
+from spectro.pictures.spectrogram import clip_image
 
 MEMORY = 1 << 30  # bytes that a worker may ever have used
 HANG = 120  # s for one small file, on a machine however busy

@@ -19,11 +19,11 @@ from spectro.cli.app import app
 from spectro.config import Phase, TrainConfig
 from spectro.errors import AudioError, ConfigError, MissingExtraError
 from spectro.listener import Listener
-from spectro.model import load_model
-from spectro.rendered import RenderedSet
+from spectro.models.folder import load_model
+from spectro.models.weights import resolve
+from spectro.pictures.rendered import RenderedSet
 from spectro.splits import Split, split
 from spectro.together import PartDL
-from spectro.weights import resolve
 
 from .conftest import SHORT_TRAINING
 

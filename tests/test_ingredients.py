@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spectro.rendered import RenderedSet
+from spectro.pictures.rendered import RenderedSet
 
 ROUNDS = list(itertools.product((1, 2, 10), range(4)))
 LEVELS = {"mixup": [0, 0.4], "epochs": [8, 20], "size": [0, 64, 96]}

@@ -16,18 +16,19 @@ from fastai.learner import Learner
 from PIL import Image
 from typer.testing import CliRunner
 
-from spectro import datablock, learner, network, norms
+from spectro import datablock, learner, norms
 from spectro.cli.app import app
 from spectro.config import Phase, SpectrogramConfig, TrainConfig
 from spectro.errors import ConfigError
 from spectro.listener import Listener
-from spectro.precision import choose_precision
+from spectro.models import networks as network
+from spectro.models.precision import choose_precision
+from spectro.models.weights import Weights
+from spectro.pictures.rendered import RenderedSet
+from spectro.pictures.spectrogram import network_pixels
 from spectro.recipes import recipe
-from spectro.rendered import RenderedSet
-from spectro.spectrogram import network_pixels
 from spectro.splits import split
 from spectro.traininglog import training_log
-from spectro.weights import Weights
 
 from .conftest import SHORT_TRAINING
 

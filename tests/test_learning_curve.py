@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from spectro import learning_curve as curves
 from spectro.cli.app import app
 from spectro.errors import ConfigError
-from spectro.extrapolate import Forecast, forecast
-from spectro.rendered import RenderedSet
+from spectro.pictures.rendered import RenderedSet
+from spectro.scores.forecast import Forecast, forecast
 
 from .conftest import SHORT_TRAINING
 from .pretending import pretend

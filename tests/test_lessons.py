@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 import soundfile as sf
 
-from spectro import audio, datasets, jupyter, lessons
-from spectro.datasets.sample import write_sample
+from spectro import jupyter, lessons
+from spectro.clips import datasets
+from spectro.clips import waveform as audio
+from spectro.clips.sample.write import write_sample
 from spectro.errors import ConfigError
 from spectro.own_sounds import BACKGROUND, write_folder, write_recording
 

@@ -15,18 +15,20 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from spectro import budget, crossval, members, network, plots
+from spectro import budget, crossval, members
 from spectro.config import Phase, TrainConfig
-from spectro.ensemble import Ensemble
-from spectro.gradcam import gradcam
 from spectro.listener import Listener
-from spectro.model import load_model, predict_probabilities
+from spectro.models import networks as network
+from spectro.models.ensemble import Ensemble
+from spectro.models.folder import load_model, predict_probabilities
+from spectro.models.gradcam import gradcam
+from spectro.models.weights import resolve
+from spectro.pictures.rendered import RenderedSet
+from spectro.pictures.spectrogram import network_pixels
 from spectro.predict import Classifier
-from spectro.rendered import RenderedSet
 from spectro.run import Run, probability_columns
-from spectro.spectrogram import network_pixels
+from spectro.scores import plots
 from spectro.splits import Split, split
-from spectro.weights import resolve
 
 TWO = TrainConfig(arch="cnn4", weights="none", batch_size=8, phases=(Phase(epochs=2),), members=2)
 

@@ -18,7 +18,7 @@ from spectro.cli.app import app
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError, DivergedError, ModelError
 from spectro.listener import Listener
-from spectro.rendered import RenderedSet
+from spectro.pictures.rendered import RenderedSet
 from spectro.report import origin
 from spectro.run import Run
 

@@ -16,9 +16,9 @@ import soundfile as sf
 from PIL import Image
 from typer.testing import CliRunner
 
-from spectro import plots_clip
 from spectro.cli.app import app
 from spectro.config import SpectrogramConfig
+from spectro.pictures import plots_clip
 
 SR = 24_000  # a rate that every codec here takes
 CONFIG = SpectrogramConfig(sr=SR, duration=0.5, n_fft=512, hop_length=256, n_mels=40)

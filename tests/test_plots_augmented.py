@@ -7,8 +7,8 @@ import torch
 
 from spectro import plots_augmented
 from spectro.config import TrainConfig
-from spectro.pictures import read_levels
-from spectro.rendered import RenderedSet
+from spectro.pictures.read import read_levels
+from spectro.pictures.rendered import RenderedSet
 
 
 def test_a_row_a_change_alone_from_the_pictures_as_they_are_to_all_together(

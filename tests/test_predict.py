@@ -14,7 +14,7 @@ import soundfile as sf
 import torch
 
 from spectro.errors import AudioError, ModelError
-from spectro.model import load_model
+from spectro.models.folder import load_model
 from spectro.predict import Classifier
 from spectro.run import Run
 

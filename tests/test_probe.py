@@ -19,16 +19,18 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from spectro import crossval, features, network, probe
-from spectro.comparison import compare_runs
+from spectro import crossval, probe
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError, RenderError
+from spectro.models import features
+from spectro.models import networks as network
+from spectro.pictures.rendered import RenderedSet
+from spectro.pictures.spectrogram import network_pixels
 from spectro.recipes import recipe
-from spectro.rendered import RenderedSet
 from spectro.report.write import write_report
 from spectro.run import Run, probability_columns
 from spectro.runs import list_runs
-from spectro.spectrogram import network_pixels
+from spectro.scores.comparison import compare_runs
 
 CPU = torch.device("cpu")
 PROBE = recipe("probe").replace(weights="none", precision="fp32")

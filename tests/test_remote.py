@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 from spectro import crossval, datablock
 from spectro.cli.app import app
 from spectro.errors import ConfigError
+from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing import cluster
 from spectro.remote import train_folds
-from spectro.rendered import RenderedSet
 from spectro.run import Run
 
 from .conftest import SHORT_TRAINING

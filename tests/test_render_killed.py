@@ -25,8 +25,8 @@ import pandas as pd
 import pytest
 import soundfile as sf
 
-from spectro import datasets
-from spectro.rendered import RenderedSet
+from spectro.clips import datasets
+from spectro.pictures.rendered import RenderedSet
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 
@@ -54,7 +54,13 @@ class Command:
         self.told.unlink(missing_ok=True)
         context: Any = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(
-            ["__main__", "spectro.cli.app", "spectro.datasets", "spectro.plots", "spectro.render"]
+            [
+                "__main__",
+                "spectro.cli.app",
+                "spectro.clips.datasets",
+                "spectro.scores.plots",
+                "spectro.pictures.render",
+            ]
         )
         arguments = ([str(word) for word in words], self.told, file_limit)
         self.process = context.Process(target=run_spectro, args=arguments)

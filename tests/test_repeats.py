@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from spectro import crossval, metrics, repeats
+from spectro import crossval, repeats
 from spectro.cli.app import app
 from spectro.errors import ModelError
-from spectro.rendered import RenderedSet
+from spectro.pictures.rendered import RenderedSet
 from spectro.run import Run
+from spectro.scores import metrics
 
 from .conftest import SHORT_TRAINING
 from .pretending import pretend

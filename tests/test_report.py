@@ -15,11 +15,11 @@ import soundfile as sf
 import typer
 from typer.testing import CliRunner
 
-from spectro import gradcam
 from spectro.cli.report import report as report_command
 from spectro.config import SpectrogramConfig, TrainConfig
 from spectro.errors import ModelError
-from spectro.rendered import RenderedSet
+from spectro.models import gradcam
+from spectro.pictures.rendered import RenderedSet
 from spectro.report import evidence, health
 from spectro.report.write import write_report
 from spectro.run import Run

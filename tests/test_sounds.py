@@ -13,11 +13,11 @@ import soundfile as sf
 import torch
 
 from spectro import datablock, learner, norms, sounds
+from spectro.clips.table import Dataset, clip_table
 from spectro.config import SpectrogramConfig, TrainConfig
-from spectro.datasets.table import Dataset, clip_table
 from spectro.errors import AudioError, ConfigError
-from spectro.render import render
-from spectro.rendered import RenderedSet
+from spectro.pictures.render import render
+from spectro.pictures.rendered import RenderedSet
 
 from .conftest import SHORT_TRAINING
 

@@ -19,11 +19,11 @@ from spectro import datablock, learner, loading
 from spectro.config import TrainConfig
 from spectro.errors import ConfigError, RenderError
 from spectro.loading import KeptDL
+from spectro.models.precision import choose_precision
+from spectro.models.weights import Weights
 from spectro.optimizer import FusedAdam
-from spectro.precision import choose_precision
-from spectro.rendered import RenderedSet
+from spectro.pictures.rendered import RenderedSet
 from spectro.splits import split
-from spectro.weights import Weights
 
 from .conftest import SHORT_TRAINING
 

@@ -10,7 +10,7 @@ import pytest
 
 from spectro import crossval, tracking
 from spectro.errors import ConfigError, MissingExtraError
-from spectro.rendered import RenderedSet
+from spectro.pictures.rendered import RenderedSet
 from spectro.run import Run
 
 from .conftest import SHORT_TRAINING

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from spectro.augment.transform import Transform
-from spectro.colors import palette
+from spectro.pictures.colors import palette
 
 __all__ = ["OnLevels", "to_colours", "to_levels"]
 

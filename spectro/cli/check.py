@@ -12,7 +12,7 @@ from spectro.cli.interrupt import working
 from spectro.cli.options import SOME_FAILED
 
 if TYPE_CHECKING:
-    from spectro.doctor import Checkup
+    from spectro.clips.check import Checkup
 
 __all__ = ["check"]
 
@@ -42,8 +42,9 @@ def check(
     workers: Annotated[Optional[int], typer.Option(min=1, help="Processes; default, all.")] = None,
 ) -> None:
     """Look for broken, silent, clipped, doubled and leaking clips, before any training."""
-    from spectro import datasets, doctor
-    from spectro import quarantine as leaving_out
+    from spectro.clips import check as doctor
+    from spectro.clips import datasets
+    from spectro.clips import quarantine as leaving_out
     from spectro.plumbing.workers import pool
 
     if quarantine is not None:  # told before a minute of reading

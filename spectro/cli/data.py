@@ -36,9 +36,9 @@ from spectro.cli.picture import (
 )
 
 if TYPE_CHECKING:
+    from spectro.clips.datasets import Dataset
     from spectro.config import SpectrogramConfig
-    from spectro.datasets import Dataset
-    from spectro.render import RenderSummary
+    from spectro.pictures.render import RenderSummary
 
 __all__ = ["render", "sample"]
 
@@ -53,7 +53,7 @@ def sample(
     folds: Annotated[int, typer.Option(help="Folds.")] = 10,
 ) -> None:
     """Synthesise a small dataset in UrbanSound8K's layout, to try everything on."""
-    from spectro.datasets.sample import write_sample
+    from spectro.clips.sample.write import write_sample
 
     with console.counting("synthesising", "clips") as progress:
         root = write_sample(
@@ -102,7 +102,7 @@ def render(
     ] = None,
 ) -> None:
     """Draw every clip of a dataset as a mel-spectrogram PNG, a folder a fold."""
-    from spectro import datasets
+    from spectro.clips import datasets
 
     settings = spectrogram_config(
         config,
@@ -148,7 +148,7 @@ def _draw(
     workers: AbstractContextManager[Executor],
 ) -> RenderSummary:
     """Draw with a progress bar; Ctrl-C ends it with what was done."""
-    from spectro.render import render
+    from spectro.pictures.render import render
 
     told = "what is done is kept, run it again to go on"
     n = len(dataset.clips)
@@ -160,7 +160,7 @@ def _without(dataset: Dataset, quarantine: Path | None) -> Dataset:
     """Leave out the clips that a quarantine names."""
     if quarantine is None:
         return dataset
-    from spectro.quarantine import apply
+    from spectro.clips.quarantine import apply
 
     return apply(dataset, quarantine)
 
@@ -182,8 +182,8 @@ def _glance(out: str, settings: SpectrogramConfig, *, anew: bool) -> None:
 
     glance = place(out) / "examples.png"
     if anew or not glance.exists():
-        from spectro import plots
-        from spectro.rendered import RenderedSet
+        from spectro.pictures.rendered import RenderedSet
+        from spectro.scores import plots
 
         plots.save(plots.examples(RenderedSet.load(out).clips, settings), glance)
     console.say(f"a glance at each class: {glance}")

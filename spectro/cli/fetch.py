@@ -10,7 +10,7 @@ import typer
 from spectro import console
 
 if TYPE_CHECKING:
-    from spectro.datasets.sources import Source
+    from spectro.clips.datasets.sources import Source
 
 __all__ = ["fetch"]
 
@@ -24,8 +24,8 @@ def fetch(
     url: Annotated[Optional[str], typer.Option(help="A mirror of the archive.")] = None,
 ) -> None:
     """Download a published dataset from its official host, check it and unpack it."""
-    from spectro import fetch as fetching
-    from spectro.datasets import sources
+    from spectro.clips.datasets import fetch as fetching
+    from spectro.clips.datasets import sources
 
     source = sources.find(name)
     found = fetching.present(source, to)

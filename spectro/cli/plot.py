@@ -27,7 +27,7 @@ from spectro.cli.picture import (
 )
 
 if TYPE_CHECKING:
-    from spectro.vitals import Vitals
+    from spectro.clips.measure import Vitals
 
 __all__ = ["plot"]
 
@@ -61,8 +61,9 @@ def plot(
     channels: Channels = None,
 ) -> None:
     """Print what a sound file is, and draw its waveform and its spectrogram."""
-    from spectro import plots, plots_clip
-    from spectro.vitals import examine
+    from spectro.clips.measure import examine
+    from spectro.pictures import plots_clip
+    from spectro.scores import plots
 
     found = examine(clip)
     if duration is None and config is None and recipe is None:

@@ -45,9 +45,9 @@ def compare(
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
 ) -> None:
     """Say whether one run is better than another, or whether that may be chance."""
-    from spectro.comparison import compare_runs
     from spectro.plumbing.files import write_text
     from spectro.run import Run
+    from spectro.scores.comparison import compare_runs
 
     first, second = Run.load(run_a), Run.load(run_b)
     found = compare_runs(first, second, names=(run_a.name, run_b.name), seed=seed)

@@ -15,9 +15,9 @@ from spectro.plumbing.files import write_text
 
 if TYPE_CHECKING:
     from spectro.config import TrainConfig
-    from spectro.rendered import RenderedSet
+    from spectro.models.weights import Weights
+    from spectro.pictures.rendered import RenderedSet
     from spectro.run import Run
-    from spectro.weights import Weights
 
 __all__ = [
     "Rounds",
@@ -67,12 +67,12 @@ class Rounds:
 
 def load(folder: Path, quarantine: Path | None) -> RenderedSet:
     """Read a rendered set, without the clips that are to be left out; say how many."""
-    from spectro.rendered import RenderedSet
+    from spectro.pictures.rendered import RenderedSet
 
     pictures = RenderedSet.load(folder)
     if quarantine is None:
         return pictures
-    from spectro.quarantine import apply_to_rendered
+    from spectro.clips.quarantine import apply_to_rendered
 
     kept = apply_to_rendered(pictures, quarantine)
     for line in kept.dataset["notes"][len(pictures.dataset["notes"]) :]:
@@ -143,7 +143,8 @@ def train_fold(
 
 def score(run: Run, rendered: RenderedSet) -> float:
     """Score the finished folds, draw them, print it all, report; return the accuracy."""
-    from spectro import crossval, plots
+    from spectro import crossval
+    from spectro.scores import plots
 
     scores = crossval.score_run(run, rendered)
     tables.scores(scores)
@@ -259,8 +260,8 @@ def fit_time(
 ) -> TrainConfig:
     """Pick epochs and size so that it fits a time, or take those of the run that is there."""
     from spectro import budget, splits
+    from spectro.models.weights import resolve
     from spectro.run import Run
-    from spectro.weights import resolve
 
     if (folder / "run.json").is_file():
         before = Run.load(folder).config

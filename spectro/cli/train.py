@@ -33,7 +33,7 @@ from spectro.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from spectro.rendered import RenderedSet
+    from spectro.pictures.rendered import RenderedSet
 
 __all__ = ["cross_validate", "lr_find", "probe", "train_fold"]
 
@@ -229,8 +229,9 @@ def lr_find(
     out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("lr-find.png"),
 ) -> None:
     """Plot loss against learning rate, on training folds only, and suggest a rate."""
-    from spectro import plots, tuning
-    from spectro.weights import resolve
+    from spectro import tuning
+    from spectro.models.weights import resolve
+    from spectro.scores import plots
 
     settings = train_config(
         config,

@@ -30,7 +30,7 @@ from spectro.cli.options import (
 
 if TYPE_CHECKING:
     from spectro.config import TrainConfig
-    from spectro.rendered import RenderedSet
+    from spectro.pictures.rendered import RenderedSet
     from spectro.run import Run
 
 __all__ = ["learning_curve"]
@@ -105,7 +105,8 @@ def _train_share(
 
 def _show(trained: list[Run], folds: list[int], folder: Path) -> None:
     """Put the shares together, write and draw the curve, print it."""
-    from spectro import learning_curve, plots
+    from spectro import learning_curve
+    from spectro.scores import plots
 
     curve = learning_curve.measure(trained, folds)
     learning_curve.write(folder, curve)

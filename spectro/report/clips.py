@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spectro.breakdown import of_truth
 from spectro.run import Run
+from spectro.scores.breakdown import of_truth
 
 __all__ = ["columns", "name"]
 

@@ -18,13 +18,13 @@ from PIL import Image
 
 from spectro.config import SpectrogramConfig
 from spectro.errors import ModelError, SpectroError
+from spectro.pictures.spectrogram import clip_image, load_clip, network_pixels
 from spectro.plumbing.paths import place
 from spectro.run import Run
-from spectro.spectrogram import clip_image, load_clip, network_pixels
 
 if TYPE_CHECKING:
-    from spectro.audio import Waveform
-    from spectro.model import ModelCard
+    from spectro.clips.waveform import Waveform
+    from spectro.models.folder import ModelCard
 
 __all__ = ["Budget", "Showcase", "mp3"]
 
@@ -142,7 +142,7 @@ class Showcase:
             return "", ""
         import torch
 
-        from spectro.gradcam import gradcam, overlay
+        from spectro.models.gradcam import gradcam, overlay
 
         network, card = self._network(fold)
         if network is None or card is None or predicted not in card.labels:
@@ -161,7 +161,7 @@ class Showcase:
         return self._run.fold_folder(fold) / "model"
 
     def _load_network(self, fold: int) -> tuple[Any, ModelCard | None]:
-        from spectro.model import load_model
+        from spectro.models.folder import load_model
 
         try:
             return load_model(self._model(fold))

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from spectro import metrics
-from spectro.breakdown import by_class, by_source
-from spectro.calibration import Reliability, calibration
 from spectro.run import Run
+from spectro.scores import metrics
+from spectro.scores.breakdown import by_class, by_source
+from spectro.scores.calibration import Reliability, calibration
 
 __all__ = ["Facts", "collect"]
 

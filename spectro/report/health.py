@@ -11,12 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from spectro.datasets.table import COLUMNS, Dataset
-from spectro.doctor import check
+from spectro.clips.check import check
+from spectro.clips.table import COLUMNS, Dataset
 from spectro.errors import ModelError, SpectroError
+from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import read_json, write_text
 from spectro.plumbing.paths import is_url
-from spectro.rendered import RenderedSet
 from spectro.run import Run
 
 __all__ = ["examine"]

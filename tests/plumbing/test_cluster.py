@@ -15,10 +15,10 @@ import distributed
 import pytest
 from distributed import LocalCluster
 
-from spectro import datasets
+from spectro.clips import datasets
 from spectro.errors import ConfigError, MissingExtraError
+from spectro.pictures.render import render
 from spectro.plumbing import cluster
-from spectro.render import render
 
 from .conftest import SMALL_PICTURES
 

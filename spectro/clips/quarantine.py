@@ -1,0 +1,165 @@
+"""Clips to leave out: a CSV that `spectro check` proposes, a person may edit, and the rest honour.
+
+========== ==================================================================================
+column     meaning
+========== ==================================================================================
+path       the sound file, relative to the dataset's root if it lies below it
+start, end part of the file in seconds, as in the clip table; both empty mean all of the file
+problem    why
+detail     why exactly
+========== ==================================================================================
+
+Only ``path`` has to be there. Delete a row to keep its clip; add one to leave a clip out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from spectro.clips.check import Checkup
+from spectro.clips.table import Dataset, list_some, read_csv
+from spectro.errors import DatasetError
+from spectro.pictures.rendered import RenderedSet
+from spectro.plumbing.files import replacing
+from spectro.plumbing.paths import absolute, is_url, place
+
+__all__ = ["PROPOSED", "apply", "apply_to_clips", "apply_to_rendered", "check_free", "write"]
+
+PROPOSED = (
+    *("unreadable", "empty", "non-finite", "silent"),
+    *("contradicting labels", "leak", "duplicate"),
+)
+"""Problems for which `write` proposes to leave a clip out: nothing can be learned from it, or it is
+a copy. One copy of each sound stays, unless their labels contradict each other."""
+
+_COLUMNS = ("path", "start", "end", "problem", "detail")
+
+_Key = tuple[str, float | None, float | None]
+
+
+def check_free(path: str | Path) -> None:
+    """Refuse to write over a quarantine, in which a person may have edited.
+
+    Raises
+    ------
+    DatasetError
+        If there is something at `path`.
+    """
+    if Path(path).exists():
+        raise DatasetError(f"{path}: is there already; name another file, or remove that one")
+
+
+def write(path: str | Path, checkup: Checkup) -> int:
+    """Write the clips that a checkup proposes to leave out; return how many.
+
+    Raises
+    ------
+    DatasetError
+        If there is something at `path`.
+    """
+    check_free(path)
+    findings = checkup.findings
+    table = findings.loc[findings["problem"].isin(PROPOSED), list(_COLUMNS)]
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+    return len(table)
+
+
+def apply(dataset: Dataset, file: str | Path) -> Dataset:
+    """Return `dataset` without the clips that a quarantine names.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        From :func:`spectro.clips.datasets.load`.
+    file : str or Path
+        The quarantine.
+
+    Returns
+    -------
+    Dataset
+        With a note that says how many clips were left out, and one that names the rows to which no
+        clip belongs: the dataset may have changed since, or only some folds may be on disk.
+
+    Raises
+    ------
+    DatasetError
+        If the file cannot be read, has no column ``path``, or leaves no clip.
+    """
+    clips, notes = apply_to_clips(dataset.clips, dataset.root, file)
+    return dataclasses.replace(dataset, clips=clips, notes=(*dataset.notes, *notes))
+
+
+def apply_to_rendered(rendered: RenderedSet, file: str | Path) -> RenderedSet:
+    """Do as :func:`apply` for a rendered set: the pictures stay, and are not trained on.
+
+    Another list of clips gives the set another identity, so its runs never mix with those of the
+    whole set.
+    """
+    clips, notes = apply_to_clips(rendered.clips, place(rendered.dataset["root"]), file)
+    about = {**rendered.dataset, "notes": [*rendered.dataset["notes"], *notes]}
+    return dataclasses.replace(rendered, clips=clips, dataset=about)
+
+
+def apply_to_clips(
+    clips: pd.DataFrame, root: Path, file: str | Path
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return a clip table without the clips that a quarantine names, and what to tell about it.
+
+    Parameters
+    ----------
+    clips : pandas.DataFrame
+        A clip table; more columns are kept.
+    root : Path
+        What the paths in the quarantine are relative to.
+    file : str or Path
+        The quarantine.
+
+    Raises
+    ------
+    DatasetError
+        As :func:`apply`.
+    """
+    rows = _rows(Path(file))
+    named = list(_keys([_whole(path, root) for path in rows["path"]], rows))
+    own = list(_keys([absolute(path) for path in clips["path"]], clips))
+    asked = set(named)
+    out = [key in asked or (key[0], None, None) in asked for key in own]
+    here = {*own, *((file, None, None) for file, _, _ in own)}
+    stale = [path for path, key in zip(rows["path"], named, strict=True) if key not in here]
+    if all(out):
+        raise DatasetError(f"{file}: leaves none of the {len(clips):,} clips; delete some rows")
+    notes = [f"{sum(out):,} clips left out by {file}"]
+    if stale:
+        notes.append(f"{len(stale):,} rows of {file} name no clip that is here: {list_some(stale)}")
+    return clips[[not o for o in out]].reset_index(drop=True), tuple(notes)
+
+
+def _rows(file: Path) -> pd.DataFrame:
+    """Read a quarantine; `start` and `end` may be missing."""
+    if not file.is_file():
+        raise DatasetError(f"{file}: no such file; spectro check --quarantine writes one")
+    rows = read_csv(file, ("path",)).reindex(columns=list(_COLUMNS))
+    try:
+        return rows.astype({"start": "float64", "end": "float64"})
+    except ValueError as error:
+        raise DatasetError(f"{file}: a start or end is not a number ({error})") from None
+
+
+def _whole(path: str, root: Path) -> str:
+    return path if is_url(path) else absolute(str(root / path))
+
+
+def _keys(files: list[str], table: pd.DataFrame) -> Iterator[_Key]:
+    """Tell clips apart by file and part, to a microsecond: a person may have typed it."""
+    for file, start, end in zip(files, table["start"], table["end"], strict=True):
+        yield file, _microsecond(start), _microsecond(end)
+
+
+def _microsecond(second: float) -> float | None:
+    return None if math.isnan(second) else round(second, 6)

@@ -1,0 +1,1 @@
+"""A synthesised dataset in UrbanSound8K's layout, to try everything on."""

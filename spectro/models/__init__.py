@@ -1,0 +1,1 @@
+"""Networks, the weights they start from, and the folder a trained one is kept in."""

@@ -1,0 +1,198 @@
+"""What a frozen body makes of pictures: pooled features, computed once a picture and kept.
+
+A cache file belongs to one body (architecture, every weight, picture size, arithmetic) and knows
+each picture by the SHA-256 of its file. So a picture that changed is another picture, one that is
+left out takes nothing from the others, and nothing is ever taken for what it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.numpy
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from spectro.models import networks as network
+from spectro.models.precision import without_tf32
+from spectro.pictures.read import read_levels
+from spectro.plumbing.files import write_bytes
+from spectro.plumbing.paths import place
+
+__all__ = ["body_identity", "extract", "pooled_features"]
+
+_BATCH = 32  # always: in a batch of another shape the same sums are made in another order
+_FORMAT = 1  # of the cache and of what is in it; raise it when features of a picture change
+
+Floats = npt.NDArray[np.float32]
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def pooled_features(
+    images: Sequence[str],
+    body: nn.Sequential,
+    identity: dict[str, Any],
+    cache: Path,
+    *,
+    device: torch.device,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Floats, int]:
+    """Give the features of pictures, from the cache where it has them; it then has them all.
+
+    Parameters
+    ----------
+    images : sequence of str
+        Picture files.
+    body : torch.nn.Sequential
+        Of :func:`spectro.models.networks.body`.
+    identity : dict
+        Of :func:`body_identity`, for this `body`.
+    cache : Path
+        Folder of the caches, a file a body.
+    device : torch.device
+        Where the body runs.
+    progress : callable or None
+        Called with the number of pictures computed and of those to compute.
+
+    Returns
+    -------
+    features : np.ndarray [shape=(n_images, 2 * channels)], float32
+        Maximum over time and frequency, then mean, of each channel.
+    computed : int
+        How many pictures had to be computed.
+
+    Raises
+    ------
+    RenderError
+        If a file is no picture.
+    """
+    digests = [hashlib.sha256(place(image).read_bytes()).hexdigest() for image in images]
+    named = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+    file = cache / f"{identity['arch']}-{named}.safetensors"
+    known = _read(file, identity)
+    wanted = dict(zip(digests, images, strict=True))  # the same picture twice is computed once
+    missing = {digest: image for digest, image in wanted.items() if digest not in known}
+    if missing:
+        size, precision = identity["size"], identity["precision"]
+        rows = extract(list(missing.values()), body, size, precision, device, progress)
+        known |= dict(zip(missing, rows, strict=True))
+        _write(file, identity, known)
+    return np.stack([known[digest] for digest in digests]), len(missing)
+
+
+def body_identity(
+    arch: str, body: nn.Sequential, size: int | None, precision: str
+) -> dict[str, Any]:
+    """Say all that the features of a picture depend on, but for the picture.
+
+    Parameters
+    ----------
+    arch : str
+        torchvision's name of the network.
+    body : torch.nn.Sequential
+        With its weights, of which every one counts.
+    size : int or None
+        Side of the square that pictures are resized to.
+    precision : "fp32", "bf16" or "fp16"
+        Arithmetic.
+
+    Returns
+    -------
+    identity : dict
+        Plain scalars.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in body.state_dict().items():
+        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+    return {
+        "format": _FORMAT,
+        "arch": arch,
+        "weights": digest.hexdigest(),
+        "size": size,
+        "precision": precision,
+    }
+
+
+@torch.inference_mode()
+def extract(
+    images: Sequence[str],
+    body: nn.Sequential,
+    size: int | None,
+    precision: str,
+    device: torch.device,
+    progress: Callable[[int, int], None] | None = None,
+) -> Floats:
+    """Run a body over pictures; what it makes of one does not depend on the others.
+
+    Parameters and results are those of :func:`pooled_features`. The next batch is decoded while one
+    is in the network; the last is filled up, so that all have one shape.
+    """
+    body = body.eval().to(device).to(memory_format=torch.channels_last)
+    pool, rows = network.ConcatPool(), []
+    mean, std = (
+        torch.tensor(values, device=device).view(1, 3, 1, 1)
+        for values in (network.IMAGENET_MEAN, network.IMAGENET_STD)
+    )
+    batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    autocast = torch.autocast(device.type, dtype, enabled=precision != "fp32")
+    with autocast, without_tf32():
+        for pixels in _one_ahead(lambda batch: _pixels(batch, size), batches):
+            x = (_filled(pixels).to(device).float() / 255 - mean) / std
+            maps = body(x.contiguous(memory_format=torch.channels_last))
+            rows.append(pool(maps.float())[: len(pixels)].cpu().numpy())
+            if progress is not None:
+                progress(min(len(rows) * _BATCH, len(images)), len(images))
+    return np.concatenate(rows)
+
+
+def _one_ahead(work: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
+    """Yield the result of each job in order, the next one being worked on meanwhile."""
+    with ThreadPoolExecutor(1) as thread:
+        waiting = None
+        for job in jobs:
+            ready, waiting = waiting, thread.submit(work, job)
+            if ready is not None:
+                yield ready.result()
+        if waiting is not None:
+            yield waiting.result()
+
+
+def _pixels(images: Sequence[str], size: int | None) -> torch.Tensor:
+    """Read pictures, shape (n, 3, height, width), channels_last in memory."""
+    return torch.from_numpy(read_levels(images, size)).permute(0, 3, 1, 2)
+
+
+def _filled(batch: torch.Tensor) -> torch.Tensor:
+    """Fill a batch up to its full length."""
+    return torch.cat([batch, batch[:1].expand(_BATCH - len(batch), *batch.shape[1:])])
+
+
+def _read(file: Path, identity: dict[str, Any]) -> dict[str, Floats]:
+    """Read a cache: the features of each picture by its digest; of another body or broken, none."""
+    try:
+        with safe_open(file, framework="numpy") as cache:
+            if (cache.metadata() or {}).get("body") != json.dumps(identity):
+                return {}
+            pictures, features = cache.get_tensor("pictures"), cache.get_tensor("features")
+    except (OSError, SafetensorError):  # a cache that is gone or damaged is made anew
+        return {}
+    return {digest.tobytes().hex(): row for digest, row in zip(pictures, features, strict=True)}
+
+
+def _write(file: Path, identity: dict[str, Any], known: dict[str, Floats]) -> None:
+    digests = np.frombuffer(bytes.fromhex("".join(known)), np.uint8).reshape(len(known), 32)
+    tensors: dict[str, npt.NDArray[Any]] = {
+        "pictures": digests,
+        "features": np.stack(list(known.values())),
+    }
+    write_bytes(file, safetensors.numpy.save(tensors, metadata={"body": json.dumps(identity)}))

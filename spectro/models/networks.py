@@ -1,0 +1,154 @@
+"""Networks: a torchvision body under fastai's head, or cnn4, as plain torch modules; or several.
+
+Both training and prediction build the network here, so a trained model needs no fastai to run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torchvision
+from torch import nn
+
+from spectro.errors import ConfigError
+from spectro.models import cnn4
+from spectro.models.ensemble import Ensemble
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "body",
+    "build",
+    "head",
+    "layer_groups",
+    "n_features",
+    "top",
+]
+
+# Channel statistics of ImageNet, which torchvision's weights were trained with.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def body(arch: str, state: Mapping[str, torch.Tensor] | None = None) -> nn.Sequential:
+    """Build a network up to its global pooling.
+
+    Parameters
+    ----------
+    arch : str
+        "cnn4", or torchvision's name, for example "resnet18", "resnet50" or "convnext_tiny".
+    state : mapping of str to torch.Tensor, or None
+        torchvision state dict to start from, the classifier's tensors apart; None starts from
+        random weights.
+
+    Returns
+    -------
+    body : torch.nn.Sequential
+        Maps (n, 3, height, width) to (n, features, height / 32, width / 32); of cnn4, / 16.
+
+    Raises
+    ------
+    ConfigError
+        If torchvision has no such network, or it has no global pooling to cut at.
+    """
+    if arch == "cnn4":
+        return cnn4.body()
+    try:
+        model = torchvision.models.get_model(arch, weights=None)
+    except ValueError:
+        raise ConfigError(
+            f"unknown arch {arch!r}; use cnn4 or a name of torchvision, as resnet18, resnet50"
+        ) from None
+    names = [name for name, _ in model.named_children()]
+    if "avgpool" not in names or hasattr(model, "aux_logits"):  # heads between its blocks
+        raise ConfigError(f"{arch} has no global pooling to cut at; use a ResNet or a ConvNeXt")
+    if state is not None:
+        model.load_state_dict(state, strict=False)  # weights.resolve has checked every name
+    return nn.Sequential(*list(model.children())[: names.index("avgpool")])
+
+
+def n_features(backbone: nn.Module) -> int:
+    """Count the channels that a body gives out, by asking it."""
+    was_training = backbone.training
+    with torch.no_grad():
+        features = backbone.eval()(torch.zeros(1, 3, 64, 64))
+    backbone.train(was_training)
+    return int(features.shape[1])
+
+
+class ConcatPool(nn.Module):
+    """Maximum and mean over time and frequency, one after the other, as fastai pools."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (n, features, height, width) to (n, 2 * features)."""
+        return torch.cat([x.amax(dim=(2, 3)), x.mean(dim=(2, 3))], dim=1)
+
+
+def head(features: int, n_classes: int) -> nn.Sequential:
+    """Build fastai's head: pool, then two linear layers with batch norm and dropout.
+
+    Parameters
+    ----------
+    features : int
+        Channels of the body.
+    n_classes : int
+        Classes to tell apart.
+
+    Returns
+    -------
+    head : torch.nn.Sequential
+        Maps (n, features, height, width) to logits (n, n_classes).
+    """
+    return nn.Sequential(
+        ConcatPool(),
+        nn.BatchNorm1d(2 * features),
+        nn.Dropout(0.25),
+        nn.Linear(2 * features, 512, bias=False),
+        nn.ReLU(inplace=True),
+        nn.BatchNorm1d(512),
+        nn.Dropout(0.5),
+        nn.Linear(512, n_classes, bias=False),
+    )
+
+
+def top(arch: str, features: int, n_classes: int) -> nn.Sequential:
+    """Build the head that goes with a network: cnn4's own, or fastai's (:func:`head`)."""
+    return cnn4.head(n_classes) if arch == "cnn4" else head(features, n_classes)
+
+
+def build(arch: str, n_classes: int, members: int = 1) -> nn.Module:
+    """Build body and head with random weights, ready for a state dict.
+
+    Parameters
+    ----------
+    arch : str
+        Of :func:`body`.
+    n_classes : int
+        Classes to tell apart.
+    members : int
+        How many of them, to judge together.
+
+    Returns
+    -------
+    network : torch.nn.Sequential, or Ensemble of them
+        Maps (n, 3, height, width) to logits (n, n_classes).
+    """
+    if members > 1:
+        return Ensemble(build(arch, n_classes) for _ in range(members))
+    backbone = body(arch)
+    return nn.Sequential(backbone, top(arch, n_features(backbone), n_classes))
+
+
+def layer_groups(model: nn.Sequential) -> list[list[nn.Parameter]]:
+    """Split parameters for discriminative learning rates: early body, late body, head.
+
+    fastai's own split of a ResNet (stem to layer2; layer3 and layer4; head); bodies of one module
+    are one group.
+    """
+    backbone, top = model
+    assert isinstance(backbone, nn.Sequential)
+    early, late = backbone[:6], backbone[6:]
+    parts: list[Any] = [early, late, top] if len(late) else [backbone, top]
+    return [list(part.parameters()) for part in parts]

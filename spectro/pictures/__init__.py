@@ -1,0 +1,1 @@
+"""A clip becomes a mel-spectrogram picture, a dataset a folder of them."""

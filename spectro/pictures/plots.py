@@ -1,0 +1,203 @@
+"""Pictures of signals: waveforms, spectrograms with their axes, and what was heard when.
+
+Each function returns a matplotlib figure, for a notebook to show or :func:`spectro.scores.plots.save` to
+write.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from spectro.clips import waveform as audio
+from spectro.config import SpectrogramConfig
+from spectro.pictures.mel import band_frequencies
+from spectro.pictures.spectrogram import (
+    Spectrogram,
+    db_limits,
+    melspectrogram,
+    power_to_db,
+)
+
+__all__ = ["draw_spectrogram", "spectrograms", "timeline", "waveforms"]
+
+_COLUMNS = 3
+_TICKS = (250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000)  # Hz
+
+
+def waveforms(sounds: Mapping[str, audio.Waveform], sr: int) -> Figure:
+    """Draw waveforms below each other, on the same axes.
+
+    Parameters
+    ----------
+    sounds : mapping of str to np.ndarray [shape=(n,)], float32
+        Each with its title.
+    sr : int
+        Sampling rate in Hz.
+    """
+    figure = Figure(figsize=(9, 0.6 + 1.3 * len(sounds)), layout="constrained")
+    axes = figure.subplots(len(sounds), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    loudest = max(float(np.abs(y).max()) for y in sounds.values())
+    for axis, (title, y) in zip(axes, sounds.items(), strict=True):
+        axis.plot(np.arange(len(y)) / sr, y, lw=0.4)
+        axis.set_title(title, loc="left", fontsize="medium")
+        axis.grid(alpha=0.3)
+    longest = max(len(y) for y in sounds.values())
+    axes[-1].set(xlabel="time, s", xlim=(0, longest / sr), ylim=(-1.1 * loudest, 1.1 * loudest))
+    figure.supylabel("amplitude (1 is full scale)", fontsize="medium")
+    return figure
+
+
+def spectrograms(pictures: Mapping[str, tuple[audio.Waveform, SpectrogramConfig]]) -> Figure:
+    """Draw the pictures that waveforms become, with axes in seconds and Hz and a scale in dB.
+
+    Pixel for pixel and colour for colour what :func:`spectro.pictures.spectrogram.spectrogram_image` draws.
+
+    Parameters
+    ----------
+    pictures : mapping of str to (waveform, SpectrogramConfig)
+        What to draw and how, each with its title.
+    """
+    columns = 2 if len(pictures) == 4 else min(len(pictures), _COLUMNS)
+    rows = math.ceil(len(pictures) / columns)
+    figure = Figure(figsize=(1.2 + 3.6 * columns, 0.3 + 2.7 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis, (title, (y, config)) in zip(axes.flat, pictures.items(), strict=False):
+        S_db = power_to_db(melspectrogram(y, config), ref=config.ref)
+        image = draw_spectrogram(axis, S_db, config, len(y) / config.sr)
+        axis.set_title(title, fontsize="medium")
+        _scale(figure, image, axis)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("frequency, Hz")
+    for axis in axes.flat[len(pictures) :]:
+        axis.set_axis_off()
+    for axis in axes.flat[max(0, len(pictures) - columns) : len(pictures)]:
+        axis.set_xlabel("time, s")
+    return figure
+
+
+def timeline(
+    path: str | Path,
+    predictions: pd.DataFrame,
+    config: SpectrogramConfig,
+    truth: pd.DataFrame | None = None,
+) -> Figure:
+    """Draw a recording and, below it on the same time axis, the probability of each class.
+
+    Parameters
+    ----------
+    path : str or Path
+        The recording; read in windows, so that only its spectrogram is ever in memory.
+    predictions : pandas.DataFrame
+        Of :meth:`spectro.predict.Classifier.predict_long`.
+    config : SpectrogramConfig
+        How the spectrogram is drawn: the model's own.
+    truth : pandas.DataFrame or None
+        ``start``, ``end`` and ``label`` of what sounds in it, drawn as frames if it is known.
+    """
+    figure = Figure(figsize=(11, 5.4), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    lasts = float(predictions["end"].max())
+    parts = audio.windows(path, sr=config.sr, duration=config.duration)
+    S = np.concatenate([_fresh(window, part, config) for window, part in _once(parts)], axis=1)
+    image = draw_spectrogram(above, power_to_db(S, ref=config.ref), config, lasts)
+    above.set_ylabel("frequency, Hz")
+    _scale(figure, image, above)
+    heat = _draw_probabilities(below, predictions)
+    figure.colorbar(heat, ax=below, pad=0.02, label="probability")
+    if truth is not None:
+        _frame(below, truth, _labels(predictions))
+    below.set(xlabel="time, s", xlim=(0, lasts))
+    return figure
+
+
+def draw_spectrogram(
+    axis: Axes, S_db: Spectrogram, config: SpectrogramConfig, lasts: float
+) -> AxesImage:
+    """Draw a mel-spectrogram, one cell a band and frame, with frequencies where their bands are.
+
+    Parameters
+    ----------
+    axis : matplotlib.axes.Axes
+        Where.
+    S_db : np.ndarray [shape=(n_mels, n_frames)], float32
+        Decibels.
+    config : SpectrogramConfig
+        How it was computed, and its range and colours.
+    lasts : float
+        Seconds that it shows.
+    """
+    bottom, top = db_limits(S_db, config)
+    bands = band_frequencies(config)
+    image = axis.imshow(
+        np.maximum(S_db, bottom),  # silence is minus infinity
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        cmap=config.cmap,
+        norm=Normalize(bottom, top),
+        extent=(0, lasts, -0.5, config.n_mels - 0.5),
+    )
+    ticks = [hz for hz in _TICKS if bands[0] <= hz <= bands[-1]]
+    axis.set_yticks(np.interp(ticks, bands, np.arange(len(bands))), [f"{hz:,}" for hz in ticks])
+    return image
+
+
+def _scale(figure: Figure, image: AxesImage, axis: Axes) -> None:
+    figure.colorbar(image, ax=axis, format="%.0f dB", pad=0.02, ticks=MaxNLocator(5))
+
+
+def _once(windows: Iterator[audio.Window]) -> Iterator[tuple[audio.Window, float]]:
+    """Give each window with the second from which on it is new: the last one overlaps another."""
+    known = 0.0
+    for window in windows:
+        yield window, known - window.start
+        known = window.end
+
+
+def _fresh(window: audio.Window, since: float, config: SpectrogramConfig) -> Spectrogram:
+    """Compute the spectrogram of what is new in a window."""
+    S = melspectrogram(window.y[round(since * config.sr) :], config)
+    return S[:, : max(1, S.shape[1] - 1)]  # the frame behind the end is the next one's first
+
+
+def _draw_probabilities(axis: Axes, predictions: pd.DataFrame) -> QuadMesh:
+    """Draw a column a window, centred on its middle, and a row a class."""
+    labels = _labels(predictions)
+    middles = ((predictions["start"] + predictions["end"]) / 2).to_numpy()
+    between = (middles[1:] + middles[:-1]) / 2
+    edges = [predictions["start"].min(), *between, predictions["end"].max()]
+    heat = axis.pcolormesh(
+        edges,
+        np.arange(len(labels) + 1) - 0.5,
+        predictions[[f"p_{label}" for label in labels]].to_numpy().T,
+        cmap="Blues",
+        vmin=0,
+        vmax=1,
+    )
+    axis.set_yticks(range(len(labels)), labels)
+    axis.invert_yaxis()
+    return heat
+
+
+def _frame(axis: Axes, truth: pd.DataFrame, labels: list[str]) -> None:
+    """Frame what sounds when; a class that the model does not know is drawn nowhere."""
+    for event in truth[truth["label"].isin(labels)].to_dict("records"):
+        start, end = event["start"], event["end"]
+        corner = (start, labels.index(event["label"]) - 0.45)
+        axis.add_patch(Rectangle(corner, end - start, 0.9, fill=False, ec="C1", lw=2))
+
+
+def _labels(predictions: pd.DataFrame) -> list[str]:
+    return [name.removeprefix("p_") for name in predictions.columns if name.startswith("p_")]

@@ -1,0 +1,315 @@
+"""A rendered set: the folder of pictures that `spectro render` writes and training reads.
+
+::
+
+    fold1/<clip>.png ...   one picture a clip
+    spectrogram.json       the settings they were drawn with
+    dataset.json           where the clips come from: name, root, folds, notes, licence
+    clips.csv              the clip table with the picture of each clip, written last
+    failures.csv           clips that could not be drawn, each with its reason
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+import pandas as pd
+
+from spectro.clips.table import COLUMNS, Dataset
+from spectro.config import SpectrogramConfig
+from spectro.errors import RenderError
+from spectro.plumbing.files import claim_text, move, read_json, write_text
+from spectro.plumbing.paths import (
+    below,
+    check_no_link,
+    check_pictures,
+    check_relative,
+    exists,
+    place,
+)
+from spectro.plumbing.scratch import is_scratch
+
+__all__ = ["RenderedSet", "check_free", "claim", "image_names", "set_aside", "write_tables"]
+
+_CONFIG, _DATASET = "spectrogram.json", "dataset.json"
+_CLIPS, _PREVIOUS, _FAILURES = "clips.csv", ".clips.previous.csv", "failures.csv"
+
+
+@dataclass(frozen=True)
+class RenderedSet:
+    """Pictures, their clips, and the settings they were drawn with.
+
+    Attributes
+    ----------
+    folder : Path
+        Where it lies.
+    config : SpectrogramConfig
+        Settings of every picture in it.
+    clips : pandas.DataFrame
+        The clip table plus ``image``, the picture; ``path`` and ``image`` as one can open them.
+    dataset : dict
+        ``name``, ``root``, ``folds``, ``notes``, ``absent``, ``licence``, ``citation``.
+    """
+
+    folder: Path
+    config: SpectrogramConfig
+    clips: pd.DataFrame
+    dataset: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> RenderedSet:
+        """Read a rendered set.
+
+        Raises
+        ------
+        RenderError
+            If the folder holds none, or rendering was not finished.
+        """
+        folder = place(folder)
+        if not (folder / _CONFIG).is_file():
+            raise RenderError(f"{folder}: no rendered pictures; make them with spectro render")
+        if not (folder / _CLIPS).is_file():
+            raise RenderError(f"{folder}: rendering did not finish; run spectro render again")
+        dataset = read_json(folder / _DATASET, RenderError)
+        clips = _read_table(
+            folder / _CLIPS,
+            dtype={"label": str, "group": str},
+            keep_default_na=False,
+            na_values={"start": [""], "end": [""]},
+        )
+        check_relative(clips["path"], folder / _CLIPS, RenderError)
+        check_pictures(clips["image"], folder, folder / _CLIPS, RenderError)
+        clips["path"] = [os.path.join(dataset["root"], path) for path in clips["path"]]
+        clips["image"] = [str(folder / image) for image in clips["image"]]
+        config = SpectrogramConfig(**read_json(folder / _CONFIG, RenderError))
+        return cls(folder, config, clips, dataset)
+
+    @property
+    def labels(self) -> list[str]:
+        """Return the classes in alphabetical order: the order of every probability column."""
+        return sorted(self.clips["label"].unique())
+
+    @property
+    def folds(self) -> list[int]:
+        """Folds that have pictures."""
+        return sorted(int(fold) for fold in self.clips["fold"].unique())
+
+    @property
+    def n_failed(self) -> int:
+        """Number of clips that could not be drawn."""
+        return len(_read_table(self.folder / _FAILURES))
+
+    @property
+    def identity(self) -> str:
+        """Sixteen hexadecimal digits of the settings and the clip list together."""
+        clips = self.clips.assign(
+            image=[below(image, self.folder) for image in self.clips["image"]]
+        )
+        lines = _relative(clips, place(self.dataset["root"])).to_csv(index=False)
+        return hashlib.sha256((self.config.identity_text + lines).encode()).hexdigest()[:16]
+
+
+def image_names(clips: pd.DataFrame, root: Path) -> list[str]:
+    """Name the picture of each clip, ``fold3/<clip>.png``, no two alike.
+
+    The file's own name where it is the only one of its fold, whatever the case of letters; else
+    its path below `root`; and the second it starts at where several clips lie in one file.
+    """
+
+    def unique(names: list[str]) -> list[bool]:
+        count = Counter(name.lower() for name in names)
+        return [count[name.lower()] == 1 for name in names]
+
+    folds = [f"fold{fold}" for fold in clips["fold"]]
+    short = [
+        f"{fold}/{PurePath(path).stem}" for fold, path in zip(folds, clips["path"], strict=True)
+    ]
+    names = [
+        name if alone else f"{fold}/{_flat(path, root)}"
+        for name, fold, path, alone in zip(short, folds, clips["path"], unique(short), strict=True)
+    ]
+    starts = clips["start"].fillna(0)
+    names = [
+        name if alone else f"{name}@{start:.3f}"
+        for name, start, alone in zip(names, starts, unique(names), strict=True)
+    ]
+    twice = clips.duplicated(["path", "fold", "start", "end"])
+    if twice.any():
+        raise RenderError(f"{clips['path'][twice].iloc[0]}: is listed twice")
+    keys = zip(clips["path"], clips["start"], clips["end"], strict=True)
+    names = [
+        name if alone else f"{name}~{_mark(root, *key)}"
+        for name, key, alone in zip(names, keys, unique(names), strict=True)
+    ]
+    return [f"{name}.png" for name in names]
+
+
+def _mark(root: Path, path: str, start: float, end: float) -> str:
+    """Tell apart what no readable name does: letters' case, times within a millisecond."""
+    inside = below(path, root)
+    return hashlib.sha256(f"{inside}|{start!r}|{end!r}".encode()).hexdigest()[:8]
+
+
+def _flat(path: str, root: Path) -> str:
+    """Write a path below `root` as one file name."""
+    return "__".join(part.strip("/\\:") for part in PurePath(below(path, root)).parts)
+
+
+def check_free(folder: Path, dataset: Dataset, config: SpectrogramConfig) -> None:
+    """Refuse a folder that holds something else: two settings or datasets never mix.
+
+    Raises
+    ------
+    RenderError
+        If it does.
+    """
+    if (folder / _CONFIG).is_file():
+        _check_same(folder, dataset, config)
+        _listed_pictures(folder)  # told before anything is drawn
+        for fold in dataset.clips["fold"].unique():
+            check_no_link(folder / f"fold{fold}", RenderError)
+    elif _is_taken(folder):
+        raise RenderError(f"{folder}: is there and holds something else; name another --out")
+
+
+def claim(folder: Path, dataset: Dataset, config: SpectrogramConfig, own: Path | None) -> None:
+    """Make `folder` the rendered set of this dataset with these settings.
+
+    Parameters
+    ----------
+    folder : Path
+        What becomes, or is, the rendered set.
+    dataset, config : Dataset, SpectrogramConfig
+        Whose pictures it holds, and how they are drawn.
+    own : Path or None
+        Scratch folder in it; None where it is a URL.
+
+    Raises
+    ------
+    RenderError
+        If another process was quicker, and claimed it for something else.
+    """
+    if not claim_text(folder / _CONFIG, config.to_json(), inside=own):
+        _check_same(folder, dataset, config)
+    about = {
+        "name": dataset.name,
+        "root": str(dataset.root.resolve()),
+        "folds": list(dataset.folds),
+        "notes": list(dataset.notes),
+        "absent": list(dataset.absent),
+        "licence": dataset.licence,
+        "citation": dataset.citation,
+    }
+    write_text(folder / _DATASET, json.dumps(about, indent=2) + "\n", inside=own)
+
+
+def _is_taken(folder: Path) -> bool:
+    """Tell whether something of another kind is there: a file, a filled folder."""
+    if not exists(folder):
+        return False
+    return not folder.is_dir() or not all(is_scratch(path) for path in folder.iterdir())
+
+
+def _check_same(folder: Path, dataset: Dataset, config: SpectrogramConfig) -> None:
+    there = SpectrogramConfig(**read_json(folder / _CONFIG, RenderError)).to_dict()
+    changed = [
+        f"{name} {there[name]} there, {value} asked"
+        for name, value in config.to_dict().items()
+        if there[name] != value
+    ]
+    if (folder / _DATASET).is_file():  # a first run may have stopped before writing it
+        about = read_json(folder / _DATASET, RenderError)
+        root = str(dataset.root.resolve())
+        if about["name"] != dataset.name:
+            changed.append(f"dataset {about['name']} there, {dataset.name} asked")
+        elif about["root"] != root and place(about["root"]).exists():  # not merely moved
+            changed.append(f"dataset {about['root']} there, {root} asked")
+    if changed:
+        raise RenderError(
+            f"{folder}: was rendered otherwise ({'; '.join(changed)}); "
+            "name another --out or remove that folder"
+        )
+
+
+def set_aside(folder: Path, dataset: Dataset, clips: pd.DataFrame) -> None:
+    """Put ``clips.csv`` aside if a picture is about to become another clip's.
+
+    Names move between clips as tables are edited; were drawing interrupted then, the old table
+    would give one clip another's picture. Without a table, rendering counts as unfinished.
+
+    Parameters
+    ----------
+    folder : Path
+        The rendered set.
+    dataset : Dataset
+        Gives the root that paths are written relative to.
+    clips : pandas.DataFrame
+        Clip table of what is to be drawn, plus ``image``, relative to `folder`.
+    """
+    if not (folder / _CLIPS).is_file():
+        return
+    text = io.StringIO(_relative(clips, dataset.root).to_csv(index=False))
+    before, after = (
+        pd.read_csv(table, dtype=str, keep_default_na=False).set_index("image").sort_index()
+        for table in (io.StringIO((folder / _CLIPS).read_text(encoding="utf-8")), text)
+    )
+    kept = before.index.intersection(after.index)
+    if not before.loc[kept].equals(after.loc[kept]):
+        move(folder / _CLIPS, folder / _PREVIOUS)
+
+
+def write_tables(
+    folder: Path, dataset: Dataset, clips: pd.DataFrame, failures: pd.DataFrame, own: Path | None
+) -> list[str]:
+    """Write ``failures.csv`` and ``clips.csv``; return the pictures that no clip has any more.
+
+    Parameters
+    ----------
+    folder : Path
+        The rendered set.
+    dataset : Dataset
+        Gives the root that paths are written relative to.
+    clips : pandas.DataFrame
+        Clip table of the pictures that are there, plus ``image``, relative to `folder`.
+    failures : pandas.DataFrame
+        Clip table of the others, plus ``reason``.
+    own : Path or None
+        Scratch folder in `folder`; None where it is a URL.
+    """
+    previous = _listed_pictures(folder)
+    for name, table in ((_FAILURES, failures), (_CLIPS, clips)):
+        text = _relative(table, dataset.root).to_csv(index=False, lineterminator="\n")
+        write_text(folder / name, text, inside=own)
+    (folder / _PREVIOUS).unlink(missing_ok=True)
+    return sorted(set(previous) - set(clips["image"]))
+
+
+def _listed_pictures(folder: Path) -> list[str]:
+    """List the pictures that the tables of earlier renderings name; each lies in `folder`."""
+    listed = []
+    for table in (folder / name for name in (_CLIPS, _PREVIOUS)):
+        if table.is_file():
+            images = _read_table(table, dtype=str, keep_default_na=False)["image"].tolist()
+            check_pictures(images, folder, table, RenderError)
+            listed += images
+    return listed
+
+
+def _read_table(path: Path, **options: Any) -> pd.DataFrame:
+    table: pd.DataFrame = pd.read_csv(io.StringIO(path.read_text(encoding="utf-8")), **options)
+    return table
+
+
+def _relative(clips: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """Write paths relative to where they belong, so that the folders can be moved."""
+    extra = [column for column in clips.columns if column not in COLUMNS]
+    table = clips[[*COLUMNS, *extra]].copy()
+    table["path"] = [below(path, root) for path in table["path"]]
+    return table

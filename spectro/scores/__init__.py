@@ -1,0 +1,1 @@
+"""Tables of predictions in, numbers and plots out."""

@@ -1,0 +1,79 @@
+"""cnn4: the network of four convolutions, wherever a network goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from spectro.config import SpectrogramConfig
+from spectro.errors import ConfigError
+from spectro.models import networks as network
+from spectro.models import weights
+from spectro.models.folder import ModelCard, load_model, save_model
+from spectro.models.gradcam import gradcam
+
+
+def test_its_layers_are_those_that_its_name_promises() -> None:
+    model = network.build("cnn4", 10)
+    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    assert [c.out_channels for c in convolutions] == [8, 16, 32, 64]
+    assert [c.kernel_size for c in convolutions] == [(5, 5), (3, 3), (3, 3), (3, 3)]
+    assert {c.stride for c in convolutions} == {(2, 2)}
+    assert [[type(layer) for layer in block] for block in model[0]] == [
+        [nn.Conv2d, nn.ReLU, nn.BatchNorm2d]
+    ] * 4
+    assert [type(layer) for layer in model[1]] == [nn.AdaptiveAvgPool2d, nn.Flatten, nn.Linear]
+    assert sum(p.numel() for p in model.parameters()) == 25_802
+
+
+def test_its_weights_start_as_kaiming_says() -> None:
+    torch.manual_seed(0)
+    convolution = network.body("cnn4")[3][0]
+    expected = np.sqrt(2 / (1 + 0.1**2) / (32 * 9))
+    assert float(convolution.weight.detach().std()) == pytest.approx(expected, rel=0.05)
+    assert not convolution.bias.any()
+
+
+@pytest.mark.parametrize("shape", [(64, 345), (128, 173), (33, 47)])
+def test_it_takes_any_picture(shape: tuple[int, int]) -> None:
+    model = network.build("cnn4", 3).eval()
+    pixels = torch.rand(2, 3, *shape)
+    assert model(pixels).shape == (2, 3)
+    heat = gradcam(model, pixels, [0, 2])
+    assert heat.shape == (2, *shape)
+    assert float(heat.max()) <= 1
+
+
+def test_it_has_a_body_and_a_head_to_learn_at_rates_of_their_own() -> None:
+    model = network.build("cnn4", 3)
+    groups = network.layer_groups(model)
+    assert [sum(p.numel() for p in group) for group in groups] == [
+        sum(p.numel() for p in part.parameters()) for part in model
+    ]
+
+
+def test_a_model_folder_gives_it_back(tmp_path: Path) -> None:
+    model = network.build("cnn4", 2)
+    save_model(tmp_path, model, ModelCard(arch="cnn4", labels=("a", "b"),
+                                          spectrogram=SpectrogramConfig()))  # fmt: skip
+    loaded, card = load_model(tmp_path)
+    assert card.arch == "cnn4"
+    x = torch.rand(1, 3, 64, 64)
+    assert torch.equal(loaded(x), model.eval()(x))
+
+
+@pytest.mark.parametrize("spec", ["imagenet", "some.safetensors"])
+def test_it_has_no_weights_to_start_from(spec: str) -> None:
+    with pytest.raises(ConfigError, match="cnn4 starts from random weights only; use --weights"):
+        weights.resolve(spec, "cnn4")
+
+
+def test_auto_says_that_it_starts_from_chance() -> None:
+    start = weights.resolve("auto", "cnn4")
+    assert (start.source, start.state) == ("random", None)
+    assert "no others for cnn4" in start.detail
+    assert weights.resolve("none", "cnn4").detail == "random weights, as asked"
