@@ -23,10 +23,10 @@ from pathlib import Path
 from spectro.clips import datasets
 from spectro.clips.sample.write import write_sample
 from spectro.clips.table import Dataset
-from spectro.config import SpectrogramConfig
 from spectro.pictures.render import render
 from spectro.plumbing import cluster, workers
 from spectro.plumbing.batches import completed
+from spectro.training.settings import SpectrogramConfig
 
 WORKERS = 2
 IDLE = 128_000  # jobs that do nothing: 1,000 tasks of 128

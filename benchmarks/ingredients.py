@@ -91,11 +91,12 @@ def accuracy_of(
     rendered: RenderedSet, recipe: str, changes: dict[str, Any]
 ) -> Callable[..., float]:
     """Give a function that trains with some changes of a recipe, and watches a part."""
-    from spectro import learner, members
+    from spectro.crossval.predictions import accuracy, out_of_fold
     from spectro.models.weights import resolve
-    from spectro.predictions import accuracy, out_of_fold
-    from spectro.recipes import recipe as find
-    from spectro.splits import Split
+    from spectro.training import learner
+    from spectro.training import train as members
+    from spectro.training.recipes import recipe as find
+    from spectro.training.splits import Split
 
     def measure(scored: int, part: int, drawn: dict[str, Any]) -> float:
         last = {name: drawn[name] for name in ("epochs", "lr") if name in drawn}

@@ -59,9 +59,10 @@ def spectro_in(precision: str) -> Callable[[Task], Train]:
     """Ours, through the functions that ``spectro train-fold`` calls."""
 
     def make(task: Task) -> Train:
-        from spectro import datablock, learner
-        from spectro.config import Phase, TrainConfig
         from spectro.models.weights import resolve
+        from spectro.training import data as datablock
+        from spectro.training import learner
+        from spectro.training.settings import Phase, TrainConfig
 
         config = TrainConfig(
             arch=task.arch,
@@ -259,8 +260,8 @@ def accuracies(methods: Methods, task: Task, seeds: int) -> None:
 def sample_pictures(folder: Path) -> Path:
     from spectro.clips import datasets
     from spectro.clips.sample.write import write_sample
-    from spectro.config import SpectrogramConfig
     from spectro.pictures.render import render
+    from spectro.training.settings import SpectrogramConfig
 
     root = write_sample(folder, sources=3, slices=2, folds=4)
     render(datasets.load(root), folder / "pictures", SpectrogramConfig())
@@ -287,7 +288,7 @@ def main() -> None:
     print(f"{platform.platform()}, {os.cpu_count()} processors, one thread a method")
     with tempfile.TemporaryDirectory() as scratch:
         from spectro.pictures.rendered import RenderedSet
-        from spectro.splits import split
+        from spectro.training.splits import split
 
         rendered = RenderedSet.load(asked.pictures or sample_pictures(Path(scratch)))
         parts = split(rendered.clips, asked.fold or rendered.folds[0])

@@ -24,11 +24,12 @@ import torch
 from torch import nn
 from train import sample_pictures  # beside this file
 
-from spectro import datablock, learner
-from spectro.config import Phase, TrainConfig
 from spectro.models.precision import choose_precision
 from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
+from spectro.training import data as datablock
+from spectro.training import learner
+from spectro.training.settings import Phase, TrainConfig
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

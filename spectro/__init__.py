@@ -3,9 +3,9 @@
 Importing this package imports nothing heavy; its parts do::
 
     from spectro.clips import datasets
-    from spectro.config import SpectrogramConfig
+    from spectro.training.settings import SpectrogramConfig
     from spectro.pictures.render import render
-    from spectro.predict import Classifier
+    from spectro.listening.classifier import Classifier
 """
 
 __all__ = ["__version__"]

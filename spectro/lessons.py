@@ -15,18 +15,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from spectro import crossval
 from spectro.clips import datasets
 from spectro.clips.datasets import urbansound8k
 from spectro.clips.sample import write as sample
 from spectro.clips.table import Dataset
-from spectro.config import Phase, SpectrogramConfig, TrainConfig
+from spectro.crossval import folds as crossval
+from spectro.crossval.run import Run, latest_run
 from spectro.errors import ConfigError, ModelError
-from spectro.listener import Listener
 from spectro.own_sounds import write_folder, write_recording
 from spectro.pictures.render import render
 from spectro.pictures.rendered import RenderedSet
-from spectro.run import Run, latest_run
+from spectro.training.progress import Listener
+from spectro.training.settings import Phase, SpectrogramConfig, TrainConfig
 
 __all__ = [
     "a_run",

@@ -18,9 +18,9 @@ import pytest
 
 from spectro.clips import datasets
 from spectro.clips.sample.write import write_sample
-from spectro.config import Phase, SpectrogramConfig, TrainConfig
+from spectro.crossval.run import Run
 from spectro.pictures.rendered import RenderedSet
-from spectro.run import Run
+from spectro.training.settings import Phase, SpectrogramConfig, TrainConfig
 
 mpl.use("Agg")
 
@@ -62,7 +62,7 @@ def rendered(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Ren
 @pytest.fixture(scope="session")
 def run(rendered: RenderedSet, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run with fold 1 trained and scored."""
-    from spectro import crossval
+    from spectro.crossval import folds as crossval
 
     opened, weights = crossval.open_run(
         tmp_path_factory.mktemp("runs") / "tiny", rendered, SHORT_TRAINING

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 from torch import nn
 
-from spectro import crossval
-from spectro.config import TrainConfig
+from spectro.crossval import folds as crossval
 from spectro.report import write
+from spectro.training.settings import TrainConfig
 
 Skill = Callable[[pd.DataFrame, TrainConfig], float]
 
@@ -33,7 +33,7 @@ class Trainings:
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, skill: Skill) -> Trainings:
-    """Have :mod:`spectro.crossval` train a network that knows `skill` of the clips it is shown.
+    """Have :mod:`spectro.crossval.folds` train a network that knows `skill` of the clips it is shown.
 
     Which ones is drawn under the seed of the settings; NaN pretends that training diverged.
     """

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spectro.config import SpectrogramConfig, TrainConfig
-from spectro.run import Run, probability_columns
+from spectro.crossval.run import Run, probability_columns
+from spectro.training.settings import SpectrogramConfig, TrainConfig
 
 LABELS = ["car horn", "dog_bark", "siren", "street music"]
 

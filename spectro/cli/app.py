@@ -14,8 +14,8 @@ from typing import Annotated
 
 import typer
 
-from spectro import __version__, console
-from spectro.cli import check, data, fetch, plot, report, runs, train, tune, use
+from spectro import __version__
+from spectro.cli import check, console, data, fetch, plot, report, runs, train, tune, use
 from spectro.cli.options import INTERRUPTED
 from spectro.errors import SpectroError
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from spectro import console, tables
+from spectro.cli import console, tables
 from spectro.cli.interrupt import working
 from spectro.cli.options import SOME_FAILED
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from spectro import console
+from spectro.cli import console
 from spectro.cli.interrupt import working
 from spectro.cli.options import (
     SOME_FAILED,
@@ -37,8 +37,8 @@ from spectro.cli.picture import (
 
 if TYPE_CHECKING:
     from spectro.clips.datasets import Dataset
-    from spectro.config import SpectrogramConfig
     from spectro.pictures.render import RenderSummary
+    from spectro.training.settings import SpectrogramConfig
 
 __all__ = ["render", "sample"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from spectro import console
+from spectro.cli import console
 
 if TYPE_CHECKING:
     from spectro.clips.datasets.sources import Source

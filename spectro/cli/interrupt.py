@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
 
-from spectro import console
+from spectro.cli import console
 from spectro.cli.options import INTERRUPTED
 
 __all__ = ["working"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 if TYPE_CHECKING:
-    from spectro.config import SpectrogramConfig, TrainConfig
+    from spectro.training.settings import SpectrogramConfig, TrainConfig
 
 __all__ = [
     "INTERRUPTED",
@@ -96,9 +96,9 @@ def spectrogram_config(
     file: Path | None, recipe: str | None = None, **flags: Any
 ) -> SpectrogramConfig:
     """Start from the recipe's pictures, then apply the TOML file, then the flags."""
-    from spectro.config import SpectrogramConfig
     from spectro.plumbing.settings import read_table
-    from spectro.recipes import recipe_spectrogram
+    from spectro.training.recipes import recipe_spectrogram
+    from spectro.training.settings import SpectrogramConfig
 
     base = recipe_spectrogram(recipe or "default")
     if file is None:
@@ -113,7 +113,7 @@ def train_config(
 ) -> TrainConfig:
     """Start from the recipe, then apply the TOML file, then the flags."""
     from spectro.plumbing.settings import read_table
-    from spectro.recipes import recipe as find
+    from spectro.training.recipes import recipe as find
 
     table = read_table(file, "train") if file else {}
     base = find(recipe or table.get("recipe", "default"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import typer
 
-from spectro import console
+from spectro.cli import console
 from spectro.cli.options import ConfigFile, Recipe, spectrogram_config
 from spectro.cli.picture import (
     Channels,

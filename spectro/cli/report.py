@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from spectro import console
+from spectro.cli import console
 
 __all__ = ["report"]
 
@@ -22,8 +22,8 @@ def report(
     open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
 ) -> None:
     """Write one HTML file with all there is to say of a run: scores, mistakes, sounds, data."""
+    from spectro.crossval.run import Run, latest_run
     from spectro.report.write import write_report
-    from spectro.run import Run, latest_run
 
     opened = latest_run("runs") if run is None else Run.load(run)
     with console.counting("examining", "clips") as progress:

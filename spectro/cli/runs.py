@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from spectro import console, tables
+from spectro.cli import console, tables
 from spectro.cli.options import RunsFolder
 
 __all__ = ["compare", "runs"]
@@ -25,7 +25,7 @@ def runs(
     ] = False,
 ) -> None:
     """List the runs that are there, with dataset, recipe, score and date."""
-    from spectro.runs import list_runs, to_json
+    from spectro.crossval.runs import list_runs, to_json
 
     found = list_runs(folder, dataset=dataset, recipe=recipe, sort=sort)
     if json:
@@ -45,8 +45,8 @@ def compare(
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
 ) -> None:
     """Say whether one run is better than another, or whether that may be chance."""
+    from spectro.crossval.run import Run
     from spectro.plumbing.files import write_text
-    from spectro.run import Run
     from spectro.scores.comparison import compare_runs
 
     first, second = Run.load(run_a), Run.load(run_b)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from spectro import console, tables
+from spectro.cli import console, tables
 from spectro.errors import ConfigError
 from spectro.plumbing.files import write_text
 
 if TYPE_CHECKING:
-    from spectro.config import TrainConfig
+    from spectro.crossval.run import Run
     from spectro.models.weights import Weights
     from spectro.pictures.rendered import RenderedSet
-    from spectro.run import Run
+    from spectro.training.settings import TrainConfig
 
 __all__ = [
     "Rounds",
@@ -86,7 +86,7 @@ def place(
     """Return the run's folder: as asked, or one in `runs` named after settings and `kind`."""
     if folder is not None:
         return folder
-    from spectro.run import default_run_folder
+    from spectro.crossval.run import default_run_folder
 
     plain = default_run_folder(runs, rendered, config)
     return plain.with_name("-".join([plain.name, *kind]))
@@ -94,7 +94,7 @@ def place(
 
 def open_run(rendered: RenderedSet, config: TrainConfig, folder: Path) -> tuple[Run, Weights]:
     """Open the run and say what it trains, in what arithmetic, from which weights."""
-    from spectro import crossval
+    from spectro.crossval import folds as crossval
 
     opened, weights = crossval.open_run(folder, rendered, config)
     warn_of_chance(weights, config)
@@ -116,7 +116,7 @@ def check_gpus(n: int, config: TrainConfig, track: str | None, minutes: float | 
     """Refuse what does not go on several GPUs, before anything is done."""
     if n == 1:
         return
-    from spectro import gpus
+    from spectro.training import several_gpus as gpus
 
     for name, given in {"--track": track, "--time-budget": minutes}.items():
         if given is not None:
@@ -133,7 +133,7 @@ def train_fold(
     gpus: int = 1,
 ) -> dict[str, Any]:
     """Train a fold under a progress bar, or say that it is trained; return its record."""
-    from spectro import crossval
+    from spectro.crossval import folds as crossval
 
     if fold in run.finished_folds:
         console.note(f"fold {fold} is trained already")
@@ -143,7 +143,7 @@ def train_fold(
 
 def score(run: Run, rendered: RenderedSet) -> float:
     """Score the finished folds, draw them, print it all, report; return the accuracy."""
-    from spectro import crossval
+    from spectro.crossval import folds as crossval
     from spectro.scores import plots
 
     scores = crossval.score_run(run, rendered)
@@ -178,7 +178,7 @@ def cross_validate(rendered: RenderedSet, config: TrainConfig, folder: Path, rou
             for fold in rendered.folds:
                 train_fold(run, rendered, weights, fold, rounds.track, rounds.gpus)
         if rounds.compare_random_split:
-            from spectro import crossval
+            from spectro.crossval import folds as crossval
 
             with console.training("random split", config.all_epochs) as listener:
                 crossval.train_random_split(run, rendered, weights, listener, rounds.gpus)
@@ -190,7 +190,7 @@ def repeat(
     rendered: RenderedSet, config: TrainConfig, folder: Path, rounds: Rounds, seeds: int
 ) -> float:
     """Cross-validate under several seeds, a run each; return the mean accuracy."""
-    from spectro import repeats
+    from spectro.crossval import repeats
 
     repeats.check_free(folder)
     runs = []
@@ -210,8 +210,8 @@ def repeat(
 
 def _train_nested(rendered: RenderedSet, config: TrainConfig, folder: Path, rounds: Rounds) -> Run:
     """Choose settings for each fold on its training folds, and train it with them."""
-    from spectro import nested
-    from spectro.candidates import read_candidates
+    from spectro.crossval import nested
+    from spectro.crossval.candidates import read_candidates
 
     assert rounds.candidates is not None
     candidates = read_candidates(rounds.candidates, config)
@@ -230,8 +230,8 @@ def _train_nested(rendered: RenderedSet, config: TrainConfig, folder: Path, roun
 
 def _train_elsewhere(run: Run, rendered: RenderedSet, address: str, track: str | None) -> None:
     """Train the folds that are not trained yet on a cluster; end here if one fails."""
+    from spectro.crossval.remote import train_folds
     from spectro.plumbing.cluster import connect
-    from spectro.remote import train_folds
 
     left = [fold for fold in rendered.folds if fold not in run.finished_folds]
     failed = False
@@ -259,9 +259,10 @@ def fit_time(
     trainings: int = 1,
 ) -> TrainConfig:
     """Pick epochs and size so that it fits a time, or take those of the run that is there."""
-    from spectro import budget, splits
+    from spectro.crossval import budget
+    from spectro.crossval.run import Run
     from spectro.models.weights import resolve
-    from spectro.run import Run
+    from spectro.training import splits
 
     if (folder / "run.json").is_file():
         before = Run.load(folder).config

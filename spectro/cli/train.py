@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from spectro import console
-from spectro.cli import steps
+from spectro.cli import console, steps
 from spectro.cli.options import (
     Arch,
     BatchSize,
@@ -65,7 +64,7 @@ def train_fold(
     gpus: Gpus = 1,
 ) -> None:
     """Fine-tune a network on all folds but one, and score it on that one."""
-    from spectro import splits, tracking
+    from spectro.training import splits, tracking
 
     settings = train_config(
         config,
@@ -136,7 +135,7 @@ def cross_validate(
     gpus: Gpus = 1,
 ) -> None:
     """Train and score every fold that is there; a finished fold is not trained again."""
-    from spectro import splits, tracking
+    from spectro.training import splits, tracking
 
     settings = train_config(
         config,
@@ -192,7 +191,7 @@ def probe(
     ] = None,
 ) -> None:
     """Score every fold by a linear head on a frozen network: a first honest score in a minute."""
-    from spectro import probe as probing
+    from spectro.crossval import probe as probing
 
     flags = {"arch": arch, "weights": weights, "size": size, "precision": precision, "seed": seed}
     settings = train_config(config, "probe", None, None, **flags).replace(phases=())
@@ -229,7 +228,7 @@ def lr_find(
     out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("lr-find.png"),
 ) -> None:
     """Plot loss against learning rate, on training folds only, and suggest a rate."""
-    from spectro import tuning
+    from spectro.crossval import tuning
     from spectro.models.weights import resolve
     from spectro.scores import plots
 
@@ -258,7 +257,7 @@ def _held_out(
     pictures: RenderedSet, fold: int | None, share: float | None, seed: int
 ) -> tuple[RenderedSet, int]:
     """Hold out a fold, or a random share as fold 1, loudly."""
-    from spectro import splits
+    from spectro.training import splits
 
     if (fold is None) == (share is None):
         raise typer.BadParameter("give either --fold or --random-share")

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from spectro import console, tables
-from spectro.cli import steps
+from spectro.cli import console, steps, tables
 from spectro.cli.options import (
     Arch,
     BatchSize,
@@ -29,9 +28,9 @@ from spectro.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from spectro.config import TrainConfig
+    from spectro.crossval.run import Run
     from spectro.pictures.rendered import RenderedSet
-    from spectro.run import Run
+    from spectro.training.settings import TrainConfig
 
 __all__ = ["learning_curve"]
 
@@ -60,8 +59,8 @@ def learning_curve(
     runs: RunsFolder = Path("runs"),
 ) -> None:
     """Train on growing shares of the training clips, to see how many more would help."""
-    from spectro import splits
-    from spectro.learning_curve import parse_shares
+    from spectro.crossval.learning_curve import parse_shares
+    from spectro.training import splits
 
     settings = train_config(
         config,
@@ -90,8 +89,8 @@ def _train_share(
     pictures: RenderedSet, settings: TrainConfig, folder: Path, share: float, folds: list[int]
 ) -> Run:
     """Train the folds on one share, and write the share's own scores."""
-    from spectro import crossval
-    from spectro.learning_curve import open_share, train_fold
+    from spectro.crossval import folds as crossval
+    from spectro.crossval.learning_curve import open_share, train_fold
 
     run, start = open_share(folder, pictures, settings, share)
     steps.warn_of_chance(start, settings)
@@ -105,7 +104,7 @@ def _train_share(
 
 def _show(trained: list[Run], folds: list[int], folder: Path) -> None:
     """Put the shares together, write and draw the curve, print it."""
-    from spectro import learning_curve
+    from spectro.crossval import learning_curve
     from spectro.scores import plots
 
     curve = learning_curve.measure(trained, folds)

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from spectro import console
+from spectro.cli import console
 from spectro.cli.options import SOME_FAILED
 
 __all__ = ["predict"]
@@ -22,8 +22,8 @@ def predict(
 ) -> None:
     """Name the sound in each file."""
     from spectro.errors import AudioError
+    from spectro.listening.classifier import Classifier
     from spectro.plumbing.files import replacing
-    from spectro.predict import Classifier
 
     failures: list[AudioError] = []
     predictions = Classifier.load(model).predict(files, failed=failures.append)

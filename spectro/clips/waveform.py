@@ -13,9 +13,9 @@ import numpy.typing as npt
 import soxr
 
 from spectro.clips.decode import decode, decode_windows
-from spectro.config import Channels, PadPolicy
 from spectro.errors import AudioError, ConfigError
 from spectro.plumbing.paths import place
+from spectro.training.settings import Channels, PadPolicy
 
 __all__ = ["LOUDEST", "Waveform", "Window", "fit", "load", "mix", "to_mono", "windows"]
 
@@ -218,7 +218,7 @@ def fit(
     n_samples : int
         Wanted length in samples.
     pad : "zero", "loop", "center" or "random"
-        See :class:`~spectro.config.SpectrogramConfig`.
+        See :class:`~spectro.training.settings.SpectrogramConfig`.
     rng : np.random.Generator or None
         Draws the place of "random" anew each time; None draws it from the sound.
 

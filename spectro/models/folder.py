@@ -18,11 +18,11 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from spectro.config import SpectrogramConfig
 from spectro.errors import ConfigError, ModelError
 from spectro.models import networks as network
 from spectro.plumbing.files import write_text
 from spectro.plumbing.settings import Settings
+from spectro.training.settings import SpectrogramConfig
 
 __all__ = ["ModelCard", "load_model", "predict_probabilities", "save_model"]
 

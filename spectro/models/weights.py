@@ -41,7 +41,7 @@ class Weights:
 
 
 def resolve(spec: str, arch: str) -> Weights:
-    """Find the weights that a :class:`~spectro.config.TrainConfig` asks for.
+    """Find the weights that a :class:`~spectro.training.settings.TrainConfig` asks for.
 
     Parameters
     ----------

@@ -17,10 +17,10 @@ import numpy as np
 from PIL import Image
 
 from spectro.clips.waveform import Waveform
-from spectro.config import SpectrogramConfig
 from spectro.errors import ConfigError
 from spectro.pictures.mel import mel_filterbank
 from spectro.pictures.spectrogram import spectrogram_image
+from spectro.training.settings import SpectrogramConfig
 
 __all__ = ["heard", "sound_of"]
 

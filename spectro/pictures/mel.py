@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from spectro.config import SpectrogramConfig
+from spectro.training.settings import SpectrogramConfig
 
 __all__ = ["band_frequencies", "mel_filterbank"]
 

@@ -21,7 +21,6 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from spectro.clips import waveform as audio
-from spectro.config import SpectrogramConfig
 from spectro.pictures.mel import band_frequencies
 from spectro.pictures.spectrogram import (
     Spectrogram,
@@ -29,6 +28,7 @@ from spectro.pictures.spectrogram import (
     melspectrogram,
     power_to_db,
 )
+from spectro.training.settings import SpectrogramConfig
 
 __all__ = ["draw_spectrogram", "spectrograms", "timeline", "waveforms"]
 
@@ -100,7 +100,7 @@ def timeline(
     path : str or Path
         The recording; read in windows, so that only its spectrogram is ever in memory.
     predictions : pandas.DataFrame
-        Of :meth:`spectro.predict.Classifier.predict_long`.
+        Of :meth:`spectro.listening.classifier.Classifier.predict_long`.
     config : SpectrogramConfig
         How the spectrogram is drawn: the model's own.
     truth : pandas.DataFrame or None

@@ -23,7 +23,6 @@ from typing import Any
 import pandas as pd
 
 from spectro.clips.table import COLUMNS, Dataset
-from spectro.config import SpectrogramConfig
 from spectro.errors import RenderError
 from spectro.plumbing.files import claim_text, move, read_json, write_text
 from spectro.plumbing.paths import (
@@ -35,6 +34,7 @@ from spectro.plumbing.paths import (
     place,
 )
 from spectro.plumbing.scratch import is_scratch
+from spectro.training.settings import SpectrogramConfig
 
 __all__ = ["RenderedSet", "check_free", "claim", "image_names", "set_aside", "write_tables"]
 

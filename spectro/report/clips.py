@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spectro.run import Run
+from spectro.crossval.run import Run
 from spectro.scores.breakdown import of_truth
 
 __all__ = ["columns", "name"]
@@ -34,7 +34,7 @@ def columns(run: Run, predictions: pd.DataFrame, room: int) -> dict[str, Any]:
     run : Run
         Names the classes and the dataset's root.
     predictions : pandas.DataFrame
-        Of :meth:`spectro.run.Run.predictions`.
+        Of :meth:`spectro.crossval.run.Run.predictions`.
     room : int
         Bytes. What does not fit is left out: the surest hits first, the surest mistakes last.
 

@@ -16,11 +16,11 @@ import soundfile as sf
 import soxr
 from PIL import Image
 
-from spectro.config import SpectrogramConfig
+from spectro.crossval.run import Run
 from spectro.errors import ModelError, SpectroError
 from spectro.pictures.spectrogram import clip_image, load_clip, network_pixels
 from spectro.plumbing.paths import place
-from spectro.run import Run
+from spectro.training.settings import SpectrogramConfig
 
 if TYPE_CHECKING:
     from spectro.clips.waveform import Waveform

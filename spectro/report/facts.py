@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from spectro.run import Run
+from spectro.crossval.run import Run
 from spectro.scores import metrics
 from spectro.scores.breakdown import by_class, by_source
 from spectro.scores.calibration import Reliability, calibration
@@ -67,7 +67,7 @@ def collect(run: Run, predictions: pd.DataFrame) -> Facts:
     run : Run
         With at least one finished fold.
     predictions : pandas.DataFrame
-        Of :meth:`spectro.run.Run.predictions`.
+        Of :meth:`spectro.crossval.run.Run.predictions`.
     """
     labels, seed = run.labels, run.config.seed
     scores = metrics.score(predictions, labels, seed=seed)

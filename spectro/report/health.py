@@ -13,11 +13,11 @@ import pandas as pd
 
 from spectro.clips.check import check
 from spectro.clips.table import COLUMNS, Dataset
+from spectro.crossval.run import Run
 from spectro.errors import ModelError, SpectroError
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import read_json, write_text
 from spectro.plumbing.paths import is_url
-from spectro.run import Run
 
 __all__ = ["examine"]
 

@@ -9,8 +9,8 @@ import shlex
 from pathlib import PurePath
 from typing import Any
 
-from spectro.config import SpectrogramConfig
-from spectro.run import Run
+from spectro.crossval.run import Run
+from spectro.training.settings import SpectrogramConfig
 
 __all__ = ["tell"]
 

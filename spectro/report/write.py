@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from spectro import __version__
+from spectro.crossval.run import Run
 from spectro.plumbing.files import write_bytes
 from spectro.report import choose, clips, facts, health, origin, page
 from spectro.report.evidence import Budget, Showcase
-from spectro.run import Run
 from spectro.scores.breakdown import of_truth
 
 __all__ = ["LIMIT", "write_report"]

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
+from spectro.crossval.run import Run
 from spectro.errors import ModelError
-from spectro.run import Run
 from spectro.scores import metrics
 from spectro.scores.breakdown import by_move
 

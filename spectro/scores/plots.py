@@ -18,10 +18,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from spectro.config import SpectrogramConfig
+from spectro.crossval.run import Run
 from spectro.plumbing.files import write_bytes
 from spectro.plumbing.paths import place
-from spectro.run import Run
+from spectro.training.settings import SpectrogramConfig
 
 if TYPE_CHECKING:
     from spectro.scores.forecast import Forecast
@@ -106,7 +106,7 @@ def history(
     Parameters
     ----------
     tables : mapping of int or str to pandas.DataFrame
-        Training history (:func:`spectro.learner.fit`) by fold, or by what else tells them apart.
+        Training history (:func:`spectro.training.learner.fit`) by fold, or by what else tells them apart.
     held_out : str
         What the accuracy was measured on, for the legend.
     """
@@ -200,7 +200,7 @@ def learning_curve(points: pd.DataFrame, law: Forecast | None, title: str = "") 
     Parameters
     ----------
     points : pandas.DataFrame
-        Of :class:`spectro.learning_curve.Curve`.
+        Of :class:`spectro.crossval.learning_curve.Curve`.
     law : Forecast or None
         Drawn dashed to twice the clips, with the interval there.
     title : str

@@ -14,10 +14,10 @@ import soundfile as sf
 from spectro.clips import datasets, quarantine
 from spectro.clips.check import check
 from spectro.clips.table import Dataset, clip_table
-from spectro.config import SpectrogramConfig
 from spectro.errors import DatasetError
 from spectro.pictures.render import render
 from spectro.pictures.rendered import RenderedSet
+from spectro.training.settings import SpectrogramConfig
 
 SR = 8_000
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from spectro.clips import waveform as audio
 from spectro.clips.waveform import Window
+from spectro.crossval.run import Run
 from spectro.errors import AudioError, ConfigError
+from spectro.listening.classifier import Classifier
 from spectro.pictures.spectrogram import clip_image, network_pixels
-from spectro.predict import Classifier
-from spectro.run import Run
 
 SR = 8_000
 

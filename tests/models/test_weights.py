@@ -15,12 +15,13 @@ import safetensors.torch
 import torch
 import torchvision
 
-from spectro import datablock, learner
-from spectro.config import TrainConfig
 from spectro.errors import ConfigError, ModelError
 from spectro.models import networks as network
 from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
+from spectro.training import data as datablock
+from spectro.training import learner
+from spectro.training.settings import TrainConfig
 
 URL = torchvision.models.ResNet18_Weights.DEFAULT.url
 REAL_LOADER = torch.hub.load_state_dict_from_url

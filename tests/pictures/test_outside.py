@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from spectro import crossval
 from spectro.clips import datasets
+from spectro.crossval import folds as crossval
+from spectro.crossval.run import Run
 from spectro.errors import ModelError, RenderError
 from spectro.pictures.rendered import RenderedSet
-from spectro.run import Run
 from tests.conftest import SHORT_TRAINING, SMALL_PICTURES
 
 

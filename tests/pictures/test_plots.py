@@ -14,11 +14,11 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from spectro.config import SpectrogramConfig
-from spectro.pictures.mel import band_frequencies
 from spectro.pictures import plots as plots_signal
+from spectro.pictures.mel import band_frequencies
 from spectro.pictures.spectrogram import spectrogram_image
 from spectro.scores import plots
+from spectro.training.settings import SpectrogramConfig
 
 CONFIG = SpectrogramConfig(sr=16_000, duration=1.0, n_mels=64)
 

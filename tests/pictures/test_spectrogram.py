@@ -23,11 +23,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from spectro.clips import waveform as audio
-from spectro.config import SpectrogramConfig
 from spectro.errors import AudioError
+from spectro.pictures import spectrogram
 from spectro.pictures.colors import palette
 from spectro.pictures.mel import mel_filterbank
-from spectro.pictures import spectrogram
+from spectro.training.settings import SpectrogramConfig
 
 SR = 22_050
 DEFAULT = SpectrogramConfig()

@@ -16,11 +16,11 @@ import soundfile as sf
 from PIL import Image
 
 from spectro.clips import datasets
-from spectro.config import SpectrogramConfig
 from spectro.errors import MissingExtraError, RenderError
 from spectro.pictures.render import RenderSummary, render
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.paths import absolute, below, is_url, place
+from spectro.training.settings import SpectrogramConfig
 
 SR = 8_000
 CONFIG = SpectrogramConfig(sr=SR, duration=0.25, n_fft=256, hop_length=64, n_mels=16)

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from spectro.config import Phase, SpectrogramConfig, TrainConfig
 from spectro.errors import ConfigError
 from spectro.plumbing.files import write_text
 from spectro.plumbing.settings import Settings, read_table
-from spectro.recipes import RECIPES, recipe
+from spectro.training.recipes import RECIPES, recipe
+from spectro.training.settings import Phase, SpectrogramConfig, TrainConfig
 
 
 @st.composite
@@ -453,7 +453,7 @@ def test_identity_is_sixteen_hexadecimal_digits_and_blind_to_spelling() -> None:
 
 def test_identity_is_the_same_in_every_process() -> None:
     code = (
-        "from spectro.config import SpectrogramConfig, TrainConfig;"
+        "from spectro.training.settings import SpectrogramConfig, TrainConfig;"
         "print(SpectrogramConfig(n_mels=64).identity, TrainConfig(seed=3).identity)"
     )
     here = [SpectrogramConfig(n_mels=64).identity, TrainConfig(seed=3).identity]

@@ -14,8 +14,8 @@ from scipy.special import softmax
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss
 
+from spectro.crossval.run import Run
 from spectro.errors import ConfigError, ModelError
-from spectro.run import Run
 from spectro.scores import calibration as cal
 
 on_any_set = settings(max_examples=40, deadline=None)

@@ -13,8 +13,8 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
+from spectro.crossval.run import Run
 from spectro.errors import ModelError
-from spectro.run import Run
 from spectro.scores import comparison, metrics
 
 CLASSES = ["car", "dog", "gun"]

@@ -1,0 +1,171 @@
+"""Settings that fit a time: fewer epochs, then smaller pictures, by timing a few real batches.
+
+What comes out are ordinary settings. A run that records them can be repeated without the budget,
+which no two machines would meet alike.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+import pandas as pd
+
+from spectro.errors import ConfigError
+from spectro.models.weights import Weights
+from spectro.pictures.rendered import RenderedSet
+from spectro.training import data as datablock
+from spectro.training import learner
+from spectro.training.callbacks import Stopwatch
+from spectro.training.settings import TrainConfig
+from spectro.training.splits import Split
+
+__all__ = ["Fitted", "Pace", "fit", "measure", "seconds"]
+
+_BATCHES = 8  # timed in each phase; the first two warm up
+_USED = 0.9  # of the time: machines are not as even as eight batches
+_FEW = 3  # epochs of the last phase below which smaller pictures are tried
+_SIDES = (224, 160, 128, 96, 64)  # tried in turn; a ResNet sees 2 x 2 cells of a 64 x 64 picture
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a training goes.
+
+    Attributes
+    ----------
+    phases : tuple of (float, float)
+        For each phase, the seconds until an epoch is under way and the seconds of a step.
+    predict : float
+        Seconds to predict a clip.
+    """
+
+    phases: tuple[tuple[float, float], ...]
+    predict: float
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Settings that fit.
+
+    Attributes
+    ----------
+    config : TrainConfig
+        As asked, with other epochs of the last phase or another size where that was needed.
+    seconds : float
+        What all trainings should take.
+    """
+
+    config: TrainConfig
+    seconds: float
+
+    def in_words(self, minutes: float, trainings: int) -> str:
+        """Say what was picked, and how to ask for the same without a budget."""
+        size = f" --size {self.config.size}" if self.config.size else ""
+        return (
+            f"time budget {minutes:g} min: --epochs {self.config.phases[-1].epochs}{size} should "
+            f"take {self.seconds / 60:.2g} min ({trainings} training"
+            f"{'s' if trainings > 1 else ''})"
+        )
+
+
+def measure(
+    train: pd.DataFrame, rendered: RenderedSet, config: TrainConfig, weights: Weights
+) -> Pace:
+    """Time a few steps of each phase and a few predictions, on training clips alone.
+
+    Parameters
+    ----------
+    train : pandas.DataFrame
+        Clips to learn from; nothing else is looked at.
+    rendered : RenderedSet
+        Gives every class of the dataset, and how sounds become pictures.
+    config : TrainConfig
+        How to train.
+    weights : Weights
+        Where to start.
+    """
+    some = train.head(2 * config.batch_size)
+    dls = datablock.dataloaders(train, some, rendered.labels, config, rendered.config)
+    learn = learner.new_learner(dls, config, weights)
+    watch = Stopwatch(_BATCHES)
+    learner.fit(learn, config, callbacks=[watch])
+    started = time.perf_counter()
+    learner.predict_clips(learn, some)
+    predict = (time.perf_counter() - started) / len(some)
+    return Pace(tuple(_start_and_step(times) for times in watch.phases), predict)
+
+
+def _start_and_step(times: list[float]) -> tuple[float, float]:
+    steps = [later - earlier for earlier, later in zip([0.0, *times], times, strict=False)]
+    step = median(steps[2:] or steps)
+    return max(0.0, times[0] - step), step
+
+
+def seconds(pace: Pace, config: TrainConfig, parts: Split) -> float:
+    """Add up what one training takes, its curves and its scored fold included."""
+    return _parts_of_time(pace, config, parts, config.phases[-1].epochs)
+
+
+def _parts_of_time(pace: Pace, config: TrainConfig, parts: Split, last: int) -> float:
+    steps = max(1, len(parts.train) // config.batch_size)
+    watching = len(parts.watch) * pace.predict
+    epochs = [*(phase.epochs for phase in config.phases[:-1]), last]
+    training = sum(
+        count * (start + steps * step + watching)
+        for count, (start, step) in zip(epochs, pace.phases, strict=True)
+    )
+    settling = len(parts.train) * pace.predict if config.settle_norms else 0.0
+    return config.members * (training + settling + len(parts.score) * pace.predict)
+
+
+def fit(
+    minutes: float,
+    trainings: int,
+    asked: TrainConfig,
+    parts: Split,
+    pixels: int,
+    pace_of: Callable[[TrainConfig], Pace],
+) -> Fitted:
+    """Pick epochs of the last phase, and where few would fit the size, to fit a time.
+
+    Never more epochs than were asked for: what a recipe says is its best, not its least.
+
+    Parameters
+    ----------
+    minutes : float
+        Time for everything.
+    trainings : int
+        How many trainings there will be, each about as long.
+    asked : TrainConfig
+        What to train if time were no matter.
+    parts : Split
+        Clips of one of them.
+    pixels : int
+        In a picture as it is now; only smaller ones are tried.
+    pace_of : callable
+        Measures the pace of some settings.
+
+    Raises
+    ------
+    ConfigError
+        If not even one epoch of the smallest pictures fits.
+    """
+    allowed = _USED * 60 * minutes / trainings
+    wanted = asked.phases[-1].epochs
+    for size in (asked.size, *(side for side in _SIDES if side * side < pixels)):
+        config = asked.replace(size=size)
+        pace = pace_of(config)
+        least, two = (_parts_of_time(pace, config, parts, epochs) for epochs in (1, 2))
+        epochs = min(wanted, int(1 + (allowed - least) // (two - least)))
+        if epochs >= min(_FEW, wanted):
+            break
+    if epochs < 1:
+        raise ConfigError(
+            f"--time-budget {minutes:g}: not even one epoch fits, of the smallest pictures; "
+            f"{least * trainings / 60 / _USED:.2g} minutes would do for {trainings} trainings"
+        )
+    config = config.with_last_phase(epochs=epochs)
+    return Fitted(config, trainings * seconds(pace, config, parts))

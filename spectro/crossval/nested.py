@@ -1,0 +1,210 @@
+"""Nested cross-validation: settings are chosen anew for each fold, without looking at it.
+
+For each fold that is scored, the outer fold, every candidate is trained and scored on inner folds:
+folds of a clip table from which the outer fold has been taken away. The candidate with the best
+mean accuracy there is trained on all of that table, and scored once on the outer fold. So the score
+counts the price of choosing, which the best of several scores on one fold never does.
+
+::
+
+    nested/fold3/CANDIDATE/    a run over the folds that are not fold 3, without its models
+    candidates.toml            what was chosen from
+    choices.csv                a row an outer fold and candidate: accuracy on each inner fold
+    fold3/                     as in any run, trained with the settings that were chosen
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from spectro.crossval import design
+from spectro.crossval import folds as crossval
+from spectro.crossval.run import Run
+from spectro.errors import ConfigError, DivergedError
+from spectro.pictures.rendered import RenderedSet
+from spectro.plumbing.files import write_text
+from spectro.training.progress import Listener
+from spectro.training.settings import TrainConfig
+
+__all__ = ["choices", "inner_folds", "open_run", "train_fold"]
+
+Candidates = Mapping[str, TrainConfig]
+Watch = Callable[[str, int], AbstractContextManager[Listener]]
+
+
+def inner_folds(folds: list[int], fold: int, count: int | None = None) -> list[int]:
+    """Name the folds on which settings for `fold` are chosen: those after it, in turn.
+
+    Parameters
+    ----------
+    folds : list of int
+        All that are there.
+    fold : int
+        The outer fold.
+    count : int or None
+        How many; None for all others.
+
+    Raises
+    ------
+    ConfigError
+        If there are too few: two others are the least, one to learn from and one to judge by.
+    """
+    others = [k for k in folds if k > fold] + [k for k in folds if k < fold]
+    if len(others) < 2:
+        raise ConfigError(f"{len(folds)} folds are too few to choose settings by; three are needed")
+    if count is not None and not 1 <= count <= len(others):
+        raise ConfigError(f"--inner-folds {count}: there are 1 to {len(others)} beside the scored")
+    return others[:count]
+
+
+def open_run(
+    folder: str | Path,
+    rendered: RenderedSet,
+    base: TrainConfig,
+    candidates: Candidates,
+    inner: int | None = None,
+) -> Run:
+    """Start or resume a run that chooses settings for each fold.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The run's folder.
+    rendered : RenderedSet
+        Pictures of all folds.
+    base : TrainConfig
+        What the candidates are changes of; gives the run its name and seed.
+    candidates : mapping of str to TrainConfig
+        Of :func:`spectro.crossval.candidates.read_candidates`.
+    inner : int or None
+        Inner folds that each choice rests on; None for all.
+
+    Raises
+    ------
+    ConfigError, ModelError
+        If there are too few folds, weights cannot be had, or the folder holds another run.
+    """
+    turns = {fold: inner_folds(rendered.folds, fold, inner) for fold in rendered.folds}
+    for config in candidates.values():  # what is wrong is told before hours of training
+        crossval.start(config)
+    settings = {name: config.to_dict() for name, config in candidates.items()}
+    return crossval.open_run(folder, rendered, base, design.nested(settings, turns))[0]
+
+
+def train_fold(
+    run: Run,
+    rendered: RenderedSet,
+    candidates: Candidates,
+    fold: int,
+    watch: Watch,
+    *,
+    track: str | None = None,
+) -> dict[str, Any]:
+    """Choose settings for a fold on its training folds, train with them, and score the fold.
+
+    Inner and outer trainings that are finished are not repeated.
+
+    Parameters
+    ----------
+    run : Run
+        Of :func:`open_run`.
+    rendered : RenderedSet
+        Pictures of all folds.
+    candidates : mapping of str to TrainConfig
+        What to choose from; of equals, the first.
+    fold : int
+        The fold to hold out and score.
+    watch : callable
+        Given what is trained and for how many epochs, gives a context with its listener.
+    track : "tensorboard", "wandb" or None
+        Record the training on all training folds with this tool.
+
+    Returns
+    -------
+    record : dict
+        As of :func:`spectro.crossval.folds.train_fold`; ``chosen`` is the candidate, ``chosen_at`` its
+        mean accuracy on the inner folds, ``weights`` what it started from.
+
+    Raises
+    ------
+    DivergedError
+        If the training of every candidate did.
+    """
+    if fold in run.finished_folds:
+        return run.fold_record(fold)
+    means = {
+        name: _mean_accuracy(run, rendered, name, config, fold, watch)
+        for name, config in candidates.items()
+    }
+    best = max(means, key=lambda name: means[name])
+    if means[best] < 0:
+        raise DivergedError(f"fold {fold}: training diverged with every candidate; lower their lr")
+    config = candidates[best]
+    weights, about, precision = crossval.start(config)
+    chosen = {"chosen": best, "chosen_at": means[best], "weights": about["detail"]}
+    with watch(f"fold {fold}, {best}", config.all_epochs) as listener:
+        record = crossval.train_fold(
+            run.trained_with(config, about, precision),
+            rendered,
+            weights,
+            fold,
+            listener,
+            track=track,
+            about=chosen,
+        )
+    write_text(run.folder / "choices.csv", choices(run).to_csv(index=False, lineterminator="\n"))
+    return record
+
+
+def _mean_accuracy(
+    run: Run, rendered: RenderedSet, name: str, config: TrainConfig, fold: int, watch: Watch
+) -> float:
+    """Train a candidate for each inner fold of `fold`; -1 if its training diverges."""
+    clips = rendered.clips
+    rest = dataclasses.replace(rendered, clips=clips[clips["fold"] != fold].reset_index(drop=True))
+    inner, weights = crossval.open_run(run.folder / "nested" / f"fold{fold}" / name, rest, config)
+    accuracies = []
+    for k in run.design["inner_folds"][str(fold)]:
+        with watch(f"fold {fold}, {name}, inner fold {k}", config.all_epochs) as listener:
+            try:
+                record = crossval.train_fold(inner, rest, weights, k, listener, keep_model=False)
+            except DivergedError:
+                return -1.0
+        accuracies.append(float(record["accuracy"]))
+    return sum(accuracies) / len(accuracies)
+
+
+def choices(run: Run) -> pd.DataFrame:
+    """Tell how the candidates did on the inner folds of each finished fold.
+
+    Returns
+    -------
+    choices : pandas.DataFrame
+        A row an outer fold and candidate: ``fold``, ``candidate``, ``chosen`` ("yes" or ""),
+        ``inner_accuracy`` (mean, missing if it diverged), and ``inner_K`` for each inner fold K.
+    """
+    rows = [
+        _row(run, fold, name) for fold in run.finished_folds for name in run.design["candidates"]
+    ]
+    inner = [f"inner_{k}" for k in sorted({k for _, by_fold in rows for k in by_fold})]
+    flat = [{**row, **{f"inner_{k}": a for k, a in by_fold.items()}} for row, by_fold in rows]
+    return pd.DataFrame(flat, columns=["fold", "candidate", "chosen", "inner_accuracy", *inner])
+
+
+def _row(run: Run, fold: int, name: str) -> tuple[dict[str, Any], dict[int, float]]:
+    inner = Run.load(run.folder / "nested" / f"fold{fold}" / name)
+    by_fold = {k: inner.fold_record(k)["accuracy"] for k in inner.finished_folds}
+    whole = by_fold.keys() == set(run.design["inner_folds"][str(fold)])
+    row = {
+        "fold": fold,
+        "candidate": name,
+        "chosen": "yes" if run.fold_record(fold)["chosen"] == name else "",
+        "inner_accuracy": sum(by_fold.values()) / len(by_fold) if whole else float("nan"),
+    }
+    return row, by_fold

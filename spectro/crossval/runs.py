@@ -1,0 +1,109 @@
+"""The runs of a folder side by side: which dataset, which recipe, what score, when."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from spectro.crossval.run import Run
+from spectro.errors import ConfigError, ModelError
+
+__all__ = ["COLUMNS", "list_runs", "to_json"]
+
+COLUMNS = (
+    "run", "dataset", "recipe", "arch", "weights", "epochs", "seed", "folds", "all_folds", "clips",
+    "accuracy", "accuracy_low", "accuracy_high", "macro_f1", "date",
+)  # fmt: skip
+
+
+def list_runs(
+    parent: str | Path,
+    *,
+    dataset: str | None = None,
+    recipe: str | None = None,
+    sort: str = "date",
+) -> pd.DataFrame:
+    """List the runs below a folder, the last, or the best, first.
+
+    Parameters
+    ----------
+    parent : str or Path
+        Folder of runs; itself one, or runs at any depth below it. A run within a run, such as its
+        random split, is not listed.
+    dataset, recipe : str or None
+        Keep those of this name.
+    sort : str
+        One of `COLUMNS`. Dates and scores start with the highest, everything else with the lowest;
+        what is not known comes last.
+
+    Returns
+    -------
+    runs : pandas.DataFrame
+        `COLUMNS`: ``run`` is the folder; ``folds`` are finished of ``all_folds`` that the dataset
+        has; the scores, 0 to 1, are missing until something is scored; ``date`` is when the run
+        was last scored, or else begun, in ISO 8601.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such column.
+    ModelError
+        If there is no such folder.
+    """
+    if sort not in COLUMNS:
+        raise ConfigError(f"--sort {sort}: there are {', '.join(COLUMNS)}")
+    parent = Path(parent)
+    if not parent.is_dir():
+        raise ModelError(f"{parent}: no such folder; training makes runs")
+    rows = [_row(Run.load(folder)) for folder in _folders(parent)]
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"clips": "Int64"})
+    for column, wanted in (("dataset", dataset), ("recipe", recipe)):
+        if wanted is not None:
+            table = table[table[column] == wanted]
+    highest_first = sort in ("date", "accuracy", "accuracy_low", "accuracy_high", "macro_f1")
+    return table.sort_values(sort, ascending=not highest_first, kind="stable", ignore_index=True)
+
+
+def _folders(parent: Path) -> list[Path]:
+    """Find the outermost folders that hold a run, in order of name."""
+    if (parent / "run.json").is_file():
+        return [parent]
+    return [
+        found
+        for folder in sorted(path for path in parent.iterdir() if path.is_dir())
+        if not folder.name.startswith(".")
+        for found in _folders(folder)
+    ]
+
+
+def _row(run: Run) -> dict[str, Any]:
+    config, record = run.config, run.record
+    row: dict[str, Any] = {
+        "run": str(run.folder),
+        "dataset": record["dataset"]["name"],
+        "recipe": config.recipe,
+        "arch": config.arch,
+        "weights": record["weights"]["source"],
+        "epochs": config.epochs,
+        "seed": config.seed,
+        "folds": len(run.finished_folds),
+        "all_folds": len(record["dataset"]["folds"]),
+    }
+    dated = run.folder / "run.json"
+    if (run.folder / "scores.json").is_file():
+        scores, dated = run.scores(), run.folder / "scores.json"
+        low, high = scores["accuracy_interval"]
+        row |= {"accuracy": scores["accuracy"], "accuracy_low": low, "accuracy_high": high}
+        row |= {"clips": scores["clips"], "macro_f1": scores["macro_f1"]}
+    when = datetime.fromtimestamp(dated.stat().st_mtime, tz=timezone.utc)
+    return {**row, "date": when.isoformat(timespec="seconds")}
+
+
+def to_json(runs: pd.DataFrame) -> str:
+    """Write a table of runs as JSON, a list of objects; what is missing is null."""
+    rows = runs.astype(object).where(runs.notna(), None).to_dict("records")
+    return json.dumps(rows, indent=2, ensure_ascii=False)

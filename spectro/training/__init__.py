@@ -1,0 +1,1 @@
+"""One network learns from pictures, or from sounds."""

@@ -1,0 +1,63 @@
+"""Augmentation: changes to a batch of pictures after which their labels are still true.
+
+All work on whole batches, on whichever device they lie, with a draw of its own for each picture.
+None flips or turns a picture: a spectrogram upside down is another sound.
+"""
+
+from __future__ import annotations
+
+from spectro.errors import ConfigError
+from spectro.training.augment.filters import Background, BandGain, MixStyle
+from spectro.training.augment.geometry import Shift, Warp
+from spectro.training.augment.levels import OnLevels
+from spectro.training.augment.masks import Masks
+from spectro.training.augment.transform import Transform
+from spectro.training.settings import SpectrogramConfig, TrainConfig
+
+__all__ = [
+    "Background", "BandGain", "Masks", "MixStyle", "OnLevels", "Shift", "Transform", "Warp",
+    "transforms",
+]  # fmt: skip
+
+
+def transforms(config: TrainConfig, spectrogram: SpectrogramConfig | None) -> list[Transform]:
+    """List what a training batch goes through under these settings, in order.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        Says what.
+    spectrogram : SpectrogramConfig or None
+        Says what the pictures' colours mean, which changes of levels need to know.
+
+    Raises
+    ------
+    ConfigError
+        If it is needed and not given.
+    """
+    chosen: list[Transform] = []
+    if config.background or config.mixstyle or config.band_gain:
+        if spectrogram is None:
+            raise ConfigError(
+                "background, mixstyle and band_gain need the settings that the pictures were drawn "
+                "with"
+            )
+        chosen.append(_on_levels(config, spectrogram))
+    if config.stretch or config.pitch:
+        chosen.append(Warp(config.stretch, config.pitch))
+    if config.shift:
+        chosen.append(Shift(config.shift))
+    if config.time_masks or config.freq_masks:
+        chosen.append(Masks(config.time_masks, config.freq_masks, config.mask_share))
+    return chosen
+
+
+def _on_levels(config: TrainConfig, spectrogram: SpectrogramConfig) -> OnLevels:
+    changes: list[Transform] = []
+    if config.background:
+        changes.append(Background(config.background, spectrogram.top_db))
+    if config.mixstyle:
+        changes.append(MixStyle(config.mixstyle))
+    if config.band_gain:
+        changes.append(BandGain(config.band_gain))
+    return OnLevels(changes, "both" if spectrogram.channels == "both" else spectrogram.cmap)

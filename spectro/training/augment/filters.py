@@ -1,0 +1,151 @@
+"""Changes of levels: of what a microphone, a room or another sound would have made of a clip.
+
+They take levels from 0 (the bottom of the picture's range, or silence) to 1, see
+:class:`~spectro.training.augment.levels.OnLevels`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn import functional
+
+from spectro.training.augment.transform import Transform, checked_share
+
+__all__ = ["Background", "BandGain", "MixStyle"]
+
+_KNOTS = 6  # of a filter, from the lowest band to the highest: broad, as rooms and microphones are
+_ALPHA = 0.4  # of the Beta distribution, as in DCASE: mostly a little of the other
+_STILL = 0.02  # a band's least deviation: a steady tone is not blown up into noise
+_BELOW = (10.0, 30.0)  # dB that a background is quieter
+
+
+class BandGain(Transform):
+    """Make bands louder or softer, smoothly over frequency, as another microphone or room would.
+
+    Frames of silence stay silent.
+
+    Parameters
+    ----------
+    share : float
+        The most, up or down, as a share of the picture's range (of 80 dB, 0.1 is 8 dB); above 0, at
+        most 1.
+
+    Raises
+    ------
+    ConfigError
+        If `share` is out of range.
+
+    References
+    ----------
+    H. Nam, S.-H. Kim, Y.-H. Park, "FilterAugment: An Acoustic Environmental Data Augmentation
+    Method", ICASSP 2022; its linear kind, with knots at even places.
+    """
+
+    def __init__(self, share: float) -> None:
+        self.share = checked_share("band_gain", share)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Filter them."""
+        knots = self.share * (2 * torch.rand(len(x), 1, _KNOTS, device=x.device, dtype=x.dtype) - 1)
+        gains = functional.interpolate(knots, x.shape[2], mode="linear", align_corners=True)
+        return torch.where(_sounding(x), (x + gains[..., None]).clamp(0, 1), x)
+
+
+class MixStyle(Transform):
+    """Give a picture's bands levels and contrasts between its own and those of another.
+
+    A band's mean and deviation over time tell how a clip was recorded as much as what it is of. The
+    other is of the same batch. How far between is drawn from a Beta distribution, at most half way.
+    Frames of silence stay silent.
+
+    Parameters
+    ----------
+    share : float
+        Of pictures that are changed; above 0, at most 1.
+
+    Raises
+    ------
+    ConfigError
+        If `share` is out of range.
+
+    References
+    ----------
+    K. Zhou, Y. Yang, Y. Qiao, T. Xiang, "Domain Generalization with MixStyle", ICLR 2021. Of bands
+    instead of channels, Freq-MixStyle: T. Morocutti, F. Schmid, K. Koutini, G. Widmer,
+    "Device-Robust Acoustic Scene Classification via Impulse Response Augmentation", EUSIPCO 2023.
+    """
+
+    def __init__(self, share: float) -> None:
+        self.share = checked_share("mixstyle", share)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Mix them."""
+        sounding = _sounding(x)
+        n_frames = sounding.sum(dim=3, keepdim=True).clamp(min=1)
+        mean = x.sum(dim=3, keepdim=True) / n_frames  # (n, channels, n_mels, 1)
+        power = ((x - mean) ** 2 * sounding).sum(dim=3, keepdim=True) / n_frames
+        deviation = power.sqrt().clamp(min=_STILL)
+        beta = torch.distributions.Beta(*torch.full((2,), _ALPHA, device=x.device, dtype=x.dtype))
+        own = beta.sample((len(x),))
+        own = torch.maximum(own, 1 - own)[:, None, None, None]
+        new_mean = own * mean + (1 - own) * _others(mean)
+        new_deviation = own * deviation + (1 - own) * _others(deviation)
+        mixed = ((x - mean) / deviation * new_deviation + new_mean).clamp(0, 1)
+        return torch.where(sounding & _drawn(self.share, x), mixed, x)
+
+
+class Background(Transform):
+    """Put another clip of the batch under a picture, as powers add up.
+
+    The loudest of it comes to lie 10 to 30 dB below the loudest of the picture, whose label stays.
+
+    Parameters
+    ----------
+    share : float
+        Of pictures that are changed; above 0, at most 1.
+    top_db : float
+        Range of the pictures, in dB. Where each has a range of its own it is the widest, and what
+        comes to lie 10 dB below may be nearer.
+
+    Raises
+    ------
+    ConfigError
+        If `share` is out of range.
+
+    References
+    ----------
+    Salamon and Bello, see :class:`~spectro.training.augment.geometry.Warp`: their background noise, of the
+    scene instead of a recording of noise.
+    """
+
+    def __init__(self, share: float, top_db: float) -> None:
+        self.share, self.top_db = checked_share("background", share), top_db
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Add the others."""
+        low, high = _BELOW
+        below = low + (high - low) * torch.rand(len(x), 1, 1, 1, device=x.device, dtype=x.dtype)
+        peak, other = x.amax(dim=(1, 2, 3), keepdim=True), _others(x)
+        lower = other - _others(peak) + peak - below / self.top_db
+        # Both are dB over the range: the sum of their powers is log-add-exp to another base.
+        bels = math.log(10) * self.top_db / 10
+        sum_of_both = (torch.logaddexp(bels * x, bels * lower) / bels).clamp(max=1)
+        heard = (other > 0) & (lower > 0)
+        return torch.where(heard & _drawn(self.share, x), sum_of_both, x)
+
+
+def _sounding(x: torch.Tensor) -> torch.Tensor:
+    """Tell frames of sound from silence, shape (n, channels, 1, n_frames)."""
+    return x.amax(dim=2, keepdim=True) > 0
+
+
+def _others(x: torch.Tensor) -> torch.Tensor:
+    """Give each picture another one's; batches are drawn anew in each epoch, so its neighbour's."""
+    return x.roll(1, dims=0)
+
+
+def _drawn(share: float, x: torch.Tensor) -> torch.Tensor:
+    """Draw that share of pictures, shape (n, 1, 1, 1)."""
+    return torch.rand(len(x), 1, 1, 1, device=x.device) < share

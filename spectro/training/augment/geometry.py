@@ -1,0 +1,94 @@
+"""Changes of when a sound happens, how quickly, and how high."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+from spectro.errors import ConfigError
+from spectro.training.augment.transform import Transform, checked_share
+
+__all__ = ["Shift", "Warp"]
+
+
+class Shift(Transform):
+    """Roll pictures in time: what leaves at one end comes in at the other.
+
+    When a sound happens within its clip says nothing of what it is.
+
+    Parameters
+    ----------
+    share : float
+        The farthest, as a share of the width, either way; above 0, at most 1.
+
+    Raises
+    ------
+    ConfigError
+        If `share` is out of range.
+
+    Examples
+    --------
+    >>> x = torch.rand(2, 3, 4, 5)
+    >>> torch.equal(Shift(1.0)(x).sort(dim=3).values, x.sort(dim=3).values)
+    True
+    """
+
+    def __init__(self, share: float) -> None:
+        self.share = checked_share("shift", share)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Roll them."""
+        width = x.shape[3]
+        farthest = round(self.share * width)
+        by = torch.randint(-farthest, farthest + 1, (len(x), 1), device=x.device)
+        frames = (torch.arange(width, device=x.device) - by) % width  # (n, width)
+        return x.gather(3, frames[:, None, None, :].expand_as(x))
+
+
+class Warp(Transform):
+    """Stretch or squeeze pictures in time, and move them in frequency.
+
+    Quicker or slower, higher or lower, a dog is a dog. Recordings of the same thing differ in just
+    that. On the mel scale a move is nearly a change of pitch.
+
+    Parameters
+    ----------
+    stretch : float
+        The most that the pace changes, as a share of it; 0 or more, below 1. The start stays where
+        it is; what comes after the end of a squeezed picture is as dark as its darkest pixel.
+    pitch : float
+        The farthest that a picture moves up or down, as a share of its height; 0 or more, below 1.
+        The lowest or highest band fills the gap.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of range, or both are 0.
+
+    References
+    ----------
+    J. Salamon, J. P. Bello, "Deep Convolutional Neural Networks and Data Augmentation for
+    Environmental Sound Classification", IEEE Signal Processing Letters 24 (3), 2017: of what they
+    tried, changes of pitch did most. They changed the sound; the picture costs next to nothing.
+    """
+
+    def __init__(self, stretch: float, pitch: float) -> None:
+        if not (0 <= stretch < 1 and 0 <= pitch < 1 and stretch + pitch):
+            raise ConfigError(
+                f"stretch is {stretch} and pitch {pitch}: shares are at least 0 and below 1, and "
+                "one must be above 0"
+            )
+        self.stretch, self.pitch = stretch, pitch
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Warp them."""
+        pace, rise = 2 * torch.rand(2, len(x), device=x.device, dtype=x.dtype) - 1
+        pace = 1 + self.stretch * pace
+        # Where each pixel comes from, by an affine map of coordinates that go from -1 to 1.
+        theta = x.new_zeros(len(x), 2, 3)
+        theta[:, 0, 0], theta[:, 0, 2] = pace, pace - 1
+        theta[:, 1, 1], theta[:, 1, 2] = 1, 2 * self.pitch * rise
+        places = functional.affine_grid(theta, list(x.shape), align_corners=False)
+        warped = functional.grid_sample(x, places, padding_mode="border", align_corners=False)
+        ended = places[:, None, :, :, 0] > 1
+        return torch.where(ended, x.amin(dim=(2, 3), keepdim=True), warped)

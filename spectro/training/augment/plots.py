@@ -1,0 +1,50 @@
+"""A picture of what training makes of pictures, as a matplotlib figure."""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from spectro.pictures.read import read_levels
+from spectro.training import augment
+from spectro.training.settings import SpectrogramConfig, TrainConfig
+
+__all__ = ["augmented"]
+
+
+def augmented(clips: pd.DataFrame, config: TrainConfig, spectrogram: SpectrogramConfig) -> Figure:
+    """Show what training may make of pictures: a row a change alone, then all together.
+
+    But for `mixup`, and for what changes sounds before they are pictures.
+
+    Parameters
+    ----------
+    clips : pandas.DataFrame
+        A few rendered clips, with ``image`` and ``label``; a column each. Two that mix
+        are neighbours.
+    config : TrainConfig
+        Says which changes. Each is drawn anew, as it is in each epoch.
+    spectrogram : SpectrogramConfig
+        How the pictures were drawn.
+    """
+    levels = read_levels([*clips["image"]], config.size)
+    pixels = torch.from_numpy(levels).permute(0, 3, 1, 2) / 255
+    none = config.replace(**dict.fromkeys(config.picture_changes, 0))
+    rows = {"as they are": none}
+    for name in config.picture_changes:
+        rows[name] = none.replace(**{name: getattr(config, name)})
+    rows["all together"] = config
+    figure = Figure(figsize=(2.3 * len(clips) + 1.4, 1.3 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), len(clips), squeeze=False)
+    for row, (name, one) in zip(axes, rows.items(), strict=True):
+        changed = pixels
+        for change in augment.transforms(one, spectrogram):
+            changed = change(changed)
+        for axis, picture in zip(row, changed.permute(0, 2, 3, 1).numpy(), strict=True):
+            axis.imshow(picture.clip(0, 1), aspect="auto", interpolation="nearest")
+            axis.set(xticks=[], yticks=[])
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    for axis, label in zip(axes[0], clips["label"], strict=True):
+        axis.set_title(label, fontsize="small")
+    return figure

@@ -1,0 +1,170 @@
+"""From clips to batches: the DataBlock and its DataLoaders."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
+from typing import Any
+
+import pandas as pd
+import torch
+from fastai.data.block import CategoryBlock, DataBlock
+from fastai.data.core import DataLoaders
+from fastai.data.transforms import FuncSplitter, Normalize
+from fastai.torch_core import default_device, set_seed
+from fastai.vision.augment import Resize, ResizeMethod
+from fastai.vision.data import ImageBlock
+
+from spectro.errors import ConfigError
+from spectro.models import networks as network
+from spectro.training import augment
+from spectro.training import from_sounds as sounds
+from spectro.training.callbacks import Augment
+from spectro.training.loading import KeptDL, fits
+from spectro.training.settings import SpectrogramConfig, TrainConfig
+
+__all__ = ["data_block", "dataloaders", "device", "to_learn", "to_predict"]
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """One item of the DataBlock."""
+
+    image: str
+    label: str
+    held_out: bool = False
+    path: str = ""
+    start: float | None = None
+    end: float | None = None
+
+
+def _items(clips: pd.DataFrame, held_out: bool) -> list[_Clip]:
+    times = clips[["start", "end"]].astype(object).where(clips[["start", "end"]].notna(), None)
+    columns = (clips["image"], clips["label"], clips["path"], times["start"], times["end"])
+    return [
+        _Clip(image, label, held_out, path, start, end)
+        for image, label, path, start, end in zip(*columns, strict=True)
+    ]
+
+
+def to_learn(train: pd.DataFrame, valid: pd.DataFrame) -> list[Any]:
+    """List clips as a DataBlock takes them: those to learn from, then those held out."""
+    return [*_items(train, held_out=False), *_items(valid, held_out=True)]
+
+
+def to_predict(clips: pd.DataFrame) -> list[Any]:
+    """List clips as a DataBlock takes them, all held out."""
+    return _items(clips, held_out=True)
+
+
+def data_block(
+    labels: list[str], config: TrainConfig, spectrogram: SpectrogramConfig | None = None
+) -> DataBlock:
+    """Describe how clips become batches; ``.summary(to_learn(train, valid))`` shows each step.
+
+    Training batches are augmented (:mod:`spectro.training.augment`), on the device, others are not.
+
+    Parameters
+    ----------
+    labels : list of str
+        Every class of the dataset, so that probability columns are the same in every fold.
+    config : TrainConfig
+        Gives the source, the size and the augmentations.
+    spectrogram : SpectrogramConfig or None
+        How sounds become pictures; needed where the source is "sounds", and for changes of levels.
+
+    Returns
+    -------
+    DataBlock
+
+    Raises
+    ------
+    ConfigError
+        If it is needed and not given.
+    """
+    if config.source == "sounds" and spectrogram is None:
+        raise ConfigError('source = "sounds" needs the settings that the pictures were drawn with')
+    hear = sounds.Hear(spectrogram, config) if spectrogram and config.source == "sounds" else None
+    squish = [Resize(config.size, method=ResizeMethod.Squish)] if config.size else []
+    changes = augment.transforms(config, spectrogram)
+    normalize = Normalize.from_stats(network.IMAGENET_MEAN, network.IMAGENET_STD)
+    return DataBlock(
+        blocks=(ImageBlock, CategoryBlock(vocab=labels)),
+        get_x=hear or attrgetter("image"),
+        get_y=attrgetter("label"),
+        splitter=FuncSplitter(attrgetter("held_out")),
+        item_tfms=squish,
+        batch_tfms=[*([Augment(changes)] if changes else []), normalize],
+    )
+
+
+def device() -> torch.device:
+    """Return where fastai trains: a GPU if there is one."""
+    where: torch.device = default_device()
+    return where
+
+
+def dataloaders(
+    train: pd.DataFrame,
+    valid: pd.DataFrame,
+    labels: list[str],
+    config: TrainConfig,
+    spectrogram: SpectrogramConfig | None = None,
+) -> DataLoaders:
+    """Make fastai DataLoaders of training clips and clips to watch.
+
+    Parameters
+    ----------
+    train, valid : pandas.DataFrame
+        Clip tables with the column ``image``.
+    labels : list of str
+        Every class of the dataset.
+    config : TrainConfig
+        Gives batch size, picture size, source, augmentations and seed.
+    spectrogram : SpectrogramConfig or None
+        How sounds become pictures; see :func:`data_block`.
+
+    Returns
+    -------
+    DataLoaders
+
+    Raises
+    ------
+    ConfigError
+        If it is needed and not given; if there are fewer than two training clips: batch norm needs
+        two; or if gain would not show.
+    AudioError
+        If the source is "sounds" and one is not there.
+    """
+    if len(train) < 2:
+        raise ConfigError(f"{len(train)} training clips are too few; two are the least")
+    if config.source == "sounds" and spectrogram is not None:
+        sounds.check([*train["path"], *valid["path"]], spectrogram, config)
+    set_seed(config.seed, reproducible=True)
+    images = [*train["image"], *valid["image"], *valid["image"]]  # watched, and then predicted
+    if config.settle_norms:
+        images += [*train["image"]]  # read once more
+    if config.source == "pictures" and fits(images, config.size, device()):
+        how: dict[str, Any] = {"dl_type": partial(KeptDL, size=config.size), "num_workers": 0}
+    else:
+        how = {"num_workers": _n_loaders(len(train))}
+    dls = data_block(labels, config, spectrogram).dataloaders(
+        to_learn(train, valid),
+        bs=min(config.batch_size, len(train)),
+        device=device(),
+        **how,
+    )
+    for dl in dls:  # else its order hangs on who else draws from Python's generator: Dask does
+        dl.rng = random.Random(config.seed)
+    return dls
+
+
+def _n_loaders(n_clips: int) -> int:
+    """Count the processes that load pictures; a daemon, as Dask's workers are, may have none."""
+    if n_clips <= 500 or multiprocessing.current_process().daemon:
+        return 0
+    return min(4, (os.cpu_count() or 2) // 2)

@@ -1,0 +1,97 @@
+"""Recipes by name: whole settings to start from, which flags and TOML then change.
+
+A recipe of training may bring its own settings of the picture, for ``spectro render --recipe``.
+"""
+
+from __future__ import annotations
+
+from spectro.errors import ConfigError
+from spectro.training.settings import Phase, SpectrogramConfig, TrainConfig
+
+__all__ = ["RECIPES", "SPECTROGRAMS", "recipe", "recipe_spectrogram"]
+
+RECIPES: dict[str, TrainConfig] = {
+    # Each clip as other microphones, scenes, tempi and pitches would have it, and the steps that
+    # this takes: half the batch, half as many epochs again. What each is worth: docs/recipes.md.
+    "default": TrainConfig(
+        recipe="default",
+        batch_size=16,
+        phases=(Phase(epochs=15),),
+        background=0.5,
+        mixstyle=0.5,
+        band_gain=0.08,
+        stretch=0.15,
+        pitch=0.06,
+        settle_norms=True,
+    ),
+    # The floor of every comparison: no augmentation, one cycle of ten epochs.
+    "plain": TrainConfig(),
+    # "Sound classification using images" (fast.ai forums, etown/dl1): 80.61 % over the ten folds
+    # of UrbanSound8K from ImageNet weights. Its schedule, at fastai's present default rate, as the
+    # floor to measure against.
+    "blog": TrainConfig(
+        recipe="blog",
+        arch="resnet34",
+        size=224,
+        batch_size=64,
+        phases=(
+            Phase(epochs=3, frozen=True),
+            Phase(epochs=1),
+            Phase(epochs=3, lr=(1e-6, 1e-4)),
+        ),
+    ),
+    # The usual tutorial on spoken digits with torchaudio: 96.89 % on a random split of 3,600 clips
+    # of AudioMNIST. Adam without weight decay. The rate comes down in the end: at a constant 1e-2
+    # the running statistics of batch norm lag behind, and the score is luck.
+    "digits": TrainConfig(
+        recipe="digits",
+        arch="cnn4",
+        weights="none",
+        batch_size=16,
+        phases=(Phase(epochs=5, lr=1e-2),),
+        weight_decay=0.0,
+        shift=0.4,
+        time_masks=1,
+        freq_masks=1,
+        mask_share=0.1,
+    ),
+    # The body as it is under a linear head: spectro probe.
+    "probe": TrainConfig(recipe="probe", phases=()),
+}
+
+SPECTROGRAMS: dict[str, SpectrogramConfig] = {
+    # hop_length is torchaudio's default, half a window. A clip lies at a random place in 4 s.
+    "digits": SpectrogramConfig(
+        sr=44_100,
+        n_fft=1_024,
+        hop_length=512,
+        n_mels=64,
+        pad="random",
+        channels="both",
+    ),
+}
+
+
+def recipe(name: str) -> TrainConfig:
+    """Return the recipe called `name`.
+
+    Raises
+    ------
+    ConfigError
+        If there is none; the message lists those there are.
+    """
+    if name not in RECIPES:
+        raise ConfigError(f"unknown recipe {name!r}; there are {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def recipe_spectrogram(name: str) -> SpectrogramConfig:
+    """Return the settings of the picture that the recipe called `name` was made for.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such recipe.
+    """
+    recipe(name)
+    return SPECTROGRAMS.get(name, SpectrogramConfig())

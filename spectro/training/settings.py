@@ -1,0 +1,292 @@
+"""The two sets of settings: how sound becomes a picture, and how a network learns from pictures.
+
+Both are frozen and check themselves on construction. One TOML file can hold both, as the tables
+``[spectrogram]`` and ``[train]``; command-line flags override it. Every default carries its reason.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from spectro.errors import ConfigError
+from spectro.plumbing.settings import Settings
+from spectro.training.phase import Phase
+
+if sys.version_info >= (3, 11):
+    from typing import Self
+else:
+    from typing_extensions import Self
+
+__all__ = ["Channels", "PadPolicy", "Phase", "SpectrogramConfig", "TrainConfig"]
+
+PadPolicy = Literal["zero", "loop", "center", "random"]
+Channels = Literal["mean", "first", "both"]
+
+
+class SpectrogramConfig(Settings):
+    """How a clip becomes a mel-spectrogram picture.
+
+    The defaults are librosa's own, so that a picture means what the field expects.
+
+    Parameters
+    ----------
+    sr : int
+        Sampling rate that every clip is brought to, in Hz. Default 22050, as in librosa: speech and
+        most city sounds have little above 11 kHz; raise it for birds and bats.
+    duration : float
+        Length of sound in one picture, in seconds. Default 4, the longest clip of UrbanSound8K.
+    n_fft : int
+        FFT length in samples. Default 2048 (93 ms, 10.8 Hz a bin at 22,050 Hz).
+    win_length : int or None
+        Length of the Hann window in samples, centred in `n_fft`; None means `n_fft`.
+    hop_length : int
+        Step between frames in samples. Default 512 (23 ms at 22,050 Hz).
+    n_mels : int
+        Number of mel bands, the height of the picture in pixels. Default 128.
+    fmin : float
+        Lowest frequency in Hz. Default 0.
+    fmax : float or None
+        Highest frequency in Hz; None means ``sr / 2``.
+    ref : "max" or float
+        What 0 dB is: the clip's own maximum (the default, blind to level), or a fixed mel power.
+    top_db : float
+        Range of the picture below 0 dB, in dB. Default 80.
+    db_range : "fixed" or "auto"
+        "fixed": grey level means dB, the same in every picture (the default). "auto": each picture
+        is stretched to its own lowest and highest value, the look of `librosa.display.specshow`.
+    pad : "zero", "loop", "center" or "random"
+        Where a short clip lies in the picture: at the start with silence after it; repeated; in the
+        middle of silence; or at a place drawn from the sound itself, so the same sound always gets
+        the same place. A longer clip is cut by the same rule: its start ("zero", "loop"), its
+        middle ("center"), or a drawn part ("random").
+    cmap : "magma" or "gray"
+        Colours of the picture, dark for quiet. Default "magma", even in lightness as seen.
+    channels : "mean", "first" or "both"
+        What becomes of a recording's channels: their mean (the default, as in librosa), the first
+        alone, or the first two in one picture: the first in red, the second in green, the mean of
+        the two grey levels in blue. "max" is then the maximum of both, so that their difference in
+        level shows, a mono clip has two equal channels, and `cmap` has no say.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of range or two values contradict each other.
+
+    Examples
+    --------
+    >>> config = SpectrogramConfig(n_mels=64)
+    >>> config.n_samples, config.shape
+    (88200, (64, 173))
+    """
+
+    table: ClassVar[str] = "spectrogram"
+    later: ClassVar[frozenset[str]] = frozenset({"channels"})
+
+    sr: int = Field(22_050, ge=1_000, le=1_000_000, strict=True)
+    duration: float = Field(4.0, gt=0, le=3_600, strict=True)
+    n_fft: int = Field(2_048, ge=16, le=1_048_576, strict=True)
+    win_length: int | None = Field(None, ge=2, strict=True)
+    hop_length: int = Field(512, ge=1, strict=True)
+    n_mels: int = Field(128, ge=2, le=4_096, strict=True)
+    fmin: float = Field(0.0, ge=0, strict=True)
+    fmax: float | None = Field(None, gt=0, strict=True)
+    ref: Literal["max"] | float = "max"
+    top_db: float = Field(80.0, gt=0, le=300, strict=True)
+    db_range: Literal["fixed", "auto"] = "fixed"
+    pad: PadPolicy = "zero"
+    cmap: Literal["magma", "gray"] = "magma"
+    channels: Channels = "mean"
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        highest = self.fmax or self.sr / 2
+        if not self.fmin < highest <= self.sr / 2:
+            raise ValueError(
+                f"fmin {self.fmin:g} and fmax {highest:g} Hz must satisfy fmin < fmax <= sr / 2 "
+                f"= {self.sr / 2:g} Hz"
+            )
+        if self.win_length is not None and self.win_length > self.n_fft:
+            raise ValueError(f"win_length {self.win_length} is longer than n_fft {self.n_fft}")
+        if isinstance(self.ref, float) and not 1e-10 < self.ref <= 1e30:
+            raise ValueError(f"ref is {self.ref:g}: a power must lie between 1e-10 and 1e30")
+        if self.n_samples < 1:
+            raise ValueError(f"duration {self.duration:g} s holds no sample at {self.sr} Hz")
+        return self
+
+    @property
+    def n_samples(self) -> int:
+        """Samples in one picture."""
+        return round(self.duration * self.sr)
+
+    @property
+    def n_frames(self) -> int:
+        """Frames in one picture, its width in pixels; frames are centred, as in librosa."""
+        return 1 + (self.n_samples - self.n_fft % 2) // self.hop_length
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the picture in pixels: ``(n_mels, n_frames)``."""
+        return self.n_mels, self.n_frames
+
+
+class TrainConfig(Settings):
+    """How a network is fine-tuned on the pictures.
+
+    Parameters
+    ----------
+    recipe : str
+        Name of the recipe that these settings started from; a label, see :mod:`spectro.training.recipes`.
+    arch : str
+        torchvision's name of the network, or "cnn4" (:mod:`spectro.models.cnn4`). Default resnet18: the
+        quickest of its family.
+    weights : str
+        Where training starts: "imagenet" (torchvision's weights, cached or downloaded), "auto"
+        (imagenet if it can be had, random otherwise, loudly), "none" (random), or a file with a
+        torchvision state dict (``.pth`` or ``.safetensors``).
+    size : int or None
+        Pictures are resized to ``size`` x ``size`` pixels; None, or 0 over a recipe, leaves them.
+    batch_size : int
+        Pictures in a step. Default 32: clips are few, so more steps beat larger ones.
+    phases : tuple of Phase
+        The schedule, one phase after the other. The last epoch counts. None at all leaves the body
+        as it is: ``spectro probe``.
+    weight_decay : float
+        What Adam takes off the weights in each step, as a share of the rate, apart from the
+        gradient (AdamW). Default 0.01, fastai's own; 0 is plain Adam.
+    inner_fold : int or None
+        A training fold set aside to watch while training, for those who tune; the scored fold is
+        then not looked at before the end.
+    source : "pictures" or "sounds"
+        What a training item is made from: its PNG (the default, and quicker), or its sound, anew
+        each time and through the same functions (:mod:`spectro.training.from_sounds`). These three need it:
+    place : bool
+        A short training clip lies at a random place in silence, of a long one a random part shows.
+    wave_shift : float
+        Training sounds are rolled in time by up to this share of their length; 0 leaves them.
+    gain : float
+        They are made louder or quieter by up to this many dB; 0 leaves them. Only pictures with a
+        fixed `ref` show it.
+    shift : float
+        Training pictures are rolled in time by up to this share of their width; 0 leaves them.
+    background : float
+        Share of training pictures that get another clip of their batch under them, 10 to 30 dB
+        below their own loudest; 0 is none.
+    mixstyle : float
+        Share of training pictures whose bands get levels and contrasts between their own and those
+        of another clip of their batch; 0 is none.
+    band_gain : float
+        Bands of training pictures are made louder or softer, smoothly over frequency, by up to this
+        share of the picture's range; 0 leaves them.
+    stretch, pitch : float
+        They are stretched or squeezed in time, and moved up or down by a share of their height, by
+        up to this much; 0 leaves them.
+    time_masks, freq_masks : int
+        Stretches of time and of frequency that are covered in each (SpecAugment).
+    mask_share : float
+        The widest such stretch, as a share of its side.
+    mixup : float
+        Pictures are mixed in pairs, with shares from a Beta distribution (alpha); 0 mixes none.
+    settle_norms : bool
+        After the last step, measure batch norm's statistics on the training pictures as they are.
+    members : int
+        Networks that are trained one after another, from seeds of their own, to judge together.
+    precision : "auto", "fp32", "bf16" or "fp16"
+        Arithmetic of training. "auto" takes bf16 where the hardware multiplies it, and fp16, with
+        scaled gradients, on a CUDA GPU that has no bf16.
+        The curves are in the same; scores and predictions are always computed in fp32, but for
+        those of a probe, whose features are of this precision for training and scoring alike.
+    seed : int
+        Seed of weights, order and augmentation.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of range.
+
+    Examples
+    --------
+    >>> TrainConfig(phases=(Phase(epochs=2),)).epochs
+    2
+    """
+
+    table: ClassVar[str] = "train"
+
+    recipe: str = "plain"
+    arch: str = "resnet18"
+    weights: str = Field("imagenet", min_length=1)
+    size: int | None = Field(None, ge=32, le=4_096, strict=True)
+    batch_size: int = Field(32, ge=2, le=65_536, strict=True)
+    phases: tuple[Phase, ...] = (Phase(epochs=10),)
+    weight_decay: float = Field(0.01, ge=0, le=1, strict=True)
+    inner_fold: int | None = Field(None, strict=True)
+    source: Literal["pictures", "sounds"] = "pictures"
+    place: bool = Field(False, strict=True)
+    wave_shift: float = Field(0.0, ge=0, le=1)
+    gain: float = Field(0.0, ge=0, le=60)
+    shift: float = Field(0.0, ge=0, le=1)
+    background: float = Field(0.0, ge=0, le=1)
+    mixstyle: float = Field(0.0, ge=0, le=1)
+    band_gain: float = Field(0.0, ge=0, le=1)
+    stretch: float = Field(0.0, ge=0, lt=1)
+    pitch: float = Field(0.0, ge=0, lt=1)
+    time_masks: int = Field(0, ge=0, le=100, strict=True)
+    freq_masks: int = Field(0, ge=0, le=100, strict=True)
+    mask_share: float = Field(0.2, gt=0, le=1)
+    mixup: float = Field(0.0, ge=0, le=10)
+    settle_norms: bool = Field(False, strict=True)
+    members: int = Field(1, ge=1, le=100, strict=True)
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    seed: int = Field(0, ge=0, lt=2**32, strict=True)
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _as_they_are(cls, size: object) -> object:
+        return None if size == 0 and not isinstance(size, bool) else size
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        if self.sound_changes and self.source == "pictures":
+            first = self.sound_changes[0]
+            raise ValueError(f'{first} changes the sound, so it needs source = "sounds"')
+        return self
+
+    @property
+    def sound_changes(self) -> list[str]:
+        """Names of what is to change in the sounds of training clips."""
+        return [name for name in ("place", "wave_shift", "gain") if getattr(self, name)]
+
+    @property
+    def picture_changes(self) -> list[str]:
+        """Names of what is to change in training pictures; `mixup` makes one of two instead."""
+        names = ["background", "mixstyle", "band_gain", "stretch", "pitch", "shift"]
+        return [name for name in [*names, "time_masks", "freq_masks"] if getattr(self, name)]
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all phases together, of one network."""
+        return sum(phase.epochs for phase in self.phases)
+
+    @property
+    def all_epochs(self) -> int:
+        """Epochs of all networks together."""
+        return self.epochs * self.members
+
+    @property
+    def in_words(self) -> str:
+        """How long is trained, as "10 epochs" or "3 networks of 20 epochs"."""
+        if not self.phases:
+            return "frozen"
+        epochs = f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"
+        return epochs if self.members == 1 else f"{self.members} networks of {epochs}"
+
+    def with_last_phase(self, *, epochs: int | None = None, lr: float | None = None) -> Self:
+        """Return a copy whose last phase has other `epochs` or `lr`; None leaves them."""
+        if epochs is None and lr is None:
+            return self
+        if not self.phases:
+            raise ConfigError(f"recipe {self.recipe} trains no network: it has no epochs or rate")
+        last = self.phases[-1].replace(epochs=epochs, lr=lr)
+        return self.replace(phases=[*(p.to_dict() for p in self.phases[:-1]), last.to_dict()])

@@ -1,0 +1,65 @@
+"""Recording a training elsewhere: real TensorBoard files, a real offline Weights & Biases run."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from spectro.crossval import folds as crossval
+from spectro.crossval.run import Run
+from spectro.errors import ConfigError, MissingExtraError
+from spectro.pictures.rendered import RenderedSet
+from spectro.training import tracking
+
+from .conftest import SHORT_TRAINING
+
+BRIEF = SHORT_TRAINING.with_last_phase(epochs=2)
+
+
+def train(rendered: RenderedSet, folder: Path, tool: str | None) -> Run:
+    run, weights = crossval.open_run(folder, rendered, BRIEF)
+    crossval.train_fold(run, rendered, weights, 1, track=tool)
+    return run
+
+
+def test_tensorboard_holds_what_the_history_says(rendered: RenderedSet, tmp_path: Path) -> None:
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run = train(rendered, tmp_path / "run", "tensorboard")
+    events = reader.EventAccumulator(str(run.folder / "tensorboard" / "fold1")).Reload()
+    accuracies = [event.value for event in events.Scalars("accuracy")]
+    assert accuracies == pytest.approx(run.history(1)["accuracy"].tolist(), abs=1e-6)
+    steps = {event.step for event in events.Scalars("train_loss")}
+    assert steps == set(range(1, 1 + 2 * 3))  # 24 clips in batches of 8, two epochs
+
+
+def test_recording_changes_no_score(rendered: RenderedSet, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    watched = train(rendered, tmp_path / "watched", "tensorboard").predictions()
+    assert watched.equals(train(rendered, tmp_path / "unwatched", None).predictions())
+
+
+def test_wandb_stays_offline(
+    rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb")
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    run = train(rendered, tmp_path / "run", "wandb")
+    (record,) = run.folder.glob("wandb/offline-run-*/run-*.wandb")
+    assert record.stat().st_size > 1_000
+    assert run.finished_folds == [1]
+    shutil.rmtree(run.folder / "wandb")
+
+
+def test_unknown_tool_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"--track mlflow: there are tensorboard, wandb"):
+        tracking.check("mlflow")
+
+
+def test_missing_tool_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(MissingExtraError, match=r"--track wandb needs .*spectro\[track\]"):
+        tracking.check("wandb")
