@@ -23,8 +23,8 @@ from PIL import Image
 
 from spectro.clips import datasets
 from spectro.clips.sample.write import write_sample
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import clip_image, network_pixels, save_png
-from spectro.training.settings import SpectrogramConfig
 
 
 def ours(clip: str, out: Path) -> None:

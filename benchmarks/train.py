@@ -261,7 +261,7 @@ def sample_pictures(folder: Path) -> Path:
     from spectro.clips import datasets
     from spectro.clips.sample.write import write_sample
     from spectro.pictures.render import render
-    from spectro.training.settings import SpectrogramConfig
+    from spectro.pictures.settings import SpectrogramConfig
 
     root = write_sample(folder, sources=3, slices=2, folds=4)
     render(datasets.load(root), folder / "pictures", SpectrogramConfig())

@@ -3,7 +3,7 @@
 Importing this package imports nothing heavy; its parts do::
 
     from spectro.clips import datasets
-    from spectro.training.settings import SpectrogramConfig
+    from spectro.pictures.settings import SpectrogramConfig
     from spectro.pictures.render import render
     from spectro.listening.classifier import Classifier
 """

@@ -25,8 +25,9 @@ from spectro.errors import ConfigError, ModelError
 from spectro.own_sounds import write_folder, write_recording
 from spectro.pictures.render import render
 from spectro.pictures.rendered import RenderedSet
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.training.progress import Listener
-from spectro.training.settings import Phase, SpectrogramConfig, TrainConfig
+from spectro.training.settings import Phase, TrainConfig
 
 __all__ = [
     "a_run",

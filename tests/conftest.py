@@ -20,7 +20,8 @@ from spectro.clips import datasets
 from spectro.clips.sample.write import write_sample
 from spectro.crossval.run import Run
 from spectro.pictures.rendered import RenderedSet
-from spectro.training.settings import Phase, SpectrogramConfig, TrainConfig
+from spectro.pictures.settings import SpectrogramConfig
+from spectro.training.settings import Phase, TrainConfig
 
 mpl.use("Agg")
 

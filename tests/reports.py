@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from spectro.crossval.run import Run, probability_columns
-from spectro.training.settings import SpectrogramConfig, TrainConfig
+from spectro.pictures.settings import SpectrogramConfig
+from spectro.training.settings import TrainConfig
 
 LABELS = ["car horn", "dog_bark", "siren", "street music"]
 

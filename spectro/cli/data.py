@@ -38,7 +38,7 @@ from spectro.cli.picture import (
 if TYPE_CHECKING:
     from spectro.clips.datasets import Dataset
     from spectro.pictures.render import RenderSummary
-    from spectro.training.settings import SpectrogramConfig
+    from spectro.pictures.settings import SpectrogramConfig
 
 __all__ = ["render", "sample"]
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 if TYPE_CHECKING:
-    from spectro.training.settings import SpectrogramConfig, TrainConfig
+    from spectro.pictures.settings import SpectrogramConfig
+    from spectro.training.settings import TrainConfig
 
 __all__ = [
     "INTERRUPTED",
@@ -96,9 +97,9 @@ def spectrogram_config(
     file: Path | None, recipe: str | None = None, **flags: Any
 ) -> SpectrogramConfig:
     """Start from the recipe's pictures, then apply the TOML file, then the flags."""
+    from spectro.pictures.settings import SpectrogramConfig
     from spectro.plumbing.settings import read_table
     from spectro.training.recipes import recipe_spectrogram
-    from spectro.training.settings import SpectrogramConfig
 
     base = recipe_spectrogram(recipe or "default")
     if file is None:

@@ -6,7 +6,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,23 @@ import soxr
 from spectro.clips.decode import decode, decode_windows
 from spectro.errors import AudioError, ConfigError
 from spectro.plumbing.paths import place
-from spectro.training.settings import Channels, PadPolicy
 
-__all__ = ["LOUDEST", "Waveform", "Window", "fit", "load", "mix", "to_mono", "windows"]
+__all__ = [
+    "LOUDEST",
+    "Channels",
+    "PadPolicy",
+    "Waveform",
+    "Window",
+    "fit",
+    "load",
+    "mix",
+    "to_mono",
+    "windows",
+]
 
 Waveform = npt.NDArray[np.float32]
+PadPolicy = Literal["zero", "loop", "center", "random"]
+Channels = Literal["mean", "first", "both"]
 
 # Beyond any scaling of sound, and far enough below float32's limit that its power is finite.
 LOUDEST = 1e12
@@ -218,7 +230,7 @@ def fit(
     n_samples : int
         Wanted length in samples.
     pad : "zero", "loop", "center" or "random"
-        See :class:`~spectro.training.settings.SpectrogramConfig`.
+        See :class:`~spectro.pictures.settings.SpectrogramConfig`.
     rng : np.random.Generator or None
         Draws the place of "random" anew each time; None draws it from the sound.
 

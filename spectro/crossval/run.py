@@ -32,9 +32,10 @@ import pandas as pd
 
 from spectro.errors import ModelError
 from spectro.pictures.rendered import RenderedSet
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.files import is_taken, read_json, replacing_folder, write_text
 from spectro.plumbing.paths import check_no_link, check_pictures, check_relative
-from spectro.training.settings import SpectrogramConfig, TrainConfig
+from spectro.training.settings import TrainConfig
 
 __all__ = ["Run", "default_run_folder", "environment", "latest_run", "probability_columns"]
 

@@ -20,9 +20,9 @@ from torch import nn
 
 from spectro.errors import ConfigError, ModelError
 from spectro.models import networks as network
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.files import write_text
 from spectro.plumbing.settings import Settings
-from spectro.training.settings import SpectrogramConfig
 
 __all__ = ["ModelCard", "load_model", "predict_probabilities", "save_model"]
 

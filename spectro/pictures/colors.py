@@ -35,7 +35,7 @@ def palette(cmap: str) -> bytes:
     Parameters
     ----------
     cmap : "magma" or "gray"
-        See :class:`~spectro.training.settings.SpectrogramConfig`.
+        See :class:`~spectro.pictures.settings.SpectrogramConfig`.
 
     Examples
     --------

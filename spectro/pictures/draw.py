@@ -15,10 +15,10 @@ from typing import NamedTuple
 from PIL import Image, UnidentifiedImageError
 
 from spectro.errors import AudioError
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import clip_image, save_png
 from spectro.plumbing.paths import is_url, modified, place
 from spectro.plumbing.scratch import scratch
-from spectro.training.settings import SpectrogramConfig
 
 __all__ = ["Job", "Outcome", "draw_batch"]
 

@@ -19,8 +19,8 @@ from PIL import Image
 from spectro.clips.waveform import Waveform
 from spectro.errors import ConfigError
 from spectro.pictures.mel import mel_filterbank
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import spectrogram_image
-from spectro.training.settings import SpectrogramConfig
 
 __all__ = ["heard", "sound_of"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from spectro.training.settings import SpectrogramConfig
+from spectro.pictures.settings import SpectrogramConfig
 
 __all__ = ["band_frequencies", "mel_filterbank"]
 

@@ -22,13 +22,13 @@ from matplotlib.ticker import MaxNLocator
 
 from spectro.clips import waveform as audio
 from spectro.pictures.mel import band_frequencies
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import (
     Spectrogram,
     db_limits,
     melspectrogram,
     power_to_db,
 )
-from spectro.training.settings import SpectrogramConfig
 
 __all__ = ["draw_spectrogram", "spectrograms", "timeline", "waveforms"]
 

@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from spectro.clips.decode import decode
 from spectro.clips.waveform import Waveform
 from spectro.pictures.plots import draw_spectrogram
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import Spectrogram, load_clip, melspectrogram, power_to_db
 from spectro.plumbing.paths import place
-from spectro.training.settings import SpectrogramConfig
 
 __all__ = ["What", "clip"]
 

@@ -22,11 +22,11 @@ from spectro.clips.table import Dataset
 from spectro.errors import RenderError
 from spectro.pictures import rendered
 from spectro.pictures.draw import Job, Outcome, draw_batch
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing import workers
 from spectro.plumbing.batches import completed
 from spectro.plumbing.paths import absolute, below, is_url, place
 from spectro.plumbing.scratch import outside, scratch, sweep
-from spectro.training.settings import SpectrogramConfig
 
 __all__ = ["RenderSummary", "render"]
 

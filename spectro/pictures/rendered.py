@@ -24,6 +24,7 @@ import pandas as pd
 
 from spectro.clips.table import COLUMNS, Dataset
 from spectro.errors import RenderError
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.files import claim_text, move, read_json, write_text
 from spectro.plumbing.paths import (
     below,
@@ -34,7 +35,6 @@ from spectro.plumbing.paths import (
     place,
 )
 from spectro.plumbing.scratch import is_scratch
-from spectro.training.settings import SpectrogramConfig
 
 __all__ = ["RenderedSet", "check_free", "claim", "image_names", "set_aside", "write_tables"]
 

@@ -1,7 +1,7 @@
 """The spectrogram: waveform -> mel dB -> grey levels -> picture. Nothing else computes one.
 
 What trains is what predicts: rendering, training and prediction all come through here, with one
-:class:`~spectro.training.settings.SpectrogramConfig`. The arithmetic is librosa's (its picture differs by at
+:class:`~spectro.pictures.settings.SpectrogramConfig`. The arithmetic is librosa's (its picture differs by at
 most one grey level), done in float32 over a mel matrix that is 98.5 % zeros. Every heavy call
 releases the GIL, so threads scale.
 """
@@ -22,7 +22,7 @@ from PIL.PngImagePlugin import PngInfo
 from spectro.clips import waveform as audio
 from spectro.pictures.colors import palette
 from spectro.pictures.mel import mel_filterbank
-from spectro.training.settings import SpectrogramConfig
+from spectro.pictures.settings import SpectrogramConfig
 
 __all__ = [
     "clip_image",

@@ -18,9 +18,9 @@ from PIL import Image
 
 from spectro.crossval.run import Run
 from spectro.errors import ModelError, SpectroError
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import clip_image, load_clip, network_pixels
 from spectro.plumbing.paths import place
-from spectro.training.settings import SpectrogramConfig
 
 if TYPE_CHECKING:
     from spectro.clips.waveform import Waveform

@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from spectro.crossval.run import Run
-from spectro.training.settings import SpectrogramConfig
+from spectro.pictures.settings import SpectrogramConfig
 
 __all__ = ["tell"]
 

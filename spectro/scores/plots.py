@@ -19,9 +19,9 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from spectro.crossval.run import Run
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.files import write_bytes
 from spectro.plumbing.paths import place
-from spectro.training.settings import SpectrogramConfig
 
 if TYPE_CHECKING:
     from spectro.scores.forecast import Forecast

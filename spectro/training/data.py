@@ -21,11 +21,12 @@ from fastai.vision.data import ImageBlock
 
 from spectro.errors import ConfigError
 from spectro.models import networks as network
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.training import augment
 from spectro.training import from_sounds as sounds
 from spectro.training.callbacks import Augment
 from spectro.training.loading import KeptDL, fits
-from spectro.training.settings import SpectrogramConfig, TrainConfig
+from spectro.training.settings import TrainConfig
 
 __all__ = ["data_block", "dataloaders", "device", "to_learn", "to_predict"]
 

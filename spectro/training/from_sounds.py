@@ -17,9 +17,10 @@ from PIL import Image
 
 from spectro.clips.waveform import Waveform
 from spectro.errors import AudioError, ConfigError
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import clip_image, load_clip, spectrogram_image
 from spectro.plumbing.paths import is_url
-from spectro.training.settings import SpectrogramConfig, TrainConfig
+from spectro.training.settings import TrainConfig
 
 __all__ = ["Hear", "augmented_image", "change", "check", "plain_image"]
 

@@ -6,7 +6,8 @@ A recipe of training may bring its own settings of the picture, for ``spectro re
 from __future__ import annotations
 
 from spectro.errors import ConfigError
-from spectro.training.settings import Phase, SpectrogramConfig, TrainConfig
+from spectro.pictures.settings import SpectrogramConfig
+from spectro.training.settings import Phase, TrainConfig
 
 __all__ = ["RECIPES", "SPECTROGRAMS", "recipe", "recipe_spectrogram"]
 

@@ -24,10 +24,11 @@ from torch.multiprocessing.spawn import ProcessContext, start_processes
 
 from spectro.errors import ConfigError, MissingExtraError, SpectroError
 from spectro.models.weights import Weights
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.training import data as datablock
 from spectro.training import learner
 from spectro.training.progress import Listener
-from spectro.training.settings import SpectrogramConfig, TrainConfig
+from spectro.training.settings import TrainConfig
 
 __all__ = ["check", "train"]
 

@@ -13,11 +13,12 @@ from fastai.learner import Learner
 from spectro.errors import ConfigError
 from spectro.models.ensemble import Ensemble
 from spectro.models.weights import Weights
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.training import data as datablock
 from spectro.training import learner
 from spectro.training import several_gpus as gpus
 from spectro.training.progress import Listener
-from spectro.training.settings import SpectrogramConfig, TrainConfig
+from spectro.training.settings import TrainConfig
 from spectro.training.splits import Split
 
 __all__ = ["configs", "train"]

@@ -8,7 +8,8 @@ import pandas as pd
 from torch import nn
 
 from spectro.models.ensemble import Ensemble
-from spectro.training.settings import SpectrogramConfig, TrainConfig
+from spectro.pictures.settings import SpectrogramConfig
+from spectro.training.settings import TrainConfig
 
 __all__ = ["training_log"]
 

@@ -25,7 +25,7 @@ from spectro.cli import tables
 from spectro.cli.app import app
 from spectro.crossval.run import Run
 from spectro.pictures.rendered import RenderedSet
-from spectro.training.settings import SpectrogramConfig
+from spectro.pictures.settings import SpectrogramConfig
 
 from .conftest import SHORT_TRAINING, SMALL_PICTURES
 

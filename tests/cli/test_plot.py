@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from spectro.cli.app import app
 from spectro.pictures import plots_clip
-from spectro.training.settings import SpectrogramConfig
+from spectro.pictures.settings import SpectrogramConfig
 
 SR = 24_000  # a rate that every codec here takes
 CONFIG = SpectrogramConfig(sr=SR, duration=0.5, n_fft=512, hop_length=256, n_mels=40)

@@ -16,8 +16,8 @@ import soundfile as sf
 
 from spectro.clips import waveform as audio
 from spectro.errors import AudioError
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import clip_image, spectrogram_image
-from spectro.training.settings import SpectrogramConfig
 
 RATES = (4_000, 8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000, 192_000)
 CHANNELS = (1, 2, 3, 4, 5, 6, 7, 8)  # fewer than rates: a codec that takes all meets all

@@ -17,7 +17,7 @@ from spectro.clips.table import Dataset, clip_table
 from spectro.errors import DatasetError
 from spectro.pictures.render import render
 from spectro.pictures.rendered import RenderedSet
-from spectro.training.settings import SpectrogramConfig
+from spectro.pictures.settings import SpectrogramConfig
 
 SR = 8_000
 

@@ -14,7 +14,7 @@ from spectro.models import networks as network
 from spectro.models import weights
 from spectro.models.folder import ModelCard, load_model, save_model
 from spectro.models.gradcam import gradcam
-from spectro.training.settings import SpectrogramConfig
+from spectro.pictures.settings import SpectrogramConfig
 
 
 def test_its_layers_are_those_that_its_name_promises() -> None:

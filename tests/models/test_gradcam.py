@@ -15,8 +15,8 @@ from spectro.crossval.run import Run
 from spectro.models import networks as network
 from spectro.models.folder import load_model, predict_probabilities
 from spectro.models.gradcam import gradcam, overlay
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import network_pixels, spectrogram_image
-from spectro.training.settings import SpectrogramConfig
 
 
 def small_body(*, channels: int = 16) -> nn.Sequential:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from spectro.clips import waveform as audio
 from spectro.pictures import spectrogram
-from spectro.training.settings import SpectrogramConfig
+from spectro.pictures.settings import SpectrogramConfig
 
 SR = 22_050
 CONFIG = SpectrogramConfig(duration=0.5, n_fft=512, hop_length=128, n_mels=40, channels="both")

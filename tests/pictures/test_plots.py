@@ -16,9 +16,9 @@ from matplotlib.patches import Rectangle
 
 from spectro.pictures import plots as plots_signal
 from spectro.pictures.mel import band_frequencies
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import spectrogram_image
 from spectro.scores import plots
-from spectro.training.settings import SpectrogramConfig
 
 CONFIG = SpectrogramConfig(sr=16_000, duration=1.0, n_mels=64)
 

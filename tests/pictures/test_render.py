@@ -27,9 +27,9 @@ from spectro.errors import RenderError
 from spectro.pictures import draw
 from spectro.pictures.render import RenderSummary, render
 from spectro.pictures.rendered import RenderedSet, image_names
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import clip_image
 from spectro.plumbing import batches
-from spectro.training.settings import SpectrogramConfig
 
 SR = 8_000
 CONFIG = SpectrogramConfig(sr=SR, duration=0.25, n_fft=256, hop_length=64, n_mels=16)

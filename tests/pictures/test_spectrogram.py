@@ -27,7 +27,7 @@ from spectro.errors import AudioError
 from spectro.pictures import spectrogram
 from spectro.pictures.colors import palette
 from spectro.pictures.mel import mel_filterbank
-from spectro.training.settings import SpectrogramConfig
+from spectro.pictures.settings import SpectrogramConfig
 
 SR = 22_050
 DEFAULT = SpectrogramConfig()

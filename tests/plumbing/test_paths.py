@@ -19,8 +19,8 @@ from spectro.clips import datasets
 from spectro.errors import MissingExtraError, RenderError
 from spectro.pictures.render import RenderSummary, render
 from spectro.pictures.rendered import RenderedSet
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.paths import absolute, below, is_url, place
-from spectro.training.settings import SpectrogramConfig
 
 SR = 8_000
 CONFIG = SpectrogramConfig(sr=SR, duration=0.25, n_fft=256, hop_length=64, n_mels=16)

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from spectro.errors import ConfigError
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.files import write_text
 from spectro.plumbing.settings import Settings, read_table
 from spectro.training.recipes import RECIPES, recipe
-from spectro.training.settings import Phase, SpectrogramConfig, TrainConfig
+from spectro.training.settings import Phase, TrainConfig
 
 
 @st.composite

@@ -20,9 +20,10 @@ from spectro.crossval.run import Run
 from spectro.errors import ModelError
 from spectro.models import gradcam
 from spectro.pictures.rendered import RenderedSet
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.report import evidence, health
 from spectro.report.write import write_report
-from spectro.training.settings import SpectrogramConfig, TrainConfig
+from spectro.training.settings import TrainConfig
 
 from .reports import LABELS, Reading, make_predictions, make_run
 

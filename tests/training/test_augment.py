@@ -16,6 +16,7 @@ from spectro.errors import ConfigError
 from spectro.models.weights import Weights
 from spectro.pictures.colors import palette
 from spectro.pictures.rendered import RenderedSet
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.training import augment, learner
 from spectro.training import data as datablock
 from spectro.training.augment import (
@@ -29,7 +30,7 @@ from spectro.training.augment import (
     Warp,
 )
 from spectro.training.recipes import recipe
-from spectro.training.settings import SpectrogramConfig, TrainConfig
+from spectro.training.settings import TrainConfig
 from spectro.training.splits import split
 
 from .conftest import SHORT_TRAINING

@@ -22,12 +22,13 @@ from spectro.models import networks as network
 from spectro.models.precision import choose_precision
 from spectro.models.weights import Weights
 from spectro.pictures.rendered import RenderedSet
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import network_pixels
 from spectro.training import data as datablock
 from spectro.training import learner, norms
 from spectro.training.progress import Listener
 from spectro.training.recipes import recipe
-from spectro.training.settings import Phase, SpectrogramConfig, TrainConfig
+from spectro.training.settings import Phase, TrainConfig
 from spectro.training.splits import split
 from spectro.training.traininglog import training_log
 

@@ -27,9 +27,10 @@ import soundfile as sf
 
 import spectro
 from spectro.clips import waveform as audio
+from spectro.clips.waveform import PadPolicy
 from spectro.errors import AudioError
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import clip_image
-from spectro.training.settings import PadPolicy, SpectrogramConfig
 
 MEMORY = 1 << 30  # bytes that a worker may ever have used
 HANG = 120  # s for one small file, on a machine however busy

@@ -7,8 +7,9 @@ import torch
 from matplotlib.figure import Figure
 
 from spectro.pictures.read import read_levels
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.training import augment
-from spectro.training.settings import SpectrogramConfig, TrainConfig
+from spectro.training.settings import TrainConfig
 
 __all__ = ["augmented"]
 
