@@ -26,7 +26,7 @@ from spectro.clips.table import Dataset
 from spectro.pictures.render import render
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing import cluster, workers
-from spectro.plumbing.batches import completed
+from spectro.plumbing.workers import completed
 
 WORKERS = 2
 IDLE = 128_000  # jobs that do nothing: 1,000 tasks of 128

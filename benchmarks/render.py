@@ -32,10 +32,10 @@ import soundfile as sf
 from spectro.clips import datasets
 from spectro.clips import waveform as audio
 from spectro.clips.sample.write import write_sample
-from spectro.pictures.draw import Job, draw_batch
+from spectro.pictures.render import Job, draw_batch
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing import workers
-from spectro.plumbing.batches import completed
+from spectro.plumbing.workers import completed
 
 # One thread a method, so that figures are per core. Libraries read this when they are imported.
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")

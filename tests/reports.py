@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spectro.crossval.run import Run, probability_columns
+from spectro.crossval.run import Run
 from spectro.pictures.settings import SpectrogramConfig
+from spectro.scores.metrics import probability_columns
 from spectro.training.settings import TrainConfig
 
 LABELS = ["car horn", "dog_bark", "siren", "street music"]

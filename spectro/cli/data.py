@@ -182,10 +182,10 @@ def _glance(out: str, settings: SpectrogramConfig, *, anew: bool) -> None:
 
     glance = place(out) / "examples.png"
     if anew or not glance.exists():
+        from spectro.pictures.plots import examples, save
         from spectro.pictures.rendered import RenderedSet
-        from spectro.scores import plots
 
-        plots.save(plots.examples(RenderedSet.load(out).clips, settings), glance)
+        save(examples(RenderedSet.load(out).clips, settings), glance)
     console.say(f"a glance at each class: {glance}")
 
 

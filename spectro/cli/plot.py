@@ -62,8 +62,7 @@ def plot(
 ) -> None:
     """Print what a sound file is, and draw its waveform and its spectrogram."""
     from spectro.clips.measure import examine
-    from spectro.pictures import plots_clip
-    from spectro.scores import plots
+    from spectro.pictures import plots
 
     found = examine(clip)
     if duration is None and config is None and recipe is None:
@@ -88,7 +87,7 @@ def plot(
     )
     for name, value in _parameters(found).items():
         console.say(f"{name:<10} {value}")
-    picture = plots.save(plots_clip.clip(clip, settings, what), out or f"{Path(clip).stem}.png")
+    picture = plots.save(plots.clip(clip, settings, what), out or f"{Path(clip).stem}.png")
     console.say(f"{what}: {picture}")
 
 

@@ -46,8 +46,8 @@ def compare(
 ) -> None:
     """Say whether one run is better than another, or whether that may be chance."""
     from spectro.crossval.run import Run
+    from spectro.crossval.runs import compare_runs
     from spectro.plumbing.files import write_text
-    from spectro.scores.comparison import compare_runs
 
     first, second = Run.load(run_a), Run.load(run_b)
     found = compare_runs(first, second, names=(run_a.name, run_b.name), seed=seed)

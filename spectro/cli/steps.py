@@ -72,9 +72,8 @@ def load(folder: Path, quarantine: Path | None) -> RenderedSet:
     pictures = RenderedSet.load(folder)
     if quarantine is None:
         return pictures
-    from spectro.clips.quarantine import apply_to_rendered
 
-    kept = apply_to_rendered(pictures, quarantine)
+    kept = pictures.without(quarantine)
     for line in kept.dataset["notes"][len(pictures.dataset["notes"]) :]:
         console.note(line)
     return kept
@@ -144,11 +143,11 @@ def train_fold(
 def score(run: Run, rendered: RenderedSet) -> float:
     """Score the finished folds, draw them, print it all, report; return the accuracy."""
     from spectro.crossval import folds as crossval
-    from spectro.scores import plots
+    from spectro.crossval.plots import save_run
 
     scores = crossval.score_run(run, rendered)
     tables.scores(scores)
-    console.say(f"pictures: {', '.join(str(path) for path in plots.save_run(run))}")
+    console.say(f"pictures: {', '.join(str(path) for path in save_run(run))}")
     _report(run)
     return float(scores["accuracy"])
 
@@ -190,7 +189,7 @@ def repeat(
     rendered: RenderedSet, config: TrainConfig, folder: Path, rounds: Rounds, seeds: int
 ) -> float:
     """Cross-validate under several seeds, a run each; return the mean accuracy."""
-    from spectro.crossval import repeats
+    from spectro.crossval import runs as repeats
 
     repeats.check_free(folder)
     runs = []
@@ -211,7 +210,7 @@ def repeat(
 def _train_nested(rendered: RenderedSet, config: TrainConfig, folder: Path, rounds: Rounds) -> Run:
     """Choose settings for each fold on its training folds, and train it with them."""
     from spectro.crossval import nested
-    from spectro.crossval.candidates import read_candidates
+    from spectro.crossval.nested import read_candidates
 
     assert rounds.candidates is not None
     candidates = read_candidates(rounds.candidates, config)

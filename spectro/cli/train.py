@@ -64,7 +64,8 @@ def train_fold(
     gpus: Gpus = 1,
 ) -> None:
     """Fine-tune a network on all folds but one, and score it on that one."""
-    from spectro.training import splits, tracking
+    from spectro.training import progress as tracking
+    from spectro.training import splits
 
     settings = train_config(
         config,
@@ -135,7 +136,8 @@ def cross_validate(
     gpus: Gpus = 1,
 ) -> None:
     """Train and score every fold that is there; a finished fold is not trained again."""
-    from spectro.training import splits, tracking
+    from spectro.training import progress as tracking
+    from spectro.training import splits
 
     settings = train_config(
         config,
@@ -228,9 +230,10 @@ def lr_find(
     out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("lr-find.png"),
 ) -> None:
     """Plot loss against learning rate, on training folds only, and suggest a rate."""
-    from spectro.crossval import tuning
+    from spectro.crossval import budget as tuning
     from spectro.models.weights import resolve
-    from spectro.scores import plots
+    from spectro.pictures.plots import save
+    from spectro.scores.plots import learning_rates
 
     settings = train_config(
         config,
@@ -249,7 +252,7 @@ def lr_find(
     start = resolve(settings.weights, settings.arch)
     steps.warn_of_chance(start, settings)
     lrs, losses, suggestion = tuning.find_lr(pictures, settings, start, fold, steps=n_steps)
-    console.say(f"plot: {plots.save(plots.learning_rates(lrs, losses, suggestion), out)}")
+    console.say(f"plot: {save(learning_rates(lrs, losses, suggestion), out)}")
     console.say(f"suggested: --lr {suggestion:.1e}")
 
 

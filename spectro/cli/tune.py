@@ -105,6 +105,7 @@ def _train_share(
 def _show(trained: list[Run], folds: list[int], folder: Path) -> None:
     """Put the shares together, write and draw the curve, print it."""
     from spectro.crossval import learning_curve
+    from spectro.pictures.plots import save
     from spectro.scores import plots
 
     curve = learning_curve.measure(trained, folds)
@@ -115,4 +116,4 @@ def _show(trained: list[Run], folds: list[int], folder: Path) -> None:
     columns = ("train_clips", "train_recordings", "accuracy", "accuracy_low", "accuracy_high")
     tables.table("share", curve.points.to_dict("records"), (*columns, "macro_f1"))
     console.note(curve.said)
-    console.say(f"curve: {plots.save(figure, folder / 'learning-curve.png')}, and .csv")
+    console.say(f"curve: {save(figure, folder / 'learning-curve.png')}, and .csv")

@@ -21,9 +21,9 @@ from spectro.clips.measure import Vitals, examine, is_empty
 from spectro.clips.table import Dataset
 from spectro.errors import AudioError
 from spectro.plumbing import workers
-from spectro.plumbing.batches import completed
 from spectro.plumbing.files import replacing
 from spectro.plumbing.paths import absolute, below, place
+from spectro.plumbing.workers import completed
 
 __all__ = ["Checkup", "check"]
 

@@ -24,11 +24,10 @@ import pandas as pd
 from spectro.clips.check import Checkup
 from spectro.clips.table import Dataset, list_some, read_csv
 from spectro.errors import DatasetError
-from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import replacing
-from spectro.plumbing.paths import absolute, is_url, place
+from spectro.plumbing.paths import absolute, is_url
 
-__all__ = ["PROPOSED", "apply", "apply_to_clips", "apply_to_rendered", "check_free", "write"]
+__all__ = ["PROPOSED", "apply", "apply_to_clips", "check_free", "write"]
 
 PROPOSED = (
     *("unreadable", "empty", "non-finite", "silent"),
@@ -93,17 +92,6 @@ def apply(dataset: Dataset, file: str | Path) -> Dataset:
     """
     clips, notes = apply_to_clips(dataset.clips, dataset.root, file)
     return dataclasses.replace(dataset, clips=clips, notes=(*dataset.notes, *notes))
-
-
-def apply_to_rendered(rendered: RenderedSet, file: str | Path) -> RenderedSet:
-    """Do as :func:`apply` for a rendered set: the pictures stay, and are not trained on.
-
-    Another list of clips gives the set another identity, so its runs never mix with those of the
-    whole set.
-    """
-    clips, notes = apply_to_clips(rendered.clips, place(rendered.dataset["root"]), file)
-    about = {**rendered.dataset, "notes": [*rendered.dataset["notes"], *notes]}
-    return dataclasses.replace(rendered, clips=clips, dataset=about)
 
 
 def apply_to_clips(

@@ -14,6 +14,7 @@ column    type    meaning
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 import pandas as pd
 
 from spectro.errors import DatasetError
+from spectro.plumbing.paths import place
 
 __all__ = [
     "COLUMNS",
@@ -32,6 +34,7 @@ __all__ = [
     "leaks_in_words",
     "list_some",
     "read_csv",
+    "split_present",
     "whole_numbers",
 ]
 
@@ -179,3 +182,55 @@ def whole_numbers(table: pd.DataFrame, column: str, path: Path) -> list[int]:
         return [int(value) for value in table[column]]
     except ValueError as error:
         raise DatasetError(f"{path}: a {column} is not a whole number ({error})") from None
+
+
+def split_present(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """Keep the clips that are on disk and say what is not.
+
+    A fold of which no clip is there was not downloaded: it is reported by number. Elsewhere, each
+    clip without a file is reported by name.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Listed clips, with the columns ``path`` and ``fold``.
+
+    Returns
+    -------
+    present : pandas.DataFrame
+        The rows whose file exists.
+    absent : list of str
+        Names of clips that should lie in the folds that are there.
+    notes : list of str
+        Both findings in words; empty where all is there.
+    """
+    on_disk = table["path"].map(_Folders().holds)
+    folds_there = set(table.loc[on_disk, "fold"])
+    fold_there = table["fold"].isin(folds_there)
+    absent = [os.path.basename(path) for path in table.loc[~on_disk & fold_there, "path"]]
+    notes = []
+    if not fold_there.all():
+        gone = sorted(set(table["fold"]) - folds_there)
+        notes.append(
+            f"{len(gone)} of {table['fold'].nunique()} folds are not on disk: "
+            f"{', '.join(str(fold) for fold in gone)} ({int((~fold_there).sum()):,} of "
+            f"{len(table):,} clips)"
+        )
+    if absent:
+        notes.append(absent_note(absent))
+    return table[on_disk], absent, notes
+
+
+class _Folders:
+    """Answers "is this file there" by listing each folder once, not asking once a file."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, frozenset[str]] = {}
+
+    def holds(self, path: str) -> bool:
+        folder, name = os.path.split(path)
+        if folder not in self._names:
+            there = place(folder)
+            names = (file.name for file in there.iterdir()) if there.is_dir() else ()
+            self._names[folder] = frozenset(names)
+        return name in self._names[folder]

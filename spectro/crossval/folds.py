@@ -17,23 +17,23 @@ import pandas as pd
 from torch import nn
 
 from spectro.crossval import protocol
-from spectro.crossval.predictions import accuracy, out_of_fold, write_predictions
-from spectro.crossval.run import Run, environment
+from spectro.crossval.run import Run, accuracy, out_of_fold, write_predictions
 from spectro.errors import ConfigError, DivergedError
-from spectro.models.folder import ModelCard, save_model
+from spectro.models.card import ModelCard
+from spectro.models.folder import save_model
 from spectro.models.precision import choose_precision
 from spectro.models.weights import Weights, resolve
 from spectro.pictures.rendered import RenderedSet
+from spectro.plumbing.environment import environment
 from spectro.plumbing.files import write_text
 from spectro.scores import breakdown, metrics
 from spectro.training import data as datablock
 from spectro.training import learner
 from spectro.training import train as members
-from spectro.training.progress import Listener
+from spectro.training.log import training_log
+from spectro.training.progress import Listener, tracking
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import Split, random_folds, split
-from spectro.training.tracking import tracking
-from spectro.training.traininglog import training_log
 
 __all__ = [
     "fold_record",
@@ -113,7 +113,7 @@ def train_fold(
     listener : Listener or None
         Told of every batch and epoch.
     track : "tensorboard", "wandb" or None
-        Record the training with this tool too (:mod:`spectro.training.tracking`).
+        Record the training with this tool too (:mod:`spectro.training.progress`).
     keep_model : bool
         Write the trained network. Those that only help to choose or to compare are many, and
         45 MB each for a resnet18.

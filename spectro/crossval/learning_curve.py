@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spectro.crossval import design
 from spectro.crossval import folds as crossval
+from spectro.crossval import protocol as design
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError
 from spectro.models.weights import Weights

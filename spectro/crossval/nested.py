@@ -16,6 +16,7 @@ counts the price of choosing, which the best of several scores on one fold never
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -23,16 +24,72 @@ from typing import Any
 
 import pandas as pd
 
-from spectro.crossval import design
 from spectro.crossval import folds as crossval
+from spectro.crossval import protocol as design
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError, DivergedError
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import write_text
+from spectro.plumbing.settings import read_tables
 from spectro.training.progress import Listener
+from spectro.training.recipes import recipe
 from spectro.training.settings import TrainConfig
 
-__all__ = ["choices", "inner_folds", "open_run", "train_fold"]
+__all__ = ["choices", "inner_folds", "open_run", "read_candidates", "train_fold"]
+
+_NAME = re.compile(r"[^\W_][\w=,.+-]*")  # it names a folder
+
+
+def read_candidates(path: str | Path, base: TrainConfig) -> dict[str, TrainConfig]:
+    """Read the settings that a run is to choose from.
+
+    Parameters
+    ----------
+    path : str or Path
+        TOML file.
+    base : TrainConfig
+        Settings of the run, which each candidate changes.
+
+    Returns
+    -------
+    candidates : dict of str to TrainConfig
+        By name, in the order of the file.
+
+    Raises
+    ------
+    ConfigError
+        If there are fewer than two, two alike, or one that is not valid.
+    """
+    candidates: dict[str, TrainConfig] = {}
+    for number, table in enumerate(read_tables(path, "candidate"), start=1):
+        try:
+            name, config = _candidate(table, base)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: candidate {number}: {error}") from None
+        for other, settings in candidates.items():
+            if name.lower() == other.lower() or config == settings:
+                raise ConfigError(f"{path}: candidate {number} is {other} once more")
+        candidates[name] = config
+    if len(candidates) < 2:
+        raise ConfigError(f"{path}: lists {len(candidates)} [[candidate]]; a choice needs two")
+    return candidates
+
+
+def _candidate(table: dict[str, Any], base: TrainConfig) -> tuple[str, TrainConfig]:
+    changes = {name: value for name, value in table.items() if name != "name"}
+    said = ",".join(f"{name}={value}" for name, value in changes.items())
+    name = str(table.get("name", re.sub(r"[^\w=,.+-]+", "-", said) or "base"))
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"name {name!r}: use letters, digits and any of = , . + - _")
+    if "recipe" in changes:
+        kept = {key: getattr(base, key) for key in ("weights", "precision", "seed")}
+        base = recipe(changes.pop("recipe")).replace(**kept)
+    last = {key: changes.pop(key, None) for key in ("epochs", "lr")}
+    config = base.replace(**changes).with_last_phase(**last)
+    if config.inner_fold is not None:
+        raise ConfigError("inner_fold cannot be set: the inner folds take turns")
+    return name, config
+
 
 Candidates = Mapping[str, TrainConfig]
 Watch = Callable[[str, int], AbstractContextManager[Listener]]
@@ -81,7 +138,7 @@ def open_run(
     base : TrainConfig
         What the candidates are changes of; gives the run its name and seed.
     candidates : mapping of str to TrainConfig
-        Of :func:`spectro.crossval.candidates.read_candidates`.
+        Of :func:`spectro.crossval.nested.read_candidates`.
     inner : int or None
         Inner folds that each choice rests on; None for all.
 

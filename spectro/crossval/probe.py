@@ -22,8 +22,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from spectro.crossval import folds as crossval
-from spectro.crossval.predictions import out_of_fold, write_predictions
-from spectro.crossval.run import Run
+from spectro.crossval.run import Run, out_of_fold, write_predictions
 from spectro.errors import ConfigError
 from spectro.models import networks as network
 from spectro.models.features import body_identity, pooled_features

@@ -19,28 +19,35 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from spectro.errors import ModelError
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
+from spectro.plumbing.environment import environment
 from spectro.plumbing.files import is_taken, read_json, replacing_folder, write_text
-from spectro.plumbing.paths import check_no_link, check_pictures, check_relative
+from spectro.plumbing.paths import below, check_no_link, check_pictures, check_relative, place
+from spectro.scores.metrics import probability_columns
 from spectro.training.settings import TrainConfig
 
-__all__ = ["Run", "default_run_folder", "environment", "latest_run", "probability_columns"]
+__all__ = [
+    "Run",
+    "accuracy",
+    "default_run_folder",
+    "latest_run",
+    "out_of_fold",
+    "write_predictions",
+]
 
 _RECORD, _SCORES = "run.json", "scores.json"
-_PACKAGES = ("spectro", "torch", "torchvision", "fastai", "numpy", "scipy", "soundfile", "soxr")
 
 
 @dataclass(frozen=True)
@@ -239,11 +246,6 @@ class Run:
         return read_json(self.folder / _SCORES, ModelError)
 
 
-def probability_columns(labels: list[str]) -> list[str]:
-    """Name the probability columns of a predictions table."""
-    return [f"p_{label}" for label in labels]
-
-
 def default_run_folder(parent: str | Path, rendered: RenderedSet, config: TrainConfig) -> Path:
     """Name a run after its dataset and recipe, and by a hash of all its settings and pictures."""
     both = hashlib.sha256((config.identity + rendered.identity).encode()).hexdigest()[:8]
@@ -264,35 +266,34 @@ def latest_run(parent: str | Path) -> Run:
     return Run.load(scored[-1].parent)
 
 
-def environment() -> dict[str, Any]:
-    """Return versions, platform and git commit of what is running."""
-    versions = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # run from a checkout that is not installed
-            versions[name] = "unknown"
-    return {"versions": versions, "platform": platform.platform(), "git_commit": _git_commit()}
+def out_of_fold(
+    probabilities: npt.NDArray[np.float32], clips: pd.DataFrame, labels: list[str]
+) -> pd.DataFrame:
+    """Put clips and what was predicted for them side by side.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n_clips, n_classes)]
+        In the order of `clips` and `labels`.
+    """
+    best = probabilities.argmax(axis=1)
+    table = clips.assign(
+        predicted=[labels[i] for i in best], probability=probabilities.max(axis=1)
+    ).reset_index(drop=True)
+    columns = pd.DataFrame(probabilities, columns=probability_columns(labels))
+    return pd.concat([table, columns], axis=1)
 
 
-def _git_commit() -> str | None:
-    """Return the commit of spectro's own source, with "+" if it was changed; None outside git."""
-    source = Path(__file__).parent
-    try:
-        tracked, commit, changes = (
-            subprocess.run(
-                ["git", "-C", source, *words],
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=10,
-            ).stdout.strip()
-            for words in (
-                ["ls-files", "--", Path(__file__).name],  # not another project's checkout around us
-                ["rev-parse", "HEAD"],
-                ["status", "--porcelain", "--", "."],
-            )
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return commit + ("+" if changes else "") if tracked else None
+def accuracy(predictions: pd.DataFrame) -> float:
+    """Give the share of clips, 0 to 1, whose predicted class is theirs."""
+    return float((predictions["predicted"] == predictions["label"]).mean())
+
+
+def write_predictions(folder: Path, predictions: pd.DataFrame, rendered: RenderedSet) -> None:
+    """Write ``predictions.csv``, paths relative to dataset and pictures, which may be moved."""
+    root = place(rendered.dataset["root"])
+    portable = predictions.assign(
+        path=[below(path, root) for path in predictions["path"]],
+        image=[below(image, rendered.folder) for image in predictions["image"]],
+    )
+    portable.to_csv(folder / "predictions.csv", index=False, lineterminator="\n")

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError, ModelError
+from spectro.plumbing.files import write_text
+from spectro.scores import metrics
+from spectro.scores.comparison import Comparison, compare
 
-__all__ = ["COLUMNS", "list_runs", "to_json"]
+__all__ = [
+    "COLUMNS",
+    "check_free",
+    "compare_runs",
+    "folder_of",
+    "list_runs",
+    "summary",
+    "to_json",
+    "write",
+]
 
 COLUMNS = (
     "run", "dataset", "recipe", "arch", "weights", "epochs", "seed", "folds", "all_folds", "clips",
@@ -107,3 +121,78 @@ def to_json(runs: pd.DataFrame) -> str:
     """Write a table of runs as JSON, a list of objects; what is missing is null."""
     rows = runs.astype(object).where(runs.notna(), None).to_dict("records")
     return json.dumps(rows, indent=2, ensure_ascii=False)
+
+
+def folder_of(parent: str | Path, seed: int) -> Path:
+    """Name the run of a seed."""
+    return Path(parent) / f"seed{seed}"
+
+
+def check_free(parent: str | Path) -> None:
+    """Refuse to put runs into a run.
+
+    Raises
+    ------
+    ModelError
+        If `parent` is a run itself.
+    """
+    if (Path(parent) / "run.json").is_file():
+        raise ModelError(f"{parent}: holds a run of one seed; name another --run for several")
+
+
+def summary(runs: list[Run]) -> dict[str, Any]:
+    """Put the scores of several seeds together.
+
+    Parameters
+    ----------
+    runs : list of Run
+        Scored, over the same clips, one a seed.
+
+    Returns
+    -------
+    summary : dict
+        ``clips``; ``seeds``, each with its ``accuracy`` and ``macro_f1`` over all clips; of either,
+        ``..._mean``, ``..._std`` (sample standard deviation over seeds, None for one) and
+        ``..._interval`` (95 % of the mean: source recordings are drawn anew, the same ones for
+        every seed; what is left is not the seeds' luck but which recordings were there to score).
+
+    Raises
+    ------
+    ModelError
+        If the runs are of different clips.
+    """
+    tables, labels = [run.predictions() for run in runs], runs[0].labels
+    if any(set(table["image"]) != set(tables[0]["image"]) for table in tables):
+        raise ModelError(f"{runs[0].folder.parent}: the seeds are not scored on the same clips")
+    each = [
+        {"seed": run.config.seed, **{name: run.scores()[name] for name in ("accuracy", "macro_f1")}}
+        for run in runs
+    ]
+    draws = np.stack([metrics.resampled(table, labels) for table in tables])
+    drawn = {"accuracy": metrics.accuracies(draws), "macro_f1": metrics.macro_f1s(draws)}
+    whole: dict[str, Any] = {"clips": len(tables[0]), "seeds": each}
+    for name, values in drawn.items():
+        scores = [row[name] for row in each]
+        whole[f"{name}_mean"] = float(np.mean(scores))
+        whole[f"{name}_std"] = float(np.std(scores, ddof=1)) if len(scores) > 1 else None
+        whole[f"{name}_interval"] = metrics.interval(values.mean(axis=0)).tolist()
+    return whole
+
+
+def write(parent: str | Path, runs: list[Run]) -> dict[str, Any]:
+    """Write ``seeds.json``; return the summary."""
+    found = summary(runs)
+    write_text(Path(parent) / "seeds.json", json.dumps(found, indent=2) + "\n")
+    return found
+
+
+def compare_runs(
+    first: Run, second: Run, *, names: tuple[str, str] = ("A", "B"), seed: int = 0
+) -> Comparison:
+    """Compare two runs: :func:`compare`, with paths relative to each run's dataset."""
+    tables = []
+    for run in (first, second):
+        predictions, root = run.predictions(), os.path.join(run.record["dataset"]["root"], "")
+        paths = [path.removeprefix(root) for path in predictions["path"]]
+        tables.append(predictions.assign(path=paths))
+    return compare(*tables, names=names, seed=seed)

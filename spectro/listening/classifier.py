@@ -17,7 +17,8 @@ import pandas as pd
 
 from spectro.clips.waveform import Window, fit, windows
 from spectro.errors import AudioError
-from spectro.models.folder import ModelCard, load_model, predict_probabilities
+from spectro.models.card import ModelCard
+from spectro.models.folder import load_model, predict_probabilities
 from spectro.pictures.spectrogram import clip_image, network_pixels, spectrogram_image
 
 __all__ = ["Classifier"]

@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from spectro.models import networks as network
+from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
 from spectro.models.precision import without_tf32
 from spectro.pictures.read import read_levels
 from spectro.plumbing.files import write_bytes
@@ -140,7 +141,7 @@ def extract(
     pool, rows = network.ConcatPool(), []
     mean, std = (
         torch.tensor(values, device=device).view(1, 3, 1, 1)
-        for values in (network.IMAGENET_MEAN, network.IMAGENET_STD)
+        for values in (IMAGENET_MEAN, IMAGENET_STD)
     )
     batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16

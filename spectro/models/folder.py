@@ -10,63 +10,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
 
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import Field
 from torch import nn
 
 from spectro.errors import ConfigError, ModelError
 from spectro.models import networks as network
-from spectro.pictures.settings import SpectrogramConfig
+from spectro.models.card import ModelCard
 from spectro.plumbing.files import write_text
-from spectro.plumbing.settings import Settings
 
-__all__ = ["ModelCard", "load_model", "predict_probabilities", "save_model"]
+__all__ = ["load_model", "predict_probabilities", "save_model"]
 
 _TENSORS, _CARD, _README = "model.safetensors", "model.json", "README.md"
-
-
-class ModelCard(Settings):
-    """What a model is: enough to rebuild it, to feed it, and to judge it.
-
-    Parameters
-    ----------
-    arch : str
-        torchvision's name of the body.
-    members : int
-        Networks whose probabilities are averaged.
-    labels : tuple of str
-        Classes, in the order of the probabilities.
-    spectrogram : SpectrogramConfig
-        How a clip becomes the picture that the network knows.
-    size : int or None
-        Side that pictures are resized to; None for as they are.
-    mean, std : tuple of float
-        Normalisation of the three channels.
-    training : dict
-        Settings, weights, dataset and fold it was trained with.
-    scores : dict
-        What it reached, and on which clips.
-    licence : str
-        Licence of the sounds it was trained on.
-    """
-
-    table: ClassVar[str] = "model"
-
-    format: int = Field(1, ge=1, le=1)
-    arch: str
-    members: int = Field(1, ge=1)
-    labels: tuple[str, ...] = Field(min_length=2)
-    spectrogram: SpectrogramConfig
-    size: int | None = None
-    mean: tuple[float, float, float] = network.IMAGENET_MEAN
-    std: tuple[float, float, float] = network.IMAGENET_STD
-    training: dict[str, Any] = Field(default_factory=dict)
-    scores: dict[str, Any] = Field(default_factory=dict)
-    licence: str = ""
 
 
 def save_model(folder: str | Path, model: nn.Module, card: ModelCard) -> None:

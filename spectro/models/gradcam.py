@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from spectro.models.ensemble import Ensemble
-from spectro.models.networks import IMAGENET_MEAN, IMAGENET_STD
+from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
+from spectro.models.networks import Ensemble
 from spectro.pictures.colors import palette
 
 __all__ = ["gradcam", "overlay"]

@@ -5,7 +5,9 @@ Both training and prediction build the network here, so a trained model needs no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -13,12 +15,9 @@ import torchvision
 from torch import nn
 
 from spectro.errors import ConfigError
-from spectro.models import cnn4
-from spectro.models.ensemble import Ensemble
 
 __all__ = [
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
+    "Ensemble",
     "body",
     "build",
     "head",
@@ -27,9 +26,80 @@ __all__ = [
     "top",
 ]
 
-# Channel statistics of ImageNet, which torchvision's weights were trained with.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+_CHANNELS = (3, 8, 16, 32, 64)
+_SLOPE = 0.1  # of the leaky ReLU that its usual Kaiming initialisation is computed for
+
+
+def _cnn4_body() -> nn.Sequential:
+    """Build cnn4's four blocks: convolution of stride 2 (5 x 5, then 3 x 3), ReLU, batch norm.
+
+    Returns
+    -------
+    body : torch.nn.Sequential
+        Maps (n, 3, height, width) to (n, 64, height / 16, width / 16).
+    """
+    sides = (5, 3, 3, 3)
+    blocks = [_block(*ends, side) for ends, side in zip(pairwise(_CHANNELS), sides, strict=True)]
+    return nn.Sequential(*blocks)
+
+
+def _block(channels_in: int, channels_out: int, side: int) -> nn.Sequential:
+    convolution = nn.Conv2d(channels_in, channels_out, side, stride=2, padding=side // 2)
+    nn.init.kaiming_normal_(convolution.weight, a=_SLOPE)
+    assert convolution.bias is not None
+    nn.init.zeros_(convolution.bias)
+    return nn.Sequential(convolution, nn.ReLU(), nn.BatchNorm2d(channels_out))
+
+
+def _cnn4_head(n_classes: int) -> nn.Sequential:
+    """Build cnn4's head: the mean over time and frequency, then one linear layer.
+
+    Parameters
+    ----------
+    n_classes : int
+        Classes to tell apart.
+
+    Returns
+    -------
+    head : torch.nn.Sequential
+        Maps (n, 64, height, width) to logits (n, n_classes).
+    """
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(_CHANNELS[-1], n_classes))
+
+
+class Ensemble(nn.Module):
+    """The mean of what several networks hold likely, in the form of one network.
+
+    Its softmax is the mean of theirs. Networks that learned the same clips from other seeds agree
+    where they know and differ where they guess, so that the mean is right more often than any.
+
+    Parameters
+    ----------
+    members : iterable of torch.nn.Module
+        Each maps pictures to logits (n, n_classes) of the same classes.
+
+    References
+    ----------
+    B. Lakshminarayanan et al., "Simple and Scalable Predictive Uncertainty Estimation using Deep
+    Ensembles", NIPS 2017.
+
+    Examples
+    --------
+    >>> one, other = nn.Linear(4, 3), nn.Linear(4, 3)
+    >>> x = torch.rand(5, 4)
+    >>> mean = (one(x).softmax(1) + other(x).softmax(1)) / 2
+    >>> torch.allclose(Ensemble([one, other])(x).softmax(1), mean)
+    True
+    """
+
+    def __init__(self, members: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Give the logarithm of the mean probability, shape (n, n_classes)."""
+        each = torch.stack([member(x) for member in self.members])
+        return each.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(self.members))
 
 
 def body(arch: str, state: Mapping[str, torch.Tensor] | None = None) -> nn.Sequential:
@@ -54,7 +124,7 @@ def body(arch: str, state: Mapping[str, torch.Tensor] | None = None) -> nn.Seque
         If torchvision has no such network, or it has no global pooling to cut at.
     """
     if arch == "cnn4":
-        return cnn4.body()
+        return _cnn4_body()
     try:
         model = torchvision.models.get_model(arch, weights=None)
     except ValueError:
@@ -115,7 +185,7 @@ def head(features: int, n_classes: int) -> nn.Sequential:
 
 def top(arch: str, features: int, n_classes: int) -> nn.Sequential:
     """Build the head that goes with a network: cnn4's own, or fastai's (:func:`head`)."""
-    return cnn4.head(n_classes) if arch == "cnn4" else head(features, n_classes)
+    return _cnn4_head(n_classes) if arch == "cnn4" else head(features, n_classes)
 
 
 def build(arch: str, n_classes: int, members: int = 1) -> nn.Module:

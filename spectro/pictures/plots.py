@@ -1,14 +1,17 @@
 """Pictures of signals: waveforms, spectrograms with their axes, and what was heard when.
 
-Each function returns a matplotlib figure, for a notebook to show or :func:`spectro.scores.plots.save` to
+Each function returns a matplotlib figure, for a notebook to show or :func:`spectro.pictures.plots.save` to
 write.
 """
 
 from __future__ import annotations
 
+import io
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -19,19 +22,35 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from spectro.clips import waveform as audio
+from spectro.clips.decode import decode
+from spectro.clips.waveform import Waveform
 from spectro.pictures.mel import band_frequencies
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import (
     Spectrogram,
     db_limits,
+    load_clip,
     melspectrogram,
     power_to_db,
 )
+from spectro.plumbing.files import write_bytes
+from spectro.plumbing.paths import place
 
-__all__ = ["draw_spectrogram", "spectrograms", "timeline", "waveforms"]
+__all__ = [
+    "What",
+    "clip",
+    "draw_spectrogram",
+    "examples",
+    "save",
+    "spectrograms",
+    "timeline",
+    "waveforms",
+]
 
+_MOST_ROWS = 60  # classes shown; matplotlib's pictures end at 65,536 pixels
 _COLUMNS = 3
 _TICKS = (250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000)  # Hz
 
@@ -201,3 +220,116 @@ def _frame(axis: Axes, truth: pd.DataFrame, labels: list[str]) -> None:
 
 def _labels(predictions: pd.DataFrame) -> list[str]:
     return [name.removeprefix("p_") for name in predictions.columns if name.startswith("p_")]
+
+
+What = Literal["waveform", "spectrogram", "both"]
+
+_OUTLINE = 2_000  # of a waveform's outline: more than a plot has pixels
+_DRAWN_WHOLE = 20_000  # samples: a waveform of more is drawn by its outline
+
+
+def clip(path: str | Path, config: SpectrogramConfig, what: What = "both") -> Figure:
+    """Draw a clip.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file that libsndfile reads.
+    config : SpectrogramConfig
+        How to draw the spectrogram.
+    what : "waveform", "spectrogram" or "both"
+        The waveform is of the whole file as it is, a row a channel; the spectrogram, below it, is
+        what rendering makes of it.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    AudioError
+        If the file cannot be decoded.
+    """
+    samples, sr = decode(place(path)) if what != "spectrogram" else (np.empty((0, 0)), config.sr)
+    spectra = _spectra(path, config) if what != "waveform" else []
+    rows = samples.shape[1] + len(spectra)
+    figure = Figure(figsize=(9, 1.2 + 1.9 * rows), layout="constrained")
+    axes = list(figure.subplots(rows, 1, squeeze=False)[:, 0])
+    for number, (axis, channel) in enumerate(zip(axes, samples.T, strict=False), start=1):
+        _waveform(axis, channel, sr)
+        axis.set_ylabel("sample" if samples.shape[1] == 1 else f"channel {number}")
+    for number, (axis, S_db) in enumerate(zip(axes[samples.shape[1] :], spectra, strict=True), 1):
+        _spectrogram(figure, axis, S_db, config)
+        axis.set_ylabel("frequency, Hz" if len(spectra) == 1 else f"channel {number}, Hz")
+    axes[0].set_title(Path(path).name)
+    axes[-1].set_xlabel("time, s")
+    return figure
+
+
+def _waveform(axis: Axes, y: Waveform, sr: int) -> None:
+    """Draw the samples, or, of many, the lowest and highest of each stretch."""
+    if len(y) <= _DRAWN_WHOLE:
+        axis.plot(np.arange(len(y)) / sr, y, lw=0.8)
+    else:
+        starts = np.arange(0, len(y), -(-len(y) // _OUTLINE))
+        lowest, highest = (f.reduceat(y, starts) for f in (np.minimum, np.maximum))
+        axis.fill_between(starts / sr, lowest, highest, step="post", lw=0.8, edgecolor="C0")
+    axis.set_xlim(0, len(y) / sr)
+    axis.grid(alpha=0.3)
+
+
+def _spectra(path: str | Path, config: SpectrogramConfig) -> list[Spectrogram]:
+    """Compute decibels, of each channel that the picture shows."""
+    S_db = power_to_db(melspectrogram(load_clip(path, config), config), ref=config.ref)
+    return list(S_db) if S_db.ndim == 3 else [S_db]
+
+
+def _spectrogram(figure: Figure, axis: Axes, S_db: Spectrogram, config: SpectrogramConfig) -> None:
+    mesh = draw_spectrogram(axis, S_db, config, config.duration)
+    zero = "the clip's maximum" if config.ref == "max" else f"a power of {config.ref:g}"
+    figure.colorbar(mesh, ax=axis, format="%d").set_label(f"dB, 0 is {zero}", size="small")
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as PNG, in one step, and return its path."""
+    png = io.BytesIO()
+    with warnings.catch_warnings():  # a label in letters that the font lacks is drawn as boxes
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
+        figure.savefig(png, dpi=110, format="png")
+    write_bytes(path, png.getvalue())
+    return place(path)
+
+
+def examples(clips: pd.DataFrame, config: SpectrogramConfig, *, per_class: int = 4) -> Figure:
+    """Show some pictures of each class, a row a class, each from another recording if it can be.
+
+    Parameters
+    ----------
+    clips : pandas.DataFrame
+        Rendered clips, with ``image``, ``label`` and ``group``.
+    config : SpectrogramConfig
+        Gives the axes.
+    per_class : int
+        Pictures in a row.
+    """
+    labels = sorted(clips["label"].unique())[:_MOST_ROWS]
+    figure = Figure(figsize=(2.3 * per_class + 1.4, 1.45 * len(labels)), layout="constrained")
+    axes = figure.subplots(len(labels), per_class, squeeze=False)
+    for row, label in zip(axes, labels, strict=True):
+        alike = clips[clips["label"] == label]
+        first_of_each = alike.drop_duplicates("group")
+        chosen = pd.concat([first_of_each, alike.drop(first_of_each.index)]).head(per_class)
+        for axis in row:
+            axis.set_xticks([])
+            axis.set_yticks([])
+        for axis, image in zip(row, chosen["image"], strict=False):
+            with place(image).open("rb") as file:
+                picture = Image.open(file).convert("RGB")
+            axis.imshow(picture, aspect="auto", interpolation="nearest")
+        row[0].set_ylabel(label, rotation=0, ha="right", va="center")
+    figure.supxlabel(
+        f"time, {config.duration:g} s  (frequency upwards, {config.n_mels} mel bands to "
+        f"{(config.fmax or config.sr / 2) / 1000:g} kHz; dark: {config.top_db:g} dB below bright)",
+        fontsize="small",
+    )
+    return figure

@@ -16,16 +16,17 @@ import io
 import json
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
 import pandas as pd
 
+from spectro.clips.quarantine import apply_to_clips
 from spectro.clips.table import COLUMNS, Dataset
 from spectro.errors import RenderError
 from spectro.pictures.settings import SpectrogramConfig
-from spectro.plumbing.files import claim_text, move, read_json, write_text
+from spectro.plumbing.files import claim_text, is_scratch, move, read_json, write_text
 from spectro.plumbing.paths import (
     below,
     check_no_link,
@@ -34,7 +35,6 @@ from spectro.plumbing.paths import (
     exists,
     place,
 )
-from spectro.plumbing.scratch import is_scratch
 
 __all__ = ["RenderedSet", "check_free", "claim", "image_names", "set_aside", "write_tables"]
 
@@ -100,6 +100,21 @@ class RenderedSet:
     def folds(self) -> list[int]:
         """Folds that have pictures."""
         return sorted(int(fold) for fold in self.clips["fold"].unique())
+
+    def without(self, quarantine: str | Path) -> RenderedSet:
+        """Return the set without the clips that a quarantine names; their pictures stay on disk.
+
+        Another list of clips gives the set another identity, so its runs never mix with those of
+        the whole set.
+
+        Raises
+        ------
+        DatasetError
+            As :func:`spectro.clips.quarantine.apply`.
+        """
+        clips, notes = apply_to_clips(self.clips, place(self.dataset["root"]), quarantine)
+        about = {**self.dataset, "notes": [*self.dataset["notes"], *notes]}
+        return replace(self, clips=clips, dataset=about)
 
     @property
     def n_failed(self) -> int:

@@ -11,16 +11,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from spectro.errors import SpectroError
 from spectro.plumbing.paths import is_url, place
 
 __all__ = [
     "claim_text",
+    "is_scratch",
     "is_taken",
     "move",
+    "outside",
     "read_json",
     "replacing",
     "replacing_folder",
+    "scratch",
+    "sweep",
     "write_bytes",
     "write_text",
 ]
@@ -138,3 +144,52 @@ def move(path: Path, target: Path) -> None:
         path.unlink()
     else:
         path.replace(target)
+
+
+_PREFIX = ".spectro-"
+_LOCK = "lock"
+
+
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """Make a folder of one's own below `folder`; it goes when the block ends, however it ends."""
+    while True:
+        own = folder / f"{_PREFIX}{uuid.uuid4().hex}"
+        own.mkdir()
+        lock = FileLock(own / _LOCK)
+        try:
+            lock.acquire(blocking=False)
+        except (Timeout, FileNotFoundError, FileExistsError):
+            continue  # swept away before it was locked, or while filelock looked at its folder
+        except NotImplementedError:  # a file system without locks, on which nothing is swept
+            pass
+        break
+    try:
+        yield own
+    finally:
+        lock.release()
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the scratch folders of processes that are no more; those in use are locked."""
+    for left in folder.glob(f"{_PREFIX}*"):
+        if left.is_symlink() or (left / _LOCK).is_symlink():
+            continue  # none of ours; locking would write to wherever it leads
+        lock = FileLock(left / _LOCK)
+        try:
+            lock.acquire(blocking=False)
+        except (Timeout, OSError, NotImplementedError):
+            continue
+        shutil.rmtree(left, ignore_errors=True)
+        lock.release()
+
+
+def is_scratch(path: Path) -> bool:
+    """Tell whether `path` is such a folder."""
+    return path.name.startswith(_PREFIX)
+
+
+def outside(path: str) -> str:
+    """Name what a person knows: of a path in a scratch folder, the folder that this lies in."""
+    return path.partition(f"{os.sep}{_PREFIX}")[0]

@@ -24,7 +24,7 @@ from spectro.plumbing.paths import place
 
 if TYPE_CHECKING:
     from spectro.clips.waveform import Waveform
-    from spectro.models.folder import ModelCard
+    from spectro.models.card import ModelCard
 
 __all__ = ["Budget", "Showcase", "mp3"]
 

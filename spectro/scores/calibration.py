@@ -17,8 +17,8 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from spectro.crossval.run import probability_columns
 from spectro.errors import ConfigError, ModelError
+from spectro.scores.metrics import probability_columns
 
 __all__ = [
     "Calibration",

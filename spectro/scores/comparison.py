@@ -6,7 +6,6 @@ both cancels out. How much another seed of training would have moved either, two
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +14,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from spectro.crossval.run import Run
 from spectro.errors import ModelError
 from spectro.scores import metrics
 from spectro.scores.breakdown import by_move
 
-__all__ = ["Change", "Comparison", "compare", "compare_runs", "mcnemar"]
+__all__ = ["Change", "Comparison", "compare", "mcnemar"]
 
 _KEYS = ["path", "start", "end"]
 
@@ -97,18 +95,6 @@ class Comparison:
     classes: pd.DataFrame
     moved: pd.DataFrame
     moves: pd.DataFrame
-
-
-def compare_runs(
-    first: Run, second: Run, *, names: tuple[str, str] = ("A", "B"), seed: int = 0
-) -> Comparison:
-    """Compare two runs: :func:`compare`, with paths relative to each run's dataset."""
-    tables = []
-    for run in (first, second):
-        predictions, root = run.predictions(), os.path.join(run.record["dataset"]["root"], "")
-        paths = [path.removeprefix(root) for path in predictions["path"]]
-        tables.append(predictions.assign(path=paths))
-    return compare(*tables, names=names, seed=seed)
 
 
 def compare(

@@ -21,6 +21,7 @@ __all__ = [
     "interval",
     "macro_f1s",
     "per_class",
+    "probability_columns",
     "resampled",
     "score",
 ]
@@ -235,3 +236,8 @@ def _ratio(above: Any, below: Any, undefined: float = 0.0) -> Floats:
     ratio: Floats = np.full_like(above, undefined)
     np.divide(above, below, out=ratio, where=below > 0)
     return ratio
+
+
+def probability_columns(labels: list[str]) -> list[str]:
+    """Name the probability columns of a predictions table."""
+    return [f"p_{label}" for label in labels]

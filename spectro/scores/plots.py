@@ -5,10 +5,7 @@ Each function returns a matplotlib figure, for a notebook to show or :func:`save
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,86 +13,15 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
-
-from spectro.crossval.run import Run
-from spectro.pictures.settings import SpectrogramConfig
-from spectro.plumbing.files import write_bytes
-from spectro.plumbing.paths import place
 
 if TYPE_CHECKING:
     from spectro.scores.forecast import Forecast
 
-_MOST_ROWS = 60  # classes shown; matplotlib's pictures end at 65,536 pixels
 
 __all__ = [
-    "confusion", "examples", "history", "learning_curve", "learning_rates", "save", "save_run",
-    "watched",
+    "confusion", "history", "learning_curve", "learning_rates",
+
 ]  # fmt: skip
-
-
-def save(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as PNG, in one step, and return its path."""
-    png = io.BytesIO()
-    with warnings.catch_warnings():  # a label in letters that the font lacks is drawn as boxes
-        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
-        figure.savefig(png, dpi=110, format="png")
-    write_bytes(path, png.getvalue())
-    return place(path)
-
-
-def save_run(run: Run) -> list[Path]:
-    """Draw a run's training curves, if it has any, and confusion matrix; return their paths."""
-    scores = run.scores()
-    title = (
-        f"{run.record['dataset']['name']}: {100 * scores['accuracy']:.1f} % of {scores['clips']:,}"
-    )
-    matrix = confusion(scores["confusion"], run.labels, title)
-    drawn = [save(matrix, run.folder / "confusion.png")]
-    if run.config.phases:
-        curves = {fold: run.history(fold) for fold in run.finished_folds}
-        drawn.insert(0, save(history(curves, watched(run)), run.folder / "training.png"))
-    return drawn
-
-
-def watched(run: Run) -> str:
-    """Say what the accuracy of a run's training curves was measured on."""
-    return "the scored fold" if run.config.inner_fold is None else "the inner fold"
-
-
-def examples(clips: pd.DataFrame, config: SpectrogramConfig, *, per_class: int = 4) -> Figure:
-    """Show some pictures of each class, a row a class, each from another recording if it can be.
-
-    Parameters
-    ----------
-    clips : pandas.DataFrame
-        Rendered clips, with ``image``, ``label`` and ``group``.
-    config : SpectrogramConfig
-        Gives the axes.
-    per_class : int
-        Pictures in a row.
-    """
-    labels = sorted(clips["label"].unique())[:_MOST_ROWS]
-    figure = Figure(figsize=(2.3 * per_class + 1.4, 1.45 * len(labels)), layout="constrained")
-    axes = figure.subplots(len(labels), per_class, squeeze=False)
-    for row, label in zip(axes, labels, strict=True):
-        alike = clips[clips["label"] == label]
-        first_of_each = alike.drop_duplicates("group")
-        chosen = pd.concat([first_of_each, alike.drop(first_of_each.index)]).head(per_class)
-        for axis in row:
-            axis.set_xticks([])
-            axis.set_yticks([])
-        for axis, image in zip(row, chosen["image"], strict=False):
-            with place(image).open("rb") as file:
-                picture = Image.open(file).convert("RGB")
-            axis.imshow(picture, aspect="auto", interpolation="nearest")
-        row[0].set_ylabel(label, rotation=0, ha="right", va="center")
-    figure.supxlabel(
-        f"time, {config.duration:g} s  (frequency upwards, {config.n_mels} mel bands to "
-        f"{(config.fmax or config.sr / 2) / 1000:g} kHz; dark: {config.top_db:g} dB below bright)",
-        fontsize="small",
-    )
-    return figure
 
 
 def history(

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.fp16 import MixedPrecision
+from fastai.data.core import DataLoaders, TfmdDL
 from fastai.learner import Recorder
+from fastai.optimizer import Optimizer, step_stat
 from fastai.torch_core import TensorImage, to_float
 from fastai.vision.augment import DisplayedTransform
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.adamw import adamw
 
+from spectro.models.precision import without_tf32
 from spectro.training.augment import Transform
 from spectro.training.progress import Listener
 
-__all__ = ["Augment", "Bfloat16", "History", "Stopwatch", "is_autocast"]
+__all__ = [
+    "Augment",
+    "Bfloat16",
+    "FusedAdam",
+    "History",
+    "SettleNorms",
+    "Stopwatch",
+    "is_autocast",
+    "settle",
+    "to_settle_on",
+]
 
 
 class Augment(DisplayedTransform):  # type: ignore[misc]
@@ -137,3 +155,127 @@ class Stopwatch(Callback):  # type: ignore[misc]
     def after_train(self) -> None:
         """Stop before anything is predicted."""
         raise CancelFitException
+
+
+_BATCH = 64
+
+
+class SettleNorms(Callback):  # type: ignore[misc]
+    """Settles them after the last step, before the last epoch is watched.
+
+    Parameters
+    ----------
+    pictures : TfmdDL
+        Of :func:`to_settle_on`, made before training: while several GPUs train, the loaders give
+        each only its part.
+    """
+
+    order = Recorder.order + 30  # after a stopwatch has ended it all
+
+    def __init__(self, pictures: TfmdDL) -> None:
+        self.pictures = pictures
+
+    def after_train(self) -> None:
+        """Settle, if that was the last epoch's training."""
+        if self.epoch == self.n_epoch - 1:
+            shared = isinstance(self.model, nn.parallel.DistributedDataParallel)
+            settle(self.model.module if shared else self.model, self.pictures)
+
+
+def to_settle_on(dls: DataLoaders, seed: int) -> TfmdDL:
+    """Give the training pictures as they are, in batches of 64.
+
+    Parameters
+    ----------
+    dls : DataLoaders
+        Those of training.
+    seed : int
+        Shuffles them: clips of one recording are neighbours, and a batch's variance should be that
+        of all. A last batch that is smaller is left out.
+    """
+    items = [replace(item, held_out=True) for item in dls.train.items]  # sounds as they are, too
+    random.Random(seed).shuffle(items)
+    if len(items) > _BATCH:
+        items = items[: len(items) // _BATCH * _BATCH]
+    return dls.test_dl(items, bs=_BATCH)
+
+
+def settle(model: nn.Module, pictures: TfmdDL) -> None:
+    """Set running statistics to those of `pictures`, in fp32.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Trained; its statistics are set in place, its weights stay.
+    pictures : TfmdDL
+        Batches of pictures and nothing else, each as much as another.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
+    momenta = [layer.momentum for layer in layers]
+    model.eval()  # dropout is off
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # the mean of all batches
+        layer.train()
+    with torch.no_grad(), without_tf32():
+        for (x,) in pictures:
+            model(x)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+    model.eval()
+
+
+class FusedAdam(Optimizer):  # type: ignore[misc]
+    """What fastai's `Adam` does, up to rounding: decoupled weight decay, none where it says so.
+
+    Parameters are those of `fastai.optimizer.Adam`, whose defaults these are.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float,
+        mom: float = 0.9,
+        sqr_mom: float = 0.99,
+        eps: float = 1e-5,
+        wd: float = 0.01,
+    ) -> None:
+        super().__init__(params, [step_stat], lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
+
+    def zero_grad(self) -> None:
+        """Forget gradients instead of filling them with zeros to add to."""
+        for param, *_ in self.all_params(with_grad=True):
+            param.grad = None
+
+    def step(self, closure: None = None) -> None:
+        """Update every parameter that has a gradient."""
+        groups: dict[Any, list[tuple[torch.Tensor, dict[str, Any]]]] = {}
+        for param, _, state, hyper in self.all_params(with_grad=True):
+            decay = hyper["wd"] if state.get("do_wd", True) else 0.0
+            key = (hyper["lr"], hyper["mom"], hyper["sqr_mom"], hyper["eps"], decay)
+            groups.setdefault(key, []).append((param, state))
+        for (lr, mom, sqr_mom, eps, decay), members in groups.items():
+            states = [self._begun(param, state) for param, state in members]
+            adamw(
+                [param for param, _ in members],
+                [param.grad for param, _ in members if param.grad is not None],
+                [state["grad_avg"] for state in states],
+                [state["sqr_avg"] for state in states],
+                [],
+                [state["step"] for state in states],
+                fused=True,
+                amsgrad=False,
+                beta1=mom,
+                beta2=sqr_mom,
+                lr=lr,
+                weight_decay=decay,
+                eps=eps,
+                maximize=False,
+            )
+
+    def _begun(self, param: torch.Tensor, state: dict[str, Any]) -> dict[str, Any]:
+        """Give a parameter's averages, zero before its first step."""
+        if "step" not in state:
+            averages = {name: torch.zeros_like(param) for name in ("grad_avg", "sqr_avg")}
+            state.update(averages, step=torch.zeros((), device=param.device))
+        return state

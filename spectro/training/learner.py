@@ -28,10 +28,15 @@ from torch import nn
 from spectro.models import networks as network
 from spectro.models.precision import choose_precision, without_tf32
 from spectro.models.weights import Weights
-from spectro.training import norms
-from spectro.training.callbacks import Bfloat16, History, is_autocast
+from spectro.training.callbacks import (
+    Bfloat16,
+    FusedAdam,
+    History,
+    SettleNorms,
+    is_autocast,
+    to_settle_on,
+)
 from spectro.training.data import to_predict
-from spectro.training.optimizer import FusedAdam
 from spectro.training.progress import Listener
 from spectro.training.settings import TrainConfig
 
@@ -111,7 +116,7 @@ def fit(
             lr_max = slice(*phase.lr) if isinstance(phase.lr, tuple) else phase.lr
             cbs = []
             if config.settle_norms and number == len(config.phases):
-                cbs.append(norms.SettleNorms(norms.to_settle_on(learn.dls, config.seed)))
+                cbs.append(SettleNorms(to_settle_on(learn.dls, config.seed)))
             if phase.schedule == "flat":
                 learn.fit(phase.epochs, lr=lr_max, cbs=cbs)
             else:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-__all__ = ["Listener"]
+from spectro.errors import ConfigError, MissingExtraError
+from spectro.training.settings import TrainConfig
+
+__all__ = [
+    "TOOLS",
+    "Listener",
+    "check",
+    "tracking",
+]
 
 
 @dataclass(frozen=True)
@@ -23,3 +34,92 @@ class Listener:
 
     batch: Callable[[int, int], None] = lambda done, total: None
     epoch: Callable[[dict[str, Any]], None] = lambda row: None
+
+
+@contextmanager
+def _tensorboard(folder: Path, name: str, config: TrainConfig) -> Iterator[list[Any]]:
+    from fastai.callback.tensorboard import TensorBoardCallback
+
+    log = folder / "tensorboard" / name
+    yield [TensorBoardCallback(log_dir=log, trace_model=False, log_preds=False)]
+
+
+@contextmanager
+def _wandb(folder: Path, name: str, config: TrainConfig) -> Iterator[list[Any]]:
+    import wandb
+    from fastai.callback.wandb import WandbCallback
+
+    class Wandb(WandbCallback):  # type: ignore[misc]
+        def before_fit(self) -> None:
+            self.learn.gather_args = dict  # fastai fails over its own; the settings are told below
+            super().before_fit()
+            del self.learn.gather_args
+
+    tracked = wandb.init(
+        project="spectro",
+        group=folder.name,
+        name=f"{folder.name} {name}",
+        dir=folder,
+        config=config.to_dict(),
+        mode=os.environ.get("WANDB_MODE", "offline"),  # type: ignore[arg-type]
+        settings=wandb.Settings(silent=True),
+    )
+    try:
+        yield [Wandb(log_preds=False)]
+    finally:
+        tracked.finish()
+
+
+TOOLS: dict[str, Callable[[Path, str, TrainConfig], AbstractContextManager[list[Any]]]] = {
+    "tensorboard": _tensorboard,
+    "wandb": _wandb,
+}
+
+
+def check(tool: str | None) -> None:
+    """Refuse a tool that is not there, before anything is trained.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such tool.
+    MissingExtraError
+        If it is not installed.
+    """
+    if tool is None:
+        return
+    if tool not in TOOLS:
+        raise ConfigError(f"--track {tool}: there are {', '.join(TOOLS)}")
+    try:
+        __import__(tool)
+    except ImportError:
+        raise MissingExtraError("track", f"--track {tool}") from None
+
+
+@contextmanager
+def tracking(tool: str | None, folder: Path, name: str, config: TrainConfig) -> Iterator[list[Any]]:
+    """Give the fastai callbacks that record a training with `tool`, or none.
+
+    Parameters
+    ----------
+    tool : "tensorboard", "wandb" or None
+        What to record with.
+    folder : Path
+        The run's folder; records lie in ``tensorboard/`` or ``wandb/`` there.
+    name : str
+        Of this training within the run, as "fold3".
+    config : TrainConfig
+        What to record as its settings.
+
+    Raises
+    ------
+    ConfigError, MissingExtraError
+        As :func:`check`.
+    """
+    check(tool)
+    if tool is None:
+        yield []
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with TOOLS[tool](folder, name, config) as callbacks:
+        yield callbacks

@@ -56,7 +56,7 @@ class TrainConfig(Settings):
     recipe : str
         Name of the recipe that these settings started from; a label, see :mod:`spectro.training.recipes`.
     arch : str
-        torchvision's name of the network, or "cnn4" (:mod:`spectro.models.cnn4`). Default resnet18: the
+        torchvision's name of the network, or "cnn4" (:mod:`spectro.models.networks`). Default resnet18: the
         quickest of its family.
     weights : str
         Where training starts: "imagenet" (torchvision's weights, cached or downloaded), "auto"

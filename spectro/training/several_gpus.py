@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from fastai.distributed import DistributedDL, DistributedTrainer
 from fastai.learner import Learner
 from safetensors.torch import load_file, save_file
 from torch import multiprocessing
@@ -30,7 +31,51 @@ from spectro.training import learner
 from spectro.training.progress import Listener
 from spectro.training.settings import TrainConfig
 
-__all__ = ["check", "train"]
+__all__ = ["PartDL", "Together", "check", "train"]
+
+
+class PartDL(DistributedDL):  # type: ignore[misc]
+    """One process's part of the batches of all.
+
+    Where the last, smaller batch is dropped, as in training, all processes together see the very
+    batches of one. Otherwise, when watching, fastai repeats a clip or two until all have as many.
+    """
+
+    def __len__(self) -> int:
+        batches: int = self.dl.n // self._shared if self.drop_last else super().__len__()
+        return batches
+
+    def get_idxs(self) -> list[int]:
+        """List this process's clips."""
+        if not self.drop_last:
+            mine: list[int] = super().get_idxs()
+            return mine
+        order = self._broadcast(list(self.dl.get_idxs()), 0)
+        self.n = self.n_padded = len(order) // self._shared * self._shared
+        starts = range(self.rank * self.bs, self.n, self._shared)
+        return [clip for start in starts for clip in order[start : start + self.bs]]
+
+    @property
+    def _shared(self) -> int:
+        """Clips in a batch of all."""
+        return int(self.bs * self.world_size)
+
+    def _broadcast(self, t: list[int], rank: int) -> list[int]:
+        order = torch.tensor(t, device=self.device)
+        torch.distributed.broadcast(order, rank)
+        agreed: list[int] = order.tolist()
+        return agreed
+
+
+class Together(DistributedTrainer):  # type: ignore[misc]
+    """Trains as one with the other processes: the first one's weights, the mean of all gradients.
+
+    Arguments are those of fastai's `DistributedTrainer`.
+    """
+
+    def _wrap_dl(self, dl: Any) -> Any:
+        return dl if isinstance(dl, PartDL) else PartDL(dl, device=self.dls.device)
+
 
 _START, _NETWORK = "start.safetensors", "network.safetensors"
 _POLL = 0.05  # seconds between looks at what the processes tell
@@ -188,7 +233,7 @@ def _run(rank: int, work: _Work, told: SimpleQueue[Any]) -> None:
 
 def _train_part(rank: int, work: _Work, told: SimpleQueue[Any]) -> None:
     """Be one of the processes; the first writes the network and tells how it goes."""
-    from spectro.training.together import Together  # needs accelerate
+    from spectro.training.several_gpus import Together  # needs accelerate
 
     for name, value in (("RANK", rank), ("WORLD_SIZE", work.n)):  # accelerate asks for all four
         os.environ.update({name: str(value), f"LOCAL_{name}": str(value)})

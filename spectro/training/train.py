@@ -11,7 +11,7 @@ from fastai.callback.core import Callback
 from fastai.learner import Learner
 
 from spectro.errors import ConfigError
-from spectro.models.ensemble import Ensemble
+from spectro.models.networks import Ensemble
 from spectro.models.weights import Weights
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.training import data as datablock
@@ -71,7 +71,7 @@ def train(
     Returns
     -------
     learn : Learner
-        Its model is the network, or the :class:`~spectro.models.ensemble.Ensemble` of them.
+        Its model is the network, or the :class:`~spectro.models.networks.Ensemble` of them.
     history : pandas.DataFrame
         Of :func:`spectro.training.learner.fit`; of several networks one after another, with the column
         ``member``, counted from 1. What it says of an epoch is of that one network.

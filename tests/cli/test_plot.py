@@ -17,7 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from spectro.cli.app import app
-from spectro.pictures import plots_clip
+from spectro.pictures import plots as plots_clip
 from spectro.pictures.settings import SpectrogramConfig
 
 SR = 24_000  # a rate that every codec here takes

@@ -221,12 +221,12 @@ def test_a_rendered_set_is_another_without_them(rendered: RenderedSet, tmp_path:
     gone = rendered.clips["path"].iloc[[0, 5]]
     root = Path(rendered.dataset["root"])
     file = write_rows(tmp_path / "q.csv", "path", *(str(Path(p).relative_to(root)) for p in gone))
-    kept = quarantine.apply_to_rendered(rendered, file)
+    kept = rendered.without(file)
     assert set(rendered.clips["path"]) - set(kept.clips["path"]) == set(gone)
     assert list(kept.clips.columns) == list(rendered.clips.columns)
     assert kept.identity != rendered.identity
     assert kept.dataset["notes"][-1] == f"2 clips left out by {file}"
     assert rendered.dataset["notes"] == RenderedSet.load(rendered.folder).dataset["notes"]
-    nothing = quarantine.apply_to_rendered(rendered, write_rows(tmp_path / "none.csv", "path"))
+    nothing = rendered.without(write_rows(tmp_path / "none.csv", "path"))
     assert nothing.identity == rendered.identity
     assert dataclasses.replace(nothing, dataset=rendered.dataset).clips.equals(rendered.clips)

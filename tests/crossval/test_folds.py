@@ -11,14 +11,16 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
+from spectro.crossval import budget as tuning
 from spectro.crossval import folds as crossval
-from spectro.crossval import protocol, tuning
-from spectro.crossval.run import Run, default_run_folder, latest_run, probability_columns
+from spectro.crossval import protocol
+from spectro.crossval.plots import save_run
+from spectro.crossval.run import Run, default_run_folder, latest_run
 from spectro.errors import ConfigError, ModelError
 from spectro.listening.classifier import Classifier
 from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
-from spectro.scores import plots
+from spectro.scores.metrics import probability_columns
 from spectro.training.splits import split
 
 from .conftest import SHORT_TRAINING
@@ -185,7 +187,7 @@ def test_one_fold_alone_cannot_be_scored(rendered: RenderedSet) -> None:
 def test_pictures_of_a_run_are_drawn(whole_run: Run) -> None:
     from PIL import Image
 
-    paths = plots.save_run(whole_run)
+    paths = save_run(whole_run)
     assert [path.name for path in paths] == ["training.png", "confusion.png"]
     for path in paths:
         image = Image.open(path)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from spectro.cli.app import app
 from spectro.crossval import folds as crossval
 from spectro.crossval import nested
-from spectro.crossval.candidates import read_candidates
+from spectro.crossval.nested import read_candidates
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError, DivergedError, ModelError
 from spectro.pictures.rendered import RenderedSet

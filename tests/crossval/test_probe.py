@@ -21,15 +21,16 @@ from torch import nn
 
 from spectro.crossval import folds as crossval
 from spectro.crossval import probe
-from spectro.crossval.run import Run, probability_columns
-from spectro.crossval.runs import list_runs
+from spectro.crossval.run import Run
+from spectro.crossval.runs import compare_runs, list_runs
 from spectro.errors import ConfigError, RenderError
 from spectro.models import features
 from spectro.models import networks as network
+from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.spectrogram import network_pixels
 from spectro.report.write import write_report
-from spectro.scores.comparison import compare_runs
+from spectro.scores.metrics import probability_columns
 from spectro.training.recipes import recipe
 from spectro.training.settings import TrainConfig
 
@@ -79,9 +80,7 @@ def test_features_are_maximum_and_mean_of_what_the_body_makes_of_a_picture(
     images: list[str], tmp_path: Path
 ) -> None:
     found, _ = features_of(images[:3], tmp_path)
-    mean, std = (
-        torch.tensor(v).view(3, 1, 1) for v in (network.IMAGENET_MEAN, network.IMAGENET_STD)
-    )
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     for image, row in zip(images, found, strict=False):
         x = (torch.from_numpy(network_pixels(Image.open(image), None)) - mean) / std
         with torch.no_grad():

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from spectro.cli.app import app
 from spectro.crossval import folds as crossval
-from spectro.crossval import repeats
+from spectro.crossval import runs as repeats
 from spectro.crossval.run import Run
 from spectro.errors import ModelError
 from spectro.pictures.rendered import RenderedSet

@@ -12,7 +12,8 @@ from torch import nn
 from spectro.errors import ConfigError
 from spectro.models import networks as network
 from spectro.models import weights
-from spectro.models.folder import ModelCard, load_model, save_model
+from spectro.models.card import ModelCard
+from spectro.models.folder import load_model, save_model
 from spectro.models.gradcam import gradcam
 from spectro.pictures.settings import SpectrogramConfig
 

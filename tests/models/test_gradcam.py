@@ -13,6 +13,7 @@ from torch import nn
 
 from spectro.crossval.run import Run
 from spectro.models import networks as network
+from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
 from spectro.models.folder import load_model, predict_probabilities
 from spectro.models.gradcam import gradcam, overlay
 from spectro.pictures.settings import SpectrogramConfig
@@ -245,10 +246,7 @@ def make_scene(seed: int, clips: int, config: SpectrogramConfig, kinds: int) -> 
 
 
 def train(net: nn.Sequential, scene: Scene, *, steps: int) -> None:
-    mean, std = (
-        torch.tensor(values).view(1, 3, 1, 1)
-        for values in (network.IMAGENET_MEAN, network.IMAGENET_STD)
-    )
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     optimizer = torch.optim.AdamW(net.train().parameters(), lr=1e-3)
     for _ in range(steps):
         some = torch.randint(len(scene.kinds), (16,))

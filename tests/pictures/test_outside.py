@@ -132,7 +132,7 @@ def test_a_fold_of_a_run_that_is_a_link_is_not_replaced(
 
 
 def test_a_scratch_folder_that_is_a_link_is_left_alone(tmp_path: Path) -> None:
-    from spectro.plumbing.scratch import sweep
+    from spectro.plumbing.files import sweep
 
     (tmp_path / "victim").mkdir()
     (tmp_path / "victim" / "canary.txt").write_text("precious")

@@ -60,7 +60,7 @@ def test_frequencies_are_written_where_their_bands_are() -> None:
 def test_any_number_of_pictures_can_be_drawn(n: int, tmp_path: Path) -> None:
     figure = plots_signal.spectrograms({str(i): (sweep(), CONFIG) for i in range(n)})
     assert sum(bool(axis.get_title()) for axis in figure.axes) == n
-    assert plots.save(figure, tmp_path / "figure.png").stat().st_size > 1_000
+    assert plots_signal.save(figure, tmp_path / "figure.png").stat().st_size > 1_000
 
 
 def test_waveforms_lie_on_the_same_axes() -> None:
@@ -98,7 +98,7 @@ def test_one_window_has_a_timeline_too(tmp_path: Path) -> None:
     path = tmp_path / "short.wav"
     sf.write(path, sweep(0.4), 16_000)
     heard = pd.DataFrame({"start": [0.0], "end": [0.4], "p_cat": [1.0], "p_dog": [0.0]})
-    plots.save(plots_signal.timeline(path, heard, CONFIG), tmp_path / "figure.png")
+    plots_signal.save(plots_signal.timeline(path, heard, CONFIG), tmp_path / "figure.png")
 
 
 def test_curves_are_named_by_fold_or_by_what_else_tells_them_apart() -> None:

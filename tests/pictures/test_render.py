@@ -24,12 +24,12 @@ from PIL import Image
 from spectro.clips.datasets import Dataset
 from spectro.clips.table import clip_table
 from spectro.errors import RenderError
-from spectro.pictures import draw
+from spectro.pictures import render as draw
 from spectro.pictures.render import RenderSummary, render
 from spectro.pictures.rendered import RenderedSet, image_names
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import clip_image
-from spectro.plumbing import batches
+from spectro.plumbing import workers as batches
 
 SR = 8_000
 CONFIG = SpectrogramConfig(sr=SR, duration=0.25, n_fft=256, hop_length=64, n_mels=16)

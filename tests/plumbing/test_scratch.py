@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from spectro.plumbing.scratch import is_scratch, outside, scratch, sweep
+from spectro.plumbing.files import is_scratch, outside, scratch, sweep
 
 
 def scratches(folder: Path) -> list[Path]:
@@ -59,7 +59,7 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from typing import Any
-from spectro.plumbing.scratch import scratch
+from spectro.plumbing.files import scratch
 with scratch(Path(sys.argv[1])) as own:
     (own / "half.png").write_bytes(b"half")
     print("ready", flush=True)

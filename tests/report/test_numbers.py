@@ -21,8 +21,9 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from spectro.crossval.run import Run, probability_columns
+from spectro.crossval.run import Run
 from spectro.report.write import write_report
+from spectro.scores.metrics import probability_columns
 
 from .reports import LABELS, Reading, make_predictions, make_run
 

@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from spectro.crossval.run import Run
+from spectro.crossval.runs import compare_runs
 from spectro.errors import ModelError
 from spectro.scores import comparison, metrics
 
@@ -294,7 +295,7 @@ def test_runs_over_a_dataset_that_has_moved_are_matched(run: Run, tmp_path: Path
     record["dataset"]["root"] = "/elsewhere/sample"
     record["rendered"]["folder"] = "/elsewhere/pictures"
     (tmp_path / "other" / "run.json").write_text(json.dumps(record))
-    found = comparison.compare_runs(run, Run.load(tmp_path / "other"))
+    found = compare_runs(run, Run.load(tmp_path / "other"))
     assert found.clips == len(run.predictions())
     assert (found.only_first, found.only_second) == (0, 0)
     assert found.verdict == "A and B are right on the very same clips"

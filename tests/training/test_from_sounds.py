@@ -17,9 +17,10 @@ from spectro.errors import AudioError, ConfigError
 from spectro.pictures.render import render
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
+from spectro.training import callbacks as norms
 from spectro.training import data as datablock
 from spectro.training import from_sounds as sounds
-from spectro.training import learner, norms
+from spectro.training import learner
 from spectro.training.settings import TrainConfig
 
 from .conftest import SHORT_TRAINING

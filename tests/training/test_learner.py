@@ -19,18 +19,20 @@ from typer.testing import CliRunner
 from spectro.cli.app import app
 from spectro.errors import ConfigError
 from spectro.models import networks as network
+from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
 from spectro.models.precision import choose_precision
 from spectro.models.weights import Weights
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import network_pixels
+from spectro.training import callbacks as norms
 from spectro.training import data as datablock
-from spectro.training import learner, norms
+from spectro.training import learner
+from spectro.training.log import training_log
 from spectro.training.progress import Listener
 from spectro.training.recipes import recipe
 from spectro.training.settings import Phase, TrainConfig
 from spectro.training.splits import split
-from spectro.training.traininglog import training_log
 
 from .conftest import SHORT_TRAINING
 
@@ -72,7 +74,7 @@ def test_a_batch_is_what_prediction_shows_the_network(
     clips = rendered.clips.head(3)
     (batch, *_) = dls.test_dl([datablock._Clip(i, "siren") for i in clips["image"]]).one_batch()
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (
-        learner.network.IMAGENET_MEAN, learner.network.IMAGENET_STD))  # fmt: skip
+        IMAGENET_MEAN, IMAGENET_STD))  # fmt: skip
     pixels = np.stack([network_pixels(Image.open(i), size) for i in clips["image"]])
     assert torch.allclose(torch.Tensor(batch).cpu(), (torch.from_numpy(pixels) - mean) / std,
                           atol=1e-5)  # fmt: skip

@@ -20,14 +20,15 @@ from spectro.errors import AudioError, ConfigError, MissingExtraError
 from spectro.models.folder import load_model
 from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
+from spectro.training import callbacks as norms
 from spectro.training import data as datablock
-from spectro.training import learner, norms
+from spectro.training import learner
 from spectro.training import several_gpus as gpus
 from spectro.training import train as members
 from spectro.training.progress import Listener
 from spectro.training.settings import Phase, TrainConfig
+from spectro.training.several_gpus import PartDL
 from spectro.training.splits import Split, split
-from spectro.training.together import PartDL
 
 from .conftest import SHORT_TRAINING
 

@@ -20,9 +20,10 @@ from spectro.models.precision import choose_precision
 from spectro.models.weights import Weights
 from spectro.pictures.rendered import RenderedSet
 from spectro.training import data as datablock
-from spectro.training import learner, loading
-from spectro.training.loading import KeptDL
-from spectro.training.optimizer import FusedAdam
+from spectro.training import data as loading
+from spectro.training import learner
+from spectro.training.callbacks import FusedAdam
+from spectro.training.data import KeptDL
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import split
 

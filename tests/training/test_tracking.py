@@ -12,7 +12,7 @@ from spectro.crossval import folds as crossval
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError, MissingExtraError
 from spectro.pictures.rendered import RenderedSet
-from spectro.training import tracking
+from spectro.training import progress as tracking
 
 from .conftest import SHORT_TRAINING
 

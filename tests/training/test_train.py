@@ -17,16 +17,17 @@ from torch import nn
 
 from spectro.crossval import budget
 from spectro.crossval import folds as crossval
-from spectro.crossval.run import Run, probability_columns
+from spectro.crossval.run import Run
 from spectro.listening.classifier import Classifier
 from spectro.models import networks as network
-from spectro.models.ensemble import Ensemble
 from spectro.models.folder import load_model, predict_probabilities
 from spectro.models.gradcam import gradcam
+from spectro.models.networks import Ensemble
 from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.spectrogram import network_pixels
 from spectro.scores import plots
+from spectro.scores.metrics import probability_columns
 from spectro.training import train as members
 from spectro.training.progress import Listener
 from spectro.training.settings import Phase, TrainConfig

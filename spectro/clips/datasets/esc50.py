@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spectro.clips.listed import split_present
 from spectro.clips.table import (
     Dataset,
     clip_table,
     leaks_in_words,
     read_csv,
+    split_present,
     whole_numbers,
 )
 from spectro.errors import DatasetError

@@ -9,9 +9,8 @@ from __future__ import annotations
 from spectro.errors import ConfigError
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.training.augment.filters import Background, BandGain, MixStyle
-from spectro.training.augment.geometry import Shift, Warp
+from spectro.training.augment.geometry import Masks, Shift, Warp
 from spectro.training.augment.levels import OnLevels
-from spectro.training.augment.masks import Masks
 from spectro.training.augment.transform import Transform
 from spectro.training.settings import TrainConfig
 

@@ -1,0 +1,30 @@
+"""The pictures of a run: its curves and its confusion matrix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spectro.crossval.run import Run
+from spectro.pictures.plots import save
+from spectro.scores.plots import confusion, history
+
+__all__ = ["save_run", "watched"]
+
+
+def save_run(run: Run) -> list[Path]:
+    """Draw a run's training curves, if it has any, and confusion matrix; return their paths."""
+    scores = run.scores()
+    title = (
+        f"{run.record['dataset']['name']}: {100 * scores['accuracy']:.1f} % of {scores['clips']:,}"
+    )
+    matrix = confusion(scores["confusion"], run.labels, title)
+    drawn = [save(matrix, run.folder / "confusion.png")]
+    if run.config.phases:
+        curves = {fold: run.history(fold) for fold in run.finished_folds}
+        drawn.insert(0, save(history(curves, watched(run)), run.folder / "training.png"))
+    return drawn
+
+
+def watched(run: Run) -> str:
+    """Say what the accuracy of a run's training curves was measured on."""
+    return "the scored fold" if run.config.inner_fold is None else "the inner fold"
