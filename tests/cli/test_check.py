@@ -15,9 +15,8 @@ from spectro.cli.app import app
 from spectro.crossval.run import Run
 from spectro.errors import SpectroError
 from spectro.pictures.rendered import RenderedSet
-
-from .conftest import SHORT_TRAINING, SMALL_PICTURES
-from .test_cli import call
+from tests.cli.test_cli import call
+from tests.conftest import SHORT_TRAINING, SMALL_PICTURES
 
 
 @pytest.fixture

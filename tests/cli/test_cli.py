@@ -26,8 +26,7 @@ from spectro.cli.app import app
 from spectro.crossval.run import Run
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
-
-from .conftest import SHORT_TRAINING, SMALL_PICTURES
+from tests.conftest import SHORT_TRAINING, SMALL_PICTURES
 
 COMMANDS = (
     "sample", "fetch", "check", "render", "train-fold", "cross-validate", "probe", "lr-find",

@@ -18,9 +18,8 @@ from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
 from spectro.training import splits
 from spectro.training.settings import Phase, TrainConfig
-
-from .conftest import SHORT_TRAINING
-from .pretending import pretend
+from tests.conftest import SHORT_TRAINING
+from tests.pretending import pretend
 
 CLIPS = pd.DataFrame({"x": range(1_000)})
 PARTS = splits.Split(train=CLIPS, watch=CLIPS.head(100), score=CLIPS.head(100))

@@ -22,8 +22,7 @@ from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
 from spectro.scores.metrics import probability_columns
 from spectro.training.splits import split
-
-from .conftest import SHORT_TRAINING
+from tests.conftest import SHORT_TRAINING
 
 QUICK = SHORT_TRAINING.with_last_phase(epochs=1)
 

@@ -17,9 +17,8 @@ from spectro.crossval import learning_curve as curves
 from spectro.errors import ConfigError
 from spectro.pictures.rendered import RenderedSet
 from spectro.scores.forecast import Forecast, forecast
-
-from .conftest import SHORT_TRAINING
-from .pretending import pretend
+from tests.conftest import SHORT_TRAINING
+from tests.pretending import pretend
 
 SHARES = (0.1, 0.25, 0.5, 0.8, 1.0)
 

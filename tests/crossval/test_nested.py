@@ -22,9 +22,8 @@ from spectro.pictures.rendered import RenderedSet
 from spectro.report import origin
 from spectro.training.progress import Listener
 from spectro.training.settings import TrainConfig
-
-from .conftest import SHORT_TRAINING
-from .pretending import pretend
+from tests.conftest import SHORT_TRAINING
+from tests.pretending import pretend
 
 BASE = SHORT_TRAINING.with_last_phase(epochs=1)
 PAIR = {"slow": BASE.with_last_phase(lr=1e-3), "fast": BASE.with_last_phase(lr=1e-2)}

@@ -23,8 +23,7 @@ from spectro.errors import ConfigError
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing import cluster
 from spectro.training import data as datablock
-
-from .conftest import SHORT_TRAINING
+from tests.conftest import SHORT_TRAINING
 
 QUICK = SHORT_TRAINING.with_last_phase(epochs=1)
 

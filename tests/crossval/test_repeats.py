@@ -17,9 +17,8 @@ from spectro.crossval.run import Run
 from spectro.errors import ModelError
 from spectro.pictures.rendered import RenderedSet
 from spectro.scores import metrics
-
-from .conftest import SHORT_TRAINING
-from .pretending import pretend
+from tests.conftest import SHORT_TRAINING
+from tests.pretending import pretend
 
 
 def trained(rendered: RenderedSet, folder: Path, seeds: range) -> list[Run]:

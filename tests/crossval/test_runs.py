@@ -16,8 +16,7 @@ from spectro.cli.app import app
 from spectro.crossval.run import Run
 from spectro.crossval.runs import list_runs, to_json
 from spectro.errors import ConfigError, ModelError
-
-from .conftest import SHORT_TRAINING
+from tests.conftest import SHORT_TRAINING
 
 
 @pytest.fixture

@@ -19,8 +19,7 @@ from spectro.clips import datasets
 from spectro.errors import ConfigError, MissingExtraError
 from spectro.pictures.render import render
 from spectro.plumbing import cluster
-
-from .conftest import SMALL_PICTURES
+from tests.conftest import SMALL_PICTURES
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,7 @@ from sklearn.metrics import (
 from spectro.crossval.run import Run
 from spectro.report.write import write_report
 from spectro.scores.metrics import probability_columns
-
-from .reports import LABELS, Reading, make_predictions, make_run
+from tests.report.reports import LABELS, Reading, make_predictions, make_run
 
 RATHER = 0.03  # two bootstraps of 2,000 draws differ by less
 

@@ -14,9 +14,8 @@ import soundfile as sf
 
 from spectro.crossval.run import Run
 from spectro.report.write import write_report
-
-from .browser import Page, browser
-from .reports import make_predictions, make_run
+from tests.report.browser import Page, browser
+from tests.report.reports import make_predictions, make_run
 
 LABELS = ["a_label_without_a_space_that_is_as_long_as_labels_of_species_come", "dog", "siren"]
 

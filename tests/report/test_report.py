@@ -24,8 +24,7 @@ from spectro.pictures.settings import SpectrogramConfig
 from spectro.report import evidence, health
 from spectro.report.write import write_report
 from spectro.training.settings import TrainConfig
-
-from .reports import LABELS, Reading, make_predictions, make_run
+from tests.report.reports import LABELS, Reading, make_predictions, make_run
 
 MEGABYTE = 1_000_000
 

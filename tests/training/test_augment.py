@@ -32,8 +32,7 @@ from spectro.training.augment import (
 from spectro.training.recipes import recipe
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import split
-
-from .conftest import SHORT_TRAINING
+from tests.conftest import SHORT_TRAINING
 
 EVERY = (Shift(1.0), Shift(0.2), Masks(2, 2), Masks(1, 0, 0.5), Warp(0.3, 0.0), Warp(0.1, 0.2))
 ALL_ON = SHORT_TRAINING.replace(

@@ -22,8 +22,7 @@ from spectro.training import data as datablock
 from spectro.training import from_sounds as sounds
 from spectro.training import learner
 from spectro.training.settings import TrainConfig
-
-from .conftest import SHORT_TRAINING
+from tests.conftest import SHORT_TRAINING
 
 SR = 8_000
 PICTURES = SpectrogramConfig(

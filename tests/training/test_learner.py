@@ -33,8 +33,7 @@ from spectro.training.progress import Listener
 from spectro.training.recipes import recipe
 from spectro.training.settings import Phase, TrainConfig
 from spectro.training.splits import split
-
-from .conftest import SHORT_TRAINING
+from tests.conftest import SHORT_TRAINING
 
 RANDOM = Weights("random", "as asked")
 ONE_EPOCH = SHORT_TRAINING.with_last_phase(epochs=1)

@@ -29,8 +29,7 @@ from spectro.training.progress import Listener
 from spectro.training.settings import Phase, TrainConfig
 from spectro.training.several_gpus import PartDL
 from spectro.training.splits import Split, split
-
-from .conftest import SHORT_TRAINING
+from tests.conftest import SHORT_TRAINING
 
 CONFIG = SHORT_TRAINING.replace(arch="cnn4", precision="fp32", phases=(Phase(epochs=2),))
 

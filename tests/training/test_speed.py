@@ -26,8 +26,7 @@ from spectro.training.callbacks import FusedAdam
 from spectro.training.data import KeptDL
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import split
-
-from .conftest import SHORT_TRAINING
+from tests.conftest import SHORT_TRAINING
 
 CONFIG = SHORT_TRAINING.with_last_phase(epochs=2).replace(precision="fp32")
 

@@ -13,8 +13,7 @@ from spectro.crossval.run import Run
 from spectro.errors import ConfigError, MissingExtraError
 from spectro.pictures.rendered import RenderedSet
 from spectro.training import progress as tracking
-
-from .conftest import SHORT_TRAINING
+from tests.conftest import SHORT_TRAINING
 
 BRIEF = SHORT_TRAINING.with_last_phase(epochs=2)
 

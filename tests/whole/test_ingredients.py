@@ -22,7 +22,7 @@ LEVELS = {"mixup": [0, 0.4], "epochs": [8, 20], "size": [0, 64, 96]}
 
 @pytest.fixture(scope="module")
 def bench() -> Any:
-    path = Path(__file__).parents[1] / "benchmarks" / "ingredients.py"
+    path = Path(__file__).parents[2] / "benchmarks" / "ingredients.py"
     spec = importlib.util.spec_from_file_location("ingredients", path)
     assert spec
     assert spec.loader

@@ -7,18 +7,18 @@ import io
 import re
 from pathlib import Path
 
+import lessons
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
+from lessons import BACKGROUND, write_folder, write_recording
 
-from spectro import lessons
 from spectro import notebook as jupyter
 from spectro.clips import datasets
 from spectro.clips import waveform as audio
 from spectro.clips.sample.write import write_sample
 from spectro.errors import ConfigError
-from spectro.own_sounds import BACKGROUND, write_folder, write_recording
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ import pytest
 
 from spectro.clips.datasets.sources import SOURCES
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
 
