@@ -32,6 +32,9 @@ __all__ = [
 ]
 
 
+_LARGEST_JSON = 1 << 26  # bytes; our own files are far smaller
+
+
 @contextmanager
 def replacing(path: str | Path, *, inside: Path | None = None) -> Iterator[Path]:
     """Give a temporary path that takes the place of `path` when the block ends well.
@@ -89,7 +92,13 @@ def read_json(path: str | Path, error: type[SpectroError]) -> dict[str, Any]:
         The kind that `error` names, if the file cannot be read or holds no JSON object.
     """
     try:
-        found = json.loads(place(path).read_text(encoding="utf-8"))
+        with place(path).open("rb") as file:
+            data = file.read(_LARGEST_JSON + 1)
+        if len(data) > _LARGEST_JSON:
+            raise ValueError(f"larger than {_LARGEST_JSON >> 20} MiB")
+        found = json.loads(data.decode("utf-8"))
+    except RecursionError:
+        raise error(f"{path}: is nested too deeply; restore it or make it anew") from None
     except (OSError, ValueError) as problem:
         raise error(f"{path}: cannot be read ({problem}); restore it or make it anew") from None
     if not isinstance(found, dict):

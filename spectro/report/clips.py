@@ -45,7 +45,7 @@ def columns(run: Run, predictions: pd.DataFrame, room: int) -> dict[str, Any]:
         ``name``, ``fold``, ``truth`` and ``predicted`` (positions in ``labels``), ``source``
         (position in ``sources``), ``p`` and ``p_truth``.
     """
-    labels, root = run.labels, run.record["dataset"]["root"]
+    labels, root = run.labels, run.record.dataset.root
     parts = zip(predictions["path"], predictions["start"], predictions["end"], strict=True)
     names = np.array([name(*part, root) for part in parts], dtype=object)
     kept = _that_fit(predictions, names, room)

@@ -18,7 +18,6 @@ from PIL import Image
 
 from spectro.crossval.run import Run
 from spectro.errors import ModelError, SpectroError
-from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import clip_image, load_clip, network_pixels
 from spectro.plumbing.paths import place
 
@@ -76,7 +75,7 @@ class Showcase:
     def __init__(self, run: Run, predictions: pd.DataFrame) -> None:
         self._run = run
         self._clips = predictions
-        self._config = SpectrogramConfig(**run.record["spectrogram"])
+        self._config = run.spectrogram
         self._network = functools.lru_cache(maxsize=1)(self._load_network)
         self.lacking = {"picture": 0, "sound": 0, "overlay": 0}
 

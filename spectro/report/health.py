@@ -52,7 +52,7 @@ def examine(
         ``problem``, ``severity``, ``count`` and some ``examples``), and ``absence``: why nothing
         was examined, or empty.
     """
-    identity = str(run.record["rendered"]["identity"])
+    identity = run.record.rendered.identity
     kept = _kept(run.folder / _CACHE, identity)
     if kept is not None:
         return kept
@@ -82,7 +82,7 @@ def _kept(path: Path, identity: str) -> Health | None:
 def _clips(run: Run, predictions: pd.DataFrame) -> pd.DataFrame:
     """Take the clips of all folds, those that could not be drawn too, or at least the scored."""
     try:
-        rendered = RenderedSet.load(run.record["rendered"]["folder"])
+        rendered = RenderedSet.load(run.record.rendered.folder)
         failed = pd.read_csv(
             rendered.folder / "failures.csv",
             dtype={"label": str, "group": str},
@@ -91,7 +91,7 @@ def _clips(run: Run, predictions: pd.DataFrame) -> pd.DataFrame:
         )
     except (SpectroError, OSError, ValueError):
         return predictions[list(COLUMNS)]
-    root = rendered.dataset["root"]
+    root = rendered.dataset.root
     failed["path"] = [os.path.join(root, path) for path in failed["path"]]
     tables = [table[list(COLUMNS)] for table in (rendered.clips, failed) if len(table)]
     clips = pd.concat(tables).sort_values(["path", "start"], ignore_index=True)
@@ -100,7 +100,7 @@ def _clips(run: Run, predictions: pd.DataFrame) -> pd.DataFrame:
 
 def _absence(run: Run, clips: pd.DataFrame) -> str:
     """Say why nothing can be examined; nothing where it can."""
-    if is_url(run.record["dataset"]["root"]):
+    if is_url(run.record.dataset.root):
         return "the sounds are not on a local disk; spectro check examines them there"
     if not any(map(os.path.exists, clips["path"])):
         return "the sounds are no longer where the run found them"
@@ -110,14 +110,14 @@ def _absence(run: Run, clips: pd.DataFrame) -> str:
 
 
 def _findings(run: Run, clips: pd.DataFrame, progress: Callable[[int, int], None] | None) -> Health:
-    about = run.record["dataset"]
+    about = run.record.dataset
     dataset = Dataset(
-        name=about["name"],
-        root=Path(about["root"]),
+        name=about.name,
+        root=Path(about.root),
         clips=clips,
-        folds=tuple(about["folds"]),
-        notes=tuple(about["notes"]),
-        absent=tuple(about["absent"]),
+        folds=about.folds,
+        notes=about.notes,
+        absent=about.absent,
     )
     checkup = check(dataset, progress=progress)
     return {

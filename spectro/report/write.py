@@ -113,7 +113,7 @@ def _described(run: Run, predictions: pd.DataFrame) -> Callable[[int], Row]:
         group, part = str(clip["group"]), (clip["path"], clip["start"], clip["end"])
         return {
             "id": row,
-            "name": clips.name(*part, run.record["dataset"]["root"]),
+            "name": clips.name(*part, run.record.dataset.root),
             "fold": int(clip["fold"]),
             "group": group,
             "label": str(clip["label"]),

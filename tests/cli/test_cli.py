@@ -128,7 +128,7 @@ def test_from_nothing_to_a_prediction(tmp_path: Path, small_toml: Path) -> None:
     match = re.fullmatch(r"fold 2: accuracy (\d+\.\d) %, in (runs/sample-plain-\w+)", last)
     assert match, last
     run = Run.load(tmp_path / match[2])
-    assert float(match[1]) == pytest.approx(100 * run.fold_record(2)["accuracy"], abs=0.05)
+    assert float(match[1]) == pytest.approx(100 * run.fold_record(2).accuracy, abs=0.05)
     assert "started from random weights, as asked" in trained.stdout
     assert "epoch   1/1  train loss" in trained.stdout
     assert "NOT the 2-fold number" in trained.stdout

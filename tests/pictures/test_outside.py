@@ -122,7 +122,8 @@ def test_predictions_name_nothing_outside(run: Run, tmp_path: Path, column: str)
 def test_a_fold_of_a_run_that_is_a_link_is_not_replaced(
     rendered: RenderedSet, tmp_path: Path
 ) -> None:
-    opened, _ = crossval.open_run(tmp_path / "run", rendered, SHORT_TRAINING)
+    training = crossval.Training.open(tmp_path / "run", rendered, SHORT_TRAINING)
+    opened = training.run
     (tmp_path / "victim").mkdir()
     (tmp_path / "victim" / "canary.txt").write_text("precious")
     opened.fold_folder(2).symlink_to(tmp_path / "victim", target_is_directory=True)

@@ -200,8 +200,8 @@ def test_rendered_set_is_read_back(root: Path, out: Path) -> None:
     assert loaded.labels == ["high", "low"]
     assert loaded.folds == [1, 2, 3]
     assert all(type(fold) is int for fold in loaded.folds)
-    assert loaded.dataset["name"] == "tones"
-    assert loaded.dataset["licence"] == "CC0"
+    assert loaded.dataset.name == "tones"
+    assert loaded.dataset.licence == "CC0"
     pd.testing.assert_frame_equal(loaded.clips[TABLE], dataset.clips, check_dtype=False)
     assert_shows(loaded.clips)
 

@@ -107,7 +107,7 @@ def test_a_random_share_is_scored_and_said_to_be_no_honest_score(random_run: Pat
     assert scores["clips"] == 9  # 3 of each digit
     assert scores["protocol"][0].startswith("A RANDOM SPLIT, NOT AN HONEST SCORE: 3 of 3")
     assert "25 % of the clips" in scores["protocol"][1]
-    assert run.record["dataset"]["random_share"] == 0.25
+    assert run.record.dataset.random_share == 0.25
     assert run.finished_folds == [1]
     predictions = run.predictions()
     assert predictions["label"].value_counts().tolist() == [3, 3, 3]
@@ -117,7 +117,7 @@ def test_a_random_share_is_scored_and_said_to_be_no_honest_score(random_run: Pat
 
 def test_each_speaker_has_a_row(random_run: Path) -> None:
     predictions = Run.load(random_run).predictions()
-    groups = pd.DataFrame(Run.load(random_run).scores()["groups"])
+    groups = pd.DataFrame(Run.load(random_run).scores().groups)
     assert groups["group"].tolist() == sorted(predictions["group"].unique())
     for row in groups.itertuples():
         part = predictions[predictions["group"] == row.group]
