@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +33,9 @@ from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.files import replacing, replacing_folder
 from spectro.training.progress import Listener
 from spectro.training.settings import Phase, TrainConfig
+
+warnings.filterwarnings("ignore", category=FutureWarning, module="torch")  # fastai's to mend
+warnings.filterwarnings("ignore", message="IProgress not found")  # no progress bars here
 
 __all__ = [
     "BACKGROUND",
