@@ -257,8 +257,8 @@ def test_no_folder_of_this_machine_is_in_the_page(trained: Run, rendered: Render
 def test_the_doctor_is_asked_once(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     predictions = trained.predictions()
     first = health.examine(trained, predictions)
-    assert first["clips"] == 36  # of all folds, not only the scored one
-    assert not first["absence"]
+    assert first.clips == 36  # of all folds, not only the scored one
+    assert not first.absence
     monkeypatch.setattr(health, "check", None)
     assert health.examine(trained, predictions) == first
     other = trained.record.rendered.model_copy(update={"identity": "other"})
@@ -269,7 +269,7 @@ def test_the_doctor_is_asked_once(trained: Run, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_damaged_memory_of_the_doctor_is_examined_anew(trained: Run) -> None:
     (trained.folder / "doctor.json").write_text("{")
-    assert health.examine(trained, trained.predictions())["clips"] == 36
+    assert health.examine(trained, trained.predictions()).clips == 36
     assert json.loads((trained.folder / "doctor.json").read_text())["clips"] == 36
 
 
