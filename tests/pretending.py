@@ -34,7 +34,7 @@ class Trainings:
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, skill: Skill) -> Trainings:
-    """Have :mod:`spectro.crossval.folds` train a network that knows `skill` of the clips it is shown.
+    """Have trainings give a network that knows `skill` of the clips it is shown.
 
     Which ones is drawn under the seed of the settings; NaN pretends that training diverged.
     """

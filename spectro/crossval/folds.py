@@ -374,7 +374,7 @@ def cross_validate(
 
 def _leaking_score(run: Run) -> dict[str, Any] | None:
     """Read what the split at random claimed, if it was trained for comparison."""
-    inner = run.folder / RANDOM
+    inner = run.inner(RANDOM)
     if not Run.is_at(inner) or not Run.load(inner).is_scored:
         return None
     leaking = Run.load(inner).scores()

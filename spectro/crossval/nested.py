@@ -243,7 +243,7 @@ class Nested:
 
 def inner_folder(run: Run, fold: int, candidate: str) -> Path:
     """Name the inner run of a fold and candidate."""
-    return run.folder / "nested" / f"fold{fold}" / candidate
+    return run.inner("nested", f"fold{fold}", candidate)
 
 
 def inner_folds_of(run: Run, fold: int) -> tuple[int, ...]:

@@ -71,7 +71,7 @@ def features_of(
     Parameters
     ----------
     run : Run
-        Gives architecture, picture size, seed and precision; of :func:`spectro.crossval.folds.open_run`.
+        Gives architecture, picture size, seed and precision.
     rendered : RenderedSet
         Pictures of all folds.
     weights : Weights

@@ -39,7 +39,7 @@ from spectro.errors import ModelError
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.environment import environment
-from spectro.plumbing.files import is_taken, replacing_folder, write_text
+from spectro.plumbing.files import check_writable, is_taken, replacing_folder, write_text
 from spectro.plumbing.paths import check_no_link
 from spectro.training.settings import TrainConfig
 
@@ -134,6 +134,7 @@ class Run:
         if cls.is_at(folder):
             run = cls.load(folder)
             run._check_same(asked)
+            check_writable(folder)  # told before hours of training, not after
             return run
         if is_taken(folder):
             raise ModelError(f"{folder}: is there and holds something else; name another --run")
@@ -192,6 +193,20 @@ class Run:
         """Folds that are trained and scored."""
         names = (path.parent.name for path in self.folder.glob(f"fold*/{_FOLD}"))
         return sorted(int(found[1]) for found in map(_FOLD_NAME.fullmatch, names) if found)
+
+    def inner(self, *names: str) -> Path:
+        """Name the folder of a run inside this one; it must not be reached through a link.
+
+        Raises
+        ------
+        ModelError
+            If a folder on the way is a symbolic link.
+        """
+        folder = self.folder
+        for name in names:
+            folder = folder / name
+            check_no_link(folder, ModelError)
+        return folder
 
     def fold_folder(self, fold: int) -> Path:
         """Return the folder of a fold."""

@@ -17,6 +17,7 @@ from spectro.errors import SpectroError
 from spectro.plumbing.paths import is_url, place
 
 __all__ = [
+    "check_writable",
     "claim_text",
     "is_scratch",
     "is_taken",
@@ -76,6 +77,23 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Write and remove an empty file, so that a folder that cannot be written to is told early.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written to; the error names the folder.
+    """
+    probe = folder / f".{uuid.uuid4().hex}.part"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        error.filename = str(folder)
+        raise
 
 
 def is_taken(folder: Path) -> bool:

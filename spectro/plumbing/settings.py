@@ -1,7 +1,7 @@
 """Base classes of settings and of records: pydantic models whose every problem is one line.
 
-`Settings` come from a person, as TOML or flags. A `Record` is what one of our JSON files says; it is
-checked once, where the file is read.
+`Settings` come from a person, as TOML or flags. A `Record` is what one of our JSON files says; it
+is checked once, where the file is read.
 """
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ __all__ = ["Record", "Settings", "read_table", "read_tables"]
 _SHOWN = 80  # characters of a wrong value that a message shows
 
 
+class _NestedError(ConfigError, ValueError):
+    """What is wrong with an instance; as a ValueError, pydantic tells where in another it lies."""
+
+
 class Checked(BaseModel):
     """Base of both: an instance that exists is valid, and cannot be changed."""
 
@@ -46,7 +50,7 @@ class Checked(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise ConfigError(self._one_line(error)) from None
+            raise _NestedError(self._one_line(error)) from None
 
     @classmethod
     def _one_line(cls, error: ValidationError) -> str:
@@ -61,7 +65,8 @@ class Checked(BaseModel):
         if detail["type"] == "missing":
             return f"{where} is missing"
         if detail["type"] == "value_error":  # a rule of our own, which names its setting
-            return str(detail["ctx"]["error"])
+            error = detail["ctx"]["error"]
+            return f"{where}: {error}" if isinstance(error, _NestedError) else str(error)
         if not where:  # the whole of a JSON text
             return f"these are no settings: {detail['msg'].lower()}"
         shown = repr(detail["input"])

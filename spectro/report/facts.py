@@ -132,9 +132,9 @@ def _is_random_split(run: Run) -> bool:
 
 def _random_split(run: Run) -> Row | None:
     """Score the split at random that was trained for comparison, if there is one."""
-    if not Run.is_at(run.folder / _RANDOM):
+    if not Run.is_at(run.inner(_RANDOM)):
         return None
-    leaking = Run.load(run.folder / _RANDOM)
+    leaking = Run.load(run.inner(_RANDOM))
     if not leaking.finished_folds:
         return None
     predictions = leaking.predictions()
