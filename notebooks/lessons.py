@@ -19,6 +19,10 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
+# Before what warns is imported.
+warnings.filterwarnings("ignore", category=FutureWarning, module="torch")  # fastai's to mend
+warnings.filterwarnings("ignore", message="IProgress not found")  # no progress bars here
+
 from spectro.clips import datasets
 from spectro.clips import waveform as audio
 from spectro.clips.datasets import urbansound8k
@@ -33,9 +37,6 @@ from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.files import replacing, replacing_folder
 from spectro.training.progress import Listener
 from spectro.training.settings import Phase, TrainConfig
-
-warnings.filterwarnings("ignore", category=FutureWarning, module="torch")  # fastai's to mend
-warnings.filterwarnings("ignore", message="IProgress not found")  # no progress bars here
 
 __all__ = [
     "BACKGROUND",
