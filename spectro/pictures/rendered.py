@@ -15,6 +15,7 @@ import hashlib
 import io
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
@@ -24,7 +25,7 @@ from pydantic import Field
 
 from spectro.clips.quarantine import apply_to_clips
 from spectro.clips.table import COLUMNS, Dataset
-from spectro.errors import RenderError
+from spectro.errors import ConfigError, RenderError
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.files import claim_text, is_scratch, move, read_json, write_text
 from spectro.plumbing.paths import (
@@ -48,6 +49,8 @@ __all__ = [
 ]
 
 _CONFIG, _DATASET = "spectrogram.json", "dataset.json"
+_SHOWN = 200  # characters of what is wrong with a table
+_MOST_FOLDS = 100_000
 _CLIPS, _PREVIOUS, _FAILURES = "clips.csv", ".clips.previous.csv", "failures.csv"
 
 
@@ -120,17 +123,10 @@ class RenderedSet:
         if not (folder / _CLIPS).is_file():
             raise RenderError(f"{folder}: rendering did not finish; run spectro render again")
         dataset = About.read(folder / _DATASET, RenderError)
-        clips = _read_table(
-            folder / _CLIPS,
-            dtype={"label": str, "group": str},
-            keep_default_na=False,
-            na_values={"start": [""], "end": [""]},
-        )
-        check_relative(clips["path"], folder / _CLIPS, RenderError)
-        check_pictures(clips["image"], folder, folder / _CLIPS, RenderError)
+        clips = _read_clips(folder)
         clips["path"] = [os.path.join(dataset.root, path) for path in clips["path"]]
         clips["image"] = [str(folder / image) for image in clips["image"]]
-        config = SpectrogramConfig(**read_json(folder / _CONFIG, RenderError))
+        config = _read_config(folder)
         return cls(folder, config, clips, dataset)
 
     @property
@@ -275,7 +271,7 @@ def _is_taken(folder: Path) -> bool:
 
 
 def _check_same(folder: Path, dataset: Dataset, config: SpectrogramConfig) -> None:
-    there = SpectrogramConfig(**read_json(folder / _CONFIG, RenderError)).to_dict()
+    there = _read_config(folder).to_dict()
     changed = [
         f"{name} {there[name]} there, {value} asked"
         for name, value in config.to_dict().items()
@@ -348,19 +344,65 @@ def write_tables(
     return sorted(set(previous) - set(clips["image"]))
 
 
+def _read_config(folder: Path) -> SpectrogramConfig:
+    """Read ``spectrogram.json``."""
+    try:
+        return SpectrogramConfig(**read_json(folder / _CONFIG, RenderError))
+    except ConfigError as error:
+        raise RenderError(f"{folder / _CONFIG}: {error}; restore it or make it anew") from None
+
+
+def _read_clips(folder: Path) -> pd.DataFrame:
+    """Read ``clips.csv``, and check what later stages rely on."""
+    file = folder / _CLIPS
+    clips = _read_table(file)
+    _check_columns(clips, (*COLUMNS, "image"), file)
+    try:
+        clips = clips.replace({"start": {"": "nan"}, "end": {"": "nan"}}).astype(
+            {"fold": int, "start": float, "end": float}
+        )
+    except (ValueError, OverflowError) as error:
+        raise _damaged(file, f"holds what is not a number ({error})") from None
+    if clips["image"].duplicated().any():
+        raise _damaged(file, "lists a picture twice")
+    if (clips["label"] == "").any() or clips["fold"].nunique() > _MOST_FOLDS:
+        raise _damaged(file, "has a clip without a label, or too many folds")
+    check_relative(clips["path"], file, RenderError)
+    check_pictures(clips["image"], folder, file, RenderError)
+    return clips
+
+
+def _check_columns(table: pd.DataFrame, columns: Iterable[str], file: Path) -> None:
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise _damaged(file, f"has no column {missing[0]}")
+
+
+def _damaged(file: Path, what: str) -> RenderError:
+    short = what if len(what) <= _SHOWN else f"{what[:_SHOWN]}..."
+    return RenderError(f"{file}: {short}; remove it and run spectro render again")
+
+
 def _listed_pictures(folder: Path) -> list[str]:
     """List the pictures that the tables of earlier renderings name; each lies in `folder`."""
     listed = []
     for table in (folder / name for name in (_CLIPS, _PREVIOUS)):
         if table.is_file():
-            images = _read_table(table, dtype=str, keep_default_na=False)["image"].tolist()
+            rows = _read_table(table)
+            _check_columns(rows, ["image"], table)
+            images = rows["image"].tolist()
             check_pictures(images, folder, table, RenderError)
             listed += images
     return listed
 
 
-def _read_table(path: Path, **options: Any) -> pd.DataFrame:
-    table: pd.DataFrame = pd.read_csv(io.StringIO(path.read_text(encoding="utf-8")), **options)
+def _read_table(path: Path) -> pd.DataFrame:
+    """Read a table that rendering wrote, every cell as text."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        table: pd.DataFrame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    except ValueError as error:  # not UTF-8, not CSV
+        raise _damaged(path, f"cannot be read ({error})") from None
     return table
 
 

@@ -34,6 +34,7 @@ else:  # the same parser and the same word, before the standard library had them
 
 __all__ = ["Record", "Settings", "read_table", "read_tables"]
 
+_LARGEST_TOML = 1 << 20  # bytes
 _SHOWN = 80  # characters of a wrong value that a message shows
 
 
@@ -217,9 +218,16 @@ def read_tables(path: str | Path, name: str) -> list[dict[str, Any]]:
 def _read_toml(path: str | Path) -> dict[str, Any]:
     """Parse a TOML file."""
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+        with Path(path).open("rb") as file:
+            text = file.read(_LARGEST_TOML + 1).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise ConfigError(f"{path}: cannot read the settings file ({why})") from None
-    except tomllib.TOMLDecodeError as error:
+    if len(text) > _LARGEST_TOML:
+        raise ConfigError(f"{path}: is larger than {_LARGEST_TOML >> 20} MiB; no settings file is")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ConfigError(f"{path}: is nested too deeply for settings") from None
+    except ValueError as error:  # TOMLDecodeError is one, and a number of 5,000 digits another
         raise ConfigError(f"{path}: not valid TOML ({error})") from None

@@ -166,7 +166,7 @@ def test_cross_validate_trains_the_rest_and_shows_the_leak(
     run = Run.load(tmp_path / "run")
     assert run.finished_folds == [1, 2, 3]
     scores = run.scores()
-    assert f"mean of 3 folds: {100 * scores['fold_mean']:.1f} %" in done.stdout
+    assert f"mean of 3 folds: {100 * scores.fold_mean:.1f} %" in done.stdout
     assert "a random split claims" in done.stdout
     assert f"report: {run.folder}/report.html\n" in done.stdout
     assert "A split at random would claim" in (run.folder / "report.html").read_text()
