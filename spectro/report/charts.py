@@ -151,7 +151,7 @@ def curves(histories: Sequence[Row], names: Sequence[str], title: str, *, share:
 
 
 def _highest(histories: Sequence[Row], names: Sequence[str]) -> float:
-    """Return the upper end of the loss axis, so that a bad first epoch does not flatten the rest."""
+    """Return the top of the loss axis; a bad first epoch must not flatten the rest."""
     train = [value for h in histories for value in h[names[0]] if value is not None]
     return 1.6 * max(train, default=1.0)
 

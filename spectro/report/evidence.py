@@ -141,7 +141,7 @@ class Showcase:
             return None
 
     def _overlay(self, image: Image.Image, fold: int, predicted: str) -> tuple[str, str]:
-        """Draw Grad-CAM's map for the predicted class over a picture, or return a remark why not."""
+        """Draw Grad-CAM's map for the predicted class over a picture, or remark why not."""
         if not self._model(fold).is_dir():
             return "", ""
         import torch

@@ -143,7 +143,7 @@ def _random_split(run: Run) -> Row | None:
 
 
 def _protocol(run: Run, predictions: pd.DataFrame) -> list[str]:
-    """Return the protocol of ``scores.json`` if it is of these predictions, else describe the run."""
+    """Return the protocol of ``scores.json`` if it is of these clips, else describe the run."""
     if run.is_scored:
         scores = run.scores()
         if scores.clips == len(predictions) and scores.protocol:

@@ -112,7 +112,7 @@ def _kept(path: Path, identity: str) -> Health | None:
 
 
 def _clips(run: Run, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the clips of all folds, failed ones included; only the scored ones if the set is gone."""
+    """Return the clips of all folds, failed ones too; only the scored ones if the set is gone."""
     folder = run.record.rendered.folder
     if is_url(folder):
         return predictions[list(COLUMNS)]

@@ -78,7 +78,7 @@ def of_truth(predictions: pd.DataFrame) -> metrics.Floats:
 
 
 def by_loss(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Sort clips by their loss, the highest first: those whose true class got the least probability.
+    """Sort clips by their loss, highest first: their true class got the least probability.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def by_loss(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_group(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Score each speaker, or whatever else has clips of several classes: a microphone, a site, a day.
+    """Score each group that has clips of several classes: a speaker, a microphone, a site.
 
     Parameters
     ----------

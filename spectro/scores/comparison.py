@@ -153,7 +153,7 @@ def compare(
 
 
 def mcnemar(lost: int, gained: int) -> float:
-    """McNemar's exact test: do as many clips go from right to wrong as from wrong to right?
+    """Test whether as many clips went from right to wrong as from wrong to right (McNemar's test).
 
     The exact binomial form, good for few clips too. It takes clips as independent, which slices of
     one recording are not: its p-value comes out too small, and the bootstrap decides.

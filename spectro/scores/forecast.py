@@ -49,7 +49,7 @@ class Forecast:
     interval: tuple[float, float]
 
     def errors(self, n: npt.ArrayLike) -> Floats:
-        """Expected share of errors after `n` training clips."""
+        """Return the expected share of errors after `n` training clips."""
         return _law(np.asarray(n, dtype=float) / self.n_clips, self.a, self.b, self.c)
 
 
