@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from spectro.clips.waveform import Channels, PadPolicy
+from spectro.clips.choices import Channels, PadPolicy
 from spectro.plumbing.settings import Settings
 
 if sys.version_info >= (3, 11):
