@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from spectro.clips.waveform import Channels, PadPolicy
+from spectro.clips.choices import Channels, PadPolicy
 from spectro.plumbing.settings import Settings
 
 if sys.version_info >= (3, 11):
@@ -43,24 +43,28 @@ class SpectrogramConfig(Settings):
     fmax : float or None
         Highest frequency in Hz; None means ``sr / 2``.
     ref : "max" or float
-        What 0 dB is: the clip's own maximum (the default, blind to level), or a fixed mel power.
+        What 0 dB is: "max", the clip's own maximum (the default, blind to level), or a fixed mel
+        power.
     top_db : float
         Range of the picture below 0 dB, in dB. Default 80.
     db_range : "fixed" or "auto"
-        "fixed": grey level means dB, the same in every picture (the default). "auto": each picture
-        is stretched to its own lowest and highest value, the look of `librosa.display.specshow`.
+        What a grey level means. "fixed": the same dB in every picture (the default). "auto": each
+        picture is stretched to its own lowest and highest value, the look of
+        `librosa.display.specshow`.
     pad : "zero", "loop", "center" or "random"
-        Where a short clip lies in the picture: at the start with silence after it; repeated; in the
-        middle of silence; or at a place drawn from the sound itself, so the same sound always gets
-        the same place. A longer clip is cut by the same rule: its start ("zero", "loop"), its
-        middle ("center"), or a drawn part ("random").
+        Where a short clip lies in the picture. "zero": at the start, with silence after it (the
+        default). "loop": repeated. "center": in the middle of silence. "random": at a place drawn
+        from the sound itself, so the same sound always gets the same place. A longer clip is cut by
+        the same rule: its start ("zero", "loop"), its middle ("center"), or a drawn part
+        ("random").
     cmap : "magma" or "gray"
         Colours of the picture, dark for quiet. Default "magma", even in lightness as seen.
     channels : "mean", "first" or "both"
-        What becomes of a recording's channels: their mean (the default, as in librosa), the first
-        alone, or the first two in one picture: the first in red, the second in green, the mean of
-        the two grey levels in blue. "max" is then the maximum of both, so that their difference in
-        level shows, a mono clip has two equal channels, and `cmap` has no say.
+        What becomes of a recording's channels. "mean": their mean (the default, as in librosa).
+        "first": the first alone. "both": the first two in one picture, the first in red, the second
+        in green, the mean of the two grey levels in blue; "max" is then the maximum of both, so
+        that their difference in level shows, a mono clip has two equal channels, and `cmap` has no
+        say.
 
     Raises
     ------
