@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from fastai.learner import Learner
+from fastai.torch_core import get_random_states, set_random_states
 
 from spectro.errors import ConfigError
 from spectro.models.weights import resolve
@@ -124,20 +124,18 @@ def test_a_timed_step_changes_no_weight_order_or_random_state(rendered: Rendered
     timed, left = learner(rendered), learner(rendered)
 
     def states(learn: Learner) -> list[Any]:
-        drawn = [random.random(), np.random.random(), torch.rand(3).tolist()]
+        drawn = [random.random(), torch.rand(3).tolist()]
         batches = [torch.Tensor(x).tolist() for x, _ in learn.dls.train]
         weights = [x.tolist() for x in learn.model.state_dict().values()]
         frozen = [p.requires_grad for p in learn.model.parameters()]
         return [drawn, batches, weights, frozen]
 
-    seeds = (random.getstate(), np.random.get_state(), torch.get_rng_state())
+    before = get_random_states()
     with one_step(timed) as step:
         step()
         step()
     first = states(timed)
-    random.setstate(seeds[0])
-    np.random.set_state(seeds[1])
-    torch.set_rng_state(seeds[2])
+    set_random_states(**before)
     assert states(left) == first
     assert all(p.grad is None for p in timed.model.parameters())
 
