@@ -248,7 +248,9 @@ def training(what: str, epochs: int, *, each_epoch: bool = True) -> Iterator[Lis
     """Show a progress bar of batches, with a line for each epoch, or the last one, above it."""
     first = 1 if each_epoch else epochs
     with counting(what, "batches") as count:
-        yield Listener(batch=count, epoch=lambda row: _show_epoch(what, row, epochs, first))
+        yield Listener(
+            batch=count, epoch=lambda row: _show_epoch(what, row, epochs, first), say=note
+        )
 
 
 def _show_epoch(what: str, row: dict[str, Any], epochs: int, first: int) -> None:

@@ -45,6 +45,7 @@ __all__ = [
     "Rendered",
     "RunFolder",
     "RunsFolder",
+    "ThreadCount",
     "TimeBudget",
     "Track",
     "Workers",
@@ -88,6 +89,15 @@ TimeBudget = Annotated[
 Gpus = Annotated[
     int,
     typer.Option(min=1, help="Share one training among so many GPUs.", rich_help_panel=RUNNING),
+]
+ThreadCount = Annotated[
+    Optional[int],
+    typer.Option(
+        "--threads",
+        min=1,
+        help="Threads that train; default, by timing a few steps.",
+        rich_help_panel=RUNNING,
+    ),
 ]
 Workers = Annotated[
     Optional[int],

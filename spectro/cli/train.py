@@ -16,6 +16,7 @@ from spectro.cli.options import (
     Rendered,
     RunFolder,
     RunsFolder,
+    ThreadCount,
     TimeBudget,
     Track,
     training,
@@ -54,6 +55,7 @@ def train_fold(
     track: Track = None,
     time_budget: TimeBudget = None,
     gpus: Gpus = 1,
+    threads: ThreadCount = None,
 ) -> None:
     """Fine-tune a network on all folds but one, and score it on that one."""
     from spectro.training import progress as tracking
@@ -67,7 +69,9 @@ def train_fold(
     folder = steps.place(run, runs, pictures, settings, *kind)
     if time_budget is not None:
         settings = steps.fit_time(time_budget, pictures, settings, folder, fold)
-    training = steps.open_run(pictures, settings, folder, track=track, n_gpus=gpus)
+    training = steps.open_run(
+        pictures, settings, folder, track=track, n_gpus=gpus, n_threads=threads
+    )
     record = steps.train(training, fold)
     steps.score(training.run, pictures)
     if record.inner_accuracy is not None:
@@ -116,12 +120,15 @@ def cross_validate(
     ] = None,
     time_budget: TimeBudget = None,
     gpus: Gpus = 1,
+    threads: ThreadCount = None,
 ) -> None:
     """Train and score every fold that is there; a finished fold is not trained again."""
     from spectro.training import progress as tracking
     from spectro.training import splits
 
-    rounds = steps.Rounds(candidates, inner_folds, scheduler, track, compare_random_split, gpus)
+    rounds = steps.Rounds(
+        candidates, inner_folds, scheduler, track, compare_random_split, gpus, threads
+    )
     rounds.check(time_budget)
     steps.check_gpus(gpus, settings, track, time_budget)
     pictures = steps.load(rendered, quarantine)
