@@ -27,7 +27,7 @@ from spectro.clips.datasets.fetch import fetch, present
 from spectro.clips.datasets.sources import SOURCES, Source
 from spectro.errors import DatasetError
 from spectro.plumbing.download import Patience, Progress
-from tests.test_download import Site, names, serving
+from tests.plumbing.test_download import Site, names, serving
 
 QUICK = Patience(timeout=20, tries=3, pause=0)
 NAMES = list(SOURCES)
