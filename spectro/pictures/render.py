@@ -28,7 +28,7 @@ from spectro.pictures import rendered
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import clip_image, save_png
 from spectro.plumbing import workers
-from spectro.plumbing.files import outside, scratch, sweep
+from spectro.plumbing.files import scratch, sweep, without_scratch
 from spectro.plumbing.paths import absolute, below, is_url, modified, place
 from spectro.plumbing.workers import completed
 
@@ -203,7 +203,7 @@ def render(
         for image in dropped:
             (folder / image).unlink(missing_ok=True)
     except OSError as error:
-        where = outside(str(error.filename2 or error.filename or out))
+        where = without_scratch(str(error.filename2 or error.filename or out))
         raise RenderError(
             f"{where}: cannot write ({error.strerror or error}); "
             "what is done is kept, run it again to go on"
