@@ -15,7 +15,6 @@ __all__ = [
     "CARD",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
-    "MAX_MEMBERS",
     "ModelCard",
     "read_card",
     "shortened",

@@ -24,7 +24,7 @@ from spectro.errors import ConfigError, ModelError
 from spectro.models import networks as network
 from spectro.models import tensors
 from spectro.models.card import CARD, ModelCard, read_card, shortened
-from spectro.plumbing.files import outside, replacing
+from spectro.plumbing.files import replacing
 
 __all__ = ["EXPORTS", "TENSORS", "load_model", "predict_probabilities", "save_model"]
 
@@ -65,9 +65,14 @@ def save_model(folder: str | Path, model: nn.Module, card: ModelCard) -> None:
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise ModelError(
-            f"{outside(str(folder))}: cannot write the model ({error.strerror or error}); "
+            f"{_known(folder)}: cannot write the model ({error.strerror or error}); "
             "make room or take another folder, and run it again"
         ) from None
+
+
+def _known(folder: Path) -> str:
+    """Name what a person knows: of a temporary folder, the folder that it lies in."""
+    return re.split(r"[/\\]\.[0-9a-f]{32}\.part", str(folder))[0]
 
 
 def _write_tensors(state: dict[str, torch.Tensor], path: Path) -> None:
