@@ -6,12 +6,13 @@ import math
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import soxr
 
+from spectro.clips.choices import Channels, PadPolicy
 from spectro.clips.decode import decode, decode_windows
 from spectro.errors import AudioError, ConfigError
 from spectro.plumbing.paths import place
@@ -30,8 +31,6 @@ __all__ = [
 ]
 
 Waveform = npt.NDArray[np.float32]
-PadPolicy = Literal["zero", "loop", "center", "random"]
-Channels = Literal["mean", "first", "both"]
 
 # Beyond any scaling of sound, and far enough below float32's limit that its power is finite.
 LOUDEST = 1e12

@@ -76,7 +76,7 @@ def start(config: TrainConfig) -> Start:
 
 
 def precision_in_words(config: TrainConfig) -> str:
-    """Say the arithmetic of training and why, as "bf16 (the processor has it)"."""
+    """Name the arithmetic of training and the reason, as "bf16 (the processor has it)"."""
     precision, reason = choose_precision(config.precision, device())
     return f"{precision} ({reason})"
 
@@ -260,7 +260,7 @@ class Training:
         )
 
     def random_split(self, listener: Listener | None = None) -> None:
-        """Cross-validate once more over folds that leak, to show what a leak would claim.
+        """Cross-validate once more over random folds, which leak, for comparison.
 
         Written to ``random-split/`` inside the run, itself a run; the next :func:`score_run`
         reports it beside the honest score.

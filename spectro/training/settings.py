@@ -28,7 +28,7 @@ class Phase(Settings):
     frozen : bool
         Train the head alone (and the body's batch norms, as fastai does).
     lr : float or pair of floats
-        Peak learning rate; a pair gives the first and the last layers theirs, with equal ratios
+        Peak learning rate. A pair gives the first and the last layers theirs, with equal ratios
         between layer groups (``lr_max=slice(low, high)``). Default 1e-3, fastai's own.
     schedule : "one_cycle" or "flat"
         How the rate moves: up to `lr` and down again, with Adam's momentum the other way (the
@@ -54,16 +54,17 @@ class TrainConfig(Settings):
     Parameters
     ----------
     recipe : str
-        Name of the recipe that these settings started from; a label, see :mod:`spectro.training.recipes`.
+        Name of the recipe that these settings started from; a label, see
+        :mod:`spectro.training.recipes`.
     arch : str
-        torchvision's name of the network, or "cnn4" (:mod:`spectro.models.networks`). Default resnet18: the
-        quickest of its family.
+        torchvision's name of the network, as "resnet34", or "cnn4" (:mod:`spectro.models.networks`).
+        Default resnet18: the quickest of its family.
     weights : str
         Where training starts: "imagenet" (torchvision's weights, cached or downloaded), "auto"
         (imagenet if it can be had, random otherwise, loudly), "none" (random), or a file with a
         torchvision state dict (``.pth`` or ``.safetensors``).
     size : int or None
-        Pictures are resized to ``size`` x ``size`` pixels; None, or 0 over a recipe, leaves them.
+        Pictures are resized to ``size`` x ``size`` pixels; 0 leaves them as they are, as None.
     batch_size : int
         Pictures in a step. Default 32: clips are few, so more steps beat larger ones.
     phases : tuple of Phase

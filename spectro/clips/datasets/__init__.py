@@ -1,29 +1,39 @@
-"""Datasets: each layout is a file here, and each becomes the same clip table."""
+"""Datasets: each layout is a file here, and each becomes the same clip table.
+
+Importing this package imports no layout and no pandas, so that a help text can name them all.
+"""
 
 from __future__ import annotations
 
 import inspect
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from spectro.clips.datasets import esc50, folder, spoken_digits, urbansound8k
-from spectro.clips.sample import write as sample
-from spectro.clips.table import COLUMNS, Dataset
 from spectro.errors import DatasetError
 from spectro.plumbing.paths import exists, place
+
+if TYPE_CHECKING:
+    from spectro.clips.table import COLUMNS, Dataset
 
 __all__ = ["COLUMNS", "LAYOUTS", "Dataset", "load"]
 
 # The most particular layout first: the sample is laid out like UrbanSound8K, and every layout is
 # also folders with sound in them.
-LAYOUTS: dict[str, ModuleType] = {
-    "sample": sample,
-    "urbansound8k": urbansound8k,
-    "esc50": esc50,
-    "spoken-digits": spoken_digits,
-    "folder": folder,
+LAYOUTS: dict[str, str] = {  # name: module
+    "sample": "spectro.clips.sample.write",
+    "urbansound8k": "spectro.clips.datasets.urbansound8k",
+    "esc50": "spectro.clips.datasets.esc50",
+    "spoken-digits": "spectro.clips.datasets.spoken_digits",
+    "folder": "spectro.clips.datasets.folder",
 }
+
+
+def __getattr__(name: str) -> Any:
+    """Import the names of :mod:`spectro.clips.table` when they are asked for."""
+    if name not in ("COLUMNS", "Dataset"):
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(import_module("spectro.clips.table"), name)
 
 
 def load(root: str | Path, layout: str = "auto", **options: Any) -> Dataset:
@@ -60,7 +70,7 @@ def load(root: str | Path, layout: str = "auto", **options: Any) -> Dataset:
     if layout not in LAYOUTS:
         raise DatasetError(f"unknown layout {layout!r}; there are {', '.join(LAYOUTS)}")
     given = {name: value for name, value in options.items() if value is not None}
-    loader = LAYOUTS[layout].load
+    loader = import_module(LAYOUTS[layout]).load
     foreign = sorted(set(given) - set(inspect.signature(loader).parameters))
     if foreign:
         raise DatasetError(f"{root}: read as {layout}, which has no option {', '.join(foreign)}")
@@ -70,7 +80,7 @@ def load(root: str | Path, layout: str = "auto", **options: Any) -> Dataset:
 
 def _recognise(root: Path) -> str:
     for name, module in LAYOUTS.items():
-        if module.looks_like(root):
+        if import_module(module).looks_like(root):
             return name
     raise DatasetError(
         f"{root}: no known dataset; expected UrbanSound8K, ESC-50 or spoken digits as published, "

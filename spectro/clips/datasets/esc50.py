@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from spectro.clips.datasets.sources import SOURCES
 from spectro.clips.table import (
     Dataset,
     clip_table,
@@ -26,10 +27,7 @@ __all__ = ["CITATION", "LICENCE", "METADATA", "load", "looks_like"]
 
 METADATA = Path("meta") / "esc50.csv"
 LICENCE = "CC BY-NC 3.0"
-CITATION = (
-    "K. J. Piczak. ESC: Dataset for Environmental Sound Classification. "
-    "23rd ACM International Conference on Multimedia, 2015."
-)
+CITATION = SOURCES["esc50"].citation
 
 
 def looks_like(root: Path) -> bool:

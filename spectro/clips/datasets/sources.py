@@ -24,7 +24,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from spectro.clips.datasets import esc50, urbansound8k
 from spectro.errors import DatasetError
 
 __all__ = ["SOURCES", "Source", "find"]
@@ -92,8 +91,11 @@ SOURCES = {
             inside="",
             layout="urbansound8k",
             clips=8732,
-            licence=urbansound8k.LICENCE,
-            citation=urbansound8k.CITATION,
+            licence="CC BY-NC 3.0",
+            citation=(
+                "J. Salamon, C. Jacoby, J. P. Bello. A Dataset and Taxonomy for Urban Sound "
+                "Research. 22nd ACM International Conference on Multimedia, 2014."
+            ),
         ),
         Source(
             name="esc50",
@@ -107,7 +109,10 @@ SOURCES = {
             layout="esc50",
             clips=2000,
             licence="CC BY-NC 3.0 (its subset ESC-10: CC BY 3.0)",
-            citation=esc50.CITATION,
+            citation=(
+                "K. J. Piczak. ESC: Dataset for Environmental Sound Classification. "
+                "23rd ACM International Conference on Multimedia, 2015."
+            ),
         ),
         Source(
             name="audiomnist",

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from spectro.clips.datasets.sources import SOURCES
 from spectro.clips.table import (
     Dataset,
     clip_table,
@@ -28,11 +29,8 @@ from spectro.errors import DatasetError
 
 __all__ = ["CITATION", "LICENCE", "METADATA", "load", "looks_like"]
 
-LICENCE = "CC BY-NC 3.0"
-CITATION = (
-    "J. Salamon, C. Jacoby, J. P. Bello. A Dataset and Taxonomy for Urban Sound Research. "
-    "22nd ACM International Conference on Multimedia, 2014."
-)
+LICENCE = SOURCES["urbansound8k"].licence
+CITATION = SOURCES["urbansound8k"].citation
 METADATA = Path("metadata") / "UrbanSound8K.csv"
 
 
