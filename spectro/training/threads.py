@@ -25,8 +25,8 @@ from spectro.training.callbacks import is_autocast
 
 __all__ = ["Threads", "candidates", "one_step", "quickest"]
 
-_WARM_UP = 2  # steps after each change: the first ones start threads and fill caches
-_SECONDS = 0.5  # of timed steps for each number of threads, and two steps at least
+_WARM_UP = 2  # steps after each change, which start threads and fill caches
+_SECONDS = 1.0  # of timed steps for each number of threads; warm-up ends after as long
 _FASTER = 1.1  # what another number must gain: changing it changes rounding, so not for noise
 _SLOWER = 1.5  # an epoch that took this many times the last one is followed by another timing
 _WORTH = 100  # steps of a training that is worth the timing
@@ -56,7 +56,7 @@ def quickest(
     Parameters
     ----------
     step : callable
-        Does one step of training; called twice and more for each number.
+        Does one step of training; called two times or more for each number.
     numbers : sequence of int
         Numbers of threads to try. The first stays unless another is a tenth faster.
     clock : callable
@@ -81,10 +81,12 @@ def quickest(
 
 def _rate(step: Callable[[], object], clock: Callable[[], float]) -> float:
     """Return steps per second."""
-    for _ in range(_WARM_UP):
-        step()
     started, done = clock(), 0
-    while done < 2 or clock() - started < _SECONDS:
+    while done < _WARM_UP and clock() - started < _SECONDS:
+        step()
+        done += 1
+    started, done = clock(), 0
+    while not done or clock() - started < _SECONDS:
         step()
         done += 1
     return done / (clock() - started)
