@@ -222,14 +222,15 @@ def decode_windows(
     with open_sound(path) as source:
         sr = source.samplerate
         n = round(duration * sr)
-        tape = _Tape(_Reader(source, path), source.channels, n + 1)
+        tape = _Tape(_Reader(source, path), source.channels, n + 2)
         for number in itertools.count():
             start = number * hop
             first = round(start * sr)
             if not tape.reaches(first + n + 1):  # the last one
-                yield max(0, tape.end - n) / sr, tape.end / sr, tape.last(n, tape.end), sr
+                first = max(0, tape.end - n)
+                yield first / sr, tape.end / sr, tape.between(first, tape.end), sr
                 return
-            yield start, start + duration, tape.last(n, first + n), sr
+            yield start, start + duration, tape.between(first, round((start + duration) * sr)), sr
 
 
 class _Tape:
@@ -253,7 +254,7 @@ class _Tape:
             self._held = np.concatenate([self._held[-self._keep :], block])
         return True
 
-    def last(self, n: int, end: int) -> Samples:
-        """Return the `n` frames before frame `end`, or as many as there are."""
-        stop = len(self._held) - (self.end - end)
-        return self._held[max(0, stop - n) : stop]
+    def between(self, first: int, last: int) -> Samples:
+        """Return the frames from `first` to before `last`, which were read not long ago."""
+        at = self.end - len(self._held)
+        return self._held[first - at : last - at]

@@ -99,11 +99,14 @@ class Source(Protocol):
 
 
 class _Forwards(sf.SoundFile):
-    """Read on and on: soundfile seeks behind each read, upon which MP3 and Opus begin anew."""
+    """Read on and on: soundfile seeks behind each read, upon which MP3, Vorbis and Opus begin anew.
+
+    Elsewhere that seeking shows damage: libsndfile fills in silence for GSM and SDS that is cut.
+    """
 
     def seekable(self) -> bool:
-        """Say no, or soundfile would."""
-        return False
+        """Say no of these, or soundfile would."""
+        return self.format not in ("MP3", "OGG") and self.can_seek()
 
     def can_seek(self) -> bool:
         """Tell whether libsndfile can."""
@@ -271,7 +274,7 @@ def _open(path: Path) -> Source:
         return _planned(path, plan) if plan else _as_it_is(path)
     except (sf.SoundFileError, TypeError, _NoHeaderError):  # TypeError: a headerless .raw
         name = phone.demuxer(head)
-        if not name or len(head) < 16:  # noqa: PLR2004
+        if not name or (name in ("wav", "w64") and not riff.is_foreign(path)):
             raise
         return Ffmpeg(path, name)
 
@@ -280,30 +283,34 @@ def _planned(path: Path, plan: Plan) -> Source:
     if len(plan.streams) > 1:
         return _Chain(path, plan)
     sound = Sound(path, View(path, plan.streams[0]), plan)
-    if plan.frames is not None:
-        if not sound.is_mpeg or (sound.frames or 0) >= plan.frames:
-            sound.frames = plan.frames
-        if sound.is_mpeg:
-            sound.slack = mp3.DECODER_DELAY
-            if (sound.frames or 0) + sound.slack < plan.frames:
-                sound.close()
-                raise AudioError(f"{path}: does not say how long it is; encode it again")
+    if sound.is_mpeg:
+        return _of_counted_length(path, sound, plan)
+    sound.frames = plan.frames or sound.frames
+    return sound
+
+
+def _of_counted_length(path: Path, sound: Sound, plan: Plan) -> Sound:
+    """Tell libsndfile how long MPEG audio is if it guesses that it is shorter than that."""
+    counted = plan.frames or 0
+    if (sound.frames or 0) < counted and plan.told:
+        sound.close()
+        sound = Sound(path, View(path, plan.told), plan)
+    sound.slack = mp3.DECODER_DELAY
+    if (sound.frames or 0) + sound.slack < counted:
+        sound.close()
+        raise AudioError(f"{path}: does not say how long it is; encode it again")
+    sound.frames = min(sound.frames or 0, counted)
     return sound
 
 
 def _as_it_is(path: Path) -> Source:
     """Leave a file on a disk to libsndfile to open."""
     sound = Sound(path, path.open("rb") if is_url(path) else path)
-    if not sound.is_mpeg:
-        return sound
-    counted = mp3.count(path)
+    counted = mp3.count(path) if sound.is_mpeg else None
     if counted is None:
         return sound
-    sound.slack = mp3.DECODER_DELAY
-    if counted.samples == sound.frames or not counted.samples:
-        return sound
-    sound.close()
-    return _planned(path, Plan((counted.pieces,), counted.samples))
+    plan = Plan((counted.sound,), counted.samples, told=counted.told)
+    return _of_counted_length(path, sound, plan)
 
 
 class _NoHeaderError(AudioError):

@@ -1,7 +1,7 @@
 """How long MPEG audio is where it does not say so: count the headers of its frames.
 
 Encoders state the length in a Xing, Info or VBRI frame; for files without one, libsndfile guesses
-from the first frames, by a factor of several where the bit rate varies. A VBRI frame with the
+from the first frames, by a factor of several where the bit rate varies. An Info frame with the
 number that was counted, put in front, tells it.
 """
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from spectro.clips.containers.views import Piece, mapped
 
-__all__ = ["DECODER_DELAY", "FRAME", "Counted", "count", "is_frame"]
+__all__ = ["DECODER_DELAY", "FRAME", "Counted", "count"]
 
 FRAME = 1152  # samples in a frame of MPEG 1; half as many in layer III of MPEG 2 and 2.5
 DECODER_DELAY = 2 * FRAME  # samples that a decoder may leave out at the ends
@@ -28,8 +28,8 @@ _KBITS = {
 _LOW_1 = (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256, 0)
 _LOW = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0)
 _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
-_MPEG_1 = 3
-_INFO = 200  # bytes that such a frame takes at least
+_MPEG_1, _MONO = 3, 3
+_INFO = 200  # bytes that an Info frame takes at least
 _MORE = 16  # frames put behind a sound of layer I or II, so that a guess of its length is not short
 _SKIPPED = 4_096  # bytes that may lie before the first frame of MPEG audio in another container
 
@@ -45,14 +45,18 @@ class Counted(NamedTuple):
         1, 2 or 3.
     cut : bool
         Whether its last frame is not all there.
-    pieces : tuple of bytes or range
-        The sound, behind a frame that states its length if it is of layer III.
+    sound : tuple of bytes or range
+        The frames; of layer I and II, more than are to be read.
+    told : tuple of bytes or range
+        The same behind a frame that states how many there are, upon which the decoder leaves out
+        its own delay of 529 samples; empty of layer I and II, which have no such frame.
     """
 
     samples: int
     layer: int
     cut: bool
-    pieces: tuple[Piece, ...]
+    sound: tuple[Piece, ...]
+    told: tuple[Piece, ...]
 
 
 class _Frame(NamedTuple):
@@ -87,19 +91,11 @@ def count(path: Path, where: range | None = None) -> Counted | None:
             return None
         at = first + frame.size if _states_length(data, first) else first
         samples, number, end = _walk(data, at, part.stop)
-        return Counted(samples, frame.layer, end > part.stop, _pieces(frame, header, number, part[at - part.start :]))
-
-
-def _pieces(frame: _Frame, header: int, number: int, sound: range) -> tuple[Piece, ...]:
-    """Put a frame with the length in front; or, where no such is known, more behind than is read."""
-    if frame.layer == 3:  # noqa: PLR2004
-        return _info(header, number), sound
-    return (sound, *[sound[: frame.size]] * _MORE)
-
-
-def is_frame(header: bytes) -> bool:
-    """Tell whether four bytes are the header of a frame of MPEG audio."""
-    return _frame(int.from_bytes(header[:4], "big")) is not None
+        sound = part[at - part.start :]
+        told, more = (), (sound[: frame.size],) * _MORE
+        if frame.layer == 3:  # noqa: PLR2004
+            told, more = (_info(header, number), sound), ()
+        return Counted(samples, frame.layer, end > part.stop, (sound, *more), told)
 
 
 def _first(data: bytes | mmap.mmap, part: range, skipped: int) -> int | None:
@@ -153,16 +149,15 @@ def _frame(header: int) -> _Frame | None:
 
 
 def _info(header: int, number: int) -> bytes:
-    """Make a frame of layer III that states how many follow, and holds no sound.
-
-    Of the kinds there are, VBRI is the one upon which decoders leave nothing out at the ends.
-    """
+    """Make a frame of layer III that states how many follow, and holds no sound."""
     header |= 1 << 16  # no checksum
     for rate in range(1, 15):
         header = header & ~(15 << 12) & ~(1 << 9) | rate << 12
         frame = _frame(header)
         if frame and frame.size >= _INFO:
             break
-    stated = b"VBRI" + (1).to_bytes(2, "big") + bytes(8) + number.to_bytes(4, "big")
-    content = header.to_bytes(4, "big") + bytes(32) + stated
+    mono, first = header >> 6 & 3 == _MONO, header >> 19 & 3 == _MPEG_1
+    side = (17 if mono else 32) if first else (9 if mono else 17)
+    stated = b"Info" + (1).to_bytes(4, "big") + number.to_bytes(4, "big")
+    content = header.to_bytes(4, "big") + bytes(side) + stated
     return content.ljust(frame.size if frame else _INFO, b"\0")

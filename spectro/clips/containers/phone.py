@@ -11,7 +11,6 @@ import mmap
 from collections.abc import Callable
 from pathlib import Path
 
-from spectro.clips.containers import mp3
 from spectro.clips.containers.views import mapped
 from spectro.errors import AudioError
 
@@ -23,11 +22,6 @@ _BY_START = {
     b"0&\xb2u\x8ef\xcf\x11": "asf",
     b"#!AMR": "amr",
     b"ADIF": "aac",
-    b"caff": "caf",
-    b"OggS": "ogg",
-    b"fLaC": "flac",
-    b"riff\x2e\x91\xcf\x11": "w64",
-    b".snd": "au",
     b"FLV\x01": "flv",
     b"\x0bw": "ac3",
     b"\x7f\xfe\x80\x01": "dts",
@@ -42,7 +36,8 @@ _BY_START = {
     b".ra\xfd": "rm",
     b"\0\0\1\xba": "mpeg",
 }
-_BY_FORM = {b"AVI ": "avi", b"WAVE": "wav", b"AIFF": "aiff", b"AIFC": "aiff"}
+# Codecs that libsndfile decodes: what it refuses of them is damaged, and ffmpeg would play the rest.
+_IN_OGG = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC")
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _TS, _TS_SYNC = 188, 0x47
 # Bytes of a frame behind its first, by the type in it (3GPP TS 26.101, 26.201).
@@ -59,16 +54,29 @@ def demuxer(head: bytes) -> str:
     for start, name in _BY_START.items():
         if head.startswith(start):
             return name
-    if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"FORM"):
-        return _BY_FORM.get(head[8:12], "")
+    if head[:4] in _CONTAINERS:
+        return _in_container(head)
     if head[4:8] in _BOXES:
         return "mov"
     if head[:1] == b"\xff" and len(head) > 7 and head[1] & 0xF6 == 0xF0:  # noqa: PLR2004
         return "aac"
-    if head[:3] == b"ID3" or mp3.is_frame(head):
-        return "mp3"
     packets = head[:: _TS][:3]
     return "mpegts" if len(packets) == 3 and set(packets) == {_TS_SYNC} else ""  # noqa: PLR2004
+
+
+_CONTAINERS = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"caff", b"OggS")
+
+
+def _in_container(head: bytes) -> str:
+    """Name the demuxer of a file whose container libsndfile knows, and whose codec it does not."""
+    kind = head[8:12]
+    if head[:4] == b"OggS":
+        return "" if any(mark in head for mark in _IN_OGG) else "ogg"
+    if head[:4] == b"caff":
+        return "" if head[28:32] == b"lpcm" else "caf"
+    if head[:4] == b"riff":
+        return "w64"
+    return {b"AVI ": "avi", b"WAVE": "wav", b"AIFC": "aiff"}.get(kind, "")
 
 
 def check_whole(path: Path, name: str) -> None:
@@ -148,6 +156,15 @@ def _end_of_adts(data: Data) -> int:
     return at
 
 
+def _end_of_ogg(data: Data) -> int:
+    """Return where the last page of an Ogg file ends."""
+    at = 0
+    while data[at : at + 4] == b"OggS" and at + 27 <= len(data):
+        body = at + 27 + data[at + 26]
+        at = body + sum(data[at + 27 : body])
+    return at
+
+
 def _end_of_avi(data: Data) -> int:
     size = int.from_bytes(data[4:8], "little")
     return 0 if size >= 0x7FFF_0000 else size + 8  # noqa: PLR2004
@@ -159,5 +176,6 @@ _ENDS: dict[str, Callable[[Data], int]] = {
     "asf": _end_of_asf,
     "amr": _end_of_amr,
     "aac": _end_of_adts,
+    "ogg": _end_of_ogg,
     "avi": _end_of_avi,
 }

@@ -20,13 +20,12 @@ from spectro.clips.containers.sizes import is_chunk_id, sound_bytes
 from spectro.clips.containers.views import Piece, Plan, size_of
 from spectro.errors import AudioError
 
-__all__ = ["COMPRESSED_TAGS", "Wave", "plan", "read"]
+__all__ = ["Wave", "is_foreign", "plan", "read"]
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # format tags (mmreg.h)
 MPEG_TAGS = (0x50, 0x55)  # layers I and II; layer III
 # What libsndfile decodes by itself: MS ADPCM, A-law, mu-law, IMA ADPCM, GSM, NMS and G.721 ADPCM.
 _KNOWN = (PCM, 2, FLOAT, 6, 7, 0x11, 0x31, 0x38, 0x40, 0x64, *MPEG_TAGS)
-COMPRESSED_TAGS = range(2, EXTENSIBLE)
 _LARGEST = 0xFFFF_FF00  # bytes of sound that a 32-bit header can tell of
 _MOST_CHUNKS = 1_000
 _LOOK = 1 << 20  # samples looked at, at a time, to see which bits of a wide one are used
@@ -151,8 +150,16 @@ def _wave(
         _is_chain(file, at + stated + pad, size, order) for pad in (0, 1)
     )
     unknown = 1 << 62 if form == b"RF64" else 0x7FFF_0000
+    blocks = struct.unpack_from(order + "H", fmt)[0] not in (PCM, FLOAT, EXTENSIBLE)
     n = sound_bytes(
-        path, stated, size - at, header=at, whole=whole, followed=followed, unknown=unknown
+        path,
+        stated,
+        size - at,
+        header=at,
+        whole=whole,
+        followed=followed,
+        unknown=unknown,
+        blocks=blocks,
     )
     return Wave(form, fmt, fact, range(at, at + n), stated)
 
@@ -232,6 +239,12 @@ def plan(path: Path) -> Plan | None:
     return _mended(wave, wave.fmt)
 
 
+def is_foreign(path: Path) -> bool:
+    """Tell whether a WAV file is in a codec that libsndfile does not know."""
+    wave = read(path)
+    return wave is not None and wave.tag not in _KNOWN
+
+
 def _mpeg(path: Path, wave: Wave) -> Plan:
     found = mp3.count(path, wave.data)
     if found is None:
@@ -242,9 +255,8 @@ def _mpeg(path: Path, wave: Wave) -> Plan:
             f"{path}: truncated, its header promises {wave.fact} frames and {found.samples} "
             "are there"
         )
-    return Plan(
-        (found.pieces,), found.samples, container="WAV", codec=f"MPEG_LAYER_{'I' * found.layer}"
-    )
+    codec = f"MPEG_LAYER_{'I' * found.layer}"
+    return Plan((found.sound,), found.samples, "WAV", codec, found.told)
 
 
 def _contradicted(path: Path, wave: Wave) -> Plan:
@@ -264,7 +276,7 @@ def _contradicted(path: Path, wave: Wave) -> Plan:
     data = wave.data[: frames * wave.align]
     bits = wave.bits if low else 32
     return Plan(
-        (_header(wave, _pcm32(wave), data),), frames, "WAV", f"PCM_{wave.bits}", low_bits=bits % 32
+        (_header(wave, _pcm32(wave), data),), frames, "WAV", f"PCM_{wave.bits}", (), bits % 32
     )
 
 

@@ -21,6 +21,7 @@ def sound_bytes(
     whole: bool = False,
     followed: bool = True,
     unknown: int = UNKNOWN_FROM,
+    blocks: bool = False,
 ) -> int:
     """Return how many bytes of sound a file holds.
 
@@ -40,6 +41,8 @@ def sound_bytes(
         Whether what lies behind the stated sound is what may lie there: other chunks, or nothing.
     unknown : int
         From where on a stated size means that it was not known when it was written.
+    blocks : bool
+        Whether a few missing bytes would be missed: a part of a block of a codec.
 
     Returns
     -------
@@ -55,7 +58,7 @@ def sound_bytes(
         return there
     if stated > there:
         missing = stated - there
-        if whole or missing == 1 or missing in (*_HEADER_SIZES, header, header + 8):
+        if whole or missing == 1 or (not blocks and missing in (*_HEADER_SIZES, header)):
             return there
         raise AudioError(
             f"{name}: truncated, its header promises {stated} bytes and {there} are there"

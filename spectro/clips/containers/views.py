@@ -29,6 +29,8 @@ class Plan(NamedTuple):
         Frames of all streams; None where the decoder knows.
     container, codec : str
         What to call them; empty where the decoder's names are right.
+    told : tuple of bytes or range
+        The one stream once more, with its length in it, for a decoder that guesses too low a one.
     low_bits : int
         Bits of each 32 that are sound, where those are the low ones; 0 where a decoder knows.
     """
@@ -37,6 +39,7 @@ class Plan(NamedTuple):
     frames: int | None = None
     container: str = ""
     codec: str = ""
+    told: tuple[Piece, ...] = ()
     low_bits: int = 0
 
 
