@@ -16,6 +16,7 @@ import soundfile as sf
 import soxr
 from PIL import Image
 
+from spectro.clips.clip import Clip
 from spectro.crossval.run import Run
 from spectro.errors import ModelError, SpectroError
 from spectro.pictures.settings import SpectrogramConfig
@@ -129,10 +130,9 @@ class Showcase:
 
     def _heard(self, row: int, make: Callable[..., Any]) -> Any:
         """Make something of a clip's sound; None if it is not there."""
-        clip = self._clip(row)
-        start, end = (None if np.isnan(clip[name]) else clip[name] for name in ("start", "end"))
+        path, start, end = Clip.of(self._clip(row))
         try:
-            return make(clip["path"], self._config, start=start, end=end)
+            return make(path, self._config, start=start, end=end)
         except (SpectroError, OSError):
             return None
 
