@@ -22,12 +22,12 @@ import pytest
 
 from spectro.cli import fetch as cli
 from spectro.clips import datasets
-from spectro.clips.datasets import sources
+from spectro.clips.datasets import SOURCES
 from spectro.clips.datasets.fetch import fetch, present
-from spectro.clips.datasets.sources import SOURCES, Source
+from spectro.clips.datasets.sources import Source
 from spectro.errors import DatasetError
 from spectro.plumbing.download import Patience, Progress
-from tests.test_download import Site, names, serving
+from tests.plumbing.test_download import Site, names, serving
 
 QUICK = Patience(timeout=20, tries=3, pause=0)
 NAMES = list(SOURCES)
@@ -124,7 +124,7 @@ def test_the_official_sources_are_as_published() -> None:
     assert urban.checksum == "md5:9aa69802bbf37fb986f71ec1483a196e"
     assert [source.clips for source in SOURCES.values()] == [8732, 2000, 30_000]
     with pytest.raises(DatasetError, match="there are urbansound8k, esc50, audiomnist"):
-        sources.find("mnist")
+        datasets.find_source("mnist")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -317,11 +317,12 @@ def test_the_command_says_terms_first_and_what_is_next(
 CODE = """
 import json, sys
 from spectro.cli import app, fetch
+from spectro.clips import datasets
 from spectro.clips.datasets import sources
 if "fetch" not in {command.callback.__name__ for command in app.app.registered_commands}:
     app.app.command()(fetch.fetch)
 source = sources.Source(**json.loads(sys.argv.pop(1)))
-sources.SOURCES[source.name] = source
+datasets.SOURCES[source.name] = source
 """
 STOP_WHILE_UNPACKING = """
 import time

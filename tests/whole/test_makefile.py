@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from spectro.clips.datasets.sources import SOURCES
+from spectro.clips.datasets import SOURCES
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")

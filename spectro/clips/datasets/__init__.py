@@ -8,22 +8,42 @@ from types import ModuleType
 from typing import Any
 
 from spectro.clips.datasets import esc50, folder, spoken_digits, urbansound8k
-from spectro.clips.sample import write as sample
+from spectro.clips.datasets.sources import Source
 from spectro.clips.table import COLUMNS, Dataset
 from spectro.errors import DatasetError
 from spectro.plumbing.paths import exists, place
 
-__all__ = ["COLUMNS", "LAYOUTS", "Dataset", "load"]
+__all__ = ["COLUMNS", "LAYOUTS", "SOURCES", "Dataset", "find_source", "load"]
 
-# The most particular layout first: the sample is laid out like UrbanSound8K, and every layout is
-# also folders with sound in them.
+# The most particular layout first: every layout is also folders with sound in them. The sample is
+# laid out like UrbanSound8K.
 LAYOUTS: dict[str, ModuleType] = {
-    "sample": sample,
     "urbansound8k": urbansound8k,
+    "sample": urbansound8k,
     "esc50": esc50,
     "spoken-digits": spoken_digits,
     "folder": folder,
 }
+
+SOURCES: dict[str, Source] = {
+    module.SOURCE.name: module.SOURCE for module in (urbansound8k, esc50, spoken_digits)
+}
+"""What can be fetched, by name."""
+
+
+def find_source(name: str) -> Source:
+    """Look up a dataset that can be fetched, by what the command line calls it.
+
+    Raises
+    ------
+    DatasetError
+        If there is none of that name.
+    """
+    if name.lower() not in SOURCES:
+        raise DatasetError(
+            f"{name}: no dataset that can be fetched; there are {', '.join(SOURCES)}"
+        )
+    return SOURCES[name.lower()]
 
 
 def load(root: str | Path, layout: str = "auto", **options: Any) -> Dataset:

@@ -3,6 +3,9 @@
 - Size: 2,000 clips (400 in ESC-10), 2.8 hours, 50 classes (10), 40 clips each.
 - Folds: 5, official; clips of one source recording (``src_file``) share a fold.
 - Layout: ``meta/esc50.csv`` and ``audio/{fold}-{src_file}-{take}-{target}.wav``; 44.1 kHz mono.
+- Source: GitHub's archive of the repository's branch ``master``, made when asked for. Top folder
+  ``ESC-50-master``, with the readme and the licence. About 650 MB, unpacked about 900 MB (2,000
+  clips of 5 s, 44.1 kHz, 16 bit).
 - Licence: CC BY-NC 3.0 (ESC-10: CC BY 3.0).
 - Citation: K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", 23rd ACM
   International Conference on Multimedia, 2015.
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from spectro.clips.datasets.sources import Source
 from spectro.clips.table import (
     Dataset,
     clip_table,
@@ -22,13 +26,27 @@ from spectro.clips.table import (
 )
 from spectro.errors import DatasetError
 
-__all__ = ["CITATION", "LICENCE", "METADATA", "load", "looks_like"]
+__all__ = ["CITATION", "LICENCE", "METADATA", "SOURCE", "load", "looks_like"]
 
 METADATA = Path("meta") / "esc50.csv"
 LICENCE = "CC BY-NC 3.0"
 CITATION = (
     "K. J. Piczak. ESC: Dataset for Environmental Sound Classification. "
     "23rd ACM International Conference on Multimedia, 2015."
+)
+SOURCE = Source(
+    name="esc50",
+    url="https://github.com/karolpiczak/ESC-50/archive/refs/heads/master.zip",
+    archive="ESC-50.zip",
+    size=None,
+    checksum=None,
+    unpacked=900_000_000,
+    folder="ESC-50",
+    inside="",
+    layout="esc50",
+    clips=2000,
+    licence="CC BY-NC 3.0 (its subset ESC-10: CC BY 3.0)",
+    citation=CITATION,
 )
 
 
