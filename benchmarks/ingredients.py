@@ -91,7 +91,7 @@ def accuracy_of(
     rendered: RenderedSet, recipe: str, changes: dict[str, Any]
 ) -> Callable[..., float]:
     """Give a function that trains with some changes of a recipe, and watches a part."""
-    from spectro.crossval.run import accuracy, out_of_fold
+    from spectro.crossval.predictions import accuracy, out_of_fold
     from spectro.models.weights import resolve
     from spectro.training import learner
     from spectro.training import train as members

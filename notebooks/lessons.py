@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,12 +19,16 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
+# Before what warns is imported.
+warnings.filterwarnings("ignore", category=FutureWarning, module="torch")  # fastai's to mend
+warnings.filterwarnings("ignore", message="IProgress not found")  # no progress bars here
+
 from spectro.clips import datasets
 from spectro.clips import waveform as audio
 from spectro.clips.datasets import urbansound8k
 from spectro.clips.sample import write as sample
 from spectro.clips.table import Dataset
-from spectro.crossval import folds as crossval
+from spectro.crossval.folds import Training, score_run
 from spectro.crossval.run import Run, latest_run
 from spectro.errors import ConfigError, ModelError
 from spectro.pictures.render import render
@@ -219,16 +224,16 @@ def train(
     listener : Listener or None
         Told of every epoch, as `say_epoch`.
     """
-    label = f"{name}-{size().name}-{rendered.dataset['name']}"
+    label = f"{name}-{size().name}-{rendered.dataset.name}"
     folder = Path(project) / "runs" / "lessons" / label
-    run, weights = crossval.open_run(folder, rendered, config)
+    training = Training.open(folder, rendered, config)
     for fold in folds or rendered.folds:
-        record = crossval.train_fold(run, rendered, weights, fold, listener)
-        print(f"{folder.name}, fold {fold}: {100 * record['accuracy']:.1f} % right")
+        record = training.fold(fold, listener)
+        print(f"{folder.name}, fold {fold}: {100 * record.accuracy:.1f} % right")
     if random_split:
-        crossval.train_random_split(run, rendered, weights)
-    crossval.score_run(run, rendered)
-    return run
+        training.random_split()
+    score_run(training.run, rendered)
+    return training.run
 
 
 def a_run(project: str | Path) -> Run:

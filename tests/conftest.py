@@ -65,9 +65,10 @@ def run(rendered: RenderedSet, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run with fold 1 trained and scored."""
     from spectro.crossval import folds as crossval
 
-    opened, weights = crossval.open_run(
+    training = crossval.Training.open(
         tmp_path_factory.mktemp("runs") / "tiny", rendered, SHORT_TRAINING
     )
-    crossval.train_fold(opened, rendered, weights, 1)
+    opened = training.run
+    training.fold(1)
     crossval.score_run(opened, rendered)
     return opened

@@ -15,6 +15,7 @@ from torch import nn
 
 from spectro.crossval import folds as crossval
 from spectro.report import write
+from spectro.training import data
 from spectro.training.settings import TrainConfig
 
 Skill = Callable[[pd.DataFrame, TrainConfig], float]
@@ -33,7 +34,7 @@ class Trainings:
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, skill: Skill) -> Trainings:
-    """Have :mod:`spectro.crossval.folds` train a network that knows `skill` of the clips it is shown.
+    """Have trainings give a network that knows `skill` of the clips it is shown.
 
     Which ones is drawn under the seed of the settings; NaN pretends that training diverged.
     """
@@ -68,7 +69,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, skill: Skill) -> Trainings:
             train=dls.train, labels=dls.labels, config=config, model=nn.Linear(1, 1)
         )
 
-    monkeypatch.setattr(crossval.datablock, "dataloaders", dataloaders)
+    monkeypatch.setattr(data, "dataloaders", dataloaders)
     monkeypatch.setattr(crossval.learner, "new_learner", new_learner)
     monkeypatch.setattr(crossval.learner, "fit", fit)
     monkeypatch.setattr(crossval.learner, "predict_clips", predict)

@@ -24,10 +24,10 @@ def fetch(
     url: Annotated[Optional[str], typer.Option(help="A mirror of the archive.")] = None,
 ) -> None:
     """Download a published dataset from its official host, check it and unpack it."""
-    from spectro.clips import datasets
     from spectro.clips.datasets import fetch as fetching
+    from spectro.clips.datasets import sources
 
-    source = datasets.find_source(name)
+    source = sources.find(name)
     found = fetching.present(source, to)
     if found is not None:
         console.say(f"{source.folder} is already there: nothing is downloaded")

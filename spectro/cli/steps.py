@@ -14,6 +14,8 @@ from spectro.errors import ConfigError
 from spectro.plumbing.files import write_text
 
 if TYPE_CHECKING:
+    from spectro.crossval.folds import Training
+    from spectro.crossval.records import FoldRecord
     from spectro.crossval.run import Run
     from spectro.models.weights import Weights
     from spectro.pictures.rendered import RenderedSet
@@ -29,7 +31,7 @@ __all__ = [
     "place",
     "repeat",
     "score",
-    "train_fold",
+    "train",
     "warn_of_chance",
 ]
 
@@ -74,7 +76,7 @@ def load(folder: Path, quarantine: Path | None) -> RenderedSet:
         return pictures
 
     kept = pictures.without(quarantine)
-    for line in kept.dataset["notes"][len(pictures.dataset["notes"]) :]:
+    for line in kept.dataset.notes[len(pictures.dataset.notes) :]:
         console.note(line)
     return kept
 
@@ -91,18 +93,19 @@ def place(
     return plain.with_name("-".join([plain.name, *kind]))
 
 
-def open_run(rendered: RenderedSet, config: TrainConfig, folder: Path) -> tuple[Run, Weights]:
+def open_run(rendered: RenderedSet, config: TrainConfig, folder: Path, **options: Any) -> Training:
     """Open the run and say what it trains, in what arithmetic, from which weights."""
-    from spectro.crossval import folds as crossval
+    from spectro.crossval.folds import Training, precision_in_words
 
-    opened, weights = crossval.open_run(folder, rendered, config)
+    training = Training.open(folder, rendered, config, **options)
+    weights = training.weights
     warn_of_chance(weights, config)
     console.say(
         f"recipe {config.recipe}: {config.arch}, {config.in_words}, "
-        f"{crossval.precision_in_words(config)}, from "
+        f"{precision_in_words(config)}, from "
         f"{'random weights' if weights.source == 'random' else weights.detail}"
     )
-    return opened, weights
+    return training
 
 
 def warn_of_chance(weights: Weights, config: TrainConfig) -> None:
@@ -123,33 +126,25 @@ def check_gpus(n: int, config: TrainConfig, track: str | None, minutes: float | 
     gpus.check(n, config.batch_size)
 
 
-def train_fold(
-    run: Run,
-    rendered: RenderedSet,
-    weights: Weights,
-    fold: int,
-    track: str | None,
-    gpus: int = 1,
-) -> dict[str, Any]:
+def train(training: Training, fold: int) -> FoldRecord:
     """Train a fold under a progress bar, or say that it is trained; return its record."""
-    from spectro.crossval import folds as crossval
-
+    run = training.run
     if fold in run.finished_folds:
         console.note(f"fold {fold} is trained already")
     with console.training(f"fold {fold}", run.config.all_epochs) as listener:
-        return crossval.train_fold(run, rendered, weights, fold, listener, track=track, n_gpus=gpus)
+        return training.fold(fold, listener)
 
 
 def score(run: Run, rendered: RenderedSet) -> float:
     """Score the finished folds, draw them, print it all, report; return the accuracy."""
-    from spectro.crossval import folds as crossval
+    from spectro.crossval.folds import score_run
     from spectro.crossval.plots import save_run
 
-    scores = crossval.score_run(run, rendered)
+    scores = score_run(run, rendered)
     tables.scores(scores)
     console.say(f"pictures: {', '.join(str(path) for path in save_run(run))}")
     _report(run)
-    return float(scores["accuracy"])
+    return scores.accuracy
 
 
 def _report(run: Run) -> None:
@@ -170,17 +165,17 @@ def cross_validate(rendered: RenderedSet, config: TrainConfig, folder: Path, rou
     if rounds.candidates is not None:
         run = _train_nested(rendered, config, folder, rounds)
     else:
-        run, weights = open_run(rendered, config, folder)
+        options = {"track": rounds.track, "n_gpus": rounds.gpus}
+        training = open_run(rendered, config, folder, **options)
+        run = training.run
         if rounds.scheduler is not None:
-            _train_elsewhere(run, rendered, rounds.scheduler, rounds.track)
+            _train_elsewhere(training, rounds.scheduler)
         else:
             for fold in rendered.folds:
-                train_fold(run, rendered, weights, fold, rounds.track, rounds.gpus)
+                train(training, fold)
         if rounds.compare_random_split:
-            from spectro.crossval import folds as crossval
-
             with console.training("random split", config.all_epochs) as listener:
-                crossval.train_random_split(run, rendered, weights, listener, rounds.gpus)
+                training.random_split(listener)
     score(run, rendered)
     return run
 
@@ -189,15 +184,15 @@ def repeat(
     rendered: RenderedSet, config: TrainConfig, folder: Path, rounds: Rounds, seeds: int
 ) -> float:
     """Cross-validate under several seeds, a run each; return the mean accuracy."""
-    from spectro.crossval import runs as repeats
+    from spectro.crossval import runs as several
 
-    repeats.check_free(folder)
+    several.check_free(folder)
     runs = []
     for seed in range(config.seed, config.seed + seeds):
         console.say(f"seed {seed}")
-        own = repeats.folder_of(folder, seed)
+        own = several.folder_of(folder, seed)
         runs.append(cross_validate(rendered, config.replace(seed=seed), own, rounds))
-    found = repeats.write(folder, runs)
+    found = several.write(folder, runs)
     tables.table("seed", found["seeds"], ("accuracy", "macro_f1"))
     for name, title in (("accuracy", "accuracy"), ("macro_f1", "macro F1")):
         low, high = map(console.percent, found[f"{name}_interval"])
@@ -209,38 +204,47 @@ def repeat(
 
 def _train_nested(rendered: RenderedSet, config: TrainConfig, folder: Path, rounds: Rounds) -> Run:
     """Choose settings for each fold on its training folds, and train it with them."""
-    from spectro.crossval import nested
-    from spectro.crossval.nested import read_candidates
+    from spectro.crossval.nested import Nested, read_candidates
 
     assert rounds.candidates is not None
     candidates = read_candidates(rounds.candidates, config)
-    run = nested.open_run(folder, rendered, config, candidates, rounds.inner_folds)
-    write_text(run.folder / "candidates.toml", rounds.candidates.read_text(encoding="utf-8"))
     watch = partial(console.training, each_epoch=False)
+    nested = Nested.open(
+        folder,
+        rendered,
+        config,
+        candidates,
+        watch,
+        inner=rounds.inner_folds,
+        track=rounds.track,
+    )
+    run = nested.run
+    write_text(run.folder / "candidates.toml", rounds.candidates.read_text(encoding="utf-8"))
     for fold in rendered.folds:
-        record = nested.train_fold(run, rendered, candidates, fold, watch, track=rounds.track)
+        record = nested.fold(fold)
         console.say(
-            f"fold {fold}: {record['chosen']} was best of {len(candidates)} on its inner folds "
-            f"({console.percent(record['chosen_at'])}), and then scored "
-            f"{console.percent(record['accuracy'])}"
+            f"fold {fold}: {record.chosen} was best of {len(candidates)} on its inner folds "
+            f"({console.percent(record.chosen_at or 0)}), and then scored "
+            f"{console.percent(record.accuracy)}"
         )
     return run
 
 
-def _train_elsewhere(run: Run, rendered: RenderedSet, address: str, track: str | None) -> None:
+def _train_elsewhere(training: Training, address: str) -> None:
     """Train the folds that are not trained yet on a cluster; end here if one fails."""
     from spectro.crossval.remote import train_folds
     from spectro.plumbing.cluster import connect
 
+    run, rendered = training.run, training.pictures
     left = [fold for fold in rendered.folds if fold not in run.finished_folds]
     failed = False
     with connect(address, resource="GPU") as executor:
-        for outcome in train_folds(run, rendered, left, executor, track=track):
+        for outcome in train_folds(training, left, executor):
             if outcome.record is None:
                 failed = True
                 console.complain(f"fold {outcome.fold}: {outcome.reason}")
                 continue
-            accuracy, time = console.percent(outcome.record["accuracy"]), outcome.record["seconds"]
+            accuracy, time = console.percent(outcome.record.accuracy), outcome.record.seconds
             console.say(f"fold {outcome.fold}: accuracy {accuracy}, {time:.0f} s")
     if failed:
         if run.finished_folds:
@@ -263,7 +267,7 @@ def fit_time(
     from spectro.models.weights import resolve
     from spectro.training import splits
 
-    if (folder / "run.json").is_file():
+    if Run.is_at(folder):
         before = Run.load(folder).config
         config = config.replace(size=before.size or 0)
         console.note("the time budget was settled when this run began")

@@ -13,6 +13,7 @@ from rich.text import Text
 from spectro.cli.console import CONTROLS, OUT, note, percent, say, warn
 
 if TYPE_CHECKING:
+    from spectro.crossval.records import Scores
     from spectro.scores.comparison import Comparison
 
 __all__ = ["checkup", "comparison", "points", "runs", "scores", "table"]
@@ -21,26 +22,26 @@ _MOST_ROWS, _MOST_MOVES = 30, 10
 _COUNTS = ("clips", "recordings")
 
 
-def scores(scores: dict[str, Any]) -> None:
+def scores(scores: Scores) -> None:
     """Print scores: a row a fold, class and speaker, the whole, and what it was measured on."""
-    OUT.print(_table("fold", scores["folds"], ("clips", "accuracy", "macro_f1")))
-    OUT.print(_table("label", scores["classes"], ("clips", "precision", "recall", "f1")))
-    if scores.get("groups"):
-        OUT.print(_table("group", scores["groups"], ("clips", "accuracy")))
-    low, high = scores["accuracy_interval"]
-    low_f1, high_f1 = scores["macro_f1_interval"]
-    if scores["fold_std"] is not None:
-        mean, spread = percent(scores["fold_mean"]), percent(scores["fold_std"])
-        say(f"mean of {len(scores['folds'])} folds: {mean} ± {spread}")
+    OUT.print(_table("fold", scores.folds, ("clips", "accuracy", "macro_f1")))
+    OUT.print(_table("label", scores.classes, ("clips", "precision", "recall", "f1")))
+    if scores.groups:
+        OUT.print(_table("group", scores.groups, ("clips", "accuracy")))
+    low, high = scores.accuracy_interval
+    low_f1, high_f1 = scores.macro_f1_interval
+    if scores.fold_std is not None:
+        mean, spread = percent(scores.fold_mean), percent(scores.fold_std)
+        say(f"mean of {len(scores.folds)} folds: {mean} ± {spread}")
     say(
-        f"all {scores['clips']:,} clips together: accuracy {percent(scores['accuracy'])} "
+        f"all {scores.clips:,} clips together: accuracy {percent(scores.accuracy)} "
         f"(95 %: {percent(low)} to {percent(high)}), "
-        f"macro F1 {percent(scores['macro_f1'])} ({percent(low_f1)} to {percent(high_f1)})"
+        f"macro F1 {percent(scores.macro_f1)} ({percent(low_f1)} to {percent(high_f1)})"
     )
-    for line in scores["protocol"]:
+    for line in scores.protocol:
         note(line)
-    if "random_split" in scores:
-        claimed = percent(scores["random_split"]["fold_mean"])
+    if scores.random_split is not None:
+        claimed = percent(scores.random_split["fold_mean"])
         warn(f"a random split claims {claimed}: it tests on recordings that it trained on")
 
 

@@ -89,13 +89,13 @@ def train_fold(
     folder = steps.place(run, runs, pictures, settings, *kind)
     if time_budget is not None:
         settings = steps.fit_time(time_budget, pictures, settings, folder, fold)
-    opened, start = steps.open_run(pictures, settings, folder)
-    record = steps.train_fold(opened, pictures, start, fold, track, gpus)
-    steps.score(opened, pictures)
-    if "inner_accuracy" in record:
-        accuracy = console.percent(record["inner_accuracy"])
-        console.say(f"to tune by: inner fold {record['inner_fold']}, accuracy {accuracy}")
-    console.say(f"fold {fold}: accuracy {console.percent(record['accuracy'])}, in {folder}")
+    training = steps.open_run(pictures, settings, folder, track=track, n_gpus=gpus)
+    record = steps.train(training, fold)
+    steps.score(training.run, pictures)
+    if record.inner_accuracy is not None:
+        accuracy = console.percent(record.inner_accuracy)
+        console.say(f"to tune by: inner fold {record.inner_fold}, accuracy {accuracy}")
+    console.say(f"fold {fold}: accuracy {console.percent(record.accuracy)}, in {folder}")
 
 
 def cross_validate(
@@ -171,7 +171,7 @@ def cross_validate(
             time_budget, pictures, settings, first, pictures.folds[0], trainings
         )
     if seeds is None:
-        accuracy = steps.cross_validate(pictures, settings, folder, rounds).scores()["accuracy"]
+        accuracy = steps.cross_validate(pictures, settings, folder, rounds).scores().accuracy
     else:
         accuracy = steps.repeat(pictures, settings, folder, rounds, seeds)
     console.say(f"accuracy {console.percent(accuracy)}, in {folder}")
@@ -200,7 +200,8 @@ def probe(
     pictures = steps.load(rendered, quarantine)
     probing.check(pictures)
     folder = steps.place(run, runs, pictures, settings)
-    opened, start = steps.open_run(pictures, settings, folder)
+    training = steps.open_run(pictures, settings, folder)
+    opened, start = training.run, training.weights
     with console.counting("features", "pictures") as progress:
         features, computed = probing.features_of(
             opened, pictures, start, cache or runs / ".features", progress

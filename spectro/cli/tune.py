@@ -89,17 +89,17 @@ def _train_share(
     pictures: RenderedSet, settings: TrainConfig, folder: Path, share: float, folds: list[int]
 ) -> Run:
     """Train the folds on one share, and write the share's own scores."""
-    from spectro.crossval import folds as crossval
-    from spectro.crossval.learning_curve import open_share, train_fold
+    from spectro.crossval.folds import score_run
+    from spectro.crossval.learning_curve import open_share, train_on_share
 
-    run, start = open_share(folder, pictures, settings, share)
-    steps.warn_of_chance(start, settings)
+    training = open_share(folder, pictures, settings, share)
+    steps.warn_of_chance(training.weights, settings)
     for fold in folds:
         what = f"share {share:g}, fold {fold}"
         with console.training(what, settings.all_epochs, each_epoch=False) as listener:
-            train_fold(run, pictures, start, fold, listener)
-    crossval.score_run(run, pictures)
-    return run
+            train_on_share(training, fold, listener)
+    score_run(training.run, pictures)
+    return training.run
 
 
 def _show(trained: list[Run], folds: list[int], folder: Path) -> None:
@@ -110,7 +110,7 @@ def _show(trained: list[Run], folds: list[int], folder: Path) -> None:
 
     curve = learning_curve.measure(trained, folds)
     learning_curve.write(folder, curve)
-    name = trained[0].record["dataset"]["name"]
+    name = trained[0].record.dataset.name
     title = f"{name}, fold{'s' if len(folds) > 1 else ''} {', '.join(map(str, folds))}"
     figure = plots.learning_curve(curve.points, curve.forecast, title)
     columns = ("train_clips", "train_recordings", "accuracy", "accuracy_low", "accuracy_high")

@@ -6,18 +6,19 @@ checkpoint, learning rate or threshold is chosen by looking at it.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from torch import nn
 
 from spectro.crossval import protocol
-from spectro.crossval.run import Run, accuracy, out_of_fold, write_predictions
+from spectro.crossval.predictions import accuracy, out_of_fold, write_predictions
+from spectro.crossval.records import Design, FoldRecord, Origin, Scores
+from spectro.crossval.run import Run
 from spectro.errors import ConfigError, DivergedError
 from spectro.models.card import ModelCard
 from spectro.models.folder import save_model
@@ -27,248 +28,358 @@ from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.environment import environment
 from spectro.plumbing.files import write_text
 from spectro.scores import breakdown, metrics
-from spectro.training import data as datablock
-from spectro.training import learner
-from spectro.training import train as members
+from spectro.training import learner, train
+from spectro.training.data import device
 from spectro.training.log import training_log
 from spectro.training.progress import Listener, tracking
+from spectro.training.recipes import recipe
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import Split, random_folds, split
 
 __all__ = [
-    "fold_record",
-    "open_run",
+    "RANDOM",
+    "Start",
+    "Training",
+    "cross_validate",
+    "measured",
     "precision_in_words",
     "score_run",
     "start",
-    "train_fold",
-    "train_random_split",
 ]
 
-_RANDOM = "random-split"
+RANDOM = "random-split"
+"""Folder, inside a run, of the run that is split at random for comparison."""
 
 
-def open_run(
-    folder: str | Path,
-    rendered: RenderedSet,
-    config: TrainConfig,
-    design: dict[str, Any] | None = None,
-) -> tuple[Run, Weights]:
-    """Start or resume a run, having found the weights that it starts from.
+class Start(NamedTuple):
+    """What training starts from: weights, and the arithmetic it goes on in."""
 
-    `design` is that of :meth:`spectro.crossval.run.Run.open`.
+    weights: Weights
+    precision: str
+
+    @property
+    def origin(self) -> Origin:
+        """Where the weights come from, as ``run.json`` says it."""
+        return Origin.of(self.weights)
+
+
+def start(config: TrainConfig) -> Start:
+    """Find what training starts from.
 
     Raises
     ------
     ConfigError, ModelError
-        If the weights cannot be had, or the folder holds another run.
+        If the weights cannot be had.
     """
-    if len(rendered.labels) < 2:
-        raise ConfigError(
-            f"{rendered.folder}: all clips are {rendered.labels[0]}; two classes needed"
-        )
-    weights, about, precision = start(config)
-    return Run.open(folder, rendered, config, about, precision, design), weights
+    precision, _ = choose_precision(config.precision, device())
+    return Start(resolve(config.weights, config.arch), precision)
 
 
-def start(config: TrainConfig) -> tuple[Weights, dict[str, str], str]:
-    """Find what training starts from.
-
-    Returns
-    -------
-    weights : Weights
-    about : dict
-        Their ``source`` and ``detail``, as ``run.json`` has them.
-    precision : "fp32" or "bf16"
-    """
-    weights = resolve(config.weights, config.arch)
-    precision, _ = choose_precision(config.precision, datablock.device())
-    return weights, {"source": weights.source, "detail": weights.detail}, precision
+def precision_in_words(config: TrainConfig) -> str:
+    """Say the arithmetic of training and why, as "bf16 (the processor has it)"."""
+    precision, reason = choose_precision(config.precision, device())
+    return f"{precision} ({reason})"
 
 
-def train_fold(
-    run: Run,
-    rendered: RenderedSet,
-    weights: Weights,
-    fold: int,
-    listener: Listener | None = None,
-    *,
-    track: str | None = None,
-    keep_model: bool = True,
-    about: Mapping[str, Any] | None = None,
-    n_gpus: int = 1,
-) -> dict[str, Any]:
-    """Train on all folds but one and predict that one; a finished fold is left as it is.
+@dataclass(frozen=True)
+class Training:
+    """A run in the making: its folder, its pictures, and what each network starts from.
 
-    Parameters
+    Attributes
     ----------
     run : Run
-        Where results go; of :func:`open_run`.
-    rendered : RenderedSet
+        Where results go.
+    pictures : RenderedSet
         Pictures of all folds.
     weights : Weights
-        Where training starts.
-    fold : int
-        The fold to hold out and score.
-    listener : Listener or None
-        Told of every batch and epoch.
+        Where each network starts.
     track : "tensorboard", "wandb" or None
-        Record the training with this tool too (:mod:`spectro.training.progress`).
-    keep_model : bool
-        Write the trained network. Those that only help to choose or to compare are many, and
-        45 MB each for a resnet18.
-    about : mapping or None
-        More for ``fold.json`` to say.
+        Record each training with this tool too (:mod:`spectro.training.progress`).
     n_gpus : int
-        Share the training among so many (:mod:`spectro.training.several_gpus`); `track` is for one.
-
-    Returns
-    -------
-    record : dict
-        What ``fold.json`` says: ``fold``, ``accuracy``, ``train_clips``, ``scored_clips``,
-        ``seconds``, ``precision``, ``environment``; with an inner fold also ``inner_fold`` and
-        ``inner_accuracy``.
+        Share each training among so many (:mod:`spectro.training.several_gpus`).
+    keep_models : bool
+        Write the trained networks. Those that only help to choose or to compare are many, and
+        45 MB each for a resnet18.
     """
-    if fold in run.finished_folds:
-        return run.fold_record(fold)
-    started = time.perf_counter()
-    config = run.config
-    if not config.phases:
-        raise ConfigError(f"recipe {config.recipe} trains no network; run spectro probe")
-    parts = split(rendered.clips, fold, config.inner_fold)
-    with tracking(track, run.folder, f"fold{fold}", config) as callbacks:
-        learn, history = members.train(
-            parts, run.labels, config, weights, rendered.config, listener, callbacks, n_gpus
+
+    run: Run
+    pictures: RenderedSet
+    weights: Weights
+    track: str | None = None
+    n_gpus: int = 1
+    keep_models: bool = True
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        pictures: RenderedSet,
+        config: TrainConfig,
+        design: Design | None = None,
+        **options: Any,
+    ) -> Training:
+        """Start or resume a run, having found the weights that it starts from.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Of the run.
+        pictures : RenderedSet
+            Pictures of all folds.
+        config : TrainConfig
+            Settings of training.
+        design : Design or None
+            What makes the run other than a plain cross-validation.
+        **options
+            `track`, `n_gpus` and `keep_models`.
+
+        Raises
+        ------
+        ConfigError, ModelError
+            If there is one class only, the weights cannot be had, or the folder holds another run.
+        """
+        if len(pictures.labels) < 2:
+            raise ConfigError(
+                f"{pictures.folder}: all clips are {pictures.labels[0]}; two classes needed"
+            )
+        begun = start(config)
+        run = Run.open(folder, pictures, config, begun.origin, begun.precision, design)
+        return cls(run, pictures, begun.weights, **options)
+
+    def fold(self, fold: int, listener: Listener | None = None, **about: Any) -> FoldRecord:
+        """Train on all folds but one and predict that one; a finished fold is left as it is.
+
+        Parameters
+        ----------
+        fold : int
+            The fold to hold out and score.
+        listener : Listener or None
+            Called after every batch and epoch.
+        **about
+            More fields of the fold's record.
+
+        Returns
+        -------
+        record : FoldRecord
+            What ``fold.json`` says.
+
+        Raises
+        ------
+        ConfigError
+            If the recipe trains no network, or the fold cannot be held out.
+        DivergedError
+            If predictions became NaN or infinite; nothing is kept.
+        """
+        run, config = self.run, self.run.config
+        if fold in run.finished_folds:
+            return run.fold_record(fold)
+        if not config.phases:
+            raise ConfigError(f"recipe {config.recipe} trains no network; run spectro probe")
+        started = time.perf_counter()
+        parts = split(self.pictures.clips, fold, config.inner_fold)
+        learn, history = self._train(parts, fold, listener)
+        predictions = _predicted(learn, parts.score, run.labels, fold)
+        seconds = time.perf_counter() - started
+        if self.n_gpus > 1:
+            about["gpus"] = self.n_gpus
+        about |= _watched(config, learn, parts, run.labels)
+        record = measured(run, fold, parts, predictions, seconds, **about)
+        self._write(record, parts, predictions, learn.model, history)
+        return record
+
+    def _train(
+        self, parts: Split, fold: int, listener: Listener | None
+    ) -> tuple[Any, pd.DataFrame]:
+        run = self.run
+        with tracking(self.track, run.folder, f"fold{fold}", run.config) as callbacks:
+            return train.train(
+                parts,
+                run.labels,
+                run.config,
+                self.weights,
+                self.pictures.config,
+                listener,
+                callbacks,
+                self.n_gpus,
+            )
+
+    def _write(
+        self,
+        record: FoldRecord,
+        parts: Split,
+        predictions: pd.DataFrame,
+        model: nn.Module,
+        history: pd.DataFrame,
+    ) -> None:
+        """Write the fold's folder, which appears whole."""
+        with self.run.writing_fold(record) as folder:
+            history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
+            write_predictions(folder, predictions, self.pictures)
+            if self.keep_models:
+                save_model(folder / "model", model, self._card(record))
+            write_text(folder / "training.log", self._log(parts, model, history))
+
+    def _log(self, parts: Split, model: nn.Module, history: pd.DataFrame) -> str:
+        record, config = self.run.record, self.run.config
+        watched = {} if config.inner_fold is None else {"watched": parts.watch}
+        return training_log(
+            config,
+            self.pictures.config,
+            model,
+            {"trained on": parts.train, **watched, "scored": parts.score},
+            history,
+            about={
+                "dataset": record.dataset.name,
+                "recipe": config.recipe,
+                "weights": record.weights.detail,
+                "arithmetic": record.precision,
+            },
         )
-    probabilities = learner.predict_clips(learn, parts.score)
+
+    def _card(self, record: FoldRecord) -> ModelCard:
+        run, config = self.run, self.run.config
+        held_out = (record.fold, config.inner_fold)
+        return ModelCard(
+            arch=config.arch,
+            members=config.members,
+            labels=tuple(run.labels),
+            spectrogram=self.pictures.config,
+            size=config.size,
+            training={
+                "dataset": run.record.dataset.name,
+                "clips": record.train_clips,
+                "folds": [fold for fold in self.pictures.folds if fold not in held_out],
+                "weights": run.record.weights.detail,
+                "settings": config.to_dict(),
+            },
+            scores={
+                f"accuracy on fold {record.fold}, never trained on": round(record.accuracy, 4),
+                "clips it was measured on": record.scored_clips,
+            },
+            licence=run.record.dataset.licence,
+        )
+
+    def random_split(self, listener: Listener | None = None) -> None:
+        """Cross-validate once more over folds that leak, to show what a leak would claim.
+
+        Written to ``random-split/`` inside the run, itself a run; the next :func:`score_run`
+        reports it beside the honest score.
+        """
+        run, record = self.run, self.run.record
+        leaking = random_folds(self.pictures, seed=run.config.seed)
+        inner = Run.open(run.folder / RANDOM, leaking, run.config, record.weights, record.precision)
+        training = replace(self, run=inner, pictures=leaking, track=None)
+        for fold in leaking.folds:
+            training.fold(fold, listener)
+        inner.write_scores(
+            Scores(**metrics.score(inner.predictions(), inner.labels, seed=run.config.seed))
+        )
+
+
+def _predicted(learn: Any, clips: pd.DataFrame, labels: list[str], fold: int) -> pd.DataFrame:
+    """Predict clips in fp32, or tell that training diverged."""
+    probabilities = learner.predict_clips(learn, clips)
     if not np.isfinite(probabilities).all():
         raise DivergedError(f"fold {fold}: training diverged; nothing is kept, try a lower --lr")
-    predictions = out_of_fold(probabilities, parts.score, run.labels)
-    record = {
-        **fold_record(run, fold, parts, predictions, time.perf_counter() - started),
-        **_inner(config, learn, parts, run.labels),
-        **({"gpus": n_gpus} if n_gpus > 1 else {}),
-        **(about or {}),
-    }
-    with run.writing_fold(fold) as folder:
-        history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
-        write_predictions(folder, predictions, rendered)
-        if keep_model:
-            save_model(folder / "model", learn.model, _card(run, rendered, record))
-        write_text(folder / "training.log", _log(run, rendered, parts, learn.model, history))
-        write_text(folder / "fold.json", json.dumps(record, indent=2) + "\n")
-    return record
+    return out_of_fold(probabilities, clips, labels)
 
 
-def fold_record(
-    run: Run, fold: int, parts: Split, predictions: pd.DataFrame, seconds: float
-) -> dict[str, Any]:
-    """Say of a fold what ``fold.json`` says whatever predicted it."""
-    return {
-        "fold": fold,
-        "accuracy": accuracy(predictions),
-        "train_clips": len(parts.train),
-        "scored_clips": len(parts.score),
-        "seconds": round(seconds, 1),
-        "device": str(datablock.device()),
-        "precision": run.record["precision"],
-        "environment": environment(),
-    }
-
-
-def _inner(config: TrainConfig, learn: Any, parts: Split, labels: list[str]) -> dict[str, Any]:
-    """Say what the fold that is watched while tuning came to."""
+def _watched(config: TrainConfig, learn: Any, parts: Split, labels: list[str]) -> dict[str, Any]:
+    """Score the inner fold, which is set aside to tune by."""
     if config.inner_fold is None:
         return {}
     watched = out_of_fold(learner.predict_clips(learn, parts.watch), parts.watch, labels)
     return {"inner_fold": config.inner_fold, "inner_accuracy": accuracy(watched)}
 
 
-def precision_in_words(config: TrainConfig) -> str:
-    """Say the arithmetic of training and why, as "bf16 (the processor has it)"."""
-    precision, reason = choose_precision(config.precision, datablock.device())
-    return f"{precision} ({reason})"
-
-
-def _log(
-    run: Run, rendered: RenderedSet, parts: Split, model: nn.Module, history: pd.DataFrame
-) -> str:
-    watched = {} if run.config.inner_fold is None else {"watched": parts.watch}
-    return training_log(
-        run.config,
-        rendered.config,
-        model,
-        {"trained on": parts.train, **watched, "scored": parts.score},
-        history,
-        about={
-            "dataset": rendered.dataset["name"],
-            "recipe": run.config.recipe,
-            "weights": run.record["weights"]["detail"],
-            "arithmetic": run.record["precision"],
-        },
+def measured(
+    run: Run, fold: int, parts: Split, predictions: pd.DataFrame, seconds: float, **about: Any
+) -> FoldRecord:
+    """Make the record of a fold that was trained or probed just now, on this machine."""
+    return FoldRecord(
+        fold=fold,
+        accuracy=accuracy(predictions),
+        train_clips=len(parts.train),
+        scored_clips=len(parts.score),
+        seconds=round(seconds, 1),
+        device=str(device()),
+        precision=run.record.precision,
+        environment=environment(),
+        **about,
     )
 
 
-def _card(run: Run, rendered: RenderedSet, record: dict[str, Any]) -> ModelCard:
-    config = run.config
-    fold = record["fold"]
-    return ModelCard(
-        arch=config.arch,
-        members=config.members,
-        labels=tuple(run.labels),
-        spectrogram=rendered.config,
-        size=config.size,
-        training={
-            "dataset": rendered.dataset["name"],
-            "clips": record["train_clips"],
-            "folds": [k for k in rendered.folds if k not in (fold, config.inner_fold)],
-            "weights": run.record["weights"]["detail"],
-            "settings": config.to_dict(),
-        },
-        scores={
-            f"accuracy on fold {fold}, never trained on": round(record["accuracy"], 4),
-            "clips it was measured on": record["scored_clips"],
-        },
-        licence=rendered.dataset["licence"],
+def score_run(run: Run, pictures: RenderedSet) -> Scores:
+    """Score all finished folds together, say what the number is, and write ``scores.json``."""
+    predictions = run.predictions()
+    scores = Scores(
+        protocol=protocol.lines(run, pictures),
+        **metrics.score(predictions, run.labels, seed=run.config.seed),
+        groups=breakdown.by_group(predictions).to_dict("records"),
+        random_split=_leaking_score(run),
     )
-
-
-def score_run(run: Run, rendered: RenderedSet) -> dict[str, Any]:
-    """Score all finished folds together, say what the number is, and write ``scores.json``.
-
-    Returns
-    -------
-    scores : dict
-        Of :func:`spectro.scores.metrics.score`, plus ``protocol``: what was trained and scored, in words;
-        and ``groups``, of :func:`spectro.scores.breakdown.by_group`.
-    """
-    scores = metrics.score(run.predictions(), run.labels, seed=run.config.seed)
-    groups = breakdown.by_group(run.predictions()).to_dict("records")
-    scores = {"protocol": protocol.lines(run, rendered), **scores, "groups": groups}
-    if (run.folder / _RANDOM / "scores.json").is_file():
-        leaking = Run.load(run.folder / _RANDOM).scores()
-        scores["random_split"] = {
-            name: leaking[name] for name in ("fold_mean", "fold_std", "clips")
-        }
     run.write_scores(scores)
     return scores
 
 
-def train_random_split(
-    run: Run,
-    rendered: RenderedSet,
-    weights: Weights,
+def cross_validate(
+    pictures: RenderedSet,
+    folder: str | Path,
+    config: TrainConfig | None = None,
     listener: Listener | None = None,
-    n_gpus: int = 1,
-) -> None:
-    """Cross-validate once more over :func:`random_folds`, to show what a leak would claim.
+) -> Run:
+    """Train and score every fold; a finished fold is not trained again.
 
-    Written to ``random-split/`` inside the run, itself a run; the next :func:`score_run` reports it
-    beside the honest score.
+    Parameters
+    ----------
+    pictures : RenderedSet
+        Pictures of all folds.
+    folder : str or Path
+        Of the run.
+    config : TrainConfig or None
+        Settings of training; None is the recipe ``default``.
+    listener : Listener or None
+        Called after every batch and epoch.
+
+    Returns
+    -------
+    run : Run
+        Finished and scored.
+
+    Raises
+    ------
+    ConfigError, ModelError
+        As :meth:`Training.open`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from spectro import RenderedSet, SpectrogramConfig, TrainConfig, cross_validate
+    >>> from spectro import load_dataset, render, write_sample
+    >>> folder = tempfile.mkdtemp()
+    >>> sounds = write_sample(folder, sources=1, slices=1, folds=2, classes=("siren", "jackhammer"))
+    >>> pictures = f"{folder}/pictures"
+    >>> _ = render(load_dataset(sounds), pictures, SpectrogramConfig(n_mels=32, hop_length=2048))
+    >>> config = TrainConfig(arch="cnn4", weights="none", batch_size=2, phases=[{"epochs": 1}])
+    >>> run = cross_validate(RenderedSet.load(pictures), f"{folder}/run", config)
+    >>> run.finished_folds, run.scores().clips
+    ([1, 2], 4)
     """
-    leaking = random_folds(rendered, seed=run.config.seed)
-    same = (run.config, run.record["weights"], run.record["precision"])
-    inner = Run.open(run.folder / _RANDOM, leaking, *same)
-    for fold in leaking.folds:
-        train_fold(inner, leaking, weights, fold, listener, n_gpus=n_gpus)
-    inner.write_scores(metrics.score(inner.predictions(), inner.labels, seed=run.config.seed))
+    training = Training.open(folder, pictures, config or recipe("default"))
+    for fold in pictures.folds:
+        training.fold(fold, listener)
+    score_run(training.run, pictures)
+    return training.run
+
+
+def _leaking_score(run: Run) -> dict[str, Any] | None:
+    """Read what the split at random claimed, if it was trained for comparison."""
+    inner = run.inner(RANDOM)
+    if not Run.is_at(inner) or not Run.load(inner).is_scored:
+        return None
+    leaking = Run.load(inner).scores()
+    return {
+        "fold_mean": leaking.fold_mean,
+        "fold_std": leaking.fold_std,
+        "clips": leaking.clips,
+    }

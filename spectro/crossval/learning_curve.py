@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spectro.crossval import folds as crossval
-from spectro.crossval import protocol as design
+from spectro.crossval.folds import Training
+from spectro.crossval.records import Design, FoldRecord
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError
-from spectro.models.weights import Weights
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import write_text
 from spectro.scores import metrics
@@ -32,7 +31,7 @@ from spectro.scores.forecast import Forecast, forecast
 from spectro.training.progress import Listener
 from spectro.training.settings import TrainConfig
 
-__all__ = ["Curve", "draw", "measure", "open_share", "parse_shares", "train_fold", "write"]
+__all__ = ["Curve", "draw", "measure", "open_share", "parse_shares", "train_on_share", "write"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,39 +100,28 @@ def draw(clips: pd.DataFrame, share: float, *, seed: int) -> pd.DataFrame:
 
 
 def open_share(
-    folder: str | Path, rendered: RenderedSet, config: TrainConfig, share: float
-) -> tuple[Run, Weights]:
-    """Start or resume the run of a share below `folder`; see :func:`spectro.crossval.folds.open_run`."""
-    about = design.shared(share)
-    return crossval.open_run(Path(folder) / f"share{share:g}", rendered, config, about)
+    folder: str | Path, pictures: RenderedSet, config: TrainConfig, share: float
+) -> Training:
+    """Start or resume the run of a share below `folder`; see :meth:`Training.open`."""
+    own = Path(folder) / f"share{share:g}"
+    return Training.open(own, pictures, config, Design(share=share), keep_models=False)
 
 
-def train_fold(
-    run: Run,
-    rendered: RenderedSet,
-    weights: Weights,
-    fold: int,
-    listener: Listener | None = None,
-) -> dict[str, Any]:
+def train_on_share(training: Training, fold: int, listener: Listener | None = None) -> FoldRecord:
     """Train on the run's share of all other folds, and score the whole of this one.
 
     Returns
     -------
-    record : dict
-        As of :func:`spectro.crossval.folds.train_fold`, with ``train_recordings``.
+    record : FoldRecord
+        With ``train_recordings``.
     """
-    clips, held_out = rendered.clips, rendered.clips["fold"] == fold
-    drawn = draw(clips[~held_out], run.design["share"], seed=run.config.seed)
-    part = pd.concat([clips[held_out], drawn]).sort_index()
-    return crossval.train_fold(
-        run,
-        dataclasses.replace(rendered, clips=part.reset_index(drop=True)),
-        weights,
-        fold,
-        listener,
-        keep_model=False,
-        about={"train_recordings": int(drawn["group"].nunique())},
-    )
+    run, clips = training.run, training.pictures.clips
+    held_out = clips["fold"] == fold
+    drawn = draw(clips[~held_out], run.design.share or 1.0, seed=run.config.seed)
+    part = pd.concat([clips[held_out], drawn]).sort_index().reset_index(drop=True)
+    pictures = dataclasses.replace(training.pictures, clips=part)
+    own = dataclasses.replace(training, pictures=pictures)
+    return own.fold(fold, listener, train_recordings=int(drawn["group"].nunique()))
 
 
 def measure(runs: list[Run], folds: list[int]) -> Curve:
@@ -163,12 +151,12 @@ def _point(run: Run, folds: list[int]) -> tuple[dict[str, Any], metrics.Floats]:
     """Score one share; also in every draw of the recordings, the same for each share."""
     predictions = run.predictions()
     predictions = predictions[predictions["fold"].isin(folds)]
-    records = pd.DataFrame([run.fold_record(fold) for fold in folds])
+    records = pd.DataFrame([dict(run.fold_record(fold)) for fold in folds])
     draws = metrics.accuracies(metrics.resampled(predictions, run.labels))
     low, high = metrics.interval(draws)
     counts = metrics.confusion(predictions, run.labels)
     row = {
-        "share": run.design["share"],
+        "share": run.design.share,
         "train_clips": round(records["train_clips"].mean()),
         "train_recordings": round(records["train_recordings"].mean()),
         "scored_clips": len(predictions),

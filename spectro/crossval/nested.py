@@ -15,17 +15,17 @@ counts the price of choosing, which the best of several scores on one fold never
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from spectro.crossval import folds as crossval
-from spectro.crossval import protocol as design
+from spectro.crossval.folds import Training, start
+from spectro.crossval.records import Design, FoldRecord
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError, DivergedError
 from spectro.pictures.rendered import RenderedSet
@@ -35,7 +35,7 @@ from spectro.training.progress import Listener
 from spectro.training.recipes import recipe
 from spectro.training.settings import TrainConfig
 
-__all__ = ["choices", "inner_folds", "open_run", "read_candidates", "train_fold"]
+__all__ = ["Nested", "choices", "inner_folds", "read_candidates"]
 
 _NAME = re.compile(r"[^\W_][\w=,.+-]*")  # it names a folder
 
@@ -120,121 +120,135 @@ def inner_folds(folds: list[int], fold: int, count: int | None = None) -> list[i
     return others[:count]
 
 
-def open_run(
-    folder: str | Path,
-    rendered: RenderedSet,
-    base: TrainConfig,
-    candidates: Candidates,
-    inner: int | None = None,
-) -> Run:
-    """Start or resume a run that chooses settings for each fold.
+@dataclass(frozen=True)
+class Nested:
+    """A run in the making whose settings are chosen anew for each fold.
 
-    Parameters
-    ----------
-    folder : str or Path
-        The run's folder.
-    rendered : RenderedSet
-        Pictures of all folds.
-    base : TrainConfig
-        What the candidates are changes of; gives the run its name and seed.
-    candidates : mapping of str to TrainConfig
-        Of :func:`spectro.crossval.nested.read_candidates`.
-    inner : int or None
-        Inner folds that each choice rests on; None for all.
-
-    Raises
-    ------
-    ConfigError, ModelError
-        If there are too few folds, weights cannot be had, or the folder holds another run.
-    """
-    turns = {fold: inner_folds(rendered.folds, fold, inner) for fold in rendered.folds}
-    for config in candidates.values():  # what is wrong is told before hours of training
-        crossval.start(config)
-    settings = {name: config.to_dict() for name, config in candidates.items()}
-    return crossval.open_run(folder, rendered, base, design.nested(settings, turns))[0]
-
-
-def train_fold(
-    run: Run,
-    rendered: RenderedSet,
-    candidates: Candidates,
-    fold: int,
-    watch: Watch,
-    *,
-    track: str | None = None,
-) -> dict[str, Any]:
-    """Choose settings for a fold on its training folds, train with them, and score the fold.
-
-    Inner and outer trainings that are finished are not repeated.
-
-    Parameters
+    Attributes
     ----------
     run : Run
-        Of :func:`open_run`.
-    rendered : RenderedSet
+        Where results go.
+    pictures : RenderedSet
         Pictures of all folds.
     candidates : mapping of str to TrainConfig
         What to choose from; of equals, the first.
-    fold : int
-        The fold to hold out and score.
     watch : callable
         Given what is trained and for how many epochs, gives a context with its listener.
     track : "tensorboard", "wandb" or None
         Record the training on all training folds with this tool.
-
-    Returns
-    -------
-    record : dict
-        As of :func:`spectro.crossval.folds.train_fold`; ``chosen`` is the candidate, ``chosen_at`` its
-        mean accuracy on the inner folds, ``weights`` what it started from.
-
-    Raises
-    ------
-    DivergedError
-        If the training of every candidate did.
     """
-    if fold in run.finished_folds:
-        return run.fold_record(fold)
-    means = {
-        name: _mean_accuracy(run, rendered, name, config, fold, watch)
-        for name, config in candidates.items()
-    }
-    best = max(means, key=lambda name: means[name])
-    if means[best] < 0:
-        raise DivergedError(f"fold {fold}: training diverged with every candidate; lower their lr")
-    config = candidates[best]
-    weights, about, precision = crossval.start(config)
-    chosen = {"chosen": best, "chosen_at": means[best], "weights": about["detail"]}
-    with watch(f"fold {fold}, {best}", config.all_epochs) as listener:
-        record = crossval.train_fold(
-            run.trained_with(config, about, precision),
-            rendered,
-            weights,
-            fold,
-            listener,
-            track=track,
-            about=chosen,
+
+    run: Run
+    pictures: RenderedSet
+    candidates: Candidates
+    watch: Watch
+    track: str | None = None
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        pictures: RenderedSet,
+        base: TrainConfig,
+        candidates: Candidates,
+        watch: Watch,
+        *,
+        inner: int | None = None,
+        track: str | None = None,
+    ) -> Nested:
+        """Start or resume such a run.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Of the run.
+        pictures : RenderedSet
+            Pictures of all folds.
+        base : TrainConfig
+            What the candidates are changes of; gives the run its name and seed.
+        candidates : mapping of str to TrainConfig
+            Of :func:`read_candidates`.
+        watch, track
+            As the attributes.
+        inner : int or None
+            Inner folds that each choice rests on; None for all.
+
+        Raises
+        ------
+        ConfigError, ModelError
+            If there are too few folds, weights cannot be had, or the folder holds another run.
+        """
+        turns = {fold: inner_folds(pictures.folds, fold, inner) for fold in pictures.folds}
+        for config in candidates.values():  # what is wrong is told before hours of training
+            start(config)
+        design = Design(candidates=dict(candidates), inner_folds=turns)
+        run = Training.open(folder, pictures, base, design).run
+        return cls(run, pictures, candidates, watch, track)
+
+    def fold(self, fold: int) -> FoldRecord:
+        """Choose settings for a fold on its training folds, train with them, and score the fold.
+
+        Inner and outer trainings that are finished are not repeated.
+
+        Returns
+        -------
+        record : FoldRecord
+            ``chosen`` is the candidate, ``chosen_at`` its mean accuracy on the inner folds,
+            ``weights`` what it started from.
+
+        Raises
+        ------
+        DivergedError
+            If the training of every candidate did.
+        """
+        run = self.run
+        if fold in run.finished_folds:
+            return run.fold_record(fold)
+        means = {name: self._mean_accuracy(name, fold) for name in self.candidates}
+        best = max(means, key=lambda name: means[name])
+        if means[best] < 0:
+            raise DivergedError(
+                f"fold {fold}: training diverged with every candidate; lower their lr"
+            )
+        record = self._train_with(best, means[best], fold)
+        write_text(
+            run.folder / "choices.csv", choices(run).to_csv(index=False, lineterminator="\n")
         )
-    write_text(run.folder / "choices.csv", choices(run).to_csv(index=False, lineterminator="\n"))
-    return record
+        return record
+
+    def _train_with(self, best: str, mean: float, fold: int) -> FoldRecord:
+        config = self.candidates[best]
+        begun = start(config)
+        own = self.run.trained_with(config, begun.origin, begun.precision)
+        training = Training(own, self.pictures, begun.weights, self.track)
+        about = {"chosen": best, "chosen_at": mean, "weights": begun.origin.detail}
+        with self.watch(f"fold {fold}, {best}", config.all_epochs) as listener:
+            return training.fold(fold, listener, **about)
+
+    def _mean_accuracy(self, name: str, fold: int) -> float:
+        """Train a candidate for each inner fold of `fold`; -1 if its training diverges."""
+        clips, config = self.pictures.clips, self.candidates[name]
+        rest = replace(self.pictures, clips=clips[clips["fold"] != fold].reset_index(drop=True))
+        folder = inner_folder(self.run, fold, name)
+        training = Training.open(folder, rest, config, keep_models=False)
+        accuracies = []
+        for k in inner_folds_of(self.run, fold):
+            with self.watch(f"fold {fold}, {name}, inner fold {k}", config.all_epochs) as listener:
+                try:
+                    accuracies.append(training.fold(k, listener).accuracy)
+                except DivergedError:
+                    return -1.0
+        return sum(accuracies) / len(accuracies)
 
 
-def _mean_accuracy(
-    run: Run, rendered: RenderedSet, name: str, config: TrainConfig, fold: int, watch: Watch
-) -> float:
-    """Train a candidate for each inner fold of `fold`; -1 if its training diverges."""
-    clips = rendered.clips
-    rest = dataclasses.replace(rendered, clips=clips[clips["fold"] != fold].reset_index(drop=True))
-    inner, weights = crossval.open_run(run.folder / "nested" / f"fold{fold}" / name, rest, config)
-    accuracies = []
-    for k in run.design["inner_folds"][str(fold)]:
-        with watch(f"fold {fold}, {name}, inner fold {k}", config.all_epochs) as listener:
-            try:
-                record = crossval.train_fold(inner, rest, weights, k, listener, keep_model=False)
-            except DivergedError:
-                return -1.0
-        accuracies.append(float(record["accuracy"]))
-    return sum(accuracies) / len(accuracies)
+def inner_folder(run: Run, fold: int, candidate: str) -> Path:
+    """Name the inner run of a fold and candidate."""
+    return run.inner("nested", f"fold{fold}", candidate)
+
+
+def inner_folds_of(run: Run, fold: int) -> tuple[int, ...]:
+    """Read on which folds the settings for `fold` are chosen."""
+    return (run.design.inner_folds or {})[fold]
 
 
 def choices(run: Run) -> pd.DataFrame:
@@ -247,7 +261,9 @@ def choices(run: Run) -> pd.DataFrame:
         ``inner_accuracy`` (mean, missing if it diverged), and ``inner_K`` for each inner fold K.
     """
     rows = [
-        _row(run, fold, name) for fold in run.finished_folds for name in run.design["candidates"]
+        _row(run, fold, name)
+        for fold in run.finished_folds
+        for name in (run.design.candidates or {})
     ]
     inner = [f"inner_{k}" for k in sorted({k for _, by_fold in rows for k in by_fold})]
     flat = [{**row, **{f"inner_{k}": a for k, a in by_fold.items()}} for row, by_fold in rows]
@@ -255,13 +271,13 @@ def choices(run: Run) -> pd.DataFrame:
 
 
 def _row(run: Run, fold: int, name: str) -> tuple[dict[str, Any], dict[int, float]]:
-    inner = Run.load(run.folder / "nested" / f"fold{fold}" / name)
-    by_fold = {k: inner.fold_record(k)["accuracy"] for k in inner.finished_folds}
-    whole = by_fold.keys() == set(run.design["inner_folds"][str(fold)])
+    inner = Run.load(inner_folder(run, fold, name))
+    by_fold = {k: inner.fold_record(k).accuracy for k in inner.finished_folds}
+    whole = by_fold.keys() == set(inner_folds_of(run, fold))
     row = {
         "fold": fold,
         "candidate": name,
-        "chosen": "yes" if run.fold_record(fold)["chosen"] == name else "",
+        "chosen": "yes" if run.fold_record(fold).chosen == name else "",
         "inner_accuracy": sum(by_fold.values()) / len(by_fold) if whole else float("nan"),
     }
     return row, by_fold

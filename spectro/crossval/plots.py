@@ -14,10 +14,8 @@ __all__ = ["save_run", "watched"]
 def save_run(run: Run) -> list[Path]:
     """Draw a run's training curves, if it has any, and confusion matrix; return their paths."""
     scores = run.scores()
-    title = (
-        f"{run.record['dataset']['name']}: {100 * scores['accuracy']:.1f} % of {scores['clips']:,}"
-    )
-    matrix = confusion(scores["confusion"], run.labels, title)
+    title = f"{run.record.dataset.name}: {100 * scores.accuracy:.1f} % of {scores.clips:,}"
+    matrix = confusion(scores.confusion, run.labels, title)
     drawn = [save(matrix, run.folder / "confusion.png")]
     if run.config.phases:
         curves = {fold: run.history(fold) for fold in run.finished_folds}

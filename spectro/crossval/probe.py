@@ -7,11 +7,9 @@ try settings; what it loses against fine-tuning is in ``docs/benchmarks.md``.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,15 +19,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from spectro.crossval import folds as crossval
-from spectro.crossval.run import Run, out_of_fold, write_predictions
+from spectro.crossval.folds import measured
+from spectro.crossval.predictions import out_of_fold, write_predictions
+from spectro.crossval.records import FoldRecord, Head
+from spectro.crossval.run import Run
 from spectro.errors import ConfigError
-from spectro.models import networks as network
+from spectro.models import networks
 from spectro.models.features import body_identity, pooled_features
 from spectro.models.weights import Weights
 from spectro.pictures.rendered import RenderedSet
-from spectro.plumbing.files import write_text
-from spectro.training import data as datablock
+from spectro.training.data import device
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import split
 
@@ -72,7 +71,7 @@ def features_of(
     Parameters
     ----------
     run : Run
-        Gives architecture, picture size, seed and precision; of :func:`spectro.crossval.folds.open_run`.
+        Gives architecture, picture size, seed and precision.
     rendered : RenderedSet
         Pictures of all folds.
     weights : Weights
@@ -93,9 +92,9 @@ def features_of(
     return pooled_features(
         rendered.clips["image"].tolist(),
         body,
-        body_identity(run.config.arch, body, run.config.size, run.record["precision"]),
+        body_identity(run.config.arch, body, run.config.size, run.record.precision),
         cache,
-        device=datablock.device(),
+        device=device(),
         progress=progress,
     )
 
@@ -104,10 +103,10 @@ def _body(config: TrainConfig, weights: Weights) -> torch.nn.Sequential:
     """Build the body; one of random weights is the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return network.body(config.arch, weights.state)
+        return networks.body(config.arch, weights.state)
 
 
-def probe_fold(run: Run, rendered: RenderedSet, features: Floats, fold: int) -> dict[str, Any]:
+def probe_fold(run: Run, rendered: RenderedSet, features: Floats, fold: int) -> FoldRecord:
     """Fit a head to all folds but one and predict that one; a finished fold is left as it is.
 
     Parameters
@@ -123,9 +122,8 @@ def probe_fold(run: Run, rendered: RenderedSet, features: Floats, fold: int) -> 
 
     Returns
     -------
-    record : dict
-        What ``fold.json`` says, as :func:`spectro.crossval.folds.train_fold` writes it, plus ``head``.
-
+    record : FoldRecord
+        What ``fold.json`` says, ``head`` too.
     """
     if fold in run.finished_folds:
         return run.fold_record(fold)
@@ -135,13 +133,11 @@ def probe_fold(run: Run, rendered: RenderedSet, features: Floats, fold: int) -> 
     head = _head().fit(features[~held_out], parts.train["label"])
     scored = probabilities(head, features[held_out], run.labels)
     predictions = out_of_fold(scored, parts.score, run.labels)
-    record = {
-        **crossval.fold_record(run, fold, parts, predictions, time.perf_counter() - started),
-        "head": {"kind": "logistic regression", "C": C, "features": features.shape[1]},
-    }
-    with run.writing_fold(fold) as folder:
+    own = Head(kind="logistic regression", C=C, features=features.shape[1])
+    seconds = time.perf_counter() - started
+    record = measured(run, fold, parts, predictions, seconds, head=own)
+    with run.writing_fold(record) as folder:
         write_predictions(folder, predictions, rendered)
-        write_text(folder / "fold.json", json.dumps(record, indent=2) + "\n")
     return record
 
 

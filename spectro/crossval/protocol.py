@@ -2,71 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from spectro.clips.table import leaks_in_words
 from spectro.crossval.run import Run
 from spectro.pictures.rendered import RenderedSet
 
-__all__ = ["in_words", "lines", "nested", "shared"]
-
-
-def nested(
-    candidates: dict[str, dict[str, Any]], inner_folds: dict[int, list[int]]
-) -> dict[str, Any]:
-    """Describe a run whose folds are trained with one of several settings, chosen for each.
-
-    Parameters
-    ----------
-    candidates : dict of str to dict
-        Settings by name.
-    inner_folds : dict of int to list of int
-        For each fold those on which its settings are chosen.
-    """
-    turns = {str(fold): inner for fold, inner in inner_folds.items()}  # as JSON gives it back
-    return {"candidates": candidates, "inner_folds": turns}
-
-
-def shared(share: float) -> dict[str, Any]:
-    """Describe a run that trains on a share, above 0 and at most 1, of the training clips."""
-    return {"share": share}
-
-
-def in_words(design: dict[str, Any], chosen: dict[int, str]) -> list[str]:
-    """Say in lines what a score of such a run means.
-
-    Parameters
-    ----------
-    design : dict
-        Of a run; empty for a plain one.
-    chosen : dict of int to str
-        Name of the candidate that was chosen for each finished fold.
-    """
-    lines = []
-    if "share" in design:
-        share = f"{100 * design['share']:g} %"
-        lines.append(f"trained on {share} of the training clips, drawn by whole recordings")
-    if "candidates" in design:
-        by_fold = ", ".join(f"{fold}: {name}" for fold, name in chosen.items())
-        lines.append(
-            f"nested: for each fold one of {len(design['candidates'])} settings was chosen by "
-            "training and scoring on its training folds alone, and nothing of the scored fold was "
-            f"looked at ({by_fold})"
-        )
-    return lines
+__all__ = ["lines"]
 
 
 def lines(run: Run, rendered: RenderedSet) -> list[str]:
     """Say in lines what the finished folds of a run were trained and scored on."""
-    if "random_share" in rendered.dataset:
+    if rendered.dataset.random_share is not None:
         return _random_share(run, rendered)
-    finished, whole = run.finished_folds, rendered.dataset["folds"]
+    finished, whole = run.finished_folds, rendered.dataset.folds
     said = [
-        f"{len(finished)} of the {len(whole)} folds of {rendered.dataset['name']} scored "
+        f"{len(finished)} of the {len(whole)} folds of {rendered.dataset.name} scored "
         f"({', '.join(map(str, finished))}), each by {_trained(run, rendered)}",
         *_by_design(run),
         f"started from {_of_folds(run, 'weights')}",
-        *dict.fromkeys([*leaks_in_words(rendered.clips), *rendered.dataset["notes"]]),
+        *dict.fromkeys([*leaks_in_words(rendered.clips), *rendered.dataset.notes]),
     ]
     if rendered.n_failed:
         said.append(f"{rendered.n_failed:,} clips could not be decoded and are not scored")
@@ -105,13 +58,13 @@ def _networks(run: Run) -> str:
 def _random_share(run: Run, rendered: RenderedSet) -> list[str]:
     """Say of a random share that it is not an honest score, first of all."""
     groups = rendered.clips.groupby("group")["fold"].nunique()
-    share, seed = rendered.dataset["random_share"], run.config.seed
+    share, seed = rendered.dataset.random_share or 0.0, run.config.seed
     trained = f"{_networks(run)} trained on the others in {_of_folds(run, 'precision')}"
     return [
         f"A RANDOM SPLIT, NOT AN HONEST SCORE: {int((groups > 1).sum())} of {len(groups)} "
         "recordings or speakers sit on both sides, so the network is scored on what it has heard; "
         "spectro cross-validate scores it on what it has not",
-        f"{100 * share:g} % of the clips of each class of {rendered.dataset['name']} scored, drawn "
+        f"{100 * share:g} % of the clips of each class of {rendered.dataset.name} scored, drawn "
         f"with seed {seed}, by {trained}; last epoch, nothing chosen on the scored clips",
         f"started from {_of_folds(run, 'weights')}",
     ]
@@ -119,11 +72,13 @@ def _random_share(run: Run, rendered: RenderedSet) -> list[str]:
 
 def _of_folds(run: Run, name: str) -> str:
     """Say what the folds had in common, or all that they had where settings were chosen by fold."""
-    common = {**run.record, "weights": run.record["weights"]["detail"]}[name]
-    values = (run.fold_record(fold).get(name, common) for fold in run.finished_folds)
+    record = run.record
+    common = {"weights": record.weights.detail, "precision": record.precision}[name]
+    values = (getattr(run.fold_record(fold), name) or common for fold in run.finished_folds)
     return "; ".join(dict.fromkeys(values))
 
 
 def _by_design(run: Run) -> list[str]:
-    folds = run.finished_folds if "candidates" in run.design else []
-    return in_words(run.design, {fold: run.fold_record(fold)["chosen"] for fold in folds})
+    if run.design.candidates is None:
+        return run.design.in_words({})
+    return run.design.in_words(run.chosen)

@@ -11,9 +11,9 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, as_completed
 from pathlib import Path
-from typing import Any
 
-from spectro.crossval import folds as crossval
+from spectro.crossval.folds import Start, Training, start
+from spectro.crossval.records import FoldRecord
 from spectro.crossval.run import Run
 from spectro.errors import ModelError, SpectroError
 from spectro.pictures.rendered import RenderedSet
@@ -32,47 +32,38 @@ class Outcome:
     ----------
     fold : int
         Which.
-    record : dict or None
+    record : FoldRecord or None
         What its ``fold.json`` says; None if it failed.
     reason : str
         Why it failed, in one line.
     """
 
     fold: int
-    record: dict[str, Any] | None = None
+    record: FoldRecord | None = None
     reason: str = ""
 
 
-def train_folds(
-    run: Run,
-    rendered: RenderedSet,
-    folds: list[int],
-    executor: Executor,
-    *,
-    track: str | None = None,
-) -> Iterator[Outcome]:
+def train_folds(training: Training, folds: list[int], executor: Executor) -> Iterator[Outcome]:
     """Train each fold through `executor`; yield what became of it, in the order they end.
 
     A fold that fails stops no other.
 
     Parameters
     ----------
-    run : Run
-        Of :func:`spectro.crossval.folds.open_run`.
-    rendered : RenderedSet
-        Pictures of all folds.
+    training : Training
+        A run on a disk that all workers see. They find its weights themselves.
     folds : list of int
         Those to train.
     executor : concurrent.futures.Executor
         Of :func:`spectro.plumbing.cluster.connect`, for one.
-    track : "tensorboard", "wandb" or None
-        As in :func:`spectro.crossval.folds.train_fold`.
     """
-    here = Run(run.folder.resolve(), run.record)  # workers have another working directory
-    pictures = _absolute(rendered)
+    run = Run(training.run.folder.resolve(), training.run.record)  # workers are in another folder
+    pictures = _absolute(training.pictures)
     spec = run.config.weights
     spec = absolute(spec) if Path(spec).is_file() else spec
-    tasks = {executor.submit(_train, here, pictures, spec, fold, track): fold for fold in folds}
+    tasks = {
+        executor.submit(_train, run, pictures, spec, fold, training.track): fold for fold in folds
+    }
     try:
         for task in as_completed(tasks):
             try:
@@ -95,21 +86,23 @@ def _train(run: Run, rendered: RenderedSet, spec: str, fold: int, track: str | N
     """Train a fold where this runs, if it would be trained as anywhere else."""
     try:
         with _ONE_AT_A_TIME:
-            weights, about, precision = crossval.start(run.config.replace(weights=spec))
-            _check_same(run, about, precision)
-            record = crossval.train_fold(run, rendered, weights, fold, track=track)
+            begun = start(run.config.replace(weights=spec))
+            _check_same(run, begun)
+            record = Training(run, rendered, begun.weights, track).fold(fold)
     except (SpectroError, OSError) as error:
         return Outcome(fold, reason=str(error).removeprefix(f"fold {fold}: "))
     return Outcome(fold, record)
 
 
-def _check_same(run: Run, weights: dict[str, str], precision: str) -> None:
+def _check_same(run: Run, begun: Start) -> None:
     """Refuse to mix into a run what another machine would train otherwise."""
-    asked = run.record["weights"]
-    if weights["source"] != asked["source"] or (asked["source"] != "random" and weights != asked):
-        raise ModelError(f"the worker starts from {weights['detail']}, not {asked['detail']}")
-    if precision != run.record["precision"]:
+    asked = run.record
+    if not begun.origin.same_start(asked.weights):
         raise ModelError(
-            f"the worker would train in {precision}, not {run.record['precision']}; "
+            f"the worker starts from {begun.origin.detail}, not {asked.weights.detail}"
+        )
+    if begun.precision != asked.precision:
+        raise ModelError(
+            f"the worker would train in {begun.precision}, not {asked.precision}; "
             "say --precision fp32 to have all alike"
         )

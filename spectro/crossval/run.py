@@ -17,37 +17,37 @@ there.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from spectro.crossval.predictions import read_history, read_predictions
+from spectro.crossval.records import (
+    Design,
+    FoldRecord,
+    Origin,
+    PictureFolder,
+    RunRecord,
+    ScoredDataset,
+    Scores,
+)
 from spectro.errors import ModelError
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.environment import environment
-from spectro.plumbing.files import is_taken, read_json, replacing_folder, write_text
-from spectro.plumbing.paths import below, check_no_link, check_pictures, check_relative, place
-from spectro.scores.metrics import probability_columns
+from spectro.plumbing.files import check_writable, is_taken, replacing_folder, write_text
+from spectro.plumbing.paths import check_no_link
 from spectro.training.settings import TrainConfig
 
-__all__ = [
-    "Run",
-    "accuracy",
-    "default_run_folder",
-    "latest_run",
-    "out_of_fold",
-    "write_predictions",
-]
+__all__ = ["RECORD", "Run", "default_run_folder", "latest_run"]
 
-_RECORD, _SCORES = "run.json", "scores.json"
+RECORD = "run.json"
+_SCORES, _FOLD = "scores.json", "fold.json"
+_FOLD_NAME = re.compile(r"fold(-?\d+)")
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ class Run:
     ----------
     folder : Path
         Where it lies.
-    record : dict
+    record : RunRecord
         What ``run.json`` says.
     """
 
     folder: Path
-    record: dict[str, Any]
+    record: RunRecord
 
     @classmethod
     def load(cls, folder: str | Path) -> Run:
@@ -72,12 +72,17 @@ class Run:
         Raises
         ------
         ModelError
-            If the folder holds no run.
+            If the folder holds no run, or its record is damaged.
         """
         folder = Path(folder)
-        if not (folder / _RECORD).is_file():
+        if not cls.is_at(folder):
             raise ModelError(f"{folder}: holds no run; spectro train-fold makes one")
-        return cls(folder, read_json(folder / _RECORD, ModelError))
+        return cls(folder, RunRecord.read(folder / RECORD, ModelError))
+
+    @staticmethod
+    def is_at(folder: Path) -> bool:
+        """Tell whether a folder holds a run."""
+        return (folder / RECORD).is_file()
 
     @classmethod
     def open(
@@ -85,9 +90,9 @@ class Run:
         folder: str | Path,
         rendered: RenderedSet,
         config: TrainConfig,
-        weights: dict[str, str],
+        weights: Origin,
         precision: str,
-        design: dict[str, Any] | None = None,
+        design: Design | None = None,
     ) -> Run:
         """Start a run, or go on with the one that is there.
 
@@ -99,111 +104,142 @@ class Run:
             Its pictures.
         config : TrainConfig
             Its settings.
-        weights : dict
-            ``source`` and ``detail`` of what it starts from.
-        precision : "fp32" or "bf16"
+        weights : Origin
+            What it starts from.
+        precision : "fp32", "bf16" or "fp16"
             What it trains in.
-        design : dict or None
-            What makes it other than a plain cross-validation, in plain values.
+        design : Design or None
+            What makes it other than a plain cross-validation.
 
         Raises
         ------
         ModelError
             If the folder holds a run of other settings, pictures, weights or precision, or
-            anything else.
+            anything else; or if it cannot be written to.
         """
         folder = Path(folder)
-        record = {
-            "train": config.to_dict(),
-            "weights": weights,
-            "precision": precision,
-            "spectrogram": rendered.config.to_dict(),
-            "dataset": {**rendered.dataset, "clips": len(rendered.clips)},
-            "rendered": {"folder": str(rendered.folder.resolve()), "identity": rendered.identity},
-            "labels": rendered.labels,
-            **({} if design is None else {"design": design}),
+        asked = RunRecord(
+            train=config,
+            weights=weights,
+            precision=precision,
+            spectrogram=rendered.config,
+            dataset=ScoredDataset(**dict(rendered.dataset), clips=len(rendered.clips)),
+            rendered=PictureFolder(
+                folder=str(rendered.folder.resolve()), identity=rendered.identity
+            ),
+            labels=tuple(rendered.labels),
+            design=design,
+            environment=environment(),
+        )
+        if cls.is_at(folder):
+            run = cls.load(folder)
+            run._check_same(asked)
+            check_writable(folder)  # told before hours of training, not after
+            return run
+        if is_taken(folder):
+            raise ModelError(f"{folder}: is there and holds something else; name another --run")
+        write_text(folder / RECORD, asked.to_text())
+        return cls(folder, asked)
+
+    def _check_same(self, asked: RunRecord) -> None:
+        """Refuse to go on with other settings, pictures, weights or precision."""
+        there = self.record
+        same = {
+            "precision": there.precision == asked.precision,
+            "labels": there.labels == asked.labels,
+            "design": there.design == asked.design,
+            "train": there.train == asked.train,
+            "spectrogram": there.spectrogram == asked.spectrogram,
+            "weights": there.weights.same_start(asked.weights),
+            "pictures": there.rendered.identity == asked.rendered.identity,
         }
-        if not (folder / _RECORD).is_file():
-            if is_taken(folder):
-                raise ModelError(f"{folder}: is there and holds something else; name another --run")
-            record["environment"] = environment()
-            write_text(folder / _RECORD, json.dumps(record, indent=2) + "\n")
-            return cls(folder, record)
-        run = cls.load(folder)
-        changed = [
-            name
-            for name in ("precision", "labels", "design")
-            if run.record.get(name) != record.get(name)
-        ]
-        # Compared as settings, so that a record from before a setting has its default.
-        changed += ["train"] if run.config != config else []
-        changed += ["spectrogram"] if run.spectrogram != rendered.config else []
-        if run.record["weights"]["source"] != weights["source"] or (
-            weights["source"] != "random" and run.record["weights"] != weights
-        ):  # why random ones were taken may be told otherwise the next time
-            changed.append("weights")
-        if run.record["rendered"]["identity"] != rendered.identity:
-            changed.append("pictures")
+        changed = [name for name, alike in same.items() if not alike]
         if changed:
             raise ModelError(
-                f"{folder}: holds a run with other {' and '.join(changed)}; "
+                f"{self.folder}: holds a run with other {' and '.join(changed)}; "
                 "name another --run or remove that folder"
             )
-        return run
 
     @property
     def labels(self) -> list[str]:
         """Classes, in the order of the probability columns."""
-        return list(self.record["labels"])
+        return list(self.record.labels)
 
     @property
     def config(self) -> TrainConfig:
         """Settings of training."""
-        return TrainConfig(**self.record["train"])
+        return self.record.train
 
     @property
     def spectrogram(self) -> SpectrogramConfig:
         """Settings of the pictures."""
-        return SpectrogramConfig(**self.record["spectrogram"])
+        return self.record.spectrogram
 
     @property
-    def design(self) -> dict[str, Any]:
-        """What makes this run other than a plain cross-validation; empty if nothing does."""
-        return dict(self.record.get("design", {}))
+    def design(self) -> Design:
+        """What makes this run other than a plain cross-validation."""
+        return self.record.design or Design()
 
-    def trained_with(self, config: TrainConfig, weights: dict[str, str], precision: str) -> Run:
+    def trained_with(self, config: TrainConfig, weights: Origin, precision: str) -> Run:
         """Return the same folder for training with other settings than ``run.json`` says.
 
         For folds whose settings were chosen for them; what is written of the fold says so.
         """
-        changes = {"train": config.to_dict(), "weights": weights, "precision": precision}
-        return Run(self.folder, {**self.record, **changes})
+        changes = {"train": config, "weights": weights, "precision": precision}
+        return Run(self.folder, self.record.model_copy(update=changes))
 
     @property
     def finished_folds(self) -> list[int]:
         """Folds that are trained and scored."""
-        names = (path.parent.name for path in self.folder.glob("fold*/fold.json"))
-        numbers = (name.removeprefix("fold") for name in names)
-        return sorted(int(number) for number in numbers if number.lstrip("-").isdecimal())
+        names = (path.parent.name for path in self.folder.glob(f"fold*/{_FOLD}"))
+        return sorted(int(found[1]) for found in map(_FOLD_NAME.fullmatch, names) if found)
+
+    def inner(self, *names: str) -> Path:
+        """Name the folder of a run inside this one; it must not be reached through a link.
+
+        Raises
+        ------
+        ModelError
+            If a folder on the way is a symbolic link.
+        """
+        folder = self.folder
+        for name in names:
+            folder = folder / name
+            check_no_link(folder, ModelError)
+        return folder
 
     def fold_folder(self, fold: int) -> Path:
         """Return the folder of a fold."""
         return self.folder / f"fold{fold}"
 
-    def fold_record(self, fold: int) -> dict[str, Any]:
+    def fold_record(self, fold: int) -> FoldRecord:
         """Read ``fold.json`` of a finished fold."""
-        return read_json(self.fold_folder(fold) / "fold.json", ModelError)
+        return FoldRecord.read(self.fold_folder(fold) / _FOLD, ModelError)
+
+    @property
+    def chosen(self) -> dict[int, str]:
+        """Name of the candidate that was chosen for each finished fold of a nested run."""
+        records = (self.fold_record(fold) for fold in self.finished_folds)
+        return {record.fold: record.chosen or "not known" for record in records}
 
     @contextmanager
-    def writing_fold(self, fold: int) -> Iterator[Path]:
-        """Give a folder that becomes the fold's when the block ends well."""
-        check_no_link(self.fold_folder(fold), ModelError)
-        with replacing_folder(self.fold_folder(fold)) as temporary:
+    def writing_fold(self, record: FoldRecord) -> Iterator[Path]:
+        """Give a folder that becomes the fold's, with its record, when the block ends well."""
+        target = self.fold_folder(record.fold)
+        check_no_link(target, ModelError)
+        with replacing_folder(target) as temporary:
             yield temporary
+            write_text(temporary / _FOLD, record.to_text())
 
     def history(self, fold: int) -> pd.DataFrame:
-        """Read the training history of a fold, a row an epoch."""
-        return pd.read_csv(self.fold_folder(fold) / "history.csv")
+        """Read the training history of a fold, a row an epoch.
+
+        Raises
+        ------
+        ModelError
+            If the table cannot be read, or lacks a column.
+        """
+        return read_history(self.fold_folder(fold) / "history.csv")
 
     def predictions(self) -> pd.DataFrame:
         """Read the out-of-fold predictions of all finished folds.
@@ -217,39 +253,40 @@ class Run:
         Raises
         ------
         ModelError
-            If no fold is finished.
+            If no fold is finished, or a table is damaged.
         """
         if not self.finished_folds:
             raise ModelError(f"{self.folder}: no fold is finished; run spectro train-fold")
-        text = {"label": str, "predicted": str, "group": str}
-        root, pictures = self.record["dataset"]["root"], self.record["rendered"]["folder"]
-        tables = []
-        for fold in self.finished_folds:
-            file = self.fold_folder(fold) / "predictions.csv"
-            table = pd.read_csv(
-                file, dtype=text, keep_default_na=False, na_values={"start": [""], "end": [""]}
-            )
-            check_relative(table["path"], file, ModelError)
-            check_pictures(table["image"], Path(pictures), file, ModelError)
-            tables.append(table)
-        predictions = pd.concat(tables, ignore_index=True)
-        predictions["path"] = [os.path.join(root, path) for path in predictions["path"]]
-        predictions["image"] = [os.path.join(pictures, image) for image in predictions["image"]]
-        return predictions
+        root, pictures = self.record.dataset.root, Path(self.record.rendered.folder)
+        tables = [
+            read_predictions(self.fold_folder(fold), self.labels, root, pictures)
+            for fold in self.finished_folds
+        ]
+        return pd.concat(tables, ignore_index=True)
 
-    def write_scores(self, scores: dict[str, Any]) -> None:
+    @property
+    def is_scored(self) -> bool:
+        """Whether ``scores.json`` is there."""
+        return (self.folder / _SCORES).is_file()
+
+    @property
+    def changed(self) -> float:
+        """When the run was last scored, or else begun, in seconds since 1970."""
+        return (self.folder / (_SCORES if self.is_scored else RECORD)).stat().st_mtime
+
+    def write_scores(self, scores: Scores) -> None:
         """Write ``scores.json``."""
-        write_text(self.folder / _SCORES, json.dumps(scores, indent=2) + "\n")
+        write_text(self.folder / _SCORES, scores.to_text())
 
-    def scores(self) -> dict[str, Any]:
+    def scores(self) -> Scores:
         """Read ``scores.json``."""
-        return read_json(self.folder / _SCORES, ModelError)
+        return Scores.read(self.folder / _SCORES, ModelError)
 
 
 def default_run_folder(parent: str | Path, rendered: RenderedSet, config: TrainConfig) -> Path:
     """Name a run after its dataset and recipe, and by a hash of all its settings and pictures."""
     both = hashlib.sha256((config.identity + rendered.identity).encode()).hexdigest()[:8]
-    return Path(parent) / f"{rendered.dataset['name']}-{config.recipe}-{both}"
+    return Path(parent) / f"{rendered.dataset.name}-{config.recipe}-{both}"
 
 
 def latest_run(parent: str | Path) -> Run:
@@ -264,36 +301,3 @@ def latest_run(parent: str | Path) -> Run:
     if not scored:
         raise ModelError(f"{parent}: holds no scored run; make demo makes one")
     return Run.load(scored[-1].parent)
-
-
-def out_of_fold(
-    probabilities: npt.NDArray[np.float32], clips: pd.DataFrame, labels: list[str]
-) -> pd.DataFrame:
-    """Put clips and what was predicted for them side by side.
-
-    Parameters
-    ----------
-    probabilities : np.ndarray [shape=(n_clips, n_classes)]
-        In the order of `clips` and `labels`.
-    """
-    best = probabilities.argmax(axis=1)
-    table = clips.assign(
-        predicted=[labels[i] for i in best], probability=probabilities.max(axis=1)
-    ).reset_index(drop=True)
-    columns = pd.DataFrame(probabilities, columns=probability_columns(labels))
-    return pd.concat([table, columns], axis=1)
-
-
-def accuracy(predictions: pd.DataFrame) -> float:
-    """Give the share of clips, 0 to 1, whose predicted class is theirs."""
-    return float((predictions["predicted"] == predictions["label"]).mean())
-
-
-def write_predictions(folder: Path, predictions: pd.DataFrame, rendered: RenderedSet) -> None:
-    """Write ``predictions.csv``, paths relative to dataset and pictures, which may be moved."""
-    root = place(rendered.dataset["root"])
-    portable = predictions.assign(
-        path=[below(path, root) for path in predictions["path"]],
-        image=[below(image, rendered.folder) for image in predictions["image"]],
-    )
-    portable.to_csv(folder / "predictions.csv", index=False, lineterminator="\n")

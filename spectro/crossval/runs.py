@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ def list_runs(
     dataset: str | None = None,
     recipe: str | None = None,
     sort: str = "date",
+    damaged: Callable[[ModelError], None] | None = None,
 ) -> pd.DataFrame:
     """List the runs below a folder, the last, or the best, first.
 
@@ -53,6 +55,10 @@ def list_runs(
     sort : str
         One of `COLUMNS`. Dates and scores start with the highest, everything else with the lowest;
         what is not known comes last.
+
+    damaged : callable or None
+        Called with what is wrong with a run that cannot be read, which is then left out; None
+        raises it.
 
     Returns
     -------
@@ -73,7 +79,14 @@ def list_runs(
     parent = Path(parent)
     if not parent.is_dir():
         raise ModelError(f"{parent}: no such folder; training makes runs")
-    rows = [_row(Run.load(folder)) for folder in _folders(parent)]
+    rows = []
+    for folder in _folders(parent):
+        try:
+            rows.append(_row(Run.load(folder)))
+        except ModelError as error:  # one damaged run does not hide the others
+            if damaged is None:
+                raise
+            damaged(error)
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"clips": "Int64"})
     for column, wanted in (("dataset", dataset), ("recipe", recipe)):
         if wanted is not None:
@@ -84,7 +97,7 @@ def list_runs(
 
 def _folders(parent: Path) -> list[Path]:
     """Find the outermost folders that hold a run, in order of name."""
-    if (parent / "run.json").is_file():
+    if Run.is_at(parent):
         return [parent]
     return [
         found
@@ -98,22 +111,21 @@ def _row(run: Run) -> dict[str, Any]:
     config, record = run.config, run.record
     row: dict[str, Any] = {
         "run": str(run.folder),
-        "dataset": record["dataset"]["name"],
+        "dataset": record.dataset.name,
         "recipe": config.recipe,
         "arch": config.arch,
-        "weights": record["weights"]["source"],
+        "weights": record.weights.source,
         "epochs": config.epochs,
         "seed": config.seed,
         "folds": len(run.finished_folds),
-        "all_folds": len(record["dataset"]["folds"]),
+        "all_folds": len(record.dataset.folds),
     }
-    dated = run.folder / "run.json"
-    if (run.folder / "scores.json").is_file():
-        scores, dated = run.scores(), run.folder / "scores.json"
-        low, high = scores["accuracy_interval"]
-        row |= {"accuracy": scores["accuracy"], "accuracy_low": low, "accuracy_high": high}
-        row |= {"clips": scores["clips"], "macro_f1": scores["macro_f1"]}
-    when = datetime.fromtimestamp(dated.stat().st_mtime, tz=timezone.utc)
+    if run.is_scored:
+        scores = run.scores()
+        low, high = scores.accuracy_interval
+        row |= {"accuracy": scores.accuracy, "accuracy_low": low, "accuracy_high": high}
+        row |= {"clips": scores.clips, "macro_f1": scores.macro_f1}
+    when = datetime.fromtimestamp(run.changed, tz=timezone.utc)
     return {**row, "date": when.isoformat(timespec="seconds")}
 
 
@@ -136,7 +148,7 @@ def check_free(parent: str | Path) -> None:
     ModelError
         If `parent` is a run itself.
     """
-    if (Path(parent) / "run.json").is_file():
+    if Run.is_at(Path(parent)):
         raise ModelError(f"{parent}: holds a run of one seed; name another --run for several")
 
 
@@ -165,8 +177,8 @@ def summary(runs: list[Run]) -> dict[str, Any]:
     if any(set(table["image"]) != set(tables[0]["image"]) for table in tables):
         raise ModelError(f"{runs[0].folder.parent}: the seeds are not scored on the same clips")
     each = [
-        {"seed": run.config.seed, **{name: run.scores()[name] for name in ("accuracy", "macro_f1")}}
-        for run in runs
+        {"seed": run.config.seed, "accuracy": scores.accuracy, "macro_f1": scores.macro_f1}
+        for run, scores in ((run, run.scores()) for run in runs)
     ]
     draws = np.stack([metrics.resampled(table, labels) for table in tables])
     drawn = {"accuracy": metrics.accuracies(draws), "macro_f1": metrics.macro_f1s(draws)}
@@ -192,7 +204,7 @@ def compare_runs(
     """Compare two runs: :func:`compare`, with paths relative to each run's dataset."""
     tables = []
     for run in (first, second):
-        predictions, root = run.predictions(), os.path.join(run.record["dataset"]["root"], "")
+        predictions, root = run.predictions(), os.path.join(run.record.dataset.root, "")
         paths = [path.removeprefix(root) for path in predictions["path"]]
         tables.append(predictions.assign(path=paths))
     return compare(*tables, names=names, seed=seed)

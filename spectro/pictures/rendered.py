@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
+from pydantic import Field
 
 from spectro.clips.quarantine import apply_to_clips
 from spectro.clips.table import COLUMNS, Dataset
-from spectro.errors import RenderError
+from spectro.errors import ConfigError, RenderError
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.files import claim_text, is_scratch, move, read_json, write_text
 from spectro.plumbing.paths import (
@@ -35,11 +36,55 @@ from spectro.plumbing.paths import (
     exists,
     place,
 )
+from spectro.plumbing.settings import Record
 
-__all__ = ["RenderedSet", "check_free", "claim", "image_names", "set_aside", "write_tables"]
+__all__ = [
+    "About",
+    "RenderedSet",
+    "check_free",
+    "claim",
+    "image_names",
+    "set_aside",
+    "write_tables",
+]
 
 _CONFIG, _DATASET = "spectrogram.json", "dataset.json"
+_SHOWN = 200  # characters of what is wrong with a table
+_MOST_FOLDS = 100_000
 _CLIPS, _PREVIOUS, _FAILURES = "clips.csv", ".clips.previous.csv", "failures.csv"
+
+
+class About(Record):
+    """Where clips come from: what ``dataset.json`` says.
+
+    Parameters
+    ----------
+    name : str
+        Of the dataset.
+    root : str
+        Folder or URL that the paths of clips are relative to.
+    folds : tuple of int
+        All folds that the dataset has, on disk or not.
+    notes : tuple of str
+        What to tell with every score.
+    absent : tuple of str
+        Clips that are listed and not on disk.
+    licence, citation : str
+        Of the data.
+    random_share : float or None
+        Share of the clips that was drawn at random to be scored, in place of a fold.
+    """
+
+    omitted: ClassVar[frozenset[str]] = frozenset({"random_share"})
+
+    name: str = Field(min_length=1, max_length=1_000)
+    root: str
+    folds: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    licence: str = ""
+    citation: str = ""
+    random_share: float | None = Field(None, gt=0, lt=1)
 
 
 @dataclass(frozen=True)
@@ -54,14 +99,14 @@ class RenderedSet:
         Settings of every picture in it.
     clips : pandas.DataFrame
         The clip table plus ``image``, the picture; ``path`` and ``image`` as one can open them.
-    dataset : dict
-        ``name``, ``root``, ``folds``, ``notes``, ``absent``, ``licence``, ``citation``.
+    dataset : About
+        Where the clips come from.
     """
 
     folder: Path
     config: SpectrogramConfig
     clips: pd.DataFrame
-    dataset: dict[str, Any]
+    dataset: About
 
     @classmethod
     def load(cls, folder: str | Path) -> RenderedSet:
@@ -77,18 +122,11 @@ class RenderedSet:
             raise RenderError(f"{folder}: no rendered pictures; make them with spectro render")
         if not (folder / _CLIPS).is_file():
             raise RenderError(f"{folder}: rendering did not finish; run spectro render again")
-        dataset = read_json(folder / _DATASET, RenderError)
-        clips = _read_table(
-            folder / _CLIPS,
-            dtype={"label": str, "group": str},
-            keep_default_na=False,
-            na_values={"start": [""], "end": [""]},
-        )
-        check_relative(clips["path"], folder / _CLIPS, RenderError)
-        check_pictures(clips["image"], folder, folder / _CLIPS, RenderError)
-        clips["path"] = [os.path.join(dataset["root"], path) for path in clips["path"]]
+        dataset = About.read(folder / _DATASET, RenderError)
+        clips = _read_clips(folder)
+        clips["path"] = [os.path.join(dataset.root, path) for path in clips["path"]]
         clips["image"] = [str(folder / image) for image in clips["image"]]
-        config = SpectrogramConfig(**read_json(folder / _CONFIG, RenderError))
+        config = _read_config(folder)
         return cls(folder, config, clips, dataset)
 
     @property
@@ -112,8 +150,8 @@ class RenderedSet:
         DatasetError
             As :func:`spectro.clips.quarantine.apply`.
         """
-        clips, notes = apply_to_clips(self.clips, place(self.dataset["root"]), quarantine)
-        about = {**self.dataset, "notes": [*self.dataset["notes"], *notes]}
+        clips, notes = apply_to_clips(self.clips, place(self.dataset.root), quarantine)
+        about = self.dataset.replace(notes=(*self.dataset.notes, *notes))
         return replace(self, clips=clips, dataset=about)
 
     @property
@@ -127,7 +165,7 @@ class RenderedSet:
         clips = self.clips.assign(
             image=[below(image, self.folder) for image in self.clips["image"]]
         )
-        lines = _relative(clips, place(self.dataset["root"])).to_csv(index=False)
+        lines = _relative(clips, place(self.dataset.root)).to_csv(index=False)
         return hashlib.sha256((self.config.identity_text + lines).encode()).hexdigest()[:16]
 
 
@@ -213,16 +251,16 @@ def claim(folder: Path, dataset: Dataset, config: SpectrogramConfig, own: Path |
     """
     if not claim_text(folder / _CONFIG, config.to_json(), inside=own):
         _check_same(folder, dataset, config)
-    about = {
-        "name": dataset.name,
-        "root": str(dataset.root.resolve()),
-        "folds": list(dataset.folds),
-        "notes": list(dataset.notes),
-        "absent": list(dataset.absent),
-        "licence": dataset.licence,
-        "citation": dataset.citation,
-    }
-    write_text(folder / _DATASET, json.dumps(about, indent=2) + "\n", inside=own)
+    about = About(
+        name=dataset.name,
+        root=str(dataset.root.resolve()),
+        folds=dataset.folds,
+        notes=dataset.notes,
+        absent=dataset.absent,
+        licence=dataset.licence,
+        citation=dataset.citation,
+    )
+    write_text(folder / _DATASET, about.to_text(), inside=own)
 
 
 def _is_taken(folder: Path) -> bool:
@@ -233,19 +271,19 @@ def _is_taken(folder: Path) -> bool:
 
 
 def _check_same(folder: Path, dataset: Dataset, config: SpectrogramConfig) -> None:
-    there = SpectrogramConfig(**read_json(folder / _CONFIG, RenderError)).to_dict()
+    there = _read_config(folder).to_dict()
     changed = [
         f"{name} {there[name]} there, {value} asked"
         for name, value in config.to_dict().items()
         if there[name] != value
     ]
     if (folder / _DATASET).is_file():  # a first run may have stopped before writing it
-        about = read_json(folder / _DATASET, RenderError)
+        about = About.read(folder / _DATASET, RenderError)
         root = str(dataset.root.resolve())
-        if about["name"] != dataset.name:
-            changed.append(f"dataset {about['name']} there, {dataset.name} asked")
-        elif about["root"] != root and place(about["root"]).exists():  # not merely moved
-            changed.append(f"dataset {about['root']} there, {root} asked")
+        if about.name != dataset.name:
+            changed.append(f"dataset {about.name} there, {dataset.name} asked")
+        elif about.root != root and place(about.root).exists():  # not merely moved
+            changed.append(f"dataset {about.root} there, {root} asked")
     if changed:
         raise RenderError(
             f"{folder}: was rendered otherwise ({'; '.join(changed)}); "
@@ -306,19 +344,65 @@ def write_tables(
     return sorted(set(previous) - set(clips["image"]))
 
 
+def _read_config(folder: Path) -> SpectrogramConfig:
+    """Read ``spectrogram.json``."""
+    try:
+        return SpectrogramConfig(**read_json(folder / _CONFIG, RenderError))
+    except ConfigError as error:
+        raise RenderError(f"{folder / _CONFIG}: {error}; restore it or make it anew") from None
+
+
+def _read_clips(folder: Path) -> pd.DataFrame:
+    """Read ``clips.csv``, and check what later stages rely on."""
+    file = folder / _CLIPS
+    clips = _read_table(file)
+    _check_columns(clips, (*COLUMNS, "image"), file)
+    try:
+        clips = clips.replace({"start": {"": "nan"}, "end": {"": "nan"}}).astype(
+            {"fold": int, "start": float, "end": float}
+        )
+    except (ValueError, OverflowError) as error:
+        raise _damaged(file, f"holds what is not a number ({error})") from None
+    if clips["image"].duplicated().any():
+        raise _damaged(file, "lists a picture twice")
+    if (clips["label"] == "").any() or clips["fold"].nunique() > _MOST_FOLDS:
+        raise _damaged(file, "has a clip without a label, or too many folds")
+    check_relative(clips["path"], file, RenderError)
+    check_pictures(clips["image"], folder, file, RenderError)
+    return clips
+
+
+def _check_columns(table: pd.DataFrame, columns: Iterable[str], file: Path) -> None:
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise _damaged(file, f"has no column {missing[0]}")
+
+
+def _damaged(file: Path, what: str) -> RenderError:
+    short = what if len(what) <= _SHOWN else f"{what[:_SHOWN]}..."
+    return RenderError(f"{file}: {short}; remove it and run spectro render again")
+
+
 def _listed_pictures(folder: Path) -> list[str]:
     """List the pictures that the tables of earlier renderings name; each lies in `folder`."""
     listed = []
     for table in (folder / name for name in (_CLIPS, _PREVIOUS)):
         if table.is_file():
-            images = _read_table(table, dtype=str, keep_default_na=False)["image"].tolist()
+            rows = _read_table(table)
+            _check_columns(rows, ["image"], table)
+            images = rows["image"].tolist()
             check_pictures(images, folder, table, RenderError)
             listed += images
     return listed
 
 
-def _read_table(path: Path, **options: Any) -> pd.DataFrame:
-    table: pd.DataFrame = pd.read_csv(io.StringIO(path.read_text(encoding="utf-8")), **options)
+def _read_table(path: Path) -> pd.DataFrame:
+    """Read a table that rendering wrote, every cell as text."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        table: pd.DataFrame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    except ValueError as error:  # not UTF-8, not CSV
+        raise _damaged(path, f"cannot be read ({error})") from None
     return table
 
 

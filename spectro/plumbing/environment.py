@@ -6,14 +6,33 @@ import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-__all__ = ["environment"]
+from spectro.plumbing.settings import Record
+
+__all__ = ["Environment", "environment"]
 
 _PACKAGES = ("spectro", "torch", "torchvision", "fastai", "numpy", "scipy", "soundfile", "soxr")
 
 
-def environment() -> dict[str, Any]:
+class Environment(Record):
+    """What a result was computed with.
+
+    Parameters
+    ----------
+    versions : dict of str to str
+        Of Python and of the packages that numbers depend on.
+    platform : str
+        Operating system and processor.
+    git_commit : str or None
+        Commit of spectro's source, with "+" if it was changed since; None outside git.
+    """
+
+    versions: dict[str, str]
+    platform: str
+    git_commit: str | None = None
+
+
+def environment() -> Environment:
     """Return versions, platform and git commit of what is running."""
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
@@ -21,7 +40,7 @@ def environment() -> dict[str, Any]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:  # run from a checkout that is not installed
             versions[name] = "unknown"
-    return {"versions": versions, "platform": platform.platform(), "git_commit": _git_commit()}
+    return Environment(versions=versions, platform=platform.platform(), git_commit=_git_commit())
 
 
 def _git_commit() -> str | None:

@@ -17,6 +17,7 @@ from spectro.errors import SpectroError
 from spectro.plumbing.paths import is_url, place
 
 __all__ = [
+    "check_writable",
     "claim_text",
     "is_scratch",
     "is_taken",
@@ -30,6 +31,9 @@ __all__ = [
     "write_bytes",
     "write_text",
 ]
+
+
+_LARGEST_JSON = 1 << 26  # bytes; our own files are far smaller
 
 
 @contextmanager
@@ -75,6 +79,23 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def check_writable(folder: Path) -> None:
+    """Write and remove an empty file, so that a folder that cannot be written to is told early.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written to; the error names the folder.
+    """
+    probe = folder / f".{uuid.uuid4().hex}.part"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        error.filename = str(folder)
+        raise
+
+
 def is_taken(folder: Path) -> bool:
     """Tell whether something is there that must not be written over: a file, a filled folder."""
     return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
@@ -89,7 +110,13 @@ def read_json(path: str | Path, error: type[SpectroError]) -> dict[str, Any]:
         The kind that `error` names, if the file cannot be read or holds no JSON object.
     """
     try:
-        found = json.loads(place(path).read_text(encoding="utf-8"))
+        with place(path).open("rb") as file:
+            data = file.read(_LARGEST_JSON + 1)
+        if len(data) > _LARGEST_JSON:
+            raise ValueError(f"larger than {_LARGEST_JSON >> 20} MiB")
+        found = json.loads(data.decode("utf-8"))
+    except RecursionError:
+        raise error(f"{path}: is nested too deeply; restore it or make it anew") from None
     except (OSError, ValueError) as problem:
         raise error(f"{path}: cannot be read ({problem}); restore it or make it anew") from None
     if not isinstance(found, dict):

@@ -1,19 +1,28 @@
-"""What every settings class can do: check itself, travel as JSON and TOML, be named by a hash.
+"""Base classes of settings and of records: pydantic models whose every problem is one line.
 
-The settings themselves are in :mod:`spectro.training.settings`; this file knows none of their fields.
+`Settings` come from a person, as TOML or flags. A `Record` is what one of our JSON files says; it
+is checked once, where the file is read.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
-from spectro.errors import ConfigError
+from spectro.errors import ConfigError, SpectroError
+from spectro.plumbing.files import read_json
 
 if sys.version_info >= (3, 11):
     from typing import Self
@@ -23,27 +32,26 @@ else:  # the same parser and the same word, before the standard library had them
     import tomli as tomllib
     from typing_extensions import Self
 
-__all__ = ["Settings", "read_table", "read_tables"]
+__all__ = ["Record", "Settings", "read_table", "read_tables"]
+
+_LARGEST_TOML = 1 << 20  # bytes
+_SHOWN = 80  # characters of a wrong value that a message shows
 
 
-class Settings(BaseModel):
-    """Base of the frozen settings classes: an instance that exists is valid.
+class _NestedError(ConfigError, ValueError):
+    """What is wrong with an instance; as a ValueError, pydantic tells where in another it lies."""
 
-    A subclass names its TOML table in `table`. Unknown names, wrong types and values out of range
-    raise :class:`~spectro.errors.ConfigError` on construction, all of them in one line.
-    """
+
+class Checked(BaseModel):
+    """Base of both: an instance that exists is valid, and cannot be changed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    table: ClassVar[str] = ""
-    # Settings that came later: at their default they do not count in the identity, so that what
-    # was made before them keeps its own.
-    later: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise ConfigError(self._one_line(error)) from None
+            raise _NestedError(self._one_line(error)) from None
 
     @classmethod
     def _one_line(cls, error: ValidationError) -> str:
@@ -55,11 +63,16 @@ class Settings(BaseModel):
         where = ".".join(str(part) for part in detail["loc"])
         if detail["type"] == "extra_forbidden":
             return f"unknown setting {where}; there are {', '.join(cls.model_fields)}"
+        if detail["type"] == "missing":
+            return f"{where} is missing"
         if detail["type"] == "value_error":  # a rule of our own, which names its setting
-            return str(detail["ctx"]["error"])
+            error = detail["ctx"]["error"]
+            return f"{where}: {error}" if isinstance(error, _NestedError) else str(error)
         if not where:  # the whole of a JSON text
             return f"these are no settings: {detail['msg'].lower()}"
-        return f"{where} is {detail['input']!r}: {detail['msg'].lower()}"
+        shown = repr(detail["input"])
+        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+        return f"{where} is {shown}: {detail['msg'].lower()}"
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with `changes`; None means "leave as it is"; unknown names are errors."""
@@ -73,6 +86,19 @@ class Settings(BaseModel):
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain lists, dicts and scalars, every field present."""
         return self.model_dump(mode="json")
+
+
+class Settings(Checked):
+    """Base of the frozen settings classes: an instance that exists is valid.
+
+    A subclass names its TOML table in `table`. Unknown names, wrong types and values out of range
+    raise :class:`~spectro.errors.ConfigError` on construction, all of them in one line.
+    """
+
+    table: ClassVar[str] = ""
+    # Settings that came later: at their default they do not count in the identity, so that what
+    # was made before them keeps its own.
+    later: ClassVar[frozenset[str]] = frozenset()
 
     def to_json(self) -> str:
         """Return the settings as indented JSON, ending in a newline."""
@@ -124,6 +150,43 @@ class Settings(BaseModel):
         return hashlib.sha256(self.identity_text.encode()).hexdigest()[:16]
 
 
+class Record(Checked):
+    """Base of what our JSON files say. Unknown fields, of a later version perhaps, are ignored.
+
+    Attributes
+    ----------
+    omitted : frozenset of str
+        Names of optional fields that are left out of the file while they are None.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    omitted: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_omitted(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        return {k: v for k, v in values.items() if v is not None or k not in self.omitted}
+
+    @classmethod
+    def read(cls, path: str | Path, error: type[SpectroError]) -> Self:
+        """Read a JSON file.
+
+        Raises
+        ------
+        SpectroError
+            Of the type `error`, naming file and field, if it cannot be read or a field is missing
+            or wrong.
+        """
+        try:
+            return cls(**read_json(path, error))
+        except ConfigError as problem:
+            raise error(f"{path}: {problem}; restore it or make it anew") from None
+
+    def to_text(self) -> str:
+        """Return the record as indented JSON, in ASCII: a path may hold what is no Unicode."""
+        return json.dumps(self.model_dump(), indent=2) + "\n"
+
+
 def read_table(path: str | Path, name: str) -> dict[str, Any]:
     """Read the table ``[name]`` of a TOML file; an absent table is an empty one.
 
@@ -155,9 +218,16 @@ def read_tables(path: str | Path, name: str) -> list[dict[str, Any]]:
 def _read_toml(path: str | Path) -> dict[str, Any]:
     """Parse a TOML file."""
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+        with Path(path).open("rb") as file:
+            text = file.read(_LARGEST_TOML + 1).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise ConfigError(f"{path}: cannot read the settings file ({why})") from None
-    except tomllib.TOMLDecodeError as error:
+    if len(text) > _LARGEST_TOML:
+        raise ConfigError(f"{path}: is larger than {_LARGEST_TOML >> 20} MiB; no settings file is")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ConfigError(f"{path}: is nested too deeply for settings") from None
+    except ValueError as error:  # TOMLDecodeError is one, and a number of 5,000 digits another
         raise ConfigError(f"{path}: not valid TOML ({error})") from None

@@ -22,9 +22,9 @@ from concurrent.futures import (
     Future,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
+    wait,
 )
-from concurrent.futures import wait as wait_for
-from multiprocessing.connection import wait
+from multiprocessing import connection
 from typing import Any, TypeVar
 
 __all__ = ["completed", "keep_memory", "pool"]
@@ -104,7 +104,7 @@ def keep_memory() -> None:
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None  # this is a worker
-    wait([parent.sentinel])
+    connection.wait([parent.sentinel])
     os._exit(1)
 
 
@@ -147,7 +147,7 @@ def completed(
                 waiting.add(executor.submit(work, batch))
             if not waiting:
                 return
-            done, waiting = wait_for(waiting, return_when=FIRST_COMPLETED)
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
                 yield future.result()
     finally:  # an error, or whoever asks has heard enough

@@ -36,7 +36,7 @@ def columns(run: Run, predictions: pd.DataFrame, room: int) -> dict[str, Any]:
         ``name``, ``fold``, ``truth`` and ``predicted`` (positions in ``labels``), ``source``
         (position in ``sources``), ``p`` and ``p_truth``.
     """
-    labels, root = run.labels, run.record["dataset"]["root"]
+    labels, root = run.labels, run.record.dataset.root
     names = np.array([clip.name_in(root) for clip in clips_of(predictions)], dtype=object)
     kept = _that_fit(predictions, names, room)
     shown = predictions.iloc[kept]

@@ -19,9 +19,8 @@ from PIL import Image
 from spectro.clips.clip import Clip
 from spectro.crossval.run import Run
 from spectro.errors import ModelError, SpectroError
-from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import clip_image, load_clip, network_pixels
-from spectro.plumbing.paths import place
+from spectro.plumbing.paths import is_url
 
 if TYPE_CHECKING:
     from spectro.clips.waveform import Waveform
@@ -77,7 +76,7 @@ class Showcase:
     def __init__(self, run: Run, predictions: pd.DataFrame) -> None:
         self._run = run
         self._clips = predictions
-        self._config = SpectrogramConfig(**run.record["spectrogram"])
+        self._config = run.spectrogram
         self._network = functools.lru_cache(maxsize=1)(self._load_network)
         self.lacking = {"picture": 0, "sound": 0, "overlay": 0}
 
@@ -115,14 +114,17 @@ class Showcase:
 
     def _image(self, row: int) -> Image.Image | None:
         """Open the picture that the network saw, or draw it again."""
+        path = Path(self._clip(row)["image"])
         try:
-            with place(self._clip(row)["image"]).open("rb") as file:
-                image = Image.open(file)
-                image.load()
-                return image
-        except (OSError, SpectroError, ValueError):
-            drawn: Image.Image | None = self._heard(row, clip_image)
-            return drawn
+            if path.is_file():
+                with Image.open(path) as image:
+                    if image.size == self._config.shape[::-1]:  # before anything is decoded
+                        image.load()
+                        return image
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            pass
+        drawn: Image.Image | None = self._heard(row, clip_image)
+        return drawn
 
     def _sound(self, row: int) -> str:
         y = self._heard(row, load_clip)
@@ -131,6 +133,8 @@ class Showcase:
     def _heard(self, row: int, make: Callable[..., Any]) -> Any:
         """Make something of a clip's sound; None if it is not there."""
         path, start, end = Clip.of(self._clip(row))
+        if is_url(path):  # a run from elsewhere must not make this machine ask around
+            return None
         try:
             return make(path, self._config, start=start, end=end)
         except (SpectroError, OSError):

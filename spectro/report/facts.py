@@ -101,7 +101,7 @@ def _plain(value: Any) -> Any:
 
 
 def _headline(run: Run, predictions: pd.DataFrame, scores: Row) -> Row:
-    about, finished = run.record["dataset"], run.finished_folds
+    about, finished = run.record.dataset, run.finished_folds
     sources = int(predictions["group"].nunique())
     alone = {} if sources > 1 else {"accuracy_interval": None, "macro_f1_interval": None}
     commonest = predictions["label"].value_counts()
@@ -113,13 +113,13 @@ def _headline(run: Run, predictions: pd.DataFrame, scores: Row) -> Row:
         "sources": sources,
         "commonest": str(commonest.index[0]),
         "commonest_share": float(commonest.iloc[0] / len(predictions)),
-        "dataset": about["name"],
+        "dataset": about.name,
         "finished": finished,
-        "whole": len(about["folds"]),
-        "complete": set(finished) >= set(about["folds"]),
+        "whole": len(about.folds),
+        "complete": set(finished) >= set(about.folds),
         "leaking": _is_random_split(run),
         "random_split": _random_split(run),
-        "weights": run.record["weights"],
+        "weights": run.record.weights,
         "frozen": not run.config.phases,
         "watched": "the scored fold" if run.config.inner_fold is None else "the inner fold",
     }
@@ -127,14 +127,14 @@ def _headline(run: Run, predictions: pd.DataFrame, scores: Row) -> Row:
 
 def _is_random_split(run: Run) -> bool:
     """Tell whether this is the run inside a run whose folds leak on purpose."""
-    return run.folder.name == _RANDOM and (run.folder.parent / "run.json").is_file()
+    return run.folder.name == _RANDOM and Run.is_at(run.folder.parent)
 
 
 def _random_split(run: Run) -> Row | None:
     """Score the split at random that was trained for comparison, if there is one."""
-    if not (run.folder / _RANDOM / "run.json").is_file():
+    if not Run.is_at(run.inner(_RANDOM)):
         return None
-    leaking = Run.load(run.folder / _RANDOM)
+    leaking = Run.load(run.inner(_RANDOM))
     if not leaking.finished_folds:
         return None
     predictions = leaking.predictions()
@@ -144,23 +144,23 @@ def _random_split(run: Run) -> Row | None:
 
 def _protocol(run: Run, predictions: pd.DataFrame) -> list[str]:
     """Give the lines that ``scores.json`` has, if it is of these predictions, or say the same."""
-    if (run.folder / "scores.json").is_file():
+    if run.is_scored:
         scores = run.scores()
-        if scores.get("clips") == len(predictions) and scores.get("protocol"):
-            return [str(line) for line in scores["protocol"]]
-    about, finished = run.record["dataset"], run.finished_folds
+        if scores.clips == len(predictions) and scores.protocol:
+            return list(scores.protocol)
+    about, finished = run.record.dataset, run.finished_folds
     if _is_random_split(run):
         how = "clips were dealt to folds at random, blind to recordings: sounds that were tested "
-        return [how + "on had been trained on", f"started from {run.record['weights']['detail']}"]
-    whole = len(about["folds"])
+        return [how + "on had been trained on", f"started from {run.record.weights.detail}"]
+    whole = len(about.folds)
     lines = [
-        f"{len(finished)} of the {whole} folds of {about['name']} scored "
-        f"({', '.join(map(str, finished))}), in {run.record['precision']}",
-        f"started from {run.record['weights']['detail']}",
-        *about["notes"],
+        f"{len(finished)} of the {whole} folds of {about.name} scored "
+        f"({', '.join(map(str, finished))}), in {run.record.precision}",
+        f"started from {run.record.weights.detail}",
+        *about.notes,
     ]
     short = f"this is NOT the {whole}-fold number and must not be compared with it"
-    return lines if set(finished) >= set(about["folds"]) else [*lines, short]
+    return lines if set(finished) >= set(about.folds) else [*lines, short]
 
 
 # -------------------------------------------------------------------------------- folds, classes
@@ -173,7 +173,7 @@ def _folds(run: Run, predictions: pd.DataFrame, scored: list[Row]) -> list[Row]:
         part = predictions[predictions["fold"] == row["fold"]]
         sources = int(part["group"].nunique())
         ends = metrics.bootstrap_interval(part, run.labels, seed=run.config.seed)
-        record = run.fold_record(row["fold"]) if row["fold"] in run.finished_folds else {}
+        record = run.fold_record(row["fold"])
         rows.append(
             {
                 **row,
@@ -181,8 +181,8 @@ def _folds(run: Run, predictions: pd.DataFrame, scored: list[Row]) -> list[Row]:
                 "classes": int(part["label"].nunique()),
                 "accuracy_interval": ends["accuracy"] if sources > 1 else None,
                 "macro_f1_interval": ends["macro_f1"] if sources > 1 else None,
-                "train_clips": record.get("train_clips"),
-                "seconds": record.get("seconds"),
+                "train_clips": record.train_clips,
+                "seconds": record.seconds,
             }
         )
     return rows

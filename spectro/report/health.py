@@ -1,31 +1,68 @@
-"""The data doctor's word in a report: examined once for a run, and kept in its folder."""
+"""What is wrong with the sounds of a run: examined once, and kept in its folder."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
+from pydantic import Field
 
 from spectro.clips.check import check
 from spectro.clips.table import COLUMNS, Dataset
 from spectro.crossval.run import Run
 from spectro.errors import ModelError, SpectroError
 from spectro.pictures.rendered import RenderedSet
-from spectro.plumbing.files import read_json, write_text
+from spectro.plumbing.files import write_text
 from spectro.plumbing.paths import is_url
+from spectro.plumbing.settings import Record
 
-__all__ = ["examine"]
+__all__ = ["Health", "examine"]
 
 _CACHE = "doctor.json"
 _MOST_CLIPS = 50_000  # some minutes; more are worth a command of their own
 _EXAMPLES = 20  # findings of a problem
 
-Health = dict[str, Any]
+
+class Example(Record):
+    """A clip with a problem, and what exactly."""
+
+    name: str
+    detail: str
+
+
+class Problem(Record):
+    """One kind of problem: how bad, how often, and some clips that have it."""
+
+    problem: str
+    severity: str
+    count: int = Field(ge=0)
+    examples: tuple[Example, ...]
+
+
+class Health(Record):
+    """What is wrong with the sounds of a run; kept in its folder as ``doctor.json``.
+
+    Parameters
+    ----------
+    identity : str
+        Of the clips and pictures that were examined.
+    clips, errors, warnings : int
+        Clips examined, and those of them with an error or a warning.
+    problems : tuple of Problem
+        The worst first.
+    absence : str
+        Why nothing was examined; empty if it was.
+    """
+
+    identity: str
+    clips: int = Field(0, ge=0)
+    errors: int = Field(0, ge=0)
+    warnings: int = Field(0, ge=0)
+    problems: tuple[Problem, ...] = ()
+    absence: str = ""
 
 
 def examine(
@@ -47,23 +84,19 @@ def examine(
 
     Returns
     -------
-    health : dict
-        ``clips`` (examined), ``errors`` and ``warnings`` (clips with one), ``problems`` (each with
-        ``problem``, ``severity``, ``count`` and some ``examples``), and ``absence``: why nothing
-        was examined, or empty.
+    health : Health
     """
-    identity = str(run.record["rendered"]["identity"])
+    identity = run.record.rendered.identity
     kept = _kept(run.folder / _CACHE, identity)
     if kept is not None:
         return kept
     clips = _clips(run, predictions)
     absence = _absence(run, clips)
     if absence:
-        return {"clips": 0, "errors": 0, "warnings": 0, "problems": [], "absence": absence}
+        return Health(identity=identity, absence=absence)
     found = _findings(run, clips, progress)
     with suppress(OSError):  # a folder that may not be written to: examined again the next time
-        text = json.dumps({"identity": identity, **found}, indent=1)
-        write_text(run.folder / _CACHE, text + "\n")
+        write_text(run.folder / _CACHE, found.to_text())
     return found
 
 
@@ -72,17 +105,19 @@ def _kept(path: Path, identity: str) -> Health | None:
     if not path.is_file():
         return None
     try:
-        kept = read_json(path, ModelError)
+        kept = Health.read(path, ModelError)
     except ModelError:
         return None
-    known = {"clips", "errors", "warnings", "problems", "absence"} <= kept.keys()
-    return kept if known and kept.pop("identity", None) == identity else None
+    return kept if kept.identity == identity else None
 
 
 def _clips(run: Run, predictions: pd.DataFrame) -> pd.DataFrame:
     """Take the clips of all folds, those that could not be drawn too, or at least the scored."""
+    folder = run.record.rendered.folder
+    if is_url(folder):
+        return predictions[list(COLUMNS)]
     try:
-        rendered = RenderedSet.load(run.record["rendered"]["folder"])
+        rendered = RenderedSet.load(folder)
         failed = pd.read_csv(
             rendered.folder / "failures.csv",
             dtype={"label": str, "group": str},
@@ -91,7 +126,7 @@ def _clips(run: Run, predictions: pd.DataFrame) -> pd.DataFrame:
         )
     except (SpectroError, OSError, ValueError):
         return predictions[list(COLUMNS)]
-    root = rendered.dataset["root"]
+    root = rendered.dataset.root
     failed["path"] = [os.path.join(root, path) for path in failed["path"]]
     tables = [table[list(COLUMNS)] for table in (rendered.clips, failed) if len(table)]
     clips = pd.concat(tables).sort_values(["path", "start"], ignore_index=True)
@@ -100,7 +135,7 @@ def _clips(run: Run, predictions: pd.DataFrame) -> pd.DataFrame:
 
 def _absence(run: Run, clips: pd.DataFrame) -> str:
     """Say why nothing can be examined; nothing where it can."""
-    if is_url(run.record["dataset"]["root"]):
+    if is_url(run.record.dataset.root) or any(map(is_url, clips["path"])):
         return "the sounds are not on a local disk; spectro check examines them there"
     if not any(map(os.path.exists, clips["path"])):
         return "the sounds are no longer where the run found them"
@@ -110,31 +145,33 @@ def _absence(run: Run, clips: pd.DataFrame) -> str:
 
 
 def _findings(run: Run, clips: pd.DataFrame, progress: Callable[[int, int], None] | None) -> Health:
-    about = run.record["dataset"]
+    about = run.record.dataset
     dataset = Dataset(
-        name=about["name"],
-        root=Path(about["root"]),
+        name=about.name,
+        root=Path(about.root),
         clips=clips,
-        folds=tuple(about["folds"]),
-        notes=tuple(about["notes"]),
-        absent=tuple(about["absent"]),
+        folds=about.folds,
+        notes=about.notes,
+        absent=about.absent,
     )
     checkup = check(dataset, progress=progress)
-    return {
-        "clips": len(clips),
-        "errors": checkup.count("error"),
-        "warnings": checkup.count("warning"),
-        "problems": [
-            {
-                "problem": str(problem),
-                "severity": str(found["severity"].iloc[0]),
-                "count": len(found),
-                "examples": [
-                    {"name": row.path, "detail": row.detail}
-                    for row in found.head(_EXAMPLES).itertuples()
-                ],
-            }
-            for problem, found in checkup.findings.groupby("problem", sort=False)
-        ],
-        "absence": "",
-    }
+    return Health(
+        identity=run.record.rendered.identity,
+        clips=len(clips),
+        errors=checkup.count("error"),
+        warnings=checkup.count("warning"),
+        problems=tuple(
+            _problem(str(name), found)
+            for name, found in checkup.findings.groupby("problem", sort=False)
+        ),
+    )
+
+
+def _problem(name: str, found: pd.DataFrame) -> Problem:
+    rows = zip(found["path"].head(_EXAMPLES), found["detail"].head(_EXAMPLES), strict=True)
+    return Problem(
+        problem=name,
+        severity=str(found["severity"].iloc[0]),
+        count=len(found),
+        examples=tuple(Example(name=path, detail=detail) for path, detail in rows),
+    )

@@ -10,7 +10,6 @@ from pathlib import PurePath
 from typing import Any
 
 from spectro.crossval.run import Run
-from spectro.pictures.settings import SpectrogramConfig
 
 __all__ = ["tell"]
 
@@ -30,32 +29,32 @@ def tell(run: Run) -> Row:
     return {
         "run": run.folder.resolve().name,
         "about": _about(run),
-        "versions": list(record["environment"]["versions"].items()),
+        "versions": list(record.environment.versions.items()),
         "settings": _toml(run),
         "commands": _commands(run),
         "remarks": _remarks(run),
-        "licence": record["dataset"]["licence"],
-        "citation": record["dataset"]["citation"],
+        "licence": record.dataset.licence,
+        "citation": record.dataset.citation,
     }
 
 
 def _about(run: Run) -> list[tuple[str, str]]:
     record, config = run.record, run.config
-    about = record["dataset"]
+    about = record.dataset
     schedule = config.in_words if config.phases else "frozen, under a linear head"
-    precision = record["precision"]
+    precision: str = record.precision
     if config.precision == "auto":
         precision += " (chosen by auto on the machine that trained)"
     return [
-        ("Dataset", f"{about['name']}, {about['clips']:,} clips, {len(run.labels)} classes"),
-        ("Identity of clips and pictures", str(record["rendered"]["identity"])),
+        ("Dataset", f"{about.name}, {about.clips:,} clips, {len(run.labels)} classes"),
+        ("Identity of clips and pictures", record.rendered.identity),
         ("Network", f"{config.arch}, {schedule}, recipe {config.recipe}"),
-        ("Weights at the start", f"{record['weights']['source']}: {record['weights']['detail']}"),
+        ("Weights at the start", f"{record.weights.source}: {record.weights.detail}"),
         ("Arithmetic of training", precision),
         ("Seed", str(config.seed)),
         ("Identity of the training settings", config.identity),
-        ("Platform", str(record["environment"]["platform"])),
-        ("Git commit of spectro", str(record["environment"]["git_commit"] or "not known")),
+        ("Platform", record.environment.platform),
+        ("Git commit of spectro", record.environment.git_commit or "not known"),
         ("Trained on", ", ".join(_devices(run)) or "not known"),
         *_chosen(run),
     ]
@@ -63,43 +62,41 @@ def _about(run: Run) -> list[tuple[str, str]]:
 
 def _chosen(run: Run) -> list[tuple[str, str]]:
     """Say which settings took the place of those above, where they were chosen by fold."""
-    if "candidates" not in run.design:
+    if run.design.candidates is None:
         return []
-    names = (f"fold {fold}: {run.fold_record(fold)['chosen']}" for fold in run.finished_folds)
+    names = (f"fold {fold}: {name}" for fold, name in run.chosen.items())
     return [("Changes of these that were chosen", ", ".join(names))]
 
 
 def _devices(run: Run) -> list[str]:
     records = [run.fold_record(fold) for fold in run.finished_folds]
-    return sorted({str(record["device"]) for record in records if "device" in record})
+    return sorted({record.device for record in records if record.device})
 
 
 def _toml(run: Run) -> str:
-    spectrogram = SpectrogramConfig(**run.record["spectrogram"])
     config = run.config
     if _from_file(run):
         config = config.replace(weights=PurePath(config.weights).name)
-    return spectrogram.to_toml() + "\n" + config.to_toml()
+    return run.spectrogram.to_toml() + "\n" + config.to_toml()
 
 
 def _from_file(run: Run) -> bool:
-    return bool(run.record["weights"]["source"] == "file")
+    return run.record.weights.source == "file"
 
 
 def _commands(run: Run) -> list[str]:
     record = run.record
     dataset, pictures = (
-        shlex.quote(_last(path))
-        for path in (record["dataset"]["root"], record["rendered"]["folder"])
+        shlex.quote(_last(path)) for path in (record.dataset.root, record.rendered.folder)
     )
     folder = shlex.quote(_last(str(run.folder.resolve())))
     settings = f"--config settings.toml --run {folder}"
     lines = [f"spectro render {dataset} --out {pictures} --config settings.toml"]
     if not run.config.phases:
         lines.append(f"spectro probe {pictures} {settings}")
-    elif run.design:
+    elif run.record.design is not None:
         lines.append(_by_design(run, pictures, folder))
-    elif set(run.finished_folds) >= set(record["dataset"]["folds"]) and _plain(run):
+    elif set(run.finished_folds) >= set(record.dataset.folds) and _plain(run):
         more = " --compare-random-split" if (run.folder / "random-split").is_dir() else ""
         lines.append(f"spectro cross-validate {pictures} {settings}{more}")
     else:
@@ -110,10 +107,10 @@ def _commands(run: Run) -> list[str]:
 
 
 def _by_design(run: Run, pictures: str, folder: str) -> str:
-    if "share" in run.design:
-        share = f"{run.design['share']:g}"
+    if run.design.share is not None:
+        share = f"{run.design.share:g}"
         return f"spectro learning-curve {pictures} --config settings.toml --shares {share}"
-    (inner,) = {len(turn) for turn in run.design["inner_folds"].values()}
+    (inner,) = {len(turn) for turn in (run.design.inner_folds or {}).values()}
     return (
         f"spectro cross-validate {pictures} --config settings.toml --run {folder} "
         f"--candidates {folder}/candidates.toml --inner-folds {inner}"
@@ -140,12 +137,12 @@ def _remarks(run: Run) -> list[str]:
             "The weights file is named without its folder: put it beside settings.toml, or write "
             "there where it is. Its checksum is below."
         )
-    environments = [run.fold_record(fold).get("environment") for fold in run.finished_folds]
-    if any(environment != run.record["environment"] for environment in environments if environment):
+    environments = [run.fold_record(fold).environment for fold in run.finished_folds]
+    if any(environment != run.record.environment for environment in environments if environment):
         lines.append(
             "Not all folds were trained in the environment below; each fold.json names its own."
         )
-    if str(run.record["environment"]["git_commit"] or "").endswith("+"):
+    if (run.record.environment.git_commit or "").endswith("+"):
         lines.append("The + after the commit says that the source had been changed since.")
     lines.append(
         "The same seed gives the same numbers on the same machine and versions; elsewhere, "

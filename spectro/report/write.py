@@ -114,7 +114,7 @@ def _described(run: Run, predictions: pd.DataFrame) -> Callable[[int], Row]:
         group = str(clip["group"])
         return {
             "id": row,
-            "name": Clip.of(clip).name_in(run.record["dataset"]["root"]),
+            "name": Clip.of(clip).name_in(run.record.dataset.root),
             "fold": int(clip["fold"]),
             "group": group,
             "label": str(clip["label"]),

@@ -31,10 +31,10 @@ def by_class(predictions: pd.DataFrame, labels: list[str], *, seed: int = 0) -> 
     -------
     classes : pandas.DataFrame
         A row a class: ``label``, ``clips``, ``sources`` (recordings with such a clip), and
-        ``precision``, ``recall`` and ``f1`` as of :func:`spectro.scores.metrics.per_class`, each with
+        ``precision``, ``recall`` and ``f1`` of :func:`spectro.scores.metrics.per_class`, each with
         ``..._low`` and ``..._high``: 95 % over source recordings, drawn as by
-        :func:`spectro.scores.metrics.resampled`. A draw without clips that a score is about does not
-        count; an interval is NaN where fewer than two recordings have such clips, as resampling
+        :func:`spectro.scores.metrics.resampled`. A draw without clips that a score is about does
+        not count; an interval is NaN where fewer than two recordings have such clips, as resampling
         one recording says nothing of another.
     """
     table = pd.DataFrame(metrics.per_class(metrics.confusion(predictions, labels), labels))

@@ -32,7 +32,7 @@ def history(
     Parameters
     ----------
     tables : mapping of int or str to pandas.DataFrame
-        Training history (:func:`spectro.training.learner.fit`) by fold, or by what else tells them apart.
+        Training history by fold, or by what else tells them apart.
     held_out : str
         What the accuracy was measured on, for the legend.
     """

@@ -127,5 +127,5 @@ def random_share(rendered: RenderedSet, share: float, *, seed: int) -> RenderedS
         ) from None
     clips["fold"] = 2
     clips.loc[clips.index[scored], "fold"] = 1
-    dataset = {**rendered.dataset, "folds": [1, 2], "random_share": share}
+    dataset = rendered.dataset.replace(folds=(1, 2), random_share=share)
     return dataclasses.replace(rendered, clips=clips, dataset=dataset)

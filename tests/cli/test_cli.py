@@ -128,7 +128,7 @@ def test_from_nothing_to_a_prediction(tmp_path: Path, small_toml: Path) -> None:
     match = re.fullmatch(r"fold 2: accuracy (\d+\.\d) %, in (runs/sample-plain-\w+)", last)
     assert match, last
     run = Run.load(tmp_path / match[2])
-    assert float(match[1]) == pytest.approx(100 * run.fold_record(2)["accuracy"], abs=0.05)
+    assert float(match[1]) == pytest.approx(100 * run.fold_record(2).accuracy, abs=0.05)
     assert "started from random weights, as asked" in trained.stdout
     assert "epoch   1/1  train loss" in trained.stdout
     assert "NOT the 2-fold number" in trained.stdout
@@ -166,7 +166,7 @@ def test_cross_validate_trains_the_rest_and_shows_the_leak(
     run = Run.load(tmp_path / "run")
     assert run.finished_folds == [1, 2, 3]
     scores = run.scores()
-    assert f"mean of 3 folds: {100 * scores['fold_mean']:.1f} %" in done.stdout
+    assert f"mean of 3 folds: {100 * scores.fold_mean:.1f} %" in done.stdout
     assert "a random split claims" in done.stdout
     assert f"report: {run.folder}/report.html\n" in done.stdout
     assert "A split at random would claim" in (run.folder / "report.html").read_text()

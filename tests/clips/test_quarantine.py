@@ -214,19 +214,19 @@ def test_rendering_honours_it(ill: Dataset, tmp_path: Path) -> None:
     assert cured.failures.empty
     pictures = RenderedSet.load(out)
     assert names(pictures.clips) == {"good0.wav", "good1.wav", "good2.wav"}
-    assert f"8 clips left out by {tmp_path / 'q.csv'}" in pictures.dataset["notes"]
+    assert f"8 clips left out by {tmp_path / 'q.csv'}" in pictures.dataset.notes
 
 
 def test_a_rendered_set_is_another_without_them(rendered: RenderedSet, tmp_path: Path) -> None:
     gone = rendered.clips["path"].iloc[[0, 5]]
-    root = Path(rendered.dataset["root"])
+    root = Path(rendered.dataset.root)
     file = write_rows(tmp_path / "q.csv", "path", *(str(Path(p).relative_to(root)) for p in gone))
     kept = rendered.without(file)
     assert set(rendered.clips["path"]) - set(kept.clips["path"]) == set(gone)
     assert list(kept.clips.columns) == list(rendered.clips.columns)
     assert kept.identity != rendered.identity
-    assert kept.dataset["notes"][-1] == f"2 clips left out by {file}"
-    assert rendered.dataset["notes"] == RenderedSet.load(rendered.folder).dataset["notes"]
+    assert kept.dataset.notes[-1] == f"2 clips left out by {file}"
+    assert rendered.dataset.notes == RenderedSet.load(rendered.folder).dataset.notes
     nothing = rendered.without(write_rows(tmp_path / "none.csv", "path"))
     assert nothing.identity == rendered.identity
     assert dataclasses.replace(nothing, dataset=rendered.dataset).clips.equals(rendered.clips)

@@ -30,10 +30,11 @@ QUICK = SHORT_TRAINING.with_last_phase(epochs=1)
 @pytest.fixture(scope="module")
 def whole_run(rendered: RenderedSet, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run with all three folds trained for one epoch, and the random split beside it."""
-    run, weights = crossval.open_run(tmp_path_factory.mktemp("runs") / "whole", rendered, QUICK)
+    training = crossval.Training.open(tmp_path_factory.mktemp("runs") / "whole", rendered, QUICK)
+    run = training.run
     for fold in rendered.folds:
-        crossval.train_fold(run, rendered, weights, fold)
-    crossval.train_random_split(run, rendered, weights)
+        training.fold(fold)
+    training.random_split()
     crossval.score_run(run, rendered)
     return run
 
@@ -67,7 +68,7 @@ def test_predictions_are_of_the_scored_fold_and_sum_to_one(run: Run, rendered: R
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     best = [run.labels[i] for i in probabilities.argmax(axis=1)]
     assert predictions["predicted"].tolist() == best
-    assert run.fold_record(1)["accuracy"] == accuracy_score(scored["label"], best)
+    assert run.fold_record(1).accuracy == accuracy_score(scored["label"], best)
 
 
 def test_a_clip_gets_the_probabilities_that_the_run_recorded_for_its_picture(run: Run) -> None:
@@ -85,10 +86,11 @@ def test_a_finished_fold_is_not_trained_again(
         raise AssertionError("trained again")
 
     monkeypatch.setattr(crossval.learner, "fit", fail)
-    opened, weights = crossval.open_run(run.folder, rendered, SHORT_TRAINING)
-    assert crossval.train_fold(opened, rendered, weights, 1) == run.fold_record(1)
+    training = crossval.Training.open(run.folder, rendered, SHORT_TRAINING)
+    opened = training.run
+    assert training.fold(1) == run.fold_record(1)
     with pytest.raises(AssertionError, match="trained again"):
-        crossval.train_fold(opened, rendered, weights, 2)
+        training.fold(2)
     assert opened.finished_folds == [1]
     assert not list(run.folder.glob(".*"))
 
@@ -97,12 +99,12 @@ def test_a_run_of_other_settings_or_pictures_is_not_overwritten(
     run: Run, rendered: RenderedSet, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match="other train"):
-        crossval.open_run(run.folder, rendered, SHORT_TRAINING.replace(seed=9))
+        crossval.Training.open(run.folder, rendered, SHORT_TRAINING.replace(seed=9))
     fewer = RenderedSet(
         rendered.folder, rendered.config, rendered.clips.iloc[:-1], rendered.dataset
     )
     with pytest.raises(ModelError, match="other pictures"):
-        crossval.open_run(run.folder, fewer, SHORT_TRAINING)
+        crossval.Training.open(run.folder, fewer, SHORT_TRAINING)
     names = {default_run_folder("runs", r, c).name
              for r in (rendered, fewer) for c in (QUICK, SHORT_TRAINING)}  # fmt: skip
     assert len(names) == 4
@@ -117,22 +119,23 @@ def test_a_run_from_before_a_setting_goes_on(
     record = json.loads((folder / "run.json").read_text())
     del record["spectrogram"]["channels"]
     (folder / "run.json").write_text(json.dumps(record))
-    opened, _ = crossval.open_run(folder, rendered, SHORT_TRAINING)
+    training = crossval.Training.open(folder, rendered, SHORT_TRAINING)
+    opened = training.run
     assert opened.finished_folds == [1]
 
 
 def test_scores_equal_scikit_learns_on_the_written_predictions(whole_run: Run) -> None:
     tables = [pd.read_csv(path) for path in sorted(whole_run.folder.glob("fold*/predictions.csv"))]
     table, scores = pd.concat(tables), whole_run.scores()
-    assert scores["clips"] == len(table) == 36
-    assert scores["accuracy"] == pytest.approx(accuracy_score(table["label"], table["predicted"]))
+    assert scores.clips == len(table) == 36
+    assert scores.accuracy == pytest.approx(accuracy_score(table["label"], table["predicted"]))
     macro = f1_score(table["label"], table["predicted"], average="macro")
-    assert scores["macro_f1"] == pytest.approx(macro)
+    assert scores.macro_f1 == pytest.approx(macro)
     per_fold = [accuracy_score(t["label"], t["predicted"]) for t in tables]
-    assert [fold["accuracy"] for fold in scores["folds"]] == pytest.approx(per_fold)
-    assert scores["fold_mean"] == pytest.approx(np.mean(per_fold))
-    assert scores["fold_std"] == pytest.approx(np.std(per_fold, ddof=1))
-    assert scores["accuracy_interval"][0] <= scores["accuracy"] <= scores["accuracy_interval"][1]
+    assert [fold["accuracy"] for fold in scores.folds] == pytest.approx(per_fold)
+    assert scores.fold_mean == pytest.approx(np.mean(per_fold))
+    assert scores.fold_std == pytest.approx(np.std(per_fold, ddof=1))
+    assert scores.accuracy_interval[0] <= scores.accuracy <= scores.accuracy_interval[1]
 
 
 def test_every_clip_is_predicted_once_by_a_network_that_never_heard_it(whole_run: Run) -> None:
@@ -148,20 +151,20 @@ def test_a_random_split_is_shown_beside_the_score_and_leaks(whole_run: Run) -> N
     assert leaking.groupby("group")["fold"].nunique().max() > 1
     assert sorted(leaking["path"]) == sorted(whole_run.predictions()["path"])
     correct = (leaking["label"] == leaking["predicted"]).groupby(leaking["fold"]).mean()
-    assert whole_run.scores()["random_split"]["fold_mean"] == pytest.approx(correct.mean())
+    assert whole_run.scores().random_split["fold_mean"] == pytest.approx(correct.mean())
 
 
 def test_all_folds_scored_is_said_and_fewer_are_not_passed_off(
     run: Run, whole_run: Run, rendered: RenderedSet
 ) -> None:
-    assert "3 of the 3 folds of sample" in whole_run.scores()["protocol"][0]
-    assert not any("NOT" in line for line in whole_run.scores()["protocol"])
-    assert any("NOT the 3-fold number" in line for line in run.scores()["protocol"])
+    assert "3 of the 3 folds of sample" in whole_run.scores().protocol[0]
+    assert not any("NOT" in line for line in whole_run.scores().protocol)
+    assert any("NOT the 3-fold number" in line for line in run.scores().protocol)
     part = RenderedSet(
         rendered.folder,
         rendered.config,
         rendered.clips,
-        {**rendered.dataset, "folds": [*range(10)]},
+        rendered.dataset.replace(folds=range(10)),
     )
     lines = protocol.lines(whole_run, part)
     assert "only 3 of 10 folds are on disk: this is NOT the 10-fold number" in " ".join(lines)
@@ -214,20 +217,21 @@ def test_a_folder_that_is_no_run_is_refused_and_untouched(
     (tmp_path / "fold1").mkdir()
     (tmp_path / "fold1" / "precious.wav").touch()
     with pytest.raises(ModelError, match="holds something else; name another --run"):
-        crossval.open_run(tmp_path, rendered, QUICK)
+        crossval.Training.open(tmp_path, rendered, QUICK)
     assert [path.name for path in tmp_path.rglob("*")] == ["fold1", "precious.wav"]
 
 
 def test_training_that_diverged_keeps_nothing(
     rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, weights = crossval.open_run(tmp_path / "run", rendered, QUICK)
+    training = crossval.Training.open(tmp_path / "run", rendered, QUICK)
+    run = training.run
     monkeypatch.setattr(crossval.learner, "fit", lambda *_: pd.DataFrame())
     monkeypatch.setattr(
         crossval.learner, "predict_clips", lambda _, clips: np.full((len(clips), 3), np.nan)
     )
     with pytest.raises(ModelError, match="training diverged"):
-        crossval.train_fold(run, rendered, weights, 1)
+        training.fold(1)
     assert run.finished_folds == []
 
 
@@ -238,7 +242,7 @@ def test_what_a_score_leaves_out_or_leaks_is_told_with_it(
     folder.mkdir()
     (folder / "failures.csv").write_text("path,reason\na.wav,empty\nb.wav,empty\n")
     clips = rendered.clips.assign(group="one")
-    told = {**rendered.dataset, "notes": ["4 listed clips are absent: x.wav"]}
+    told = rendered.dataset.replace(notes=["4 listed clips are absent: x.wav"])
     lines = protocol.lines(whole_run, RenderedSet(folder, rendered.config, clips, told))
     assert "1 source recordings sit in more than one fold: one" in lines
     assert "2 clips could not be decoded and are not scored" in lines
@@ -267,7 +271,7 @@ def test_one_class_is_refused_before_training(rendered: RenderedSet, tmp_path: P
     clips = rendered.clips[rendered.clips["label"] == "siren"]
     only = RenderedSet(rendered.folder, rendered.config, clips, rendered.dataset)
     with pytest.raises(ConfigError, match="two classes"):
-        crossval.open_run(tmp_path / "run", only, QUICK)
+        crossval.Training.open(tmp_path / "run", only, QUICK)
 
 
 def test_rehearsing_never_opens_the_scored_fold(rendered: RenderedSet, tmp_path: Path) -> None:

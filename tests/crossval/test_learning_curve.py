@@ -68,15 +68,15 @@ def test_a_fold_is_scored_whole_after_training_on_a_share(
     rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = pretend(monkeypatch, lambda train, config: 0.5)
-    run, weights = curves.open_share(tmp_path, rendered, SHORT_TRAINING, 0.5)
-    record = curves.train_fold(run, rendered, weights, 2)
+    training = curves.open_share(tmp_path, rendered, SHORT_TRAINING, 0.5)
+    record = curves.train_on_share(training, 2)
     clips = rendered.clips
     assert set(done.scored[0]["image"]) == set(clips["image"][clips["fold"] == 2])
     assert not (done.train[0]["fold"] == 2).any()
-    assert len(done.train[0]) == record["train_clips"] == 12
-    assert record["train_recordings"] == 6
-    assert not (run.fold_folder(2) / "model").exists()
-    assert curves.train_fold(run, rendered, weights, 2) == record
+    assert len(done.train[0]) == record.train_clips == 12
+    assert record.train_recordings == 6
+    assert not (training.run.fold_folder(2) / "model").exists()
+    assert curves.train_on_share(training, 2) == record
     assert len(done) == 1
 
 

@@ -52,9 +52,9 @@ def test_the_best_on_inner_folds_is_trained_on_all_and_nothing_sees_the_scored_f
     rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = pretend(monkeypatch, knows(slow=0.5, fast=0.75))
-    run = nested.open_run(tmp_path / "run", rendered, BASE, PAIR)
-    record = nested.train_fold(run, rendered, PAIR, 2, watch)
-    assert record["chosen"] == "fast"
+    training = nested.Nested.open(tmp_path / "run", rendered, BASE, PAIR, watch)
+    record = training.fold(2)
+    assert record.chosen == "fast"
     assert len(done) == 2 * 2 + 1
     for train, scored in zip(done.train[:4], done.scored[:4], strict=True):
         assert set(train["fold"]) | set(scored["fold"]) == {1, 3}
@@ -68,24 +68,26 @@ def test_what_was_chosen_is_written_with_the_inner_scores(
     rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend(monkeypatch, knows(slow=0.75, fast=0.5))
-    run = nested.open_run(tmp_path / "run", rendered, BASE, PAIR)
+    training = nested.Nested.open(tmp_path / "run", rendered, BASE, PAIR, watch)
     for fold in rendered.folds:
-        nested.train_fold(run, rendered, PAIR, fold, watch)
-    table = pd.read_csv(run.folder / "choices.csv", keep_default_na=False, na_values=["nan"])
+        training.fold(fold)
+    table = pd.read_csv(
+        training.run.folder / "choices.csv", keep_default_na=False, na_values=["nan"]
+    )
     assert table["candidate"].tolist() == ["slow", "fast"] * 3
     assert table["chosen"].tolist() == ["yes", ""] * 3
     for row in table.to_dict("records"):
-        folder = run.folder / "nested" / f"fold{row['fold']}" / row["candidate"]
+        folder = training.run.folder / "nested" / f"fold{row['fold']}" / row["candidate"]
         tables = [pd.read_csv(path) for path in folder.glob("fold*/predictions.csv")]
         found = {int(t["fold"][0]): (t["label"] == t["predicted"]).mean() for t in tables}
         assert row["inner_accuracy"] == pytest.approx(np.mean(list(found.values())))
         assert {k: float(row[f"inner_{k}"]) for k in found} == pytest.approx(found)
         assert row[f"inner_{row['fold']}"] == ""
-    lines = crossval.score_run(run, rendered)["protocol"]
+    lines = crossval.score_run(training.run, rendered).protocol
     told = next(line for line in lines if line.startswith("nested: "))
     assert "one of 2 settings" in told
     assert "nothing of the scored fold was looked at (1: slow, 2: slow, 3: slow)" in told
-    assert json.loads((run.folder / "run.json").read_text())["design"]["inner_folds"] == {
+    assert json.loads((training.run.folder / "run.json").read_text())["design"]["inner_folds"] == {
         "1": [2, 3], "2": [3, 1], "3": [1, 2]}  # fmt: skip
 
 
@@ -93,14 +95,14 @@ def test_finished_trainings_are_not_repeated(
     rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = pretend(monkeypatch, knows(slow=0.5, fast=0.75))
-    run = nested.open_run(tmp_path / "run", rendered, BASE, PAIR)
-    first = nested.train_fold(run, rendered, PAIR, 1, watch)
-    assert nested.train_fold(run, rendered, PAIR, 1, watch) == first
+    training = nested.Nested.open(tmp_path / "run", rendered, BASE, PAIR, watch)
+    first = training.fold(1)
+    assert training.fold(1) == first
     assert len(done) == 5
-    shutil.rmtree(run.fold_folder(1))
-    shutil.rmtree(run.folder / "nested" / "fold1" / "slow" / "fold3")
-    run = nested.open_run(tmp_path / "run", rendered, BASE, PAIR)
-    assert nested.train_fold(run, rendered, PAIR, 1, watch)["chosen"] == "fast"
+    shutil.rmtree(training.run.fold_folder(1))
+    shutil.rmtree(training.run.folder / "nested" / "fold1" / "slow" / "fold3")
+    training = nested.Nested.open(tmp_path / "run", rendered, BASE, PAIR, watch)
+    assert training.fold(1).chosen == "fast"
     assert len(done) == 5 + 2
 
 
@@ -110,36 +112,38 @@ def test_of_equals_the_first_and_what_diverges_loses(
     chosen = {}
     for name, skill in (("equal", knows(0.5, 0.5)), ("lost", knows(np.nan, 0.1))):
         pretend(monkeypatch, skill)
-        run = nested.open_run(tmp_path / name, rendered, BASE, PAIR, inner=1)
-        chosen[name] = nested.train_fold(run, rendered, PAIR, 1, watch)["chosen"]
+        training = nested.Nested.open(tmp_path / name, rendered, BASE, PAIR, watch, inner=1)
+        chosen[name] = training.fold(1).chosen
     assert chosen == {"equal": "slow", "lost": "fast"}
-    assert nested.choices(run)["inner_accuracy"].isna().tolist() == [True, False]
+    assert nested.choices(training.run)["inner_accuracy"].isna().tolist() == [True, False]
     pretend(monkeypatch, knows(np.nan, np.nan))
     with pytest.raises(DivergedError, match="fold 2: training diverged with every candidate"):
-        nested.train_fold(run, rendered, PAIR, 2, watch)
+        training.fold(2)
 
 
 def test_other_candidates_are_another_run(rendered: RenderedSet, tmp_path: Path) -> None:
-    nested.open_run(tmp_path / "run", rendered, BASE, PAIR)
+    nested.Nested.open(tmp_path / "run", rendered, BASE, PAIR, watch)
     with pytest.raises(ModelError, match="other design"):
-        nested.open_run(tmp_path / "run", rendered, BASE, {**PAIR, "more": BASE.replace(seed=1)})
+        nested.Nested.open(
+            tmp_path / "run", rendered, BASE, {**PAIR, "more": BASE.replace(seed=1)}, watch
+        )
     with pytest.raises(ModelError, match="other design"):
-        nested.open_run(tmp_path / "run", rendered, BASE, PAIR, inner=1)
+        nested.Nested.open(tmp_path / "run", rendered, BASE, PAIR, watch, inner=1)
     with pytest.raises(ModelError, match="other design"):
-        crossval.open_run(tmp_path / "run", rendered, BASE)
+        crossval.Training.open(tmp_path / "run", rendered, BASE)
 
 
 def test_the_model_says_with_which_settings_it_was_trained(
     rendered: RenderedSet, tmp_path: Path
 ) -> None:
     """With a real network: the choice itself does not matter here."""
-    run = nested.open_run(tmp_path / "run", rendered, BASE, PAIR, inner=1)
-    record = nested.train_fold(run, rendered, PAIR, 3, watch)
-    card = json.loads((run.fold_folder(3) / "model" / "model.json").read_text())
-    assert card["training"]["settings"] == PAIR[record["chosen"]].to_dict()
+    training = nested.Nested.open(tmp_path / "run", rendered, BASE, PAIR, watch, inner=1)
+    record = training.fold(3)
+    card = json.loads((training.run.fold_folder(3) / "model" / "model.json").read_text())
+    assert card["training"]["settings"] == PAIR[record.chosen].to_dict()
     assert sorted(card["training"]["folds"]) == [1, 2]
-    assert Run.load(run.folder).config == BASE
-    assert not list((run.folder / "nested").rglob("*.safetensors"))
+    assert Run.load(training.run.folder).config == BASE
+    assert not list((training.run.folder / "nested").rglob("*.safetensors"))
 
 
 def test_candidates_are_read_as_changes(tmp_path: Path) -> None:

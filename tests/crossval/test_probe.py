@@ -68,8 +68,9 @@ def images(rendered: RenderedSet, tmp_path: Path) -> list[str]:
 def probed(rendered: RenderedSet, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of the probe over all folds, scored."""
     folder = tmp_path_factory.mktemp("runs")
-    run, weights = crossval.open_run(folder / "probe", rendered, PROBE)
-    found, _ = probe.features_of(run, rendered, weights, folder / "cache")
+    training = crossval.Training.open(folder / "probe", rendered, PROBE)
+    run = training.run
+    found, _ = probe.features_of(run, rendered, training.weights, folder / "cache")
     for fold in rendered.folds:
         probe.probe_fold(run, rendered, found, fold)
     crossval.score_run(run, rendered)
@@ -193,8 +194,8 @@ def test_the_head_is_scikit_learns_fitted_to_the_other_folds_alone(
 
 
 def features_of_run(run: Run, rendered: RenderedSet, cache: Path) -> tuple[Any, int]:
-    _, weights = crossval.open_run(run.folder, rendered, PROBE)
-    return probe.features_of(run, rendered, weights, cache)
+    training = crossval.Training.open(run.folder, rendered, PROBE)
+    return probe.features_of(run, rendered, training.weights, cache)
 
 
 def test_labels_of_the_scored_fold_change_nothing_that_is_predicted_for_it(
@@ -205,7 +206,8 @@ def test_labels_of_the_scored_fold_change_nothing_that_is_predicted_for_it(
     scored = clips["fold"] == 2
     clips.loc[scored, "label"] = clips.loc[scored, "label"].to_numpy()[::-1]
     lying = dataclasses.replace(rendered, clips=clips)
-    run, _ = crossval.open_run(tmp_path / "run", lying, PROBE)
+    training = crossval.Training.open(tmp_path / "run", lying, PROBE)
+    run = training.run
     probe.probe_fold(run, lying, found, 2)
     columns = probability_columns(probed.labels)
     honest = probed.predictions().query("fold == 2")[columns]
@@ -228,8 +230,8 @@ def test_the_run_is_one_like_any_other(probed: Run, rendered: RenderedSet, run: 
     assert sorted(probed.predictions()["path"]) == sorted(rendered.clips["path"])
     (listed,) = list_runs(probed.folder).to_dict("records")
     assert (listed["recipe"], listed["epochs"], listed["folds"]) == ("probe", 0, 3)
-    assert listed["accuracy"] == probed.scores()["accuracy"] > 0.5, "a third would be chance"
-    told = " ".join(probed.scores()["protocol"])
+    assert listed["accuracy"] == probed.scores().accuracy > 0.5, "a third would be chance"
+    told = " ".join(probed.scores().protocol)
     assert "a logistic regression fitted to 2 other folds, on what a frozen resnet18" in told
     assert "epoch" not in told
     assert compare_runs(run, probed).clips == 12
@@ -246,9 +248,9 @@ def test_random_bodies_are_alike_for_one_seed_only(rendered: RenderedSet, tmp_pa
 
 
 def test_a_probe_trains_no_network(rendered: RenderedSet, tmp_path: Path) -> None:
-    run, weights = crossval.open_run(tmp_path / "run", rendered, PROBE)
+    training = crossval.Training.open(tmp_path / "run", rendered, PROBE)
     with pytest.raises(ConfigError, match="trains no network; run spectro probe"):
-        crossval.train_fold(run, rendered, weights, 1)
+        training.fold(1)
     with pytest.raises(ConfigError, match="no epochs"):
         PROBE.with_last_phase(epochs=3)
 
@@ -288,6 +290,6 @@ def test_the_command_keeps_features_and_starts_from_a_file(
     assert "features of 36 pictures: 0 computed" in told[1]
     tables = [pd.read_csv(p) for p in sorted(tmp_path.glob("*/fold2/predictions.csv"))]
     pd.testing.assert_frame_equal(*tables)
-    assert Run.load(tmp_path / "one").record["weights"]["source"] == "file"
+    assert Run.load(tmp_path / "one").record.weights.source == "file"
     assert (tmp_path / "one" / "confusion.png").is_file()
     assert [p.name for p in (tmp_path / "runs").iterdir()] == [".features"]

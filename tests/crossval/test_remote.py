@@ -17,9 +17,12 @@ from typer.testing import CliRunner
 
 from spectro.cli.app import app
 from spectro.crossval import folds as crossval
+from spectro.crossval.folds import Training
+from spectro.crossval.records import Origin
 from spectro.crossval.remote import train_folds
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError
+from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing import cluster
 from spectro.training import data as datablock
@@ -62,9 +65,10 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int
 @pytest.fixture(scope="module")
 def here(rendered: RenderedSet, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Two folds trained in this process."""
-    run, weights = crossval.open_run(tmp_path_factory.mktemp("run") / "here", rendered, QUICK)
+    training = crossval.Training.open(tmp_path_factory.mktemp("run") / "here", rendered, QUICK)
+    run = training.run
     for fold in (1, 3):
-        crossval.train_fold(run, rendered, weights, fold)
+        training.fold(fold)
     return run
 
 
@@ -81,7 +85,8 @@ def test_workers_train_the_very_folds_of_one_machine_and_a_failure_stops_no_othe
     Path("settings.toml").write_text(config.to_toml())
     words = ["cross-validate", os.path.relpath(rendered.folder), "--config", "settings.toml"]
     words += ["--run", "run", "--scheduler", started[0]]
-    run, _ = crossval.open_run("run", rendered, config)
+    training = crossval.Training.open("run", rendered, config)
+    run = training.run
     run.fold_folder(2).write_text("in the way")
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 1
@@ -90,7 +95,7 @@ def test_workers_train_the_very_folds_of_one_machine_and_a_failure_stops_no_othe
     assert "the folds that are finished are kept" in said.stderr
     assert run.finished_folds == [1, 3]
     for fold in (1, 3):
-        accuracy = 100 * here.fold_record(fold)["accuracy"]
+        accuracy = 100 * here.fold_record(fold).accuracy
         assert f"fold {fold}: accuracy {accuracy:.1f} %" in said.stdout
         for name in ("predictions.csv", "model/model.safetensors"):
             ours, theirs = (r.fold_folder(fold) / name for r in (here, run))
@@ -108,13 +113,18 @@ def test_workers_train_the_very_folds_of_one_machine_and_a_failure_stops_no_othe
 def test_a_worker_that_would_train_otherwise_is_refused(
     here: Run, rendered: RenderedSet, tmp_path: Path
 ) -> None:
-    precise = Run(tmp_path, {**here.record, "precision": "other"})
-    started = Run(tmp_path, {**here.record, "weights": {"source": "file", "detail": "a.pth"}})
+    other = Origin(source="file", detail="a.pth")
+    precise, started = (
+        Training(
+            Run(tmp_path, here.record.model_copy(update=changes)), rendered, resolve("none", "cnn4")
+        )
+        for changes in ({"precision": "fp16"}, {"weights": other})
+    )
     with ThreadPoolExecutor(2) as executor:
-        (outcome,) = train_folds(precise, rendered, [1], executor)
+        (outcome,) = train_folds(precise, [1], executor)
         assert (outcome.fold, outcome.record) == (1, None)
-        assert "not other; say --precision fp32" in outcome.reason
-        (outcome,) = train_folds(started, rendered, [1], executor)
+        assert "not fp16; say --precision fp32" in outcome.reason
+        (outcome,) = train_folds(started, [1], executor)
         assert "starts from random weights, as asked, not a.pth" in outcome.reason
 
 
@@ -130,7 +140,8 @@ class Dying(ThreadPoolExecutor):
 
 def test_a_worker_that_dies_costs_one_fold(here: Run, rendered: RenderedSet) -> None:
     with Dying(1) as executor:
-        found = list(train_folds(here, rendered, [1, 2, 3], executor))
+        training = Training(here, rendered, resolve("none", "resnet18"))
+        found = list(train_folds(training, [1, 2, 3], executor))
     lost = [outcome for outcome in found if outcome != "done"]
     assert [(o.fold, o.reason) for o in lost] == [(2, "RuntimeError: the worker died")]
     assert len(found) == 3

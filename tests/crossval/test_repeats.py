@@ -25,9 +25,10 @@ def trained(rendered: RenderedSet, folder: Path, seeds: range) -> list[Run]:
     runs = []
     for seed in seeds:
         config = SHORT_TRAINING.replace(seed=seed)
-        run, weights = crossval.open_run(repeats.folder_of(folder, seed), rendered, config)
+        training = crossval.Training.open(repeats.folder_of(folder, seed), rendered, config)
+        run = training.run
         for fold in rendered.folds:
-            crossval.train_fold(run, rendered, weights, fold)
+            training.fold(fold)
         crossval.score_run(run, rendered)
         runs.append(run)
     return runs

@@ -27,7 +27,7 @@ def three(run: Run, tmp_path: Path) -> Path:
     runs = tmp_path / "runs"
     for name, accuracy in (("b", 0.75), ("deep/a", 0.999)):
         scores = json.loads((runs / name / "scores.json").read_text())
-        scores["accuracy"] = accuracy
+        scores.accuracy = accuracy
         (runs / name / "scores.json").write_text(json.dumps(scores))
     os.utime(runs / "deep/a/scores.json", (10**9, 10**9))
     record = json.loads((runs / "c/run.json").read_text())
@@ -49,10 +49,10 @@ def test_last_first(three: Path) -> None:
     assert names(table) == ["c", "b", "a"]
     scores = Run.load(three / "b").scores()
     row = table.iloc[1]
-    assert row["accuracy"] == scores["accuracy"]
-    assert [row["accuracy_low"], row["accuracy_high"]] == scores["accuracy_interval"]
+    assert row["accuracy"] == scores.accuracy
+    assert (row["accuracy_low"], row["accuracy_high"]) == scores.accuracy_interval
     assert (row["dataset"], row["recipe"], row["weights"]) == ("sample", "test", "random")
-    assert (row["folds"], row["all_folds"], row["clips"]) == (1, 3, scores["clips"])
+    assert (row["folds"], row["all_folds"], row["clips"]) == (1, 3, scores.clips)
     assert (row["epochs"], row["seed"]) == (SHORT_TRAINING.epochs, SHORT_TRAINING.seed)
     assert table.iloc[2]["date"] == "2001-09-09T01:46:40+00:00"
 

@@ -12,6 +12,7 @@ import pytest
 
 from spectro.clips import datasets
 from spectro.crossval import folds as crossval
+from spectro.crossval.records import FoldRecord
 from spectro.crossval.run import Run
 from spectro.errors import ModelError, RenderError
 from spectro.pictures.rendered import RenderedSet
@@ -122,11 +123,13 @@ def test_predictions_name_nothing_outside(run: Run, tmp_path: Path, column: str)
 def test_a_fold_of_a_run_that_is_a_link_is_not_replaced(
     rendered: RenderedSet, tmp_path: Path
 ) -> None:
-    opened, _ = crossval.open_run(tmp_path / "run", rendered, SHORT_TRAINING)
+    training = crossval.Training.open(tmp_path / "run", rendered, SHORT_TRAINING)
+    opened = training.run
     (tmp_path / "victim").mkdir()
     (tmp_path / "victim" / "canary.txt").write_text("precious")
     opened.fold_folder(2).symlink_to(tmp_path / "victim", target_is_directory=True)
-    with pytest.raises(ModelError, match="fold2: is a symbolic link"), opened.writing_fold(2):
+    record = FoldRecord(fold=2, accuracy=1, train_clips=1, scored_clips=1, seconds=1)
+    with pytest.raises(ModelError, match="fold2: is a symbolic link"), opened.writing_fold(record):
         pytest.fail("was opened for writing")
     assert (tmp_path / "victim" / "canary.txt").read_text() == "precious"
 

@@ -24,12 +24,12 @@ from PIL import Image
 from spectro.clips.datasets import Dataset
 from spectro.clips.table import clip_table
 from spectro.errors import RenderError
-from spectro.pictures import render as draw
+from spectro.pictures import render as rendering
 from spectro.pictures.render import RenderSummary, render
 from spectro.pictures.rendered import RenderedSet, image_names
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import clip_image
-from spectro.plumbing import workers as batches
+from spectro.plumbing import workers
 
 SR = 8_000
 CONFIG = SpectrogramConfig(sr=SR, duration=0.25, n_fft=256, hop_length=64, n_mels=16)
@@ -200,8 +200,8 @@ def test_rendered_set_is_read_back(root: Path, out: Path) -> None:
     assert loaded.labels == ["high", "low"]
     assert loaded.folds == [1, 2, 3]
     assert all(type(fold) is int for fold in loaded.folds)
-    assert loaded.dataset["name"] == "tones"
-    assert loaded.dataset["licence"] == "CC0"
+    assert loaded.dataset.name == "tones"
+    assert loaded.dataset.licence == "CC0"
     pd.testing.assert_frame_equal(loaded.clips[TABLE], dataset.clips, check_dtype=False)
     assert_shows(loaded.clips)
 
@@ -798,9 +798,9 @@ def test_no_more_tasks_are_kept_than_allowed(
     tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, batch: int, ahead: int, most: int
 ) -> None:
     executor = OneAtATime()
-    monkeypatch.setattr(batches, "wait", executor.wait)
-    monkeypatch.setattr(batches, "_BATCHES", 30 // batch)
-    monkeypatch.setattr(batches, "_AHEAD", ahead)
+    monkeypatch.setattr(workers, "wait", executor.wait)
+    monkeypatch.setattr(workers, "_BATCHES", 30 // batch)
+    monkeypatch.setattr(workers, "_AHEAD", ahead)
     summary = render(make_many(tmp_path / "sounds", 30), out, CONFIG, executor=executor)
     assert counts(summary) == (30, 0, 0, 0)
     assert executor.most == most
@@ -852,7 +852,7 @@ def test_write_error_of_the_picture_library_is_told_in_its_words(
     def fails(*args: Any, **kwargs: Any) -> None:
         raise OSError("encoder error -2 when writing image file")  # Pillow's, without an errno
 
-    monkeypatch.setattr(draw, "save_png", fails)
+    monkeypatch.setattr(rendering, "save_png", fails)
     with pytest.raises(RenderError, match="encoder error -2"):
         render(dataset, out, CONFIG)
 
@@ -890,7 +890,7 @@ def test_a_bug_is_not_taken_for_a_broken_clip(
     def broken(*args: Any, **kwargs: Any) -> Image.Image:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(draw, "clip_image", broken)
+    monkeypatch.setattr(rendering, "clip_image", broken)
     with pytest.raises(ZeroDivisionError):
         render(dataset, out, CONFIG)
     assert not (out / "clips.csv").exists()

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from spectro.errors import DatasetError
 from spectro.plumbing.archive import ArchiveError, unpack
-from tests.test_download import opening
+from tests.plumbing.test_download import opening
 
 NOISE = random.Random(3).randbytes(200_000)
 GOOD = {"top/meta/list.csv": b"a,b\n", "top/audio/1.wav": NOISE, "top/audio/empty.wav": b""}

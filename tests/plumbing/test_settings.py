@@ -454,7 +454,7 @@ def test_identity_is_sixteen_hexadecimal_digits_and_blind_to_spelling() -> None:
 
 def test_identity_is_the_same_in_every_process() -> None:
     code = (
-        "from spectro.training.settings import SpectrogramConfig, TrainConfig;"
+        "from spectro import SpectrogramConfig, TrainConfig;"
         "print(SpectrogramConfig(n_mels=64).identity, TrainConfig(seed=3).identity)"
     )
     here = [SpectrogramConfig(n_mels=64).identity, TrainConfig(seed=3).identity]

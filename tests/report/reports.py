@@ -42,9 +42,12 @@ def make_run(
     (folder / "run.json").write_text(json.dumps(record))
     for fold, part in predictions.groupby("fold"):
         place = folder / f"fold{fold}"
+        right = (part["label"] == part["predicted"]).mean()
+        own = {"fold": fold, "accuracy": right, "train_clips": 7, "scored_clips": len(part)}
+        own["seconds"] = 1.0
         place.mkdir()
         part.to_csv(place / "predictions.csv", index=False)
-        (place / "fold.json").write_text(json.dumps({"fold": fold, "train_clips": 7}))
+        (place / "fold.json").write_text(json.dumps(own))
         history = {"epoch": [1, 2], "train_loss": [2.0, 1.0], "valid_loss": [2.5, 1.5]}
         pd.DataFrame({**history, "accuracy": [0.3, 0.5]}).to_csv(place / "history.csv", index=False)
     return Run.load(folder)

@@ -16,6 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 from spectro.cli.report import report as report_command
+from spectro.crossval.records import Origin
 from spectro.crossval.run import Run
 from spectro.errors import ModelError
 from spectro.models import gradcam
@@ -240,15 +241,13 @@ def test_the_same_run_gives_the_same_bytes(trained: Run, tmp_path: Path) -> None
 
 
 def test_no_folder_of_this_machine_is_in_the_page(trained: Run, rendered: RenderedSet) -> None:
-    record = {
-        **trained.record,
-        "weights": {"source": "file", "detail": "start.safetensors, sha256"},
-    }
-    record["train"] = {**record["train"], "weights": "/home/me/start.safetensors"}
+    origin = Origin(source="file", detail="start.safetensors, sha256")
+    config = trained.config.replace(weights="/home/me/start.safetensors")
+    record = trained.record.model_copy(update={"weights": origin, "train": config})
     text = write_report(Run(trained.folder, record)).read_text(encoding="utf-8")
     assert "weights = &#34;start.safetensors&#34;" in text
     assert "/home/me" not in text
-    for folder in (trained.folder, rendered.folder, Path(rendered.dataset["root"])):
+    for folder in (trained.folder, rendered.folder, Path(rendered.dataset.root)):
         assert str(folder.parent) not in text
 
 
@@ -258,18 +257,19 @@ def test_no_folder_of_this_machine_is_in_the_page(trained: Run, rendered: Render
 def test_the_doctor_is_asked_once(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     predictions = trained.predictions()
     first = health.examine(trained, predictions)
-    assert first["clips"] == 36  # of all folds, not only the scored one
-    assert not first["absence"]
+    assert first.clips == 36  # of all folds, not only the scored one
+    assert not first.absence
     monkeypatch.setattr(health, "check", None)
     assert health.examine(trained, predictions) == first
-    record = {**trained.record, "rendered": {**trained.record["rendered"], "identity": "other"}}
+    other = trained.record.rendered.model_copy(update={"identity": "other"})
+    record = trained.record.model_copy(update={"rendered": other})
     with pytest.raises(TypeError):  # other clips are examined anew
         health.examine(Run(trained.folder, record), predictions)
 
 
 def test_a_damaged_memory_of_the_doctor_is_examined_anew(trained: Run) -> None:
     (trained.folder / "doctor.json").write_text("{")
-    assert health.examine(trained, trained.predictions())["clips"] == 36
+    assert health.examine(trained, trained.predictions()).clips == 36
     assert json.loads((trained.folder / "doctor.json").read_text())["clips"] == 36
 
 
@@ -279,7 +279,7 @@ def test_the_settings_on_the_page_are_those_of_the_run(trained: Run, tmp_path: P
     (tmp_path / "settings.toml").write_text(toml)
     assert TrainConfig.from_toml(tmp_path / "settings.toml") == trained.config
     spectrogram = SpectrogramConfig.from_toml(tmp_path / "settings.toml")
-    assert spectrogram.to_dict() == trained.record["spectrogram"]
+    assert spectrogram == trained.spectrogram
 
 
 def test_the_command_writes_the_report(

@@ -126,17 +126,15 @@ def test_a_fold_starts_from_a_file_goes_through_all_phases_and_says_how_many_tra
     torch.save({name: x for name, x in state.items() if not name.startswith("fc.")}, file)
     phases = (Phase(epochs=1, frozen=True, lr=1e-9), Phase(epochs=1, lr=1e-9))
     config = CONFIG.replace(arch="resnet18", weights=str(file), phases=phases, size=32)
-    run, weights = crossval.open_run(tmp_path / "run", rendered, config)
-    record = crossval.train_fold(run, rendered, weights, 1, n_gpus=2)
-    assert record["gpus"] == 2
+    training = crossval.Training.open(tmp_path / "run", rendered, config, n_gpus=2)
+    run = training.run
+    record = training.fold(1)
+    assert record.gpus == 2
     history = pd.read_csv(run.fold_folder(1) / "history.csv")
     assert list(history["phase"]) == [1, 2]
     model, _ = load_model(run.fold_folder(1) / "model")
     first = next(model.parameters())
     torch.testing.assert_close(first, state["conv1.weight"], rtol=0, atol=1e-6)
-    assert "gpus" not in crossval.fold_record(
-        run, 1, split(rendered.clips, 1), run.predictions(), 1
-    )
 
 
 @pytest.mark.parametrize("batch_size", [2, 3, 5])

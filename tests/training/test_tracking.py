@@ -19,8 +19,9 @@ BRIEF = SHORT_TRAINING.with_last_phase(epochs=2)
 
 
 def train(rendered: RenderedSet, folder: Path, tool: str | None) -> Run:
-    run, weights = crossval.open_run(folder, rendered, BRIEF)
-    crossval.train_fold(run, rendered, weights, 1, track=tool)
+    training = crossval.Training.open(folder, rendered, BRIEF, track=tool)
+    run = training.run
+    training.fold(1)
     return run
 
 

@@ -40,8 +40,9 @@ TWO = TrainConfig(arch="cnn4", weights="none", batch_size=8, phases=(Phase(epoch
 def pair(rendered: RenderedSet, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of two networks of cnn4, fold 1 trained, fold 2 watched."""
     config = TWO.replace(inner_fold=2)
-    run, weights = crossval.open_run(tmp_path_factory.mktemp("runs") / "pair", rendered, config)
-    crossval.train_fold(run, rendered, weights, 1)
+    training = crossval.Training.open(tmp_path_factory.mktemp("runs") / "pair", rendered, config)
+    run = training.run
+    training.fold(1)
     crossval.score_run(run, rendered)
     return run
 
@@ -73,8 +74,9 @@ def test_a_run_keeps_the_networks_that_each_seed_alone_would_train(
     assert card.members == 2
     for seed, member in enumerate(together.members):
         alone = TWO.replace(members=1, seed=seed, inner_fold=2)
-        run, weights = crossval.open_run(tmp_path / f"{seed}", rendered, alone)
-        crossval.train_fold(run, rendered, weights, 1)
+        training = crossval.Training.open(tmp_path / f"{seed}", rendered, alone)
+        run = training.run
+        training.fold(1)
         model, _ = load_model(run.fold_folder(1) / "model")
         for name, tensor in model.state_dict().items():
             torch.testing.assert_close(member.state_dict()[name], tensor, rtol=0, atol=0)
@@ -105,8 +107,8 @@ def test_the_inner_accuracy_is_that_of_all_of_them_together(
     watched = rendered.clips[rendered.clips["fold"] == 2]
     judged = Classifier.load(pair.fold_folder(1) / "model").predict([*watched["path"]])
     right = (judged["label"].to_numpy() == watched["label"].to_numpy()).mean()
-    assert record["inner_fold"] == 2
-    assert record["inner_accuracy"] == pytest.approx(right)
+    assert record.inner_fold == 2
+    assert record.inner_accuracy == pytest.approx(right)
 
 
 def test_history_is_numbered_through_and_told_as_it_is_kept(rendered: RenderedSet) -> None:
@@ -125,7 +127,7 @@ def test_history_is_numbered_through_and_told_as_it_is_kept(rendered: RenderedSe
 
 
 def test_what_is_said_of_a_run_says_how_many(pair: Run) -> None:
-    assert "by 2 networks together, each trained on 1 other folds" in pair.scores()["protocol"][0]
+    assert "by 2 networks together, each trained on 1 other folds" in pair.scores().protocol[0]
     log = (pair.fold_folder(1) / "training.log").read_text()
     assert "2 networks, of each: cnn4, " in log
     readme = (pair.fold_folder(1) / "model" / "README.md").read_text()

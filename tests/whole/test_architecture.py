@@ -25,7 +25,7 @@ SOURCES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def test_imports_go_down() -> None:
-    """The contracts are in ``pyproject.toml``: the order of the folders, and what listening sees."""
+    """The contracts are in ``pyproject.toml``: the order of folders, and what listening sees."""
     done = subprocess.run(
         [Path(sys.executable).parent / "lint-imports", "--no-cache"],
         capture_output=True,
@@ -41,7 +41,7 @@ def test_imports_go_down() -> None:
     [
         ("fastai", {"training"}),
         ("typer", {"cli"}),
-        ("matplotlib", {"pictures", "scores"}),
+        ("matplotlib", {"pictures", "scores", "training"}),
         ("rich", {"cli"}),
         ("requests", {"plumbing"}),
     ],

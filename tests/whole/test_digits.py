@@ -104,20 +104,20 @@ def test_the_recipe_is_the_articles() -> None:
 def test_a_random_share_is_scored_and_said_to_be_no_honest_score(random_run: Path) -> None:
     run = Run.load(random_run)
     scores = run.scores()
-    assert scores["clips"] == 9  # 3 of each digit
-    assert scores["protocol"][0].startswith("A RANDOM SPLIT, NOT AN HONEST SCORE: 3 of 3")
-    assert "25 % of the clips" in scores["protocol"][1]
-    assert run.record["dataset"]["random_share"] == 0.25
+    assert scores.clips == 9  # 3 of each digit
+    assert scores.protocol[0].startswith("A RANDOM SPLIT, NOT AN HONEST SCORE: 3 of 3")
+    assert "25 % of the clips" in scores.protocol[1]
+    assert run.record.dataset.random_share == 0.25
     assert run.finished_folds == [1]
     predictions = run.predictions()
     assert predictions["label"].value_counts().tolist() == [3, 3, 3]
     accuracy = (predictions["label"] == predictions["predicted"]).mean()
-    assert scores["accuracy"] == pytest.approx(accuracy)
+    assert scores.accuracy == pytest.approx(accuracy)
 
 
 def test_each_speaker_has_a_row(random_run: Path) -> None:
     predictions = Run.load(random_run).predictions()
-    groups = pd.DataFrame(Run.load(random_run).scores()["groups"])
+    groups = pd.DataFrame(Run.load(random_run).scores().groups)
     assert groups["group"].tolist() == sorted(predictions["group"].unique())
     for row in groups.itertuples():
         part = predictions[predictions["group"] == row.group]
@@ -168,11 +168,11 @@ def test_speakers_are_the_folds_of_the_honest_score(pictures: Path, tmp_path: Pa
     words = (*QUICK, "--config", tmp_path / "a.toml", "--run", tmp_path / "run")
     told = spectro("cross-validate", pictures, *words)
     scores = Run.load(tmp_path / "run").scores()
-    assert [row["group"] for row in scores["groups"]] == ["ada", "ben", "cleo"]
-    assert [row["accuracy"] for row in scores["groups"]] == [
-        pytest.approx(fold["accuracy"]) for fold in scores["folds"]
+    assert [row["group"] for row in scores.groups] == ["ada", "ben", "cleo"]
+    assert [row["accuracy"] for row in scores.groups] == [
+        pytest.approx(fold["accuracy"]) for fold in scores.folds
     ]
-    assert "RANDOM" not in " ".join(scores["protocol"])
+    assert "RANDOM" not in " ".join(scores.protocol)
     assert re.search(r"group +clips +accuracy", told)
 
 

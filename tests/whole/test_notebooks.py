@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,6 +101,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project without any data, in which the notebooks work on next to nothing."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "notebooks").mkdir()
+    shutil.copy(NOTEBOOKS[0].with_name("lessons.py"), folder / "notebooks")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPECTRO_LESSONS", "tiny")
         yield folder

@@ -1,49 +1,39 @@
-"""Datasets: each layout is a file here, and each becomes the same clip table."""
+"""Datasets: each layout is a file here, and each becomes the same clip table.
+
+Importing this package imports no layout and no pandas, so that a help text can name them all.
+"""
 
 from __future__ import annotations
 
 import inspect
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from spectro.clips.datasets import esc50, folder, spoken_digits, urbansound8k
-from spectro.clips.datasets.sources import Source
-from spectro.clips.table import COLUMNS, Dataset
 from spectro.errors import DatasetError
 from spectro.plumbing.paths import exists, place
 
-__all__ = ["COLUMNS", "LAYOUTS", "SOURCES", "Dataset", "find_source", "load"]
+if TYPE_CHECKING:
+    from spectro.clips.table import COLUMNS, Dataset
+
+__all__ = ["COLUMNS", "LAYOUTS", "Dataset", "load"]
 
 # The most particular layout first: every layout is also folders with sound in them. The sample is
 # laid out like UrbanSound8K.
-LAYOUTS: dict[str, ModuleType] = {
-    "urbansound8k": urbansound8k,
-    "sample": urbansound8k,
-    "esc50": esc50,
-    "spoken-digits": spoken_digits,
-    "folder": folder,
+LAYOUTS: dict[str, str] = {  # name: module
+    "urbansound8k": "spectro.clips.datasets.urbansound8k",
+    "sample": "spectro.clips.datasets.urbansound8k",
+    "esc50": "spectro.clips.datasets.esc50",
+    "spoken-digits": "spectro.clips.datasets.spoken_digits",
+    "folder": "spectro.clips.datasets.folder",
 }
 
-SOURCES: dict[str, Source] = {
-    module.SOURCE.name: module.SOURCE for module in (urbansound8k, esc50, spoken_digits)
-}
-"""What can be fetched, by name."""
 
-
-def find_source(name: str) -> Source:
-    """Look up a dataset that can be fetched, by what the command line calls it.
-
-    Raises
-    ------
-    DatasetError
-        If there is none of that name.
-    """
-    if name.lower() not in SOURCES:
-        raise DatasetError(
-            f"{name}: no dataset that can be fetched; there are {', '.join(SOURCES)}"
-        )
-    return SOURCES[name.lower()]
+def __getattr__(name: str) -> Any:
+    """Import the names of :mod:`spectro.clips.table` when they are asked for."""
+    if name not in ("COLUMNS", "Dataset"):
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(import_module("spectro.clips.table"), name)
 
 
 def load(root: str | Path, layout: str = "auto", **options: Any) -> Dataset:
@@ -80,7 +70,7 @@ def load(root: str | Path, layout: str = "auto", **options: Any) -> Dataset:
     if layout not in LAYOUTS:
         raise DatasetError(f"unknown layout {layout!r}; there are {', '.join(LAYOUTS)}")
     given = {name: value for name, value in options.items() if value is not None}
-    loader = LAYOUTS[layout].load
+    loader = import_module(LAYOUTS[layout]).load
     foreign = sorted(set(given) - set(inspect.signature(loader).parameters))
     if foreign:
         raise DatasetError(f"{root}: read as {layout}, which has no option {', '.join(foreign)}")
@@ -90,7 +80,7 @@ def load(root: str | Path, layout: str = "auto", **options: Any) -> Dataset:
 
 def _recognise(root: Path) -> str:
     for name, module in LAYOUTS.items():
-        if module.looks_like(root):
+        if import_module(module).looks_like(root):
             return name
     raise DatasetError(
         f"{root}: no known dataset; expected UrbanSound8K, ESC-50 or spoken digits as published, "

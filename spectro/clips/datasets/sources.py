@@ -9,9 +9,19 @@ there, and what is checked is the CRC-32 of each file in the zip and that every 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
-__all__ = ["Source"]
+from spectro.errors import DatasetError
+
+__all__ = ["SOURCES", "Source", "find"]
+
+SOURCES = {
+    "urbansound8k": "spectro.clips.datasets.urbansound8k",
+    "esc50": "spectro.clips.datasets.esc50",
+    "audiomnist": "spectro.clips.datasets.spoken_digits",
+}
+"""What can be fetched, and the module whose ``SOURCE`` says where."""
 
 
 @dataclass(frozen=True)
@@ -60,3 +70,19 @@ class Source:
     def root(self, to: Path) -> Path:
         """Return the folder to hand to ``spectro render``, for a dataset fetched to `to`."""
         return to / self.folder / self.inside
+
+
+def find(name: str) -> Source:
+    """Look up a dataset that can be fetched, by what the command line calls it.
+
+    Raises
+    ------
+    DatasetError
+        If there is none of that name.
+    """
+    if name.lower() not in SOURCES:
+        raise DatasetError(
+            f"{name}: no dataset that can be fetched; there are {', '.join(SOURCES)}"
+        )
+    source: Source = import_module(SOURCES[name.lower()]).SOURCE
+    return source

@@ -1,0 +1,130 @@
+"""The tables of a fold: what was predicted for its clips, and how training went."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from spectro.errors import ModelError
+from spectro.pictures.rendered import RenderedSet
+from spectro.plumbing.paths import below, check_pictures, check_relative, place
+from spectro.scores.metrics import probability_columns
+
+__all__ = ["accuracy", "out_of_fold", "read_history", "read_predictions", "write_predictions"]
+
+_FILE = "predictions.csv"
+_TEXT = ("path", "label", "group", "image", "predicted")
+_NUMBERS = ("fold", "start", "end", "probability")
+_HISTORY = ("epoch", "train_loss", "valid_loss", "accuracy")
+
+
+def out_of_fold(
+    probabilities: npt.NDArray[np.float32], clips: pd.DataFrame, labels: list[str]
+) -> pd.DataFrame:
+    """Put clips and what was predicted for them side by side.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n_clips, n_classes)]
+        In the order of `clips` and `labels`.
+    """
+    best = probabilities.argmax(axis=1)
+    table = clips.assign(
+        predicted=[labels[i] for i in best], probability=probabilities.max(axis=1)
+    ).reset_index(drop=True)
+    columns = pd.DataFrame(probabilities, columns=probability_columns(labels))
+    return pd.concat([table, columns], axis=1)
+
+
+def accuracy(predictions: pd.DataFrame) -> float:
+    """Accuracy, 0 to 1."""
+    return float((predictions["predicted"] == predictions["label"]).mean())
+
+
+def write_predictions(folder: Path, predictions: pd.DataFrame, rendered: RenderedSet) -> None:
+    """Write ``predictions.csv``, paths relative to dataset and pictures, which may be moved."""
+    root = place(rendered.dataset.root)
+    portable = predictions.assign(
+        path=[below(path, root) for path in predictions["path"]],
+        image=[below(image, rendered.folder) for image in predictions["image"]],
+    )
+    portable.to_csv(folder / _FILE, index=False, lineterminator="\n")
+
+
+def read_predictions(
+    folder: Path, labels: Sequence[str], root: str, pictures: Path
+) -> pd.DataFrame:
+    """Read ``predictions.csv`` of a fold.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the fold.
+    labels : sequence of str
+        Classes of the run.
+    root, pictures : str, Path
+        What sounds and pictures are named relative to.
+
+    Raises
+    ------
+    ModelError
+        If the table cannot be read, lacks a column, names something outside its folders, or holds a
+        label of another dataset or a probability that is no number from 0 to 1.
+    """
+    file = folder / _FILE
+    numbers = [*_NUMBERS, *probability_columns(list(labels))]
+    table = _read(file, [*_TEXT, *numbers], dtype=dict.fromkeys(_TEXT, str))
+    check_relative(table["path"], file, ModelError)
+    check_pictures(table["image"], pictures, file, ModelError)
+    for name in ("label", "predicted"):
+        foreign = set(table[name]) - set(labels)
+        if foreign:
+            raise ModelError(f"{file}: {name} {min(foreign)[:80]!r} is no class of this run")
+    _check_numbers(table, numbers, file)
+    probabilities = table[["probability", *probability_columns(list(labels))]].to_numpy()
+    if not ((probabilities >= 0) & (probabilities <= 1)).all():  # NaN fails it too
+        raise ModelError(f"{file}: a probability is not a number from 0 to 1; train the fold anew")
+    if table["fold"].isna().any():
+        raise ModelError(f"{file}: a clip has no fold; train the fold anew")
+    table["path"] = [os.path.join(root, path) for path in table["path"]]
+    table["image"] = [os.path.join(pictures, image) for image in table["image"]]
+    return table
+
+
+def read_history(file: Path) -> pd.DataFrame:
+    """Read ``history.csv`` of a fold, a row an epoch.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be read, lacks a column, or holds what is no number.
+    """
+    table = _read(file, _HISTORY)
+    _check_numbers(table, _HISTORY, file)
+    return table
+
+
+def _read(file: Path, columns: Sequence[str], dtype: dict[str, type] | None = None) -> pd.DataFrame:
+    """Read a CSV that has these columns; empty numbers become NaN, text is left as it is."""
+    try:
+        table: pd.DataFrame = pd.read_csv(
+            file, dtype=dtype or {}, keep_default_na=False, na_values={"start": [""], "end": [""]}
+        )
+    except (OSError, ValueError, pd.errors.ParserError) as error:
+        raise ModelError(f"{file}: cannot be read ({error}); train the fold anew") from None
+    missing = [column for column in columns if column not in table.columns]
+    if missing or table.empty:
+        what = f"has no column {missing[0]}" if missing else "holds no row"
+        raise ModelError(f"{file}: {what}; train the fold anew")
+    return table
+
+
+def _check_numbers(table: pd.DataFrame, columns: Sequence[str], file: Path) -> None:
+    for column in columns:
+        if not pd.api.types.is_numeric_dtype(table[column]):
+            raise ModelError(f"{file}: {column} holds what is not a number; train the fold anew")
