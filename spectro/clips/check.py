@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from spectro.clips.clip import Clip, clips_of
+from spectro.clips.clip import Clip, check_name, clips_of, printable
 from spectro.clips.findings import Finding, Thresholds, judge
 from spectro.clips.measure import Vitals, examine, is_empty
 from spectro.clips.table import Dataset
@@ -108,7 +108,7 @@ def check(
 def _told(paths: Iterable[str], root: Path) -> list[str]:
     """Write paths as a person reads them: relative to `root` if they lie below it."""
     base = place(absolute(root))
-    return [below(absolute(path), base) for path in paths]
+    return [printable(below(absolute(path), base)) for path in paths]
 
 
 class _Job(NamedTuple):
@@ -152,6 +152,7 @@ def _examine_batch(jobs: list[_Job]) -> list[_Outcome]:
 
 def _examine(job: _Job) -> _Outcome:
     try:
+        check_name(job.clip.path)
         return _Outcome(job.row, examine(*job.clip))
     except AudioError as error:
         problem = "empty" if is_empty(job.clip.path) else "unreadable"

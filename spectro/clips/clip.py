@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Clip", "clips_of"]
+from spectro.errors import AudioError
+
+__all__ = ["Clip", "check_name", "clips_of", "printable"]
 
 
 class Clip(NamedTuple):
@@ -74,3 +76,29 @@ def clips_of(table: Any) -> Iterator[Clip]:
 def _second(value: float) -> float | None:
     """Turn a table's NaN into None, here and nowhere else."""
     return None if math.isnan(value) else value
+
+
+def printable(name: str) -> str:
+    r"""Write a file name as text that any file and console takes.
+
+    Bytes that are no Unicode, which Python keeps as surrogates, are escaped; a carriage return too,
+    which ends a row of some CSV readers.
+
+    Examples
+    --------
+    >>> printable("caf\udce9.wav")
+    'caf\\udce9.wav'
+    """
+    return name.encode("utf-8", "backslashreplace").decode().replace("\r", "\\r")
+
+
+def check_name(path: str) -> None:
+    """Refuse a path that no table can hold.
+
+    Raises
+    ------
+    AudioError
+        If it is not Unicode, or holds a carriage return.
+    """
+    if printable(path) != path:
+        raise AudioError(f"{path}: the file name is not Unicode text; rename the file")

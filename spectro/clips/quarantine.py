@@ -20,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 
 from spectro.clips.check import Checkup
-from spectro.clips.clip import Clip, clips_of
+from spectro.clips.clip import Clip, clips_of, printable
 from spectro.clips.table import Dataset, list_some, read_csv
 from spectro.errors import DatasetError
 from spectro.plumbing.files import replacing
@@ -143,4 +143,4 @@ def _whole(path: str, root: Path) -> str:
 def _key(clip: Clip, path: str) -> Clip:
     """Tell clips apart by file and part, to a microsecond: a person may have typed it."""
     start, end = (None if part is None else round(part, 6) for part in (clip.start, clip.end))
-    return Clip(path, start, end)
+    return Clip(printable(path), start, end)

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
-from spectro.clips.clip import Clip, clips_of
+from spectro.clips.clip import Clip, check_name, clips_of
 from spectro.clips.table import Dataset
 from spectro.errors import AudioError, RenderError
 from spectro.pictures import rendered
@@ -102,6 +102,7 @@ def _failed(job: Job, error: AudioError) -> Outcome:
 
 def _changed(path: str) -> int:
     """Return a clip's modification time in nanoseconds."""
+    check_name(path)
     try:
         return modified(path)
     except OSError as error:
