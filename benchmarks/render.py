@@ -31,6 +31,7 @@ import soundfile as sf
 
 from spectro.clips import datasets
 from spectro.clips import waveform as audio
+from spectro.clips.clip import Clip
 from spectro.clips.sample.write import write_sample
 from spectro.pictures.render import Job, draw_batch
 from spectro.pictures.settings import SpectrogramConfig
@@ -50,7 +51,7 @@ def with_spectro(count: int) -> Callable[[list[str], Path], None]:
     work = functools.partial(draw_batch, SpectrogramConfig())
 
     def draw_all(clips: list[str], folder: Path) -> None:
-        jobs = (Job(clip, None, None, f"{folder}/{n}.png", "") for n, clip in enumerate(clips))
+        jobs = (Job(Clip(clip), f"{folder}/{n}.png", "") for n, clip in enumerate(clips))
         for _ in completed(pool, functools.partial(work, str(folder)), jobs, len(clips)):
             pass
 

@@ -137,7 +137,7 @@ def dataset(project: str | Path) -> Dataset:
         Its notes say that it is a part.
     """
     real = Path(project) / "data" / "UrbanSound8K"
-    if urbansound8k.looks_like(real):
+    if (real / urbansound8k.METADATA).is_file():
         part = _part(datasets.load(real), size())
     else:
         part = datasets.load(_sample(project))

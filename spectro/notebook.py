@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from spectro.clips import waveform as audio
+from spectro.clips.clip import Clip
 from spectro.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ def sounds(named: Mapping[str, audio.Waveform], sr: int) -> HTML:
 
 
 def _clip(clip: Mapping[Any, Any]) -> str:
-    start, end = (None if np.isnan(clip[name]) else clip[name] for name in ("start", "end"))
-    y = audio.load(clip["path"], sr=_SR, start=start, end=end)
+    path, start, end = Clip.of(clip)
+    y = audio.load(path, sr=_SR, start=start, end=end)
     picture = base64.b64encode(Path(clip["image"]).read_bytes()).decode()
     told = str(clip["label"])
     if "predicted" in clip:

@@ -1,12 +1,11 @@
 """The data doctor: what is wrong with a dataset, before any training.
 
-Every clip is decoded and measured (:mod:`spectro.clips.measure`), then judged by itself, beside every
-other clip, and as part of the dataset (:mod:`spectro.clips.findings`).
+Every clip is decoded and measured (:mod:`spectro.clips.measure`), then judged by itself, beside
+every other clip, and as part of the dataset (:mod:`spectro.clips.findings`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import nullcontext
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from spectro.clips.clip import Clip, check_name, clips_of, printable
 from spectro.clips.findings import Finding, Thresholds, judge
 from spectro.clips.measure import Vitals, examine, is_empty
 from spectro.clips.table import Dataset
@@ -44,8 +44,8 @@ class Checkup:
     dataset : Dataset
         What was examined.
     clips : pandas.DataFrame
-        The clip table and the :class:`~spectro.clips.measure.Vitals` of each clip; missing where it could
-        not be read, with the ``reason``, which is empty for the others.
+        The clip table and the :class:`~spectro.clips.measure.Vitals` of each clip; missing where it
+        could not be read, with the ``reason``, which is empty for the others.
     findings : pandas.DataFrame
         A row a :class:`~spectro.clips.findings.Finding`, the worst first: ``path`` (relative to the
         dataset's root if it lies below it; empty for what concerns no single clip), ``start``,
@@ -108,16 +108,14 @@ def check(
 def _told(paths: Iterable[str], root: Path) -> list[str]:
     """Write paths as a person reads them: relative to `root` if they lie below it."""
     base = place(absolute(root))
-    return [below(absolute(path), base) for path in paths]
+    return [printable(below(absolute(path), base)) for path in paths]
 
 
 class _Job(NamedTuple):
     """One clip to examine: all that a worker needs."""
 
     row: int
-    path: str
-    start: float | None
-    end: float | None
+    clip: Clip
 
 
 class _Outcome(NamedTuple):
@@ -128,15 +126,9 @@ class _Outcome(NamedTuple):
 
 
 def _jobs(clips: pd.DataFrame) -> Iterator[_Job]:
-    columns = (clips[name].tolist() for name in ("path", "start", "end"))
-    for row, (path, start, end) in enumerate(zip(*columns, strict=True)):
+    for row, clip in enumerate(clips_of(clips)):
         # Workers elsewhere have another working directory.
-        yield _Job(row, absolute(path), _second(start), _second(end))
-
-
-def _second(value: float) -> float | None:
-    """Turn the table's NaN into None."""
-    return None if math.isnan(value) else value
+        yield _Job(row, clip._replace(path=absolute(clip.path)))
 
 
 def _examine_all(
@@ -160,10 +152,11 @@ def _examine_batch(jobs: list[_Job]) -> list[_Outcome]:
 
 def _examine(job: _Job) -> _Outcome:
     try:
-        return _Outcome(job.row, examine(job.path, job.start, job.end))
+        check_name(job.clip.path)
+        return _Outcome(job.row, examine(*job.clip))
     except AudioError as error:
-        problem = "empty" if is_empty(job.path) else "unreadable"
-        return _Outcome(job.row, None, problem, str(error).removeprefix(f"{job.path}: "))
+        problem = "empty" if is_empty(job.clip.path) else "unreadable"
+        return _Outcome(job.row, None, problem, str(error).removeprefix(f"{job.clip.path}: "))
 
 
 def _with_vitals(clips: pd.DataFrame, outcomes: list[_Outcome]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from spectro.clips.clip import Clip
 from spectro.clips.table import Dataset, leaking_groups
 
 __all__ = ["ERRORS", "WARNINGS", "Finding", "Thresholds", "judge"]
@@ -104,8 +105,8 @@ def judge(dataset: Dataset, clips: pd.DataFrame, thresholds: Thresholds) -> list
     dataset : Dataset
         What was measured.
     clips : pandas.DataFrame
-        Its clip table with a column a field of :class:`~spectro.clips.measure.Vitals`, missing where the
-        clip could not be read; ``path`` as it is to be told.
+        Its clip table with a column a field of :class:`~spectro.clips.measure.Vitals`, missing
+        where the clip could not be read; ``path`` as it is to be told.
     thresholds : Thresholds
 
     Returns
@@ -202,10 +203,7 @@ def _contradictions(copies: list[Any]) -> Iterator[Finding]:
 
 def _name(clip: Any) -> str:
     """Name a clip: its file, and where in it where it is only a part."""
-    if math.isnan(clip.start) and math.isnan(clip.end):
-        return str(clip.path)
-    until = "its end" if math.isnan(clip.end) else f"{clip.end:g} s"
-    return f"{clip.path} ({0 if math.isnan(clip.start) else clip.start:g} s to {until})"
+    return Clip.of(clip._asdict()).name_in()
 
 
 def _listed_twice(clips: pd.DataFrame) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ import numpy.typing as npt
 import soundfile as sf
 
 from spectro.clips.decode import decode
+
 CUT_OGG = ""
 from spectro.clips.waveform import LOUDEST, Waveform, to_mono
 from spectro.plumbing.paths import is_url, place

@@ -15,13 +15,12 @@ Only ``path`` has to be there. Delete a row to keep its clip; add one to leave a
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
 from spectro.clips.check import Checkup
+from spectro.clips.clip import Clip, clips_of, printable
 from spectro.clips.table import Dataset, list_some, read_csv
 from spectro.errors import DatasetError
 from spectro.plumbing.files import replacing
@@ -37,8 +36,6 @@ PROPOSED = (
 a copy. One copy of each sound stays, unless their labels contradict each other."""
 
 _COLUMNS = ("path", "start", "end", "problem", "detail")
-
-_Key = tuple[str, float | None, float | None]
 
 
 def check_free(path: str | Path) -> None:
@@ -114,11 +111,11 @@ def apply_to_clips(
         As :func:`apply`.
     """
     rows = _rows(Path(file))
-    named = list(_keys([_whole(path, root) for path in rows["path"]], rows))
-    own = list(_keys([absolute(path) for path in clips["path"]], clips))
+    named = [_key(clip, _whole(clip.path, root)) for clip in clips_of(rows)]
+    own = [_key(clip, absolute(clip.path)) for clip in clips_of(clips)]
     asked = set(named)
-    out = [key in asked or (key[0], None, None) in asked for key in own]
-    here = {*own, *((file, None, None) for file, _, _ in own)}
+    out = [key in asked or Clip(key.path) in asked for key in own]
+    here = {*own, *(Clip(key.path) for key in own)}
     stale = [path for path, key in zip(rows["path"], named, strict=True) if key not in here]
     if all(out):
         raise DatasetError(f"{file}: leaves none of the {len(clips):,} clips; delete some rows")
@@ -143,11 +140,7 @@ def _whole(path: str, root: Path) -> str:
     return path if is_url(path) else absolute(str(root / path))
 
 
-def _keys(files: list[str], table: pd.DataFrame) -> Iterator[_Key]:
+def _key(clip: Clip, path: str) -> Clip:
     """Tell clips apart by file and part, to a microsecond: a person may have typed it."""
-    for file, start, end in zip(files, table["start"], table["end"], strict=True):
-        yield file, _microsecond(start), _microsecond(end)
-
-
-def _microsecond(second: float) -> float | None:
-    return None if math.isnan(second) else round(second, 6)
+    start, end = (None if part is None else round(part, 6) for part in (clip.start, clip.end))
+    return Clip(printable(path), start, end)

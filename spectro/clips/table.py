@@ -14,7 +14,12 @@ column    type    meaning
 
 from __future__ import annotations
 
+import codecs
+import csv
+import io
 import os
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,20 +28,29 @@ from typing import Any
 import pandas as pd
 
 from spectro.errors import DatasetError
-from spectro.plumbing.paths import place
 
 __all__ = [
     "COLUMNS",
     "Dataset",
     "absent_note",
+    "alike_labels",
     "clip_table",
+    "header_of",
     "leaking_groups",
     "leaks_in_words",
     "list_some",
     "read_csv",
+    "seconds",
     "split_present",
     "whole_numbers",
 ]
+
+_SEPARATORS = (",", ";", "\t", "|")
+_MOST = 1 << 29  # bytes of a table: a few million clips
+_HEADER = 1 << 16  # bytes that the names of columns take at most
+_SHOWN = 200  # characters of what is wrong
+_WHOLE = re.compile(r"(?:fold[ _-]*)?(-?\d{1,6})(?:[.,]0*)?", re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?")
 
 COLUMNS = ("path", "label", "fold", "group", "start", "end")
 
@@ -146,22 +160,22 @@ def absent_note(names: Sequence[str]) -> str:
 def read_csv(path: Path, required: Iterable[str], *, optional: Iterable[str] = ()) -> pd.DataFrame:
     """Read a CSV as text, checking that the `required` columns are there.
 
+    It may be UTF-8 or, with a byte order mark, UTF-16, and be separated by commas, semicolons, tabs
+    or bars. Blanks around the names of columns do not count, nor does their case.
+
     Raises
     ------
     DatasetError
         If it cannot be read, a column is missing, or a cell of a required column, or of an
         `optional` one that is there, is empty.
     """
-    required = tuple(required)
-    try:
-        with path.open("rb") as file:
-            table = pd.read_csv(file, dtype=str, keep_default_na=False, na_values=[""])
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: cannot be read as CSV ({error})") from None
+    required, optional = tuple(required), tuple(optional)
+    table = _parse(_text(path), path, (*required, *optional))
+    table = table.rename(columns=_names(table.columns, (*required, *optional), path))
     missing = [column for column in required if column not in table.columns]
     if missing:
         raise DatasetError(
-            f"{path}: has no column {', '.join(missing)}; it has {', '.join(table.columns)}"
+            f"{path}: has no column {', '.join(missing)}; it has {list_some(table.columns, 20)}"
         )
     for column in (*required, *(name for name in optional if name in table.columns)):
         empty = table[column].isna()
@@ -170,21 +184,134 @@ def read_csv(path: Path, required: Iterable[str], *, optional: Iterable[str] = (
     return table
 
 
+def header_of(path: Path) -> frozenset[str]:
+    """Read the names of a table's columns, in lower case; none if it is no table."""
+    try:
+        with path.open("rb") as file:
+            line = _decoded(file.read(_HEADER), errors="replace").partition("\n")[0]
+    except (OSError, ValueError):
+        return frozenset()
+    cells = next(csv.reader([line], delimiter=_separator(line, ())), [])
+    return frozenset(cell.strip().lower() for cell in cells)
+
+
+def _text(path: Path) -> str:
+    """Read a file of a bounded size as text."""
+    try:
+        if not path.is_file():
+            raise DatasetError(f"{path}: is not a regular file, and so no table; name a CSV")
+        with path.open("rb") as file:
+            data = file.read(_MOST + 1)
+        text = _decoded(data)
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read as CSV ({error.strerror or error})") from None
+    except ValueError as error:
+        raise DatasetError(
+            f"{path}: cannot be read as CSV ({_short(error)}); save it as UTF-8"
+        ) from None
+    if len(data) > _MOST or "\0" in text:
+        what = "is too large for a table of clips" if len(data) > _MOST else "holds NUL characters"
+        raise DatasetError(f"{path}: cannot be read as CSV (it {what}); name a CSV")
+    return text
+
+
+def _decoded(data: bytes, errors: str = "strict") -> str:
+    """Decode UTF-8, or UTF-16 that says so by its byte order mark."""
+    is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if is_utf16 else "utf-8-sig", errors)
+
+
+def _parse(text: str, path: Path, wanted: Sequence[str]) -> pd.DataFrame:
+    separator = _separator(text.partition("\n")[0], wanted)
+    try:
+        table: pd.DataFrame = pd.read_csv(
+            io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, na_values=[""]
+        )
+    except ValueError as error:
+        raise DatasetError(f"{path}: cannot be read as CSV ({_short(error)})") from None
+    if not isinstance(table.index, pd.RangeIndex):
+        raise DatasetError(f"{path}: cannot be read as CSV (rows have more cells than the header)")
+    return table
+
+
+def _separator(line: str, wanted: Sequence[str]) -> str:
+    """Choose the separator that gives the most of the wanted columns, then the most columns."""
+
+    def found(separator: str) -> tuple[int, int]:
+        cells = {cell.strip().lower() for cell in next(csv.reader([line], delimiter=separator), [])}
+        return len(cells & {name.lower() for name in wanted}), len(cells)
+
+    return max(_SEPARATORS, key=found)  # of equals, the first
+
+
+def _names(columns: Iterable[str], wanted: Sequence[str], path: Path) -> dict[str, str]:
+    """Tell how columns are called whose names are the wanted ones but for blanks and case."""
+    asked = {name.lower(): name for name in wanted}
+    names: dict[str, str] = {}
+    for column in columns:
+        name = asked.get(str(column).strip().lower())
+        if name in names.values():
+            raise DatasetError(f"{path}: has the column {name} twice; remove or rename one")
+        if name is not None:
+            names[column] = name
+    return names
+
+
+def _short(error: object) -> str:
+    words = " ".join(str(error).split())
+    return words if len(words) <= _SHOWN else f"{words[:_SHOWN]}..."
+
+
 def whole_numbers(table: pd.DataFrame, column: str, path: Path) -> list[int]:
-    """Read a column of text as whole numbers.
+    """Read a column of text as whole numbers; ``1.0`` and ``fold1`` are 1.
 
     Raises
     ------
     DatasetError
-        If a value is none; `path` is the file to name.
+        If a value is none; it names the row of `path`.
     """
-    try:
-        return [int(value) for value in table[column]]
-    except ValueError as error:
-        raise DatasetError(f"{path}: a {column} is not a whole number ({error})") from None
+    numbers = []
+    for row, value in enumerate(table[column], start=1):
+        match = _WHOLE.fullmatch(str(value).strip())
+        if match is None:
+            raise DatasetError(
+                f"{path}: row {row}: {column} is not a whole number: {_short(value)!r}; "
+                "number the folds from 1"
+            )
+        numbers.append(int(match[1]))
+    return numbers
 
 
-def split_present(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[str]]:
+def seconds(table: pd.DataFrame, column: str, path: Path) -> list[float]:
+    """Read a column of text as seconds; an empty cell is NaN.
+
+    A decimal comma is read where it can be nothing else: not where points occur too, and not where
+    three digits follow each comma, which may then part thousands.
+
+    Raises
+    ------
+    DatasetError
+        If a value is no number; it names the row of `path`.
+    """
+    values = table[column].fillna("").str.strip().replace("nan", "").tolist()
+    commas = [value for value in values if "," in value]
+    points = any("." in value for value in values)
+    decimal = not points and not all(len(value.rpartition(",")[2]) == 3 for value in commas)
+    numbers = []
+    for row, value in enumerate(values, start=1):
+        text = value.replace(",", ".", 1) if decimal else value
+        if text and not _NUMBER.fullmatch(text):
+            raise DatasetError(
+                f"{path}: row {row}: {column} is not a number: {_short(value)!r}; "
+                "write seconds, with a decimal point"
+            )
+        numbers.append(float(text or "nan"))
+    return numbers
+
+
+def split_present(
+    table: pd.DataFrame, on_disk: pd.Series
+) -> tuple[pd.DataFrame, list[str], list[str]]:
     """Keep the clips that are on disk and say what is not.
 
     A fold of which no clip is there was not downloaded: it is reported by number. Elsewhere, each
@@ -194,6 +321,8 @@ def split_present(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[st
     ----------
     table : pandas.DataFrame
         Listed clips, with the columns ``path`` and ``fold``.
+    on_disk : pandas.Series of bool
+        Which of them have a file.
 
     Returns
     -------
@@ -204,7 +333,6 @@ def split_present(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[st
     notes : list of str
         Both findings in words; empty where all is there.
     """
-    on_disk = table["path"].map(_Folders().holds)
     folds_there = set(table.loc[on_disk, "fold"])
     fold_there = table["fold"].isin(folds_there)
     absent = [os.path.basename(path) for path in table.loc[~on_disk & fold_there, "path"]]
@@ -221,16 +349,10 @@ def split_present(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[st
     return table[on_disk], absent, notes
 
 
-class _Folders:
-    """Answers "is this file there" by listing each folder once, not asking once a file."""
-
-    def __init__(self) -> None:
-        self._names: dict[str, frozenset[str]] = {}
-
-    def holds(self, path: str) -> bool:
-        folder, name = os.path.split(path)
-        if folder not in self._names:
-            there = place(folder)
-            names = (file.name for file in there.iterdir()) if there.is_dir() else ()
-            self._names[folder] = frozenset(names)
-        return name in self._names[folder]
+def alike_labels(labels: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return the groups of labels that differ in nothing but blanks, case or composed letters."""
+    groups: dict[str, set[str]] = {}
+    for label in labels:
+        plain = unicodedata.normalize("NFKC", label).casefold()
+        groups.setdefault(re.sub(r"[\s_-]+", "", plain), set()).add(label)
+    return [tuple(sorted(group)) for group in groups.values() if len(group) > 1]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +21,7 @@ from typing import NamedTuple
 import pandas as pd
 from PIL import Image
 
+from spectro.clips.clip import Clip, check_name, clips_of
 from spectro.clips.table import Dataset
 from spectro.errors import AudioError, RenderError
 from spectro.pictures import rendered
@@ -39,9 +39,7 @@ __all__ = ["Job", "Outcome", "RenderSummary", "draw_batch", "render"]
 class Job(NamedTuple):
     """One clip to draw: all that a worker needs, small enough to send anywhere."""
 
-    path: str
-    start: float | None
-    end: float | None
+    clip: Clip
     image: str
     mark: str
 
@@ -65,7 +63,7 @@ def draw_batch(config: SpectrogramConfig, out: str, jobs: list[Job]) -> list[Out
     outcomes, stale = [], []
     for job in jobs:
         try:
-            time = _changed(job.path)
+            time = _changed(job.clip.path)
         except AudioError as error:
             outcomes.append(_failed(job, error))
             continue
@@ -84,7 +82,7 @@ def draw_batch(config: SpectrogramConfig, out: str, jobs: list[Job]) -> list[Out
 def _draw(job: Job, config: SpectrogramConfig, time: int, temporary: Path | None) -> Outcome:
     """Draw one clip, through `temporary` on a disk; an object store shows only whole files."""
     try:
-        image = clip_image(job.path, config, start=job.start, end=job.end)
+        image = clip_image(job.clip.path, config, start=job.clip.start, end=job.clip.end)
     except AudioError as error:
         return _failed(job, error)
     png = io.BytesIO()
@@ -100,11 +98,12 @@ def _draw(job: Job, config: SpectrogramConfig, time: int, temporary: Path | None
 
 def _failed(job: Job, error: AudioError) -> Outcome:
     place(job.image).unlink(missing_ok=True)  # a picture of what the clip once was
-    return Outcome(job.image, drawn=False, reason=str(error).removeprefix(f"{job.path}: "))
+    return Outcome(job.image, drawn=False, reason=str(error).removeprefix(f"{job.clip.path}: "))
 
 
 def _changed(path: str) -> int:
     """Return a clip's modification time in nanoseconds."""
+    check_name(path)
     try:
         return modified(path)
     except OSError as error:
@@ -243,17 +242,16 @@ def _claimed(folder: Path, dataset: Dataset, config: SpectrogramConfig) -> Itera
 
 
 def _jobs(clips: pd.DataFrame, root: Path, out: Path) -> Iterator[Job]:
-    columns = (clips[name].tolist() for name in ("path", "start", "end", "image"))
-    for path, start, end, image in zip(*columns, strict=True):
-        # Names move from clip to clip as tables are edited: the picture says whose it is.
-        source = f"{below(path, root)}|{start}|{end}"
-        mark = hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest()[:16]
-        yield Job(absolute(path), _second(start), _second(end), f"{out}/{image}", mark)
+    for clip, image in zip(clips_of(clips), clips["image"], strict=True):
+        whole = clip._replace(path=absolute(clip.path))
+        yield Job(whole, f"{out}/{image}", _mark(clip, root))
 
 
-def _second(value: float) -> float | None:
-    """Turn the table's NaN into None."""
-    return None if math.isnan(value) else value
+def _mark(clip: Clip, root: Path) -> str:
+    """Say whose picture it is: names move from clip to clip as tables are edited."""
+    start, end = ("nan" if second is None else second for second in (clip.start, clip.end))
+    source = f"{below(clip.path, root)}|{start}|{end}"
+    return hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def _draw_all(

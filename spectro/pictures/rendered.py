@@ -14,6 +14,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -23,6 +25,7 @@ from typing import ClassVar
 import pandas as pd
 from pydantic import Field
 
+from spectro.clips.clip import printable
 from spectro.clips.quarantine import apply_to_clips
 from spectro.clips.table import COLUMNS, Dataset
 from spectro.errors import ConfigError, RenderError
@@ -49,6 +52,8 @@ __all__ = [
 ]
 
 _CONFIG, _DATASET = "spectrogram.json", "dataset.json"
+_LONGEST = 251  # bytes of a picture's name without .png: file systems take 255
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f/\\]")
 _SHOWN = 200  # characters of what is wrong with a table
 _MOST_FOLDS = 100_000
 _CLIPS, _PREVIOUS, _FAILURES = "clips.csv", ".clips.previous.csv", "failures.csv"
@@ -173,16 +178,19 @@ def image_names(clips: pd.DataFrame, root: Path) -> list[str]:
     """Name the picture of each clip, ``fold3/<clip>.png``, no two alike.
 
     The file's own name where it is the only one of its fold, whatever the case of letters; else
-    its path below `root`; and the second it starts at where several clips lie in one file.
+    its path below `root`; and the second it starts at where several clips lie in one file. What no
+    file name may hold everywhere is escaped, and a long name is cut short and told apart.
     """
 
     def unique(names: list[str]) -> list[bool]:
-        count = Counter(name.lower() for name in names)
-        return [count[name.lower()] == 1 for name in names]
+        keys = [unicodedata.normalize("NFC", name).lower() for name in names]
+        count = Counter(keys)
+        return [count[key] == 1 for key in keys]
 
     folds = [f"fold{fold}" for fold in clips["fold"]]
     short = [
-        f"{fold}/{PurePath(path).stem}" for fold, path in zip(folds, clips["path"], strict=True)
+        f"{fold}/{_clean(PurePath(path).stem)}"
+        for fold, path in zip(folds, clips["path"], strict=True)
     ]
     names = [
         name if alone else f"{fold}/{_flat(path, root)}"
@@ -198,7 +206,7 @@ def image_names(clips: pd.DataFrame, root: Path) -> list[str]:
         raise RenderError(f"{clips['path'][twice].iloc[0]}: is listed twice")
     keys = zip(clips["path"], clips["start"], clips["end"], strict=True)
     names = [
-        name if alone else f"{name}~{_mark(root, *key)}"
+        name if alone and _fits(name) else f"{_cut(name)}~{_mark(root, *key)}"
         for name, key, alone in zip(names, keys, unique(names), strict=True)
     ]
     return [f"{name}.png" for name in names]
@@ -207,12 +215,31 @@ def image_names(clips: pd.DataFrame, root: Path) -> list[str]:
 def _mark(root: Path, path: str, start: float, end: float) -> str:
     """Tell apart what no readable name does: letters' case, times within a millisecond."""
     inside = below(path, root)
-    return hashlib.sha256(f"{inside}|{start!r}|{end!r}".encode()).hexdigest()[:8]
+    text = f"{inside}|{start!r}|{end!r}"
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
+
+
+def _clean(name: str) -> str:
+    """Escape what no name of a picture may hold: separators, controls, bytes that are no text."""
+    return _FORBIDDEN.sub(lambda found: f"_x{ord(found[0]):02x}_", printable(name))
+
+
+def _fits(name: str) -> bool:
+    """Tell whether ``foldN/<name>.png`` is a name that any disk takes."""
+    return len(name.rpartition("/")[2].encode()) <= _LONGEST
+
+
+def _cut(name: str) -> str:
+    """Make room for a mark behind a name, in bytes of UTF-8."""
+    fold, _, own = name.rpartition("/")
+    if len(own.encode()) <= _LONGEST - 9:  # bytes of a mark
+        return name
+    return f"{fold}/{own.encode()[: _LONGEST - 9].decode(errors='ignore')}"
 
 
 def _flat(path: str, root: Path) -> str:
     """Write a path below `root` as one file name."""
-    return "__".join(part.strip("/\\:") for part in PurePath(below(path, root)).parts)
+    return _clean("__".join(part.strip("/\\:") for part in PurePath(below(path, root)).parts))
 
 
 def check_free(folder: Path, dataset: Dataset, config: SpectrogramConfig) -> None:
@@ -410,5 +437,5 @@ def _relative(clips: pd.DataFrame, root: Path) -> pd.DataFrame:
     """Write paths relative to where they belong, so that the folders can be moved."""
     extra = [column for column in clips.columns if column not in COLUMNS]
     table = clips[[*COLUMNS, *extra]].copy()
-    table["path"] = [below(path, root) for path in table["path"]]
+    table["path"] = [printable(below(path, root)) for path in table["path"]]
     return table

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from spectro.clips.clip import clips_of
 from spectro.crossval.run import Run
 from spectro.scores.breakdown import of_truth
 
-__all__ = ["columns", "name"]
+__all__ = ["columns"]
 
 _A_ROW = 48  # bytes of a clip beside its name
-
-
-def name(path: str, start: float, end: float, root: str) -> str:
-    """Name a clip as its dataset does, and where in the file where it is only a part."""
-    told = path.removeprefix(os.path.join(root, ""))
-    if np.isnan(start) and np.isnan(end):
-        return told
-    until = "end" if np.isnan(end) else f"{end:g} s"
-    return f"{told} ({0 if np.isnan(start) else start:g} s to {until})"
 
 
 def columns(run: Run, predictions: pd.DataFrame, room: int) -> dict[str, Any]:
@@ -46,8 +37,7 @@ def columns(run: Run, predictions: pd.DataFrame, room: int) -> dict[str, Any]:
         (position in ``sources``), ``p`` and ``p_truth``.
     """
     labels, root = run.labels, run.record.dataset.root
-    parts = zip(predictions["path"], predictions["start"], predictions["end"], strict=True)
-    names = np.array([name(*part, root) for part in parts], dtype=object)
+    names = np.array([clip.name_in(root) for clip in clips_of(predictions)], dtype=object)
     kept = _that_fit(predictions, names, room)
     shown = predictions.iloc[kept]
     source, sources = pd.factorize(shown["group"], sort=True)

@@ -16,6 +16,7 @@ import soundfile as sf
 import soxr
 from PIL import Image
 
+from spectro.clips.clip import Clip
 from spectro.crossval.run import Run
 from spectro.errors import ModelError, SpectroError
 from spectro.pictures.spectrogram import clip_image, load_clip, network_pixels
@@ -131,12 +132,11 @@ class Showcase:
 
     def _heard(self, row: int, make: Callable[..., Any]) -> Any:
         """Call `make` on a clip's sound; None if it cannot be read."""
-        clip = self._clip(row)
-        if is_url(clip["path"]):  # a run from elsewhere must not make this machine ask around
+        path, start, end = Clip.of(self._clip(row))
+        if is_url(path):  # a run from elsewhere must not make this machine ask around
             return None
-        start, end = (None if np.isnan(clip[name]) else clip[name] for name in ("start", "end"))
         try:
-            return make(clip["path"], self._config, start=start, end=end)
+            return make(path, self._config, start=start, end=end)
         except (SpectroError, OSError):
             return None
 

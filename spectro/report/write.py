@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from spectro import __version__
+from spectro.clips.clip import Clip
 from spectro.crossval.run import Run
 from spectro.plumbing.files import write_bytes
 from spectro.report import choose, clips, facts, health, origin, page
@@ -110,10 +111,10 @@ def _described(run: Run, predictions: pd.DataFrame) -> Callable[[int], Row]:
 
     def describe(row: int) -> Row:
         clip: dict[Any, Any] = predictions.loc[row].to_dict()
-        group, part = str(clip["group"]), (clip["path"], clip["start"], clip["end"])
+        group = str(clip["group"])
         return {
             "id": row,
-            "name": clips.name(*part, run.record.dataset.root),
+            "name": Clip.of(clip).name_in(run.record.dataset.root),
             "fold": int(clip["fold"]),
             "group": group,
             "label": str(clip["label"]),

@@ -20,6 +20,7 @@ from fastai.torch_core import TensorCategory, TensorImage, default_device, set_s
 from fastai.vision.augment import Resize, ResizeMethod
 from fastai.vision.data import ImageBlock
 
+from spectro.clips.clip import Clip, clips_of
 from spectro.errors import ConfigError
 from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
 from spectro.pictures.read import n_bytes, read_levels
@@ -94,23 +95,19 @@ def fits(images: list[str], size: int | None, device: torch.device) -> bool:
 
 
 @dataclass(frozen=True)
-class _Clip:
+class _Item:
     """One item of the DataBlock."""
 
     image: str
     label: str
-    held_out: bool = False
-    path: str = ""
-    start: float | None = None
-    end: float | None = None
+    clip: Clip
+    held_out: bool = True
 
 
-def _items(clips: pd.DataFrame, held_out: bool) -> list[_Clip]:
-    times = clips[["start", "end"]].astype(object).where(clips[["start", "end"]].notna(), None)
-    columns = (clips["image"], clips["label"], clips["path"], times["start"], times["end"])
+def _items(clips: pd.DataFrame, held_out: bool) -> list[_Item]:
     return [
-        _Clip(image, label, held_out, path, start, end)
-        for image, label, path, start, end in zip(*columns, strict=True)
+        _Item(image, label, clip, held_out)
+        for image, label, clip in zip(clips["image"], clips["label"], clips_of(clips), strict=True)
     ]
 
 

@@ -40,12 +40,12 @@ class Hear:
     spectrogram: SpectrogramConfig
     config: TrainConfig
 
-    def __call__(self, clip: Any) -> Image.Image:
-        """Draw a clip with the attributes ``path``, ``start``, ``end`` and ``held_out``."""
-        part = {"start": clip.start, "end": clip.end}
-        if clip.held_out or not self.config.sound_changes:
-            return plain_image(clip.path, self.spectrogram, **part)
-        return augmented_image(clip.path, self.spectrogram, self.config, **part)
+    def __call__(self, item: Any) -> Image.Image:
+        """Draw an item with the attributes ``clip`` and ``held_out``."""
+        path, start, end = item.clip
+        if item.held_out or not self.config.sound_changes:
+            return plain_image(path, self.spectrogram, start, end)
+        return augmented_image(path, self.spectrogram, self.config, start, end)
 
 
 def plain_image(

@@ -323,7 +323,7 @@ def test_options_that_are_none_count_as_not_given(case: Case, place: Path) -> No
 
 
 def test_unknown_layout_is_named_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"'urbansound9k'.*sample, urbansound8k, esc50"):
+    with pytest.raises(DatasetError, match=r"'urbansound9k'.*urbansound8k, sample, esc50"):
         datasets.load(tmp_path, "urbansound9k")
 
 

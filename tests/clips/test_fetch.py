@@ -22,15 +22,16 @@ import pytest
 
 from spectro.cli import fetch as cli
 from spectro.clips import datasets
+from spectro.clips.datasets import esc50 as esc50_layout
 from spectro.clips.datasets import sources
 from spectro.clips.datasets.fetch import fetch, present
-from spectro.clips.datasets.sources import SOURCES, Source
+from spectro.clips.datasets.sources import Source
 from spectro.errors import DatasetError
 from spectro.plumbing.download import Patience, Progress
 from tests.plumbing.test_download import Site, names, serving
 
 QUICK = Patience(timeout=20, tries=3, pause=0)
-NAMES = list(SOURCES)
+NAMES = list(sources.SOURCES)
 
 
 @pytest.fixture(autouse=True)
@@ -82,11 +83,11 @@ def tiny(name: str, urban: bytes, folder: Path) -> tuple[Source, bytes]:
     """Give a dataset's source, but of a tiny archive, and that archive."""
     if name == "urbansound8k":
         checksum = f"md5:{hashlib.md5(urban).hexdigest()}"
-        small = replace(SOURCES[name], size=len(urban), checksum=checksum, clips=36)
+        small = replace(sources.find(name), size=len(urban), checksum=checksum, clips=36)
         return replace(small, unpacked=30_000_000), urban
     files = esc50_files() if name == "esc50" else audiomnist_files()
     clips = sum(name.endswith(".wav") for name in files)
-    return replace(SOURCES[name], clips=clips, unpacked=100_000), zipped(files, folder)
+    return replace(sources.find(name), clips=clips, unpacked=100_000), zipped(files, folder)
 
 
 @pytest.fixture
@@ -114,15 +115,15 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 def test_the_official_sources_are_as_published() -> None:
     assert NAMES == ["urbansound8k", "esc50", "audiomnist"]
-    for source in SOURCES.values():
+    for source in map(sources.find, NAMES):
         assert re.match(r"https://(zenodo\.org|github\.com)/", source.url)
         assert source.layout in datasets.LAYOUTS
         assert source.licence
         assert source.citation
-    urban = SOURCES["urbansound8k"]
+    urban = sources.find("urbansound8k")
     assert urban.size == 6_023_741_708
     assert urban.checksum == "md5:9aa69802bbf37fb986f71ec1483a196e"
-    assert [source.clips for source in SOURCES.values()] == [8732, 2000, 30_000]
+    assert [source.clips for source in map(sources.find, NAMES)] == [8732, 2000, 30_000]
     with pytest.raises(DatasetError, match="there are urbansound8k, esc50, audiomnist"):
         sources.find("mnist")
 
@@ -292,7 +293,7 @@ def test_the_command_says_terms_first_and_what_is_next(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setitem(SOURCES, "esc50", replace(esc50, url="https://official.invalid/"))
+    monkeypatch.setattr(esc50_layout, "SOURCE", replace(esc50, url="https://official.invalid/"))
     site.steps = [{"status": 404}]
     with pytest.raises(DatasetError, match="answers 404"):
         cli.fetch("esc50", to, url=site.url)
@@ -317,11 +318,12 @@ def test_the_command_says_terms_first_and_what_is_next(
 CODE = """
 import json, sys
 from spectro.cli import app, fetch
+from importlib import import_module
 from spectro.clips.datasets import sources
 if "fetch" not in {command.callback.__name__ for command in app.app.registered_commands}:
     app.app.command()(fetch.fetch)
 source = sources.Source(**json.loads(sys.argv.pop(1)))
-sources.SOURCES[source.name] = source
+import_module(sources.SOURCES[source.name]).SOURCE = source
 """
 STOP_WHILE_UNPACKING = """
 import time

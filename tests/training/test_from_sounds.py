@@ -12,6 +12,7 @@ import pytest
 import soundfile as sf
 import torch
 
+from spectro.clips.clip import Clip
 from spectro.clips.table import Dataset, clip_table
 from spectro.errors import AudioError, ConfigError
 from spectro.pictures.render import render
@@ -195,7 +196,7 @@ def test_items_have_no_part_where_the_table_has_none() -> None:
     table = pd.DataFrame({"image": ["a", "b"], "label": ["x", "y"], "path": ["a", "b"],
                           "start": [np.nan, 1.0], "end": [np.nan, np.nan]})  # fmt: skip
     first, second = datablock.to_predict(table)
-    assert (first.start, first.end, second.start, second.end) == (None, None, 1.0, None)
+    assert (first.clip, second.clip) == (Clip("a", None, None), Clip("b", 1.0, None))
 
 
 def test_norms_settle_on_sounds_as_they_are(beeps: RenderedSet) -> None:

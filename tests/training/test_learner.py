@@ -71,7 +71,7 @@ def test_a_batch_is_what_prediction_shows_the_network(
 ) -> None:
     dls = make(rendered, ONE_EPOCH.replace(size=size)).dls
     clips = rendered.clips.head(3)
-    (batch, *_) = dls.test_dl([datablock._Clip(i, "siren") for i in clips["image"]]).one_batch()
+    (batch, *_) = dls.test_dl(datablock.to_predict(clips)).one_batch()
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (
         IMAGENET_MEAN, IMAGENET_STD))  # fmt: skip
     pixels = np.stack([network_pixels(Image.open(i), size) for i in clips["image"]])
@@ -81,8 +81,8 @@ def test_a_batch_is_what_prediction_shows_the_network(
 
 def test_pictures_are_not_flipped_or_warped(rendered: RenderedSet) -> None:
     dls = make(rendered, ONE_EPOCH).dls
-    clip = datablock._Clip(rendered.clips["image"][0], rendered.clips["label"][0])
-    first, second = (dls.test_dl([clip]).one_batch()[0] for _ in range(2))
+    clip = datablock.to_predict(rendered.clips.head(1))
+    first, second = (dls.test_dl(clip).one_batch()[0] for _ in range(2))
     assert torch.equal(first, second)
     trained = torch.cat([dls.train.one_batch()[0].flatten(1) for _ in range(2)])
     watched = torch.cat([x.flatten(1) for x, _ in make(rendered, ONE_EPOCH, fold=3).dls.valid])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from spectro.clips.datasets.sources import SOURCES
+from spectro.clips.datasets import sources
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
@@ -104,7 +104,7 @@ def test_options_of_rendering_hold_for_training_too(project: Path) -> None:
 def test_data_is_downloaded_to_where_the_other_targets_look(project: Path) -> None:
     told = make(project, "-n", "data", "ARGS=--keep-archive").stdout
     assert "spectro fetch urbansound8k --to data --keep-archive" in told
-    assert SOURCES["urbansound8k"].root(Path("data")) == Path("data/UrbanSound8K")
+    assert sources.find("urbansound8k").root(Path("data")) == Path("data/UrbanSound8K")
 
 
 def test_another_dataset_gets_a_folder_of_its_own(project: Path) -> None:

@@ -147,7 +147,9 @@ class Ffmpeg:
         self._said.seek(0)
         lines = self._said.read(10_000).decode("utf-8", "replace").replace("\r", "\n").split("\n")
         why = "; ".join(filter(None, map(_plain, lines)))
-        why = why.replace(f"file:{self._path.absolute()}: ", "")[:_MOST_SAID] or "it gave no samples"
+        why = (
+            why.replace(f"file:{self._path.absolute()}: ", "")[:_MOST_SAID] or "it gave no samples"
+        )
         raise AudioError(f"{self._path}: cannot be decoded in full (ffmpeg: {why})")
 
 

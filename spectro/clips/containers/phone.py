@@ -60,7 +60,7 @@ def demuxer(head: bytes) -> str:
         return "mov"
     if head[:1] == b"\xff" and len(head) > 7 and head[1] & 0xF6 == 0xF0:  # noqa: PLR2004
         return "aac"
-    packets = head[:: _TS][:3]
+    packets = head[::_TS][:3]
     return "mpegts" if len(packets) == 3 and set(packets) == {_TS_SYNC} else ""  # noqa: PLR2004
 
 

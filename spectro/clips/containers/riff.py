@@ -164,9 +164,7 @@ def _wave(
     return Wave(form, fmt, fact, range(at, at + n), stated)
 
 
-def _chunks(
-    file: IO[bytes], at: int, size: int, order: Order
-) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(file: IO[bytes], at: int, size: int, order: Order) -> Iterator[tuple[bytes, int, int]]:
     """Yield name, place and stated size of each chunk, the file being at its content."""
     for _ in range(_MOST_CHUNKS):
         file.seek(at)

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spectro.clips.datasets.listing import Listing, list_below
 from spectro.errors import DatasetError
 from spectro.plumbing.paths import exists, place
 
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "LAYOUTS", "Dataset", "load"]
 
-# The most particular layout first: the sample is laid out like UrbanSound8K, and every layout is
-# also folders with sound in them.
+# The most particular layout first: every layout is also folders with sound in them. The sample is
+# laid out like UrbanSound8K.
 LAYOUTS: dict[str, str] = {  # name: module
-    "sample": "spectro.clips.sample.write",
     "urbansound8k": "spectro.clips.datasets.urbansound8k",
+    "sample": "spectro.clips.datasets.urbansound8k",
     "esc50": "spectro.clips.datasets.esc50",
     "spoken-digits": "spectro.clips.datasets.spoken_digits",
     "folder": "spectro.clips.datasets.folder",
@@ -60,29 +61,44 @@ def load(root: str | Path, layout: str = "auto", **options: Any) -> Dataset:
         If the folder is missing, has no known layout, or cannot be read; or if an option does not
         belong to the layout.
     """
-    root = place(root)
-    if not exists(root):
-        raise DatasetError(f"{root}: no such folder or file")
-    if (root / "UrbanSound8K").is_dir():
-        root = root / "UrbanSound8K"
-    if layout == "auto":
-        layout = _recognise(root)
-    if layout not in LAYOUTS:
+    if layout not in ("auto", *LAYOUTS):
         raise DatasetError(f"unknown layout {layout!r}; there are {', '.join(LAYOUTS)}")
+    parquet = import_module("spectro.clips.datasets.parquet")
+    files = list_below(_folder(root))
+    if parquet.sounds_inside(files):
+        files = list_below(parquet.export(files))
+    root = files.root
+    if layout == "auto":
+        layout = _recognise(files)
     given = {name: value for name, value in options.items() if value is not None}
     loader = import_module(LAYOUTS[layout]).load
     foreign = sorted(set(given) - set(inspect.signature(loader).parameters))
     if foreign:
         raise DatasetError(f"{root}: read as {layout}, which has no option {', '.join(foreign)}")
-    dataset: Dataset = loader(root, **given)
+    dataset: Dataset = loader(files, **given)
     return dataset
 
 
-def _recognise(root: Path) -> str:
+def _folder(root: str | Path) -> Path:
+    """Find the folder to list: that of UrbanSound8K in `root`, or that of a dataset's own table."""
+    root = place(root)
+    if not exists(root):
+        raise DatasetError(f"{root}: no such folder or file")
+    if (root / "UrbanSound8K").is_dir():
+        return root / "UrbanSound8K"
+    if root.is_file() and root.suffix.lower() in (".csv", ".tsv"):
+        for layout in ("urbansound8k", "esc50"):
+            found: Path | None = import_module(LAYOUTS[layout]).folder_of(root)
+            if found is not None:
+                return found
+    return root
+
+
+def _recognise(files: Listing) -> str:
     for name, module in LAYOUTS.items():
-        if import_module(module).looks_like(root):
+        if import_module(module).looks_like(files):
             return name
     raise DatasetError(
-        f"{root}: no known dataset; expected UrbanSound8K, ESC-50 or spoken digits as published, "
-        "a folder a class with sound files, or a CSV with path and label"
+        f"{files.root}: no known dataset; expected UrbanSound8K, ESC-50 or spoken digits as "
+        "published, a folder a class with sound files, or a CSV with path and label"
     )

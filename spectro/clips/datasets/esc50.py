@@ -2,7 +2,14 @@
 
 - Size: 2,000 clips (400 in ESC-10), 2.8 hours, 50 classes (10), 40 clips each.
 - Folds: 5, official; clips of one source recording (``src_file``) share a fold.
-- Layout: ``meta/esc50.csv`` and ``audio/{fold}-{src_file}-{take}-{target}.wav``; 44.1 kHz mono.
+- Layout: ``meta/esc50.csv`` and ``audio/{fold}-{src_file}-{take}-{target}.wav``; 44.1 kHz mono. As
+  Kaggle has it, the table at the top, the clips in ``audio/audio`` and copies at 16 kHz in
+  ``audio/audio/16000``. Read is the table with the columns ``filename``, ``category`` and
+  ``target``, wherever it lies below the folder, and the files that it names, wherever they lie; of
+  several copies those nearest to the top.
+- Source: GitHub's archive of the repository's branch ``master``, made when asked for. Top folder
+  ``ESC-50-master``, with the readme and the licence. About 650 MB, unpacked about 900 MB (2,000
+  clips of 5 s, 44.1 kHz, 16 bit).
 - Licence: CC BY-NC 3.0 (ESC-10: CC BY 3.0).
 - Citation: K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", 23rd ACM
   International Conference on Multimedia, 2015.
@@ -10,38 +17,77 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from spectro.clips.datasets.sources import SOURCES
+from spectro.clips.datasets import published
+from spectro.clips.datasets.listing import Listing
+from spectro.clips.datasets.sources import Source
 from spectro.clips.table import (
     Dataset,
     clip_table,
     leaks_in_words,
-    read_csv,
     split_present,
-    whole_numbers,
 )
 from spectro.errors import DatasetError
 
-__all__ = ["CITATION", "LICENCE", "METADATA", "load", "looks_like"]
+__all__ = ["CITATION", "LICENCE", "MARKS", "METADATA", "SOURCE", "folder_of", "load", "looks_like"]
 
 METADATA = Path("meta") / "esc50.csv"
+MARKS = frozenset({"filename", "category", "target"})  # columns that no other dataset has
+_NAME = re.compile(r"[1-5]-\d+-[A-Z]-\d{1,2}\.wav", re.IGNORECASE)
 LICENCE = "CC BY-NC 3.0"
-CITATION = SOURCES["esc50"].citation
+CITATION = (
+    "K. J. Piczak. ESC: Dataset for Environmental Sound Classification. "
+    "23rd ACM International Conference on Multimedia, 2015."
+)
+SOURCE = Source(
+    name="esc50",
+    url="https://github.com/karolpiczak/ESC-50/archive/refs/heads/master.zip",
+    archive="ESC-50.zip",
+    size=None,
+    checksum=None,
+    unpacked=900_000_000,
+    folder="ESC-50",
+    inside="",
+    layout="esc50",
+    clips=2000,
+    licence="CC BY-NC 3.0 (its subset ESC-10: CC BY 3.0)",
+    citation=CITATION,
+)
 
 
-def looks_like(root: Path) -> bool:
-    """Tell whether `root` holds the official layout."""
-    return (root / METADATA).is_file()
+def folder_of(table: Path) -> Path | None:
+    """Return the folder of ESC-50 if `table` is its table."""
+    return published.folder_of(table, MARKS)
 
 
-def load(root: Path, *, esc10: bool = False) -> Dataset:
+def looks_like(files: Listing) -> bool:
+    """Tell whether the table is there.
+
+    Raises
+    ------
+    DatasetError
+        If only the clips are there, whose classes the table has.
+    """
+    if published.find_tables(files, METADATA.name, MARKS):
+        return True
+    names = [name.rpartition("/")[2] for name in files.sounds]
+    if names and all(_NAME.fullmatch(name) for name in names):
+        raise DatasetError(
+            f"{files.root}: the clips are named as those of ESC-50, and its table {METADATA.name} "
+            "is not there; give the folder that holds both, or --layout folder"
+        )
+    return False
+
+
+def load(files: Listing, *, esc10: bool = False) -> Dataset:
     """Read the clip table of ESC-50.
 
     Parameters
     ----------
-    root : Path
-        Folder with ``audio`` and ``meta``.
+    files : Listing
+        Of a folder that holds the table and the clips.
     esc10 : bool
         Only the ten classes of ESC-10.
 
@@ -55,14 +101,15 @@ def load(root: Path, *, esc10: bool = False) -> Dataset:
     DatasetError
         If the metadata is not there or not readable, or no clip is on disk.
     """
-    table = read_csv(root / METADATA, ("filename", "fold", "category", "esc10", "src_file"))
-    table["fold"] = whole_numbers(table, "fold", root / METADATA)
+    columns = ("filename", "fold", "category", "esc10", "src_file")
+    found = published.read(files, METADATA, MARKS, columns)
+    table, root = found.locate("filename", "audio")
+    left_out = found.left_out(table)
     if esc10:
-        table = table[table["esc10"].str.lower() == "true"].copy()
-    table["path"] = [str(root / "audio" / name) for name in table["filename"]]
-    present, absent, notes = split_present(table)
+        table = table[table["esc10"].str.strip().str.lower() == "true"]
+    present, absent, notes = split_present(table, table["on_disk"])
     if present.empty:
-        raise DatasetError(f"{root}: none of the {len(table):,} listed clips is in audio/")
+        raise DatasetError(f"{root}: none of the {len(table):,} clips of ESC-10 is on disk")
     renamed = present.rename(columns={"category": "label", "src_file": "group"})
     clips = clip_table(renamed[["path", "label", "fold", "group"]], root)
     return Dataset(
@@ -70,7 +117,7 @@ def load(root: Path, *, esc10: bool = False) -> Dataset:
         root=root,
         clips=clips,
         folds=tuple(sorted(set(table["fold"].tolist()))),
-        notes=(*notes, *leaks_in_words(clips)),
+        notes=(*notes, *left_out, *leaks_in_words(clips)),
         absent=tuple(absent),
         licence="CC BY 3.0" if esc10 else LICENCE,
         citation=CITATION,

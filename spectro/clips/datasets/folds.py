@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from spectro.clips.table import read_csv
+from spectro.clips.table import read_csv, whole_numbers
 from spectro.errors import DatasetError
 from spectro.plumbing.files import write_text
 
@@ -106,12 +106,8 @@ def _read_folds(file: Path, n_folds: int | None) -> dict[str, int]:
     if table["group"].duplicated().any():
         twice = table.loc[table["group"].duplicated(), "group"].iloc[0]
         raise DatasetError(f"{file}: lists {twice} twice; a recording has one fold")
-    try:
-        fold_of = {
-            str(group): int(fold) for group, fold in zip(table["group"], table["fold"], strict=True)
-        }
-    except ValueError as error:
-        raise DatasetError(f"{file}: a fold is not a whole number ({error})") from None
+    folds = whole_numbers(table, "fold", file)
+    fold_of = {str(group): fold for group, fold in zip(table["group"], folds, strict=True)}
     if min(fold_of.values(), default=1) < 1:
         raise DatasetError(f"{file}: a fold is below 1; folds count from 1")
     highest = max(fold_of.values(), default=n_folds)
@@ -127,8 +123,6 @@ def _write_folds(file: Path, fold_of: dict[str, int]) -> None:
     table = pd.DataFrame(sorted(fold_of.items()), columns=["group", "fold"])
     try:
         write_text(file, table.to_csv(index=False, lineterminator="\n"))
-    except UnicodeEncodeError as error:
-        raise DatasetError(f"{file}: a file name is no Unicode text ({error.object!r})") from None
     except OSError as error:
         raise DatasetError(
             f"{file}: cannot write the folds beside the data ({error.strerror}); "

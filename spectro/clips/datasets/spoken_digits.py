@@ -5,6 +5,9 @@
 - Layout: ``{digit}_{speaker}_{take}.wav``, flat or in a folder a speaker.
 - Folds: neither has any. Speakers make them here, so that the score is for a voice never heard: a
   fold a speaker up to ten speakers, beyond that ten folds dealt out in order of name.
+- Source of AudioMNIST: GitHub's archive of its repository. Top folder ``AudioMNIST-master``:
+  ``data/01`` to ``data/60``, a folder a speaker with 500 WAVs, beside the authors' code. Unpacked
+  3.3 GB at the most (9.5 h of 48 kHz, 16 bit, as the paper says).
 - Licence: AudioMNIST MIT, Free Spoken Digit Dataset CC BY-SA 4.0.
 - Citation: S. Becker et al., "AudioMNIST: Exploring Explainable Artificial Intelligence for audio
   analysis on a simple benchmark", Journal of the Franklin Institute, 2023; Z. Jackson et al.,
@@ -14,42 +17,80 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-from spectro.clips.table import Dataset, clip_table
+from spectro.clips.datasets.listing import SPLITS, Listing, by_folder, path_of
+from spectro.clips.datasets.sources import Source
+from spectro.clips.table import Dataset, clip_table, list_some
 from spectro.errors import DatasetError
 
-__all__ = ["load", "looks_like"]
+__all__ = ["SOURCE", "load", "looks_like"]
+
+SOURCE = Source(
+    name="audiomnist",
+    url="https://github.com/soerenab/AudioMNIST/archive/refs/heads/master.zip",
+    archive="AudioMNIST.zip",
+    size=None,
+    checksum=None,
+    unpacked=3_300_000_000,
+    folder="AudioMNIST",
+    inside="data",
+    layout="spoken-digits",
+    clips=30_000,
+    licence="MIT",
+    citation=(
+        "S. Becker, J. Vielhaben, M. Ackermann, K.-R. Müller, S. Lapuschkin, W. Samek. "
+        "AudioMNIST: Exploring Explainable Artificial Intelligence for Audio Analysis on a "
+        "Simple Benchmark. Journal of the Franklin Institute 361(1), 2024."
+    ),
+)
 
 _NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[^_]+)_(?P<take>\d+)\.wav", re.IGNORECASE)
 _MOST_FOLDS = 10
 
 
-def looks_like(root: Path) -> bool:
-    """Tell whether all WAV files in `root`, or in its first folder that has some, are digits.
+def looks_like(files: Listing) -> bool:
+    """Tell whether every sound is named as a digit, and lies as one of the two datasets has it.
 
-    Folders a speaker may also lie in a folder ``data``, as in AudioMNIST's repository.
+    Flat, as in the Free Spoken Digit Dataset; in a folder a speaker that bears the speaker's
+    number, as in AudioMNIST; or in a folder a digit. Other folders of one digit each are classes of
+    one's own.
+
+    Raises
+    ------
+    DatasetError
+        If other folders may be speakers or classes.
     """
-    if not root.is_dir():
+    names = files.sounds
+    matches = [_NAME.fullmatch(name.rpartition("/")[2]) for name in names]
+    kept: dict[str, set[tuple[str, str]]] = {}  # by folder: speakers and digits
+    for name, match in zip(names, matches, strict=True):
+        if match is None:
+            return False
+        kept.setdefault(name.rpartition("/")[0], set()).add((match["speaker"], match["digit"]))
+    if len(kept) < 2:
+        return bool(kept)
+    of = {(folder.rpartition("/")[2], *pair) for folder, pairs in kept.items() for pair in pairs}
+    if all(folder.isdecimal() and folder == speaker for folder, speaker, _ in of):
+        return True
+    if all(folder == digit for folder, _, digit in of):
+        return True
+    digits = [{digit for _, digit in pairs} for pairs in kept.values()]
+    if all(len(said) == 1 for said in digits) or {folder for folder, *_ in of} <= SPLITS:
         return False
-    for folder in (root, *_folders(root), *_folders(root / "data")):
-        names = [path.name for path in folder.iterdir() if path.suffix.lower() == ".wav"]
-        if names:
-            return all(_NAME.fullmatch(name) for name in names)
-    return False
+    raise DatasetError(
+        f"{files.root}: files named {{digit}}_{{speaker}}_{{take}}.wav lie in folders that may be "
+        f"classes, {list_some(sorted(folder for folder in kept), 5)}; say which with --layout "
+        "folder or --layout spoken-digits"
+    )
 
 
-def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-
-
-def load(root: Path) -> Dataset:
+def load(files: Listing) -> Dataset:
     """Read the clip table of spoken digits.
 
     Parameters
     ----------
-    root : Path
-        Folder with the recordings, flat or in a folder a speaker.
+    files : Listing
+        Of a folder with the recordings, flat or in folders.
 
     Returns
     -------
@@ -61,8 +102,9 @@ def load(root: Path) -> Dataset:
     DatasetError
         If no file is named as above, or there is only one speaker.
     """
-    found = [(path, _NAME.fullmatch(path.name)) for path in sorted(root.rglob("*"))]
-    clips = [(path, match) for path, match in found if match]
+    root = files.root
+    found = [(name, _NAME.fullmatch(name.rpartition("/")[2])) for name in files.sounds]
+    clips = [(path_of(files, name), match) for name, match in found if match]
     speakers = sorted({match["speaker"] for _, match in clips})
     if len(speakers) < 2:
         raise DatasetError(
@@ -87,5 +129,22 @@ def load(root: Path) -> Dataset:
         notes=(
             f"folds are made of speakers: {len(speakers)} speakers, "
             f"{min(len(speakers), _MOST_FOLDS)} folds",
+            *_told(clips, [name for name, match in found if match is None]),
         ),
     )
+
+
+def _told(clips: list[tuple[str, re.Match[str]]], others: list[str]) -> list[str]:
+    """Say what is odd: speakers of one digit each, and sounds with other names."""
+    notes = []
+    pairs = {(match["speaker"], match["digit"]) for _, match in clips}
+    if len(pairs) == len({speaker for speaker, _ in pairs}):
+        notes.append(
+            "each speaker says one digit only; if the names say something else, put the files into "
+            "a folder a class"
+        )
+    if others:
+        notes.append(
+            f"{len(others):,} sound files are not named as digits and left out: {by_folder(others)}"
+        )
+    return notes

@@ -23,31 +23,25 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from spectro.clips.datasets import urbansound8k
+from spectro.clips.datasets.urbansound8k import SAMPLE_MARKER as MARKER
 from spectro.clips.sample.blocks import Take
 from spectro.clips.sample.formats import FORMATS, WavFormat, write_wav
 from spectro.clips.sample.room import Place, draw_place, record
 from spectro.clips.sample.sounds import SOUNDS
-from spectro.clips.table import Dataset
 from spectro.errors import ConfigError, DatasetError
 from spectro.plumbing.files import replacing_folder
 
-__all__ = ["FOLDER", "LICENCE", "MARKER", "load", "looks_like", "write_sample"]
-
-LICENCE = "Apache-2.0"
+__all__ = ["FOLDER", "MARKER", "write_sample"]
 
 FOLDER = "UrbanSound8K"
 """Folder that the data lie in, under the root."""
-
-MARKER = "sample.json"
-"""File in `FOLDER` that only the sample has."""
 
 _VERSION = 1  # raise it whenever the same arguments give other bytes
 _CLASSES = tuple(SOUNDS)
@@ -99,16 +93,6 @@ class _Slice:
     number: int
     start: float
     n: int
-
-
-def looks_like(root: Path) -> bool:
-    """Tell whether `root` is the folder that `write_sample` returned."""
-    return urbansound8k.looks_like(root) and (root / MARKER).is_file()
-
-
-def load(root: Path) -> Dataset:
-    """Read the sample's clip table: UrbanSound8K's, under the sample's own name and licence."""
-    return replace(urbansound8k.load(root), name="sample", licence=LICENCE, citation="")
 
 
 def write_sample(

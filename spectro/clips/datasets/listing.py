@@ -1,0 +1,180 @@
+"""What lies below the folder of a dataset: every file once, and what is passed over by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spectro.clips.clip import printable
+from spectro.errors import DatasetError
+from spectro.plumbing.paths import is_url, place
+
+__all__ = ["SPLITS", "SUFFIXES", "Listing", "by_folder", "is_sound", "list_below", "path_of"]
+
+SUFFIXES = frozenset(
+    {
+        # what libsndfile reads
+        *(".wav", ".wave", ".w64", ".rf64", ".bwf", ".flac", ".ogg", ".oga", ".opus", ".mp3"),
+        *(
+            ".aif",
+            ".aiff",
+            ".aifc",
+            ".caf",
+            ".au",
+            ".snd",
+            ".sph",
+            ".nist",
+            ".voc",
+            ".iff",
+            ".8svx",
+        ),
+        *(".svx", ".paf", ".fap", ".pvf", ".sf", ".ircam", ".wve", ".avr", ".htk", ".sds", ".xi"),
+        # what ffmpeg reads, where it is installed; elsewhere each such clip fails with the way on
+        *(".m4a", ".m4b", ".m4r", ".mp4", ".m4v", ".mov", ".aac", ".adts", ".ac3", ".eac3", ".dts"),
+        *(".webm", ".weba", ".mka", ".mkv", ".avi", ".wma", ".asf", ".wmv", ".amr", ".awb", ".3gp"),
+        *(".3gpp", ".3g2", ".mp2", ".mp1", ".mpa", ".mpga", ".mpc", ".mpg", ".mpeg", ".ape", ".wv"),
+        *(".tta", ".tak", ".spx", ".ra", ".rm", ".gsm", ".qcp", ".dsf", ".dff", ".ogv", ".ogx"),
+        *(".mts", ".flv", ".f4a", ".aa3", ".oma", ".shn", ".g722", ".sbc", ".caff"),
+    }
+)
+"""Suffixes by which a file looks like sound, in lower case."""
+
+
+SPLITS = frozenset(
+    {
+        *("train", "training", "trn", "tr", "valid", "validation", "validate", "val", "dev"),
+        *("test", "testing", "tst", "eval", "evaluation", "holdout", "train_set", "test_set"),
+    }
+)
+"""Names of folders that hold a part of a split, in lower case."""
+
+
+class Listing(NamedTuple):
+    """The files below a folder, without hidden ones.
+
+    Attributes
+    ----------
+    root : Path
+        The folder; or the table, where the dataset is one file.
+    files : tuple of str
+        Relative to `root`, with forward slashes, sorted by their parts.
+    folders : tuple of str
+        Folders directly below `root`.
+    links : tuple of str
+        Links to folders, which are not followed unless they lie directly below `root`.
+    """
+
+    root: Path
+    files: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+
+    @property
+    def sounds(self) -> list[str]:
+        """Return the files that look like sound, in order."""
+        return [file for file in self.files if is_sound(file)]
+
+    def tables(self, *suffixes: str) -> list[str]:
+        """Return the files with one of `suffixes`, those nearest to the root first."""
+        found = (file for file in self.files if file.lower().endswith(suffixes))
+        return sorted(found, key=lambda file: (file.count("/"), file))
+
+
+def is_sound(name: str) -> bool:
+    """Tell whether a file looks like sound by its suffix."""
+    _, dot, suffix = name.rpartition(".")
+    return bool(dot) and f".{suffix.lower()}" in SUFFIXES
+
+
+def path_of(files: Listing, name: str) -> str:
+    """Write the path of a listed file as one can open it."""
+    return str(files.root / name)
+
+
+def by_folder(names: Iterable[str], most: int = 5) -> str:
+    """Count files by their folder for a message: ``audio/16000 (2,000), the top folder (1)``."""
+    counts: dict[str, int] = {}
+    for name in names:
+        folder = printable(name.rpartition("/")[0]) or "the top folder"
+        counts[folder] = counts.get(folder, 0) + 1
+    told = [f"{folder} ({count:,})" for folder, count in list(counts.items())[:most]]
+    more = f" and {len(counts) - most} more folders" if len(counts) > most else ""
+    return ", ".join(told) + more
+
+
+def list_below(root: Path) -> Listing:
+    """List a folder once, in full.
+
+    Parameters
+    ----------
+    root : Path
+        A folder or its URL. Of a file, the listing is empty.
+
+    Raises
+    ------
+    DatasetError
+        If a folder cannot be listed.
+    """
+    if is_url(root):
+        return _list_store(root)
+    if not root.is_dir():
+        return Listing(root)
+    files: list[str] = []
+    links: list[str] = []
+    for name, is_file in _walk(root, "", os.path.realpath(root)):
+        (files if is_file else links).append(name)
+    folders = [entry.name for entry in _entries(root) if entry.is_dir()]
+    return Listing(root, _by_parts(files), _by_parts(folders), _by_parts(links))
+
+
+def _walk(root: Path, below: str, real: str) -> Iterator[tuple[str, bool]]:
+    """Yield files (True) and links to folders that are not followed (False)."""
+    for entry in _entries(root / below):
+        name = f"{below}{entry.name}"
+        if not entry.is_dir():
+            yield name, True
+        elif entry.is_symlink() and (below or _holds(os.path.realpath(entry.path), real)):
+            yield name, False
+        else:
+            yield from _walk(root, f"{name}/", real)
+
+
+def _holds(folder: str, real: str) -> bool:
+    """Tell whether the dataset lies in `folder`, so that following the link would never end."""
+    return os.path.commonpath([folder, real]) == folder
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DatasetError(
+            f"{printable(str(folder))}: cannot be listed ({error.strerror}); "
+            "make it readable or move it away"
+        ) from None
+
+
+def _by_parts(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(names, key=lambda name: name.split("/")))
+
+
+def _list_store(root: Path) -> Listing:
+    """List an object store, where folders are but parts of names."""
+    there: Any = place(root)
+    try:
+        found = there.fs.find(there.path)
+    except Exception as error:  # each kind of store raises its own
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DatasetError(f"{root}: the store cannot be listed ({why})") from None
+    base = there.path.strip("/")
+    inside = (str(name).strip("/").removeprefix(base).strip("/") for name in found)
+    files = [name for name in inside if name and not _is_hidden(name)]
+    folders = {name.partition("/")[0] for name in files if "/" in name}
+    return Listing(root, _by_parts(files), _by_parts(folders))
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))

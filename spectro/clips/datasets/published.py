@@ -1,0 +1,193 @@
+"""Published datasets as people have them: the table and the clips that it names, wherever they lie.
+
+The official archive, Kaggle's copy and a folder above either differ in nothing but folders.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from spectro.clips.datasets.listing import Listing, by_folder, path_of
+from spectro.clips.table import header_of, read_csv, whole_numbers
+from spectro.errors import DatasetError
+
+__all__ = ["Found", "find_tables", "folder_of", "read"]
+
+_MOST_HEADERS = 200  # tables whose first line is read
+
+
+def find_tables(files: Listing, name: str, marks: frozenset[str]) -> list[str]:
+    """Return the tables that have the name, or the columns, of a dataset's own.
+
+    Parameters
+    ----------
+    files : Listing
+        Of the folder.
+    name : str
+        What the dataset calls its table; the case does not count.
+    marks : frozenset of str
+        Columns that tell it apart, in lower case.
+    """
+    tables = files.tables(".csv", ".tsv")[:_MOST_HEADERS]
+    return [
+        table
+        for table in tables
+        if PurePosixPath(table).name.lower() == name.lower()
+        or marks <= header_of(files.root / table)
+    ]
+
+
+def folder_of(table: Path, marks: frozenset[str]) -> Path | None:
+    """Return the folder of the dataset whose table `table` is; None if it is another table."""
+    if not marks <= header_of(table):
+        return None
+    inside = table.parent.name.lower() in ("meta", "metadata")
+    return table.parent.parent if inside else table.parent
+
+
+@dataclass(frozen=True)
+class Found:
+    """A dataset's table, and the listing of the folder that it was found in."""
+
+    files: Listing
+    name: str
+    table: pd.DataFrame
+
+    @property
+    def path(self) -> Path:
+        """Return the table's file."""
+        return self.files.root / self.name
+
+    def locate(
+        self, column: str, official: str, *, in_folds: bool = False
+    ) -> tuple[pd.DataFrame, Path]:
+        """Find the clips that the table names.
+
+        Parameters
+        ----------
+        column : str
+            Holds the names of the files.
+        official : str
+            Folder that they lie in where nobody moved them.
+        in_folds : bool
+            Whether a file lies in a folder ``foldN``.
+
+        Returns
+        -------
+        table : pandas.DataFrame
+            The table with ``fold`` as numbers, ``path``, and whether it is ``on_disk``.
+        root : Path
+            The folder that holds both the table and the clips.
+
+        Raises
+        ------
+        DatasetError
+            If no clip is on disk.
+        """
+        table = self.table.copy()
+        table["fold"] = whole_numbers(table, "fold", self.path)
+        keys = [str(name).strip() for name in table[column]]
+        if in_folds:
+            keys = [f"fold{fold}/{key}" for fold, key in zip(table["fold"], keys, strict=True)]
+        found = _places(self.files, keys)
+        home = PurePosixPath(self.name).parent
+        home = home.parent if home.name in ("meta", "metadata") else home
+        if not any(found):
+            raise DatasetError(
+                f"{self.path}: none of the {len(table):,} listed clips is in {official}/ "
+                f"or elsewhere below {self.files.root}; the first was looked for as "
+                f"{home / official / keys[0]}"
+            )
+        table["on_disk"] = [place is not None for place in found]
+        table["path"] = [
+            path_of(self.files, place or str(home / official / key))
+            for place, key in zip(found, keys, strict=True)
+        ]
+        return table, self.files.root / _common([self.name, *filter(None, found)])
+
+    def left_out(self, table: pd.DataFrame) -> list[str]:
+        """Say in a note which sound files are not in the table."""
+        listed = set(table["path"])
+        others = [name for name in self.files.sounds if path_of(self.files, name) not in listed]
+        if not others:
+            return []
+        are = "file is" if len(others) == 1 else "files are"
+        return [
+            f"{len(others):,} sound {are} not in {self.path.name} and left out: {by_folder(others)}"
+        ]
+
+
+def read(files: Listing, metadata: Path, marks: frozenset[str], columns: Iterable[str]) -> Found:
+    """Read a dataset's own table.
+
+    Parameters
+    ----------
+    files : Listing
+        Of the folder.
+    metadata : Path
+        Where the table lies officially; its name.
+    marks : frozenset of str
+        Columns that tell it apart, in lower case.
+    columns : iterable of str
+        Columns that have to be there.
+
+    Raises
+    ------
+    DatasetError
+        If there is no table, several, or one that cannot be read.
+    """
+    tables = find_tables(files, metadata.name, marks)
+    if not tables:
+        raise DatasetError(
+            f"{files.root}: holds no {metadata.name}, the table of the dataset; give the folder "
+            "that holds table and clips"
+        )
+    official = [table for table in tables if table.endswith(metadata.as_posix())]
+    name = (official or tables)[0]
+    homes = {_home(table) for table in tables}
+    if any(not _inside(home, _home(name)) and not _inside(_home(name), home) for home in homes):
+        raise DatasetError(
+            f"{files.root}: holds several datasets: {', '.join(tables[:5])}; give the folder of one"
+        )
+    return Found(files, name, read_csv(files.root / name, columns))
+
+
+def _home(table: str) -> PurePosixPath:
+    folder = PurePosixPath(table).parent
+    return folder.parent if folder.name in ("meta", "metadata") else folder
+
+
+def _inside(folder: PurePosixPath, other: PurePosixPath) -> bool:
+    return folder == other or other in folder.parents
+
+
+def _places(files: Listing, keys: list[str]) -> list[str | None]:
+    """Find each file by the end of its path; of copies, those with the most others around them."""
+    wanted = {key.rpartition("/")[2] for key in keys}
+    named: dict[str, list[str]] = {}
+    for file in files.files:
+        if (name := file.rpartition("/")[2]) in wanted:
+            named.setdefault(name, []).append(file)
+
+    def homes_of(key: str) -> list[str]:
+        files = named.get(key.rpartition("/")[2], ())
+        return [file[: -len(key)] for file in files if f"/{file}".endswith(f"/{key}")]
+
+    options = [homes_of(key) for key in keys]
+    counts = Counter(home for homes in options for home in homes)
+
+    def best(homes: list[str]) -> str:
+        return min(homes, key=lambda home: (-counts[home], home.count("/"), home))
+
+    return [best(homes) + key if homes else None for homes, key in zip(options, keys, strict=True)]
+
+
+def _common(names: list[str]) -> str:
+    """Return the deepest folder that holds all files."""
+    return os.path.commonpath([str(PurePosixPath(name).parent) for name in names]).strip(".")
