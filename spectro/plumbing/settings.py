@@ -1,6 +1,7 @@
 """What every settings class can do: check itself, travel as JSON and TOML, be named by a hash.
 
-The settings themselves are in :mod:`spectro.training.settings`; this file knows none of their fields.
+The settings themselves are in :mod:`spectro.pictures.settings` and
+:mod:`spectro.training.settings`; this file knows none of their fields.
 """
 
 from __future__ import annotations
