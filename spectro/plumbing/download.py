@@ -133,7 +133,7 @@ def _check_part(part: Path, size: int | None, checksum: str | None) -> None:
     try:
         check(part, size=size, checksum=checksum)
     except DatasetError as problem:
-        part.unlink()
+        part.unlink(missing_ok=True)
         raise DatasetError(f"{problem}; it is removed: run it again, or name a mirror") from None
 
 
@@ -157,6 +157,7 @@ class _Transfer:
             raise_on_status=False,
         )
         with requests.Session() as session:
+            session.max_redirects = 10
             session.mount("http://", HTTPAdapter(max_retries=fresh))
             session.mount("https://", HTTPAdapter(max_retries=fresh))
             best = self._have()
@@ -169,17 +170,19 @@ class _Transfer:
                     try:
                         again = again.increment("GET", self.url, error=problem)
                     except MaxRetryError:
-                        raise self._failed(f"broke off: {_short(problem)}") from None
+                        why = f"the connection broke off ({patience.tries} tries)"
+                        raise self._failed(why, "run it again later") from None
                 again.sleep()
 
     def _have(self) -> int:
         """Count the bytes that need not come again."""
         return self.part.stat().st_size if self.resume and self.part.exists() else 0
 
-    def _failed(self, why: str) -> DatasetError:
-        kept = f"{self._have():,} bytes are kept in {self.part}: run it again to go on"
-        again = kept if self._have() else "nothing is kept: see whether the address is right"
-        return DatasetError(f"{self.url}: {why}; {again}")
+    def _failed(self, why: str, advice: str) -> DatasetError:
+        kept, have = f"nothing is kept: {advice}", self._have()
+        if have:
+            kept = f"{have:,} bytes are kept in {self.part}: {advice}, it goes on from there"
+        return DatasetError(f"{self.url}: {why}; {kept}")
 
     def _attempt(self, session: requests.Session, timeout: float) -> None:
         """Ask for what is missing and write it behind what is there."""
@@ -190,7 +193,8 @@ class _Transfer:
         try:
             response = session.get(self.url, headers=headers, stream=True, timeout=timeout)
         except (requests.RequestException, HTTPError, ValueError) as problem:
-            raise self._failed(f"cannot be reached: {_short(problem)}") from None
+            why = f"cannot be reached: {_short(problem)}"
+            raise self._failed(why, "run it again later, or name a mirror") from None
         with response:
             start = self._start(response, have)
             length = response.headers.get("Content-Length", "")
@@ -211,7 +215,11 @@ class _Transfer:
                 return have
             self.part.unlink()
             raise ProtocolError(f"sent another part than was asked for ({said or 'unnamed'})")
-        raise self._failed(f"answers {response.status_code} {response.reason or ''}".strip())
+        later = response.status_code in _TEMPORARY
+        why = f"answers {response.status_code} {response.reason or ''}".strip()
+        raise self._failed(
+            why, "run it again later" if later else "see whether the address is right"
+        )
 
     def _check_total(self, total: int | None, start: int) -> None:
         """Stop before a byte is written if it is another file, or there is no room for it."""

@@ -235,11 +235,7 @@ def scratch(folder: Path) -> Iterator[Path]:
 def _locked_scratch(folder: Path) -> tuple[Path, FileLock]:
     while True:
         own = folder / f".spectro-{uuid.uuid4().hex}"
-        try:
-            own.mkdir()
-        except OSError as error:
-            error.filename = str(folder)  # a name that the user knows
-            raise
+        own.mkdir()
         lock = FileLock(own / _LOCK)
         try:
             lock.acquire(blocking=False)
