@@ -14,7 +14,7 @@ import numpy.typing as npt
 from spectro.clips.opening import NoSamplesError, Source, open_sound
 from spectro.errors import AudioError
 
-__all__ = ["Part", "decode", "decode_windows", "file_seconds", "open_part"]
+__all__ = ["Part", "Samples", "decode", "decode_windows", "file_seconds", "joined", "open_part"]
 
 _BLOCK = 1 << 20  # frames decoded at a time: a header that lies costs no more memory than this
 _FEW = 8  # channels; of more, fewer frames are decoded at a time

@@ -113,7 +113,7 @@ class Ffmpeg:
         rate = channels = 0
         while True:
             head = self._bytes(8)
-            if len(head) < 8:  # noqa: PLR2004
+            if len(head) < 8:
                 self._refuse()
             if head[:4] == b"data":
                 break
