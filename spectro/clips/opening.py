@@ -129,7 +129,7 @@ class Sound:
     def __init__(self, path: Path, file: Path | IO[bytes] | View, plan: Plan | None = None) -> None:
         self._file = file
         try:
-            self._sound = _Forwards(file)
+            self._sound = _Forwards(_name(file) if isinstance(file, Path) else file)
         except BaseException:
             self._close_file()
             raise
@@ -311,6 +311,11 @@ def _as_it_is(path: Path) -> Source:
         return sound
     plan = Plan((counted.sound,), counted.samples, told=counted.told)
     return _of_counted_length(path, sound, plan)
+
+
+def _name(path: Path) -> Path | bytes:
+    """Name a file so that soundfile takes it, Unicode or not; on Windows every name is Unicode."""
+    return path if os.name == "nt" else os.fsencode(path)
 
 
 class _NoHeaderError(AudioError):

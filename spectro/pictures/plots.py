@@ -22,10 +22,12 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from spectro.clips import waveform as audio
+from spectro.clips.clip import printable
 from spectro.clips.decode import Part, Samples, open_part
 from spectro.pictures.mel import band_frequencies
 from spectro.pictures.settings import SpectrogramConfig
@@ -345,6 +347,9 @@ def _spectrogram(figure: Figure, axis: Axes, S_db: Spectrogram, config: Spectrog
 def save(figure: Figure, path: str | Path) -> Path:
     """Write a figure as PNG, in one step, and return its path."""
     png = io.BytesIO()
+    for text in figure.findobj(Text):  # a name is no formula, and may hold what is no Unicode
+        text.set_parse_math(False)
+        text.set_text(printable(text.get_text()))
     with warnings.catch_warnings():  # a label in letters that the font lacks is drawn as boxes
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         figure.savefig(png, dpi=110, format="png")

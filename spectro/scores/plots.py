@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator, NullFormatter
 
 if TYPE_CHECKING:
     from spectro.scores.forecast import Forecast
@@ -108,6 +108,8 @@ def learning_rates(
     figure = Figure(figsize=(6, 4), layout="constrained")
     axis = figure.subplots()
     axis.semilogx(lrs, losses)
+    axis.xaxis.set_major_formatter(LogFormatter())  # numbers as --lr takes them, no formulas
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.axvline(suggestion, ls="--", color="C1", label=f"suggested: {suggestion:.2g}")
     lowest = float(np.nanmin(losses))
     axis.set(

@@ -18,20 +18,13 @@ import pandas as pd
 import pytest
 import soundfile as sf
 from rich.console import Console
-from typer.testing import CliRunner
 
 import spectro
 from spectro.cli import tables
-from spectro.cli.app import app
 from spectro.crossval.run import Run
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
 from tests.conftest import SHORT_TRAINING, SMALL_PICTURES
-
-COMMANDS = (
-    "sample", "fetch", "check", "render", "train-fold", "cross-validate", "probe", "lr-find",
-    "learning-curve", "runs", "compare", "report", "predict",
-)  # fmt: skip
 
 
 def call(
@@ -72,12 +65,6 @@ def loading(modules: tuple[str, ...], *words: object) -> str:
     return done.stdout
 
 
-def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
-    told = loading(("torch", "fastai", "matplotlib", "pandas"), "--help")
-    assert all(command in told for command in COMMANDS)
-    assert told.splitlines()[-1] == "[]"
-
-
 def test_rendering_with_nothing_to_do_loads_nothing_that_it_does_not_need(
     sample_root: Path, tmp_path: Path
 ) -> None:
@@ -92,13 +79,6 @@ def test_rendering_with_nothing_to_do_loads_nothing_that_it_does_not_need(
 
 def test_version() -> None:
     assert call("--version").stdout == f"spectro {spectro.__version__}\n"
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_its_options(command: str) -> None:
-    result = CliRunner().invoke(app, [command, "--help"], terminal_width=200)
-    assert result.exit_code == 0
-    assert "Usage" in result.output
 
 
 def test_wrong_usage_is_status_2() -> None:

@@ -170,3 +170,10 @@ def test_what_is_no_sound_is_told_in_one_line_and_nothing_is_written(tmp_path: P
     assert done.returncode == 1
     assert re.fullmatch(r"spectro: a\.wav: .*\n", done.stderr)
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_a_name_in_a_title_is_no_formula(tmp_path: Path) -> None:
+    sf.write(tmp_path / "$\\fracx$.wav", sound(1), SR)
+    out = tmp_path / "a.png"
+    plotted(tmp_path / "$\\fracx$.wav", "--what", "waveform", "--out", out)
+    assert out.is_file()
