@@ -103,9 +103,7 @@ def _wandb(folder: Path, name: str, config: TrainConfig) -> Iterator[list[Any]]:
 
     class Wandb(WandbCallback):  # type: ignore[misc]
         def before_fit(self) -> None:
-            self.learn.gather_args = (
-                dict  # fastai's fails; the settings go to init below
-            )
+            self.learn.gather_args = dict  # fastai's fails; the settings go to init below
             super().before_fit()
             del self.learn.gather_args
 

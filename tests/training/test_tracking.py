@@ -12,7 +12,7 @@ from spectro.crossval import folds as crossval
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError, MissingExtraError
 from spectro.pictures.rendered import RenderedSet
-from spectro.training import progress as tracking
+from spectro.training.progress import check
 from tests.conftest import SHORT_TRAINING
 
 BRIEF = SHORT_TRAINING.with_last_phase(epochs=2)
@@ -56,10 +56,10 @@ def test_wandb_stays_offline(
 
 def test_unknown_tool_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"--track mlflow: there are tensorboard, wandb"):
-        tracking.check("mlflow")
+        check("mlflow")
 
 
 def test_missing_tool_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(MissingExtraError, match=r"--track wandb needs .*spectro\[track\]"):
-        tracking.check("wandb")
+        check("wandb")
