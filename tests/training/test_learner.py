@@ -34,7 +34,7 @@ from spectro.training.splits import split
 from tests.conftest import SHORT_TRAINING
 
 RANDOM = Weights("random", "as asked")
-ONE_EPOCH = SHORT_TRAINING.with_last_phase(epochs=1)
+ONE_EPOCH = SHORT_TRAINING.with_last_phase(epochs=1).replace(arch="cnn4")
 
 
 def make(rendered: RenderedSet, config: TrainConfig, fold: int = 1) -> Learner:
@@ -128,7 +128,7 @@ def test_history_has_a_row_an_epoch_and_the_listener_hears_all(rendered: Rendere
 
 
 def test_the_last_epoch_counts(rendered: RenderedSet) -> None:
-    config = SHORT_TRAINING.with_last_phase(epochs=3).replace(precision="fp32")
+    config = ONE_EPOCH.with_last_phase(epochs=3).replace(precision="fp32")
     learn = make(rendered, config)
     history = learner.fit(learn, config)
     scored = rendered.clips[rendered.clips["fold"] == 1]
@@ -213,7 +213,9 @@ def test_lr_find_looks_at_training_folds_only_and_draws_its_curve(
     monkeypatch.setattr(Image, "open", spy)
     out = tmp_path / "curve.png"
     words = ["lr-find", rendered.folder, "--fold", 2, "--weights", "none", "--out", out]
-    done = CliRunner().invoke(app, [*map(str, words), "--batch-size", "8", "--steps", "30"])
+    done = CliRunner().invoke(
+        app, [*map(str, words), "--batch-size", "8", "--steps", "30", "--arch", "cnn4"]
+    )
     assert done.exit_code == 0, done.output
     seen = {Path(path).parent.name for path in opened}
     assert seen == {"fold1", "fold3"}

@@ -26,7 +26,7 @@ from spectro.training.settings import TrainConfig
 from spectro.training.splits import split
 from tests.conftest import SHORT_TRAINING
 
-CONFIG = SHORT_TRAINING.with_last_phase(epochs=2).replace(precision="fp32")
+CONFIG = SHORT_TRAINING.with_last_phase(epochs=2).replace(arch="cnn4", precision="fp32")
 
 
 def loaders(rendered: RenderedSet, config: TrainConfig = CONFIG) -> Any:
