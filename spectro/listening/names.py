@@ -1,7 +1,7 @@
 """What a recorder's file name says: when the recording began, and where it was made.
 
-The names of AudioMoth, Song Meter, SWIFT, OwlSense, SoundTrap, Frontier Labs' BAR and others. A name
-that only looks like a date gives none: a wrong time of day is worse than no time.
+The names of AudioMoth, Song Meter, SWIFT, OwlSense, SoundTrap, Frontier Labs' BAR and others. A
+name that only looks like a date gives none: a wrong time of day is worse than no time.
 """
 
 from __future__ import annotations
@@ -152,17 +152,25 @@ def _place(match: re.Match[str]) -> NamedPlace | None:
 
 
 def moment(*numbers: int, zone: str | None = None) -> datetime | None:
-    """Make a time of year, month, day, hour, minute, second, microsecond; 24:00 is the next day's 0.
+    """Make a time of its numbers, from the year to the microsecond.
+
+    Parameters
+    ----------
+    *numbers : int
+        Year, month, day, hour, minute, second, microsecond. 24:00 is the next day's 0:00.
+    zone : str or None
+        As :func:`zone` reads it; None or "" for none stated.
 
     Returns
     -------
     moment : datetime or None
-        Without a zone if `zone` is None or ""; None if there is no such time.
+        None if there is no such time.
     """
-    year, month, day, hour, *rest = numbers
-    at_midnight = hour == 24 and not any(rest)
+    year, month, day, hour, minute, second, microsecond = numbers
+    at_midnight = hour == 24 and minute == second == microsecond == 0
     try:
-        found = datetime(year, month, day, 0 if at_midnight else hour, *rest)
+        found = datetime(year, month, day, hour % 24 if at_midnight else hour, minute, second)
+        found = found.replace(microsecond=microsecond)
         found += timedelta(days=at_midnight)
         return found.replace(tzinfo=_zone(zone)) if zone else found
     except (ValueError, OverflowError):

@@ -55,7 +55,7 @@ def read_words(path: str | Path) -> Words:
     # Without O_NONBLOCK, opening a pipe waits for its other end.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags)
-    with open(descriptor, "rb") as file:
+    with os.fdopen(descriptor, "rb") as file:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
             return Words()
