@@ -75,9 +75,7 @@ def file_seconds(path: Path) -> float | None:
 
 
 @contextmanager
-def open_part(
-    path: Path, start: float | None = None, end: float | None = None
-) -> Iterator[Part]:
+def open_part(path: Path, start: float | None = None, end: float | None = None) -> Iterator[Part]:
     """Open a sound file to decode it, or a part of it, block by block; see :func:`decode`."""
     with open_sound(path) as source:
         yield Part(source, path, start, end)

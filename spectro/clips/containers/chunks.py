@@ -30,14 +30,14 @@ def plan_au(path: Path) -> Plan | None:
     """
     with path.open("rb") as file:
         head, size = file.read(24), size_of(file)
-    if len(head) < 24:  # noqa: PLR2004
+    if len(head) < 24:
         return None
     order = ">" if head[:4] == b".snd" else "<"
     start, stated = struct.unpack(order + "II", head[4:12])
     if start > size:
         return None
     n = sound_bytes(path, stated, size - start, header=start, followed=bool(stated))
-    if n == stated or stated == 0xFFFF_FFFF:  # noqa: PLR2004
+    if stated in (n, 0xFFFF_FFFF):
         return None
     head = head[:8] + struct.pack(order + "I", min(n, 0xFFFF_FFFF)) + head[12:]
     return Plan(((head, range(24, start + n)),))
@@ -71,15 +71,15 @@ def _aiff(
     (where, fields), (at, stated, size) = comm, sound
     followed = _is_chain(file, at + stated + stated % 2, size, ">4sI")
     n = sound_bytes(path, stated, size - at, header=at, whole=whole, followed=followed)
-    if len(fields) < 18 or n < 8:  # noqa: PLR2004
+    if len(fields) < 18 or n < 8:
         return None
     channels, frames, bits = struct.unpack(">HIH", fields[:8])
-    code = fields[18:22] if form_is_compressed(file) else b""
+    code = fields[18:22] if _is_compressed(file) else b""
     width = 1 if code in _BYTES else -(-bits // 8)
     if code not in _PLAIN + _BYTES or not channels * width:
         return None
     there = (n - 8) // (channels * width)
-    if n == stated and (frames == there or 0 < frames < 0x7FFF_0000):  # noqa: PLR2004
+    if n == stated and (frames == there or 0 < frames < 0x7FFF_0000):
         return None
     file.seek(0)
     head = bytearray(file.read(at))
@@ -89,7 +89,7 @@ def _aiff(
     return Plan(((bytes(head), range(at, at + n)),))
 
 
-def form_is_compressed(file: IO[bytes]) -> bool:
+def _is_compressed(file: IO[bytes]) -> bool:
     """Tell AIFF-C from AIFF."""
     file.seek(8)
     return file.read(4) == b"AIFC"
@@ -142,6 +142,6 @@ def _is_chain(file: IO[bytes], at: int, size: int, head: str) -> bool:
     if not file.read(4_096).strip(b"\0"):
         return True
     return all(
-        is_chunk_id(name) and 0 <= stated and start + stated <= size + 1
+        is_chunk_id(name) and stated >= 0 and start + stated <= size + 1
         for name, start, stated in _chunks(file, at, size, head)
     )

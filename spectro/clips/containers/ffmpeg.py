@@ -1,7 +1,7 @@
 """Sound that libsndfile does not know, through one process of ffmpeg's.
 
-ffmpeg is not a part of this package: where it is on the machine it is used, and where it is not, the
-message says how to get it. It is told which demuxer to take, may open nothing but that one file,
+ffmpeg is not a part of this package: where it is on the machine it is used, and where it is not,
+the message says how to get it. It is told which demuxer to take, may open nothing but that one file,
 and is ended as soon as no more is wanted of it.
 """
 
@@ -67,7 +67,7 @@ class Ffmpeg:
             raise AudioError(f"{path}: cannot be decoded without ffmpeg; {way}, or export WAV")
         phone.check_whole(path, name)
         self._path = path
-        self._said = cast(IO[bytes], tempfile.TemporaryFile())
+        self._said = cast(IO[bytes], tempfile.TemporaryFile())  # noqa: SIM115
         self._process = subprocess.Popen(
             _command(program, path, name),
             stdin=subprocess.DEVNULL,
@@ -113,7 +113,7 @@ class Ffmpeg:
         rate = channels = 0
         while True:
             head = self._bytes(8)
-            if len(head) < 8:  # noqa: PLR2004
+            if len(head) < 8:
                 self._refuse()
             if head[:4] == b"data":
                 break
@@ -147,7 +147,9 @@ class Ffmpeg:
         self._said.seek(0)
         lines = self._said.read(10_000).decode("utf-8", "replace").replace("\r", "\n").split("\n")
         why = "; ".join(filter(None, map(_plain, lines)))
-        why = why.replace(f"file:{self._path.absolute()}: ", "")[:_MOST_SAID] or "it gave no samples"
+        why = (
+            why.replace(f"file:{self._path.absolute()}: ", "")[:_MOST_SAID] or "it gave no samples"
+        )
         raise AudioError(f"{self._path}: cannot be decoded in full (ffmpeg: {why})")
 
 

@@ -68,7 +68,7 @@ def _frames_at(data: bytes | mmap.mmap, part: range) -> int | None:
     at, last = part.start + 4, False
     while not last:
         head = data[at : at + 4]
-        if len(head) < 4 or at >= part.stop:  # noqa: PLR2004
+        if len(head) < 4 or at >= part.stop:
             return None
         last = bool(head[0] & 0x80)
         at += 4 + int.from_bytes(head[1:], "big")
@@ -89,7 +89,7 @@ def _stating(data: bytes | mmap.mmap, part: range, n: int) -> tuple[Piece, ...]:
 
 
 def _counted(path: Path, data: bytes | mmap.mmap, part: range) -> int:
-    """Find the last frame, which must end where the stream does, and return the sample behind it."""
+    """Find the last frame, which must end where the stream does; return the sample behind it."""
     stop = part.stop
     if data[stop - _TAG : stop - _TAG + 3] == b"TAG":
         stop -= _TAG
@@ -107,7 +107,7 @@ def _counted(path: Path, data: bytes | mmap.mmap, part: range) -> int:
 
 def _behind(head: bytes, fixed: int) -> int | None:
     """Return the number of the sample behind the frame with this header; None if it is none."""
-    if len(head) < 6 or head[1] & 0xFE != 0xF8 or head[3] & 1:  # noqa: PLR2004
+    if len(head) < 6 or head[1] & 0xFE != 0xF8 or head[3] & 1:
         return None
     coded, number, at = _coded(head)
     size, rate = head[2] >> 4, head[2] & 15
@@ -116,7 +116,7 @@ def _behind(head: bytes, fixed: int) -> int | None:
         width = size - 5
         n, at = int.from_bytes(head[at : at + width], "big") + 1, at + width
     at += {12: 1, 13: 2, 14: 2}.get(rate, 0)
-    if not n or not coded or rate == 15 or at >= len(head) or _crc8(head[: at + 1]):  # noqa: PLR2004
+    if not n or not coded or rate == 15 or at >= len(head) or _crc8(head[: at + 1]):
         return None
     return (number if head[1] & 1 else number * fixed) + n
 
@@ -127,11 +127,11 @@ def _coded(head: bytes) -> tuple[bool, int, int]:
     ones = 8 - (first ^ 0xFF).bit_length()
     if ones == 0:
         return True, first, at
-    if ones == 1 or ones == 8:  # noqa: PLR1714, PLR2004
+    if ones == 1 or ones == 8:  # noqa: PLR1714
         return False, 0, at
     number = first & (0x7F >> ones)
     for byte in head[5 : 4 + ones]:
-        if byte >> 6 != 2:  # noqa: PLR2004
+        if byte >> 6 != 2:
             return False, 0, at
         number = number << 6 | byte & 0x3F
     return True, number, 4 + ones

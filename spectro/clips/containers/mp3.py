@@ -92,10 +92,11 @@ def count(path: Path, where: range | None = None) -> Counted | None:
         at = first + frame.size if _states_length(data, first) else first
         samples, number, end = _walk(data, at, part.stop)
         sound = part[at - part.start :]
-        told, more = (), (sound[: frame.size],) * _MORE
-        if frame.layer == 3:  # noqa: PLR2004
-            told, more = (_info(header, number), sound), ()
-        return Counted(samples, frame.layer, end > part.stop, (sound, *more), told)
+        cut = end > part.stop
+        if frame.layer < 3:
+            more = (sound[: frame.size],) * _MORE
+            return Counted(samples, frame.layer, cut, (sound, *more), ())
+        return Counted(samples, 3, cut, (sound,), (_info(header, number), sound))
 
 
 def _first(data: bytes | mmap.mmap, part: range, skipped: int) -> int | None:
@@ -135,7 +136,7 @@ def _walk(data: bytes | mmap.mmap, at: int, stop: int) -> tuple[int, int, int]:
 def _frame(header: int) -> _Frame | None:
     """Return samples and bytes of the frame with this header; None if it is none."""
     version, layer, rate_bits = header >> 19 & 3, 4 - (header >> 17 & 3), header >> 10 & 3
-    if header >> 21 != 0x7FF or version == 1 or layer == 4 or rate_bits == 3:  # noqa: PLR2004
+    if header >> 21 != 0x7FF or version == 1 or layer == 4 or rate_bits == 3:
         return None
     table = _KBITS[layer] if version == _MPEG_1 else _LOW_1 if layer == 1 else _LOW
     bits = table[header >> 12 & 15] * 1000
@@ -144,7 +145,7 @@ def _frame(header: int) -> _Frame | None:
     rate, padding = _RATES[version][rate_bits], header >> 9 & 1
     if layer == 1:
         return _Frame(384, (12 * bits // rate + padding) * 4, 1)
-    samples = FRAME if version == _MPEG_1 or layer == 2 else FRAME // 2  # noqa: PLR2004
+    samples = FRAME if version == _MPEG_1 or layer == 2 else FRAME // 2
     return _Frame(samples, samples // 8 * bits // rate + padding, layer)
 
 

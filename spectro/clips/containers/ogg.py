@@ -46,7 +46,10 @@ def plan(path: Path) -> Plan | None:
             return None
         if _is_flac(data, links[0]):
             return _as_flac(path, data, links)
-        ends = [*(link[-1].end for link in links[:-1]), len(data)]  # a cut page is seen by libsndfile
+        ends = [
+            *(link[-1].end for link in links[:-1]),
+            len(data),
+        ]  # a cut page is seen by libsndfile
         parts = zip(links, ends, strict=True)
         return Plan(tuple((range(link[0].start, end),) for link, end in parts))
 

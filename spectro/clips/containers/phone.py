@@ -36,7 +36,7 @@ _BY_START = {
     b".ra\xfd": "rm",
     b"\0\0\1\xba": "mpeg",
 }
-# Codecs that libsndfile decodes: what it refuses of them is damaged, and ffmpeg would play the rest.
+# Codecs that libsndfile decodes: what it refuses of them is damaged, and ffmpeg plays on.
 _IN_OGG = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC")
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _TS, _TS_SYNC = 188, 0x47
@@ -58,10 +58,10 @@ def demuxer(head: bytes) -> str:
         return _in_container(head)
     if head[4:8] in _BOXES:
         return "mov"
-    if head[:1] == b"\xff" and len(head) > 7 and head[1] & 0xF6 == 0xF0:  # noqa: PLR2004
+    if head[:1] == b"\xff" and len(head) > 7 and head[1] & 0xF6 == 0xF0:
         return "aac"
-    packets = head[:: _TS][:3]
-    return "mpegts" if len(packets) == 3 and set(packets) == {_TS_SYNC} else ""  # noqa: PLR2004
+    packets = head[::_TS][:3]
+    return "mpegts" if len(packets) == 3 and set(packets) == {_TS_SYNC} else ""
 
 
 _CONTAINERS = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"caff", b"OggS")
@@ -112,7 +112,7 @@ def _end_of_boxes(data: Data) -> int:
         size = int.from_bytes(data[at : at + 4], "big")
         if size == 1:
             size = int.from_bytes(data[at + 8 : at + 16], "big")
-        if size < 8 or not data[at + 4 : at + 8].strip(b"\0"):  # noqa: PLR2004
+        if size < 8 or not data[at + 4 : at + 8].strip(b"\0"):
             break  # 0: the last one, to the end
         at += size
     return at
@@ -148,9 +148,9 @@ def _end_of_amr(data: Data) -> int:
 def _end_of_adts(data: Data) -> int:
     """Return where the last frame of AAC ends."""
     at = 0
-    while at + 7 <= len(data) and data[at] == 0xFF and data[at + 1] & 0xF6 == 0xF0:  # noqa: PLR2004
+    while at + 7 <= len(data) and data[at] == 0xFF and data[at + 1] & 0xF6 == 0xF0:
         size = int.from_bytes(data[at + 3 : at + 6], "big") >> 5 & 0x1FFF
-        if size < 7:  # noqa: PLR2004
+        if size < 7:
             break
         at += size
     return at
@@ -167,7 +167,7 @@ def _end_of_ogg(data: Data) -> int:
 
 def _end_of_avi(data: Data) -> int:
     size = int.from_bytes(data[4:8], "little")
-    return 0 if size >= 0x7FFF_0000 else size + 8  # noqa: PLR2004
+    return 0 if size >= 0x7FFF_0000 else size + 8
 
 
 _ENDS: dict[str, Callable[[Data], int]] = {

@@ -66,7 +66,7 @@ class Wave:
     def tag(self) -> int:
         """What the sound is coded as; of an extensible header, the tag within."""
         tag = self._field("H", 0)
-        return self._field("H", 24) if tag == EXTENSIBLE and len(self.fmt) >= 26 else tag  # noqa: PLR2004
+        return self._field("H", 24) if tag == EXTENSIBLE and len(self.fmt) >= 26 else tag
 
     @property
     def channels(self) -> int:
@@ -125,11 +125,10 @@ def _read_riff(path: Path, file: IO[bytes], size: int, form: bytes, order: Order
         elif name == b"fact":
             fact = int(struct.unpack(order + "I", file.read(4).ljust(4, b"\0"))[0])
         elif name == b"data":
-            if form == b"RF64" and (stated == 0xFFFF_FFFF or not stated):  # noqa: PLR2004
-                riff_size, stated = long_sizes
-                fact = None
             whole = abs(riff_size + 8 - size) <= 1 and form != b"RF64"
-            return _wave(path, file, (form, fmt, fact), at, stated, size, order, whole)
+            long = form == b"RF64" and stated in (0, 0xFFFF_FFFF)
+            n, fact = (long_sizes[1], None) if long else (stated, fact)
+            return _wave(path, file, (form, fmt, fact), at, n, size, order, whole)
     return None
 
 
@@ -144,7 +143,7 @@ def _wave(
     whole: bool,
 ) -> Wave | None:
     form, fmt, fact = header
-    if len(fmt) < 16:  # noqa: PLR2004
+    if len(fmt) < 16:
         return None
     followed = stated >= size - at or any(
         _is_chain(file, at + stated + pad, size, order) for pad in (0, 1)
@@ -164,14 +163,12 @@ def _wave(
     return Wave(form, fmt, fact, range(at, at + n), stated)
 
 
-def _chunks(
-    file: IO[bytes], at: int, size: int, order: Order
-) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(file: IO[bytes], at: int, size: int, order: Order) -> Iterator[tuple[bytes, int, int]]:
     """Yield name, place and stated size of each chunk, the file being at its content."""
     for _ in range(_MOST_CHUNKS):
         file.seek(at)
         head = file.read(8)
-        if len(head) < 8:  # noqa: PLR2004
+        if len(head) < 8:
             return
         name, stated = head[:4], int(struct.unpack(order + "I", head[4:])[0])
         yield name, at + 8, stated
@@ -199,7 +196,7 @@ def _read_w64(path: Path, file: IO[bytes], size: int) -> Wave | None:
     for _ in range(_MOST_CHUNKS):
         file.seek(at)
         head = file.read(24)
-        if len(head) < 24:  # noqa: PLR2004
+        if len(head) < 24:
             return None
         name, stated = head[:4], int(struct.unpack("<Q", head[16:])[0]) - 24
         if name == b"fmt ":
@@ -211,7 +208,7 @@ def _read_w64(path: Path, file: IO[bytes], size: int) -> Wave | None:
         if stated < 0:
             return None
         at += -(-(stated + 24) // 8) * 8
-    if len(fmt) < 16:  # noqa: PLR2004
+    if len(fmt) < 16:
         return None
     start, there = at + 24, size - at - 24
     unknown = stated <= 0 or stated >= 1 << 62
@@ -250,7 +247,7 @@ def _mpeg(path: Path, wave: Wave) -> Plan:
     if found is None:
         raise AudioError(f"{path}: says that it holds MPEG audio, and no frame of it is there")
     missing = (wave.fact or 0) - found.samples
-    if missing > 2 * mp3.DECODER_DELAY and (wave.fact or 0) < 0x7FFF_0000:  # noqa: PLR2004
+    if missing > 2 * mp3.DECODER_DELAY and (wave.fact or 0) < 0x7FFF_0000:
         raise AudioError(
             f"{path}: truncated, its header promises {wave.fact} frames and {found.samples} "
             "are there"
@@ -265,7 +262,7 @@ def _contradicted(path: Path, wave: Wave) -> Plan:
     if wave.byte_rate == wave.rate * wave.channels * width and wave.bits:  # two against one
         align = struct.pack(wave.order + "H", wave.channels * width)
         return _mended(wave, wave.fmt[:12] + align + wave.fmt[14:])
-    wide = wave.align == 4 * wave.channels and 16 < wave.bits <= 24  # noqa: PLR2004
+    wide = wave.align == 4 * wave.channels and 16 < wave.bits <= 24
     low = _uses_low_bits(path, wave) if wide else None
     if low is None:
         raise AudioError(

@@ -70,4 +70,4 @@ def sound_bytes(
 
 def is_chunk_id(name: bytes) -> bool:
     """Tell whether four bytes look like the name of a chunk."""
-    return len(name) == 4 and all(32 <= byte < 127 for byte in name)  # noqa: PLR2004
+    return len(name) == 4 and all(32 <= byte < 127 for byte in name)
