@@ -17,10 +17,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from spectro.errors import ConfigError
+from spectro.listening.event_settings import ClassThresholds, EventSettings
 from spectro.listening.events import (
-    ClassThresholds,
     Event,
-    EventSettings,
     EventTracker,
     Origin,
     ScoredWindow,

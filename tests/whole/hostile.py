@@ -29,7 +29,8 @@ LINES, WIDTH = 45, 4_000  # of what it may print
 ODD: list[Any] = [
     None, True, False, 0, -1, 1, 3, 10**9, 10**30, 1e300, -1e300, 0.5, "", "x", "..",
     "/", "http://127.0.0.1:9/x", "s3://bucket/x", "\x1b[31m", "\x00", "é" * 300, "x" * 100_000,
-    "nan", "NaN", "../../canary", "inf", "=1+1", "\ud800", [], {}, [[]], [1, 2], {"a": {"b": []}}, "fold1/../../canary",
+    "nan", "NaN", "../../canary", "inf", "=1+1", "\ud800",
+    [], {}, [[]], [1, 2], {"a": {"b": []}}, "fold1/../../canary",
 ]  # fmt: skip
 
 
