@@ -152,7 +152,7 @@ class _Gauge:
     def read(self, size: int = -1) -> bytes:
         """Read at most `size` bytes."""
         if size > self.left:
-            raise ArchiveError("has longer headers than any sound needs")
+            raise ArchiveError("is cut or damaged (its headers are too long)")
         block = cast(bytes, self.source.read(size))
         self.left -= len(block)
         return block
