@@ -199,8 +199,10 @@ def test_a_selection_table_lies_beside_each_recording_with_events(tmp_path: Path
     assert sorted(tmp_path.iterdir()) == paths
     assert paths[0].read_text().split("\n") == [
         RAVEN + "\tBegin Path\tFile Offset (s)\tAnnotation\tProbability\tPeak\tSchema",
-        "1\tSpectrogram 1\t1\t0.000000\t1.000000\t50.0\t11025.0\trec/a.wav\t0.000000\tbird\t0.75\t0.93\t1",
-        "2\tSpectrogram 1\t1\t3.000000\t4.500000\t50.0\t11025.0\trec/a.wav\t3.000000\tsaw\t0.75\t0.93\t1",
+        "1\tSpectrogram 1\t1\t0.000000\t1.000000\t50.0\t11025.0\trec/a.wav\t0.000000\tbird"
+        "\t0.75\t0.93\t1",
+        "2\tSpectrogram 1\t1\t3.000000\t4.500000\t50.0\t11025.0\trec/a.wav\t3.000000\tsaw"
+        "\t0.75\t0.93\t1",
         "",
     ]
     assert "\t50.0\t4000.0\t" in paths[1].read_text()  # not above half the recording's rate
@@ -301,7 +303,7 @@ def test_crowsetta_opens_our_tables(tmp_path: Path) -> None:
     raven = crowsetta.formats.bbox.Raven.from_file(path, annot_col="Annotation")
     assert len(raven.df) == len(events)
     assert [float(box.onset) for box in raven.to_bbox()] == [e.start for e in events]
-    assert [box.label for box in raven.to_bbox()][0] == "plain"
+    assert next(box.label for box in raven.to_bbox()) == "plain"
     sound_selection_table(tmp_path / "all.txt", HEARD, events)
     raven = crowsetta.formats.bbox.Raven.from_file(tmp_path / "all.txt", annot_col="Annotation")
     assert len(raven.df) == len(events)
