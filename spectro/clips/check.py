@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from spectro.clips.clip import Clip, check_name, clips_of, printable
+from spectro.clips.clip import Clip, check_name, clips_of, is_named, printable
 from spectro.clips.findings import Finding, Thresholds, judge
 from spectro.clips.measure import Vitals, examine, is_empty
 from spectro.clips.table import Dataset
@@ -155,7 +155,7 @@ def _examine(job: _Job) -> _Outcome:
         check_name(job.clip.path)
         return _Outcome(job.row, examine(*job.clip))
     except AudioError as error:
-        problem = "empty" if is_empty(job.clip.path) else "unreadable"
+        problem = "empty" if is_named(job.clip.path) and is_empty(job.clip.path) else "unreadable"
         return _Outcome(job.row, None, problem, str(error).removeprefix(f"{job.clip.path}: "))
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from spectro.errors import AudioError
 
-__all__ = ["Clip", "check_name", "clips_of", "printable"]
+__all__ = ["Clip", "check_name", "clips_of", "is_named", "printable"]
 
 
 class Clip(NamedTuple):
@@ -92,6 +92,11 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode().replace("\r", "\\r")
 
 
+def is_named(path: str) -> bool:
+    """Tell whether every table can hold a path."""
+    return printable(path) == path
+
+
 def check_name(path: str) -> None:
     """Refuse a path that no table can hold.
 
@@ -100,5 +105,5 @@ def check_name(path: str) -> None:
     AudioError
         If it is not Unicode, or holds a carriage return.
     """
-    if printable(path) != path:
+    if not is_named(path):
         raise AudioError(f"{path}: the file name is not Unicode text; rename the file")

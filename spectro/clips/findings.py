@@ -14,20 +14,24 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from spectro.clips.clip import Clip
-from spectro.clips.table import Dataset, leaking_groups
+from spectro.clips.table import Dataset, alike_labels, leaking_groups, list_some
 
 __all__ = ["ERRORS", "WARNINGS", "Finding", "Thresholds", "judge"]
 
+_FEW = 10  # clips: of fewer, what is missing says nothing
+_FORMULA = ("=", "+", "-", "@", "\t")
+
 ERRORS = (
     *("unreadable", "empty", "non-finite", "silent"),
-    *("contradicting labels", "leak", "listed twice"),
+    *("contradicting labels", "leak", "listed twice", "class without sound"),
 )
 """Problems that make a score wrong or a clip useless, the worst first."""
 
 WARNINGS = (
-    *("duplicate", "wrapped", "clipped", "DC offset", "short", "absent", "missing folds"),
+    *("duplicate", "wrapped", "clipped", "DC offset", "short", "end behind the file"),
+    *("absent", "missing folds", "one class", "labels alike", "formula"),
     *("leaking recording", "no recordings", "class not in fold", "rare class"),
-    *("several rates", "several lengths"),
+    *("one clip of a class", "several rates", "several lengths"),
 )
 """Problems for a person to look at, the worst first."""
 
@@ -57,6 +61,8 @@ class Thresholds:
         Clips of a class, of those of the largest class.
     even : float
         Length of the shortest clip, of that of the longest: below, a picture may be half padding.
+    behind : float
+        Times the file's length at which a clip's `end` is hardly meant in seconds.
     """
 
     silent_db: float = -72.0
@@ -68,6 +74,7 @@ class Thresholds:
     shortest: float = 2048 / 22050
     rare: float = 0.1
     even: float = 0.5
+    behind: float = 2.0
 
 
 class Finding(NamedTuple):
@@ -119,7 +126,10 @@ def judge(dataset: Dataset, clips: pd.DataFrame, thresholds: Thresholds) -> list
         _of_clips(read, thresholds),
         _same_sounds(read[~_is_silent(read, thresholds)]),
         _listed_twice(clips),
+        _behind_the_end(read, thresholds),
         _absences(dataset),
+        _labels(clips, set(read["label"])),
+        _formulas(clips),
         _recordings(clips),
         _classes(clips, thresholds),
         _formats(read, thresholds),
@@ -211,6 +221,41 @@ def _listed_twice(clips: pd.DataFrame) -> Iterator[Finding]:
         yield _about(clip, "listed twice", "keep one of its rows in the table")
 
 
+def _behind_the_end(read: pd.DataFrame, limits: Thresholds) -> Iterator[Finding]:
+    """Find parts that end far behind their file, as milliseconds taken for seconds do."""
+    for clip in read[read["end"].notna()].itertuples():
+        part: Any = clip
+        lasts = (0 if math.isnan(part.start) else part.start) + part.seconds
+        if part.end > max(limits.behind * lasts, lasts + 1):
+            detail = f"ends at {part.end:g} s, its file at {lasts:.3f} s; are these milliseconds?"
+            yield _about(part, "end behind the file", detail)
+
+
+def _labels(clips: pd.DataFrame, heard: set[str]) -> Iterator[Finding]:
+    """Find classes without sound, labels that may be one class, and data that has but one."""
+    labels = sorted(clips["label"].unique())
+    for label in labels:
+        if label not in heard:
+            detail = (
+                f"none of the {int((clips['label'] == label).sum()):,} clips of {label} is read"
+            )
+            yield _overall("class without sound", detail, label)
+    for group in alike_labels(labels):
+        told = " and ".join(map(repr, group))
+        yield _overall("labels alike", f"{told} count as classes of their own", group[0])
+    if len(labels) == 1 and len(clips) >= _FEW:
+        yield _overall("one class", f"every clip is {labels[0]}: nothing to tell apart", labels[0])
+
+
+def _formulas(clips: pd.DataFrame) -> Iterator[Finding]:
+    """Find text that a spreadsheet would run when it opens one of the tables written here."""
+    for column in ("label", "group", "path"):
+        risky = sorted(cell for cell in clips[column].unique() if cell.startswith(_FORMULA))
+        if risky:
+            detail = f"a {column} begins as a formula of a spreadsheet does: {list_some(risky, 3)}"
+            yield _overall("formula", detail)
+
+
 def _absences(dataset: Dataset) -> Iterator[Finding]:
     for name in dataset.absent:
         yield _overall("absent", f"{name} is listed, but not on disk")
@@ -241,6 +286,8 @@ def _classes(clips: pd.DataFrame, limits: Thresholds) -> Iterator[Finding]:
         if (label, fold) not in there:
             yield _overall("class not in fold", f"no {label} in fold {fold}", label, int(fold))
     sizes = clips["label"].value_counts()
+    for label in sorted(sizes.index[sizes == 1]) if len(clips) >= _FEW else ():
+        yield _overall("one clip of a class", f"{label} cannot be both learned and scored", label)
     for label, size in sizes[sizes < limits.rare * sizes.max()].items():
         detail = f"{size:,} clips of {label}, {sizes.max():,} of {sizes.index[0]}"
         yield _overall("rare class", detail, str(label))

@@ -153,7 +153,7 @@ def _damage(blocks: Iterator[Samples], levels: _Levels) -> tuple[float, int]:
     """Return the share of clipped samples, and the number of jumps across the scale."""
     step = _STEPS.get(levels.codec, STEP)
     extremes = zip(levels.high, levels.low, strict=True)
-    tops = [FlatTops(high, low, step) for high, low in extremes]
+    tops = [FlatTops(float(high), float(low), step) for high, low in extremes]
     jumps = [Wraps() for _ in tops]
     for block in blocks:
         for number, channel in enumerate(block.T):

@@ -98,7 +98,7 @@ class Source(Protocol):
         """Close the file."""
 
 
-class _Forwards(sf.SoundFile):
+class _Forwards(sf.SoundFile):  # type: ignore[misc]
     """Read on and on: soundfile seeks behind each read, upon which MP3, Vorbis and Opus begin anew.
 
     Elsewhere that seeking shows damage: libsndfile fills in silence for GSM and SDS that is cut.
@@ -156,7 +156,8 @@ class Sound:
         if self._low_bits:
             steps = self._sound.read(n, dtype="int32", always_2d=True)
             steps <<= 32 - self._low_bits
-            return steps.astype(np.float32) * np.float32(2.0**-31)
+            scaled: Samples = steps.astype(np.float32) * np.float32(2.0**-31)
+            return scaled
         samples: Samples = self._sound.read(n, dtype="float32", always_2d=True)
         return samples
 

@@ -1,7 +1,7 @@
 """Part of a long recording that a padding policy chooses, without the recording in memory.
 
-Sample for sample what :func:`spectro.clips.waveform.fit` makes of the whole waveform: soxr gives the
-same numbers in pieces as at once, and the place that "random" draws depends on a checksum alone.
+Sample for sample what :func:`spectro.clips.waveform.fit` makes of the whole waveform: soxr gives
+the same numbers in pieces as at once, and the place that "random" draws depends on a checksum alone.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def survey(blocks: Blocks) -> Heard:
         for block in blocks():
             every = np.atleast_2d(block)
             rows, length = len(every), length + every.shape[-1]
-            checksum = zlib.crc32(np.ascontiguousarray(every[row]), checksum)
+            checksum = zlib.crc32(np.ascontiguousarray(every[row]).tobytes(), checksum)
         row += 1
     return Heard(length, checksum)
 

@@ -187,6 +187,8 @@ def read_csv(path: Path, required: Iterable[str], *, optional: Iterable[str] = (
 def header_of(path: Path) -> frozenset[str]:
     """Read the names of a table's columns, in lower case; none if it is no table."""
     try:
+        if not path.is_file():  # opening a pipe would wait for ever
+            return frozenset()
         with path.open("rb") as file:
             line = _decoded(file.read(_HEADER), errors="replace").partition("\n")[0]
     except (OSError, ValueError):

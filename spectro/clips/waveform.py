@@ -160,7 +160,7 @@ def _few_blocks(part: Part) -> list[Samples] | None:
 
 
 def _available(part: Part, start: float | None, end: float | None) -> float | None:
-    """Return how many seconds of a file were asked for, or None if it does not say how long it is."""
+    """Return how many seconds were asked for, or None if the file does not say how long it is."""
     if part.file_seconds is None:
         return None
     return min(part.file_seconds, math.inf if end is None else end) - (start or 0.0)

@@ -24,7 +24,7 @@ from spectro.errors import ConfigError, ModelError
 from spectro.models import networks as network
 from spectro.models import tensors
 from spectro.models.card import CARD, ModelCard, read_card, shortened
-from spectro.plumbing.files import replacing
+from spectro.plumbing.files import replacing, scratch, without_scratch, writing
 
 __all__ = ["EXPORTS", "TENSORS", "load_model", "predict_probabilities", "save_model"]
 
@@ -51,11 +51,11 @@ def save_model(folder: str | Path, model: nn.Module, card: ModelCard) -> None:
     """
     folder = Path(folder)
     state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    try:
+    with writing(Path(without_scratch(str(folder))), ModelError):
         folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as all_or_none:
+        with scratch(folder) as own, ExitStack() as all_or_none:
             parts = [
-                all_or_none.enter_context(replacing(folder / name))
+                all_or_none.enter_context(replacing(folder / name, inside=own))
                 for name in (_README, CARD, TENSORS)
             ]
             parts[0].write_text(_describe(card), encoding="utf-8", newline="\n")
@@ -63,16 +63,6 @@ def save_model(folder: str | Path, model: nn.Module, card: ModelCard) -> None:
             _write_tensors(state, parts[2])
         for name in EXPORTS:
             (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise ModelError(
-            f"{_known(folder)}: cannot write the model ({error.strerror or error}); "
-            "make room or take another folder, and run it again"
-        ) from None
-
-
-def _known(folder: Path) -> str:
-    """Name what a person knows: of a temporary folder, the folder that it lies in."""
-    return re.split(r"[/\\]\.[0-9a-f]{32}\.part", str(folder))[0]
 
 
 def _write_tensors(state: dict[str, torch.Tensor], path: Path) -> None:

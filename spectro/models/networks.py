@@ -159,11 +159,11 @@ def check_name(arch: str) -> None:
 
 
 class _RealNumbers(TorchFunctionMode):
-    """Keep `arange` on the CPU: RegNet computes its widths with it, and needs their values."""
+    """Keep on the CPU what RegNet computes its widths and depths from: it needs their values."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call `func`, on the CPU if it is `arange`."""
-        where = {"device": "cpu"} if func is torch.arange else {}
+        """Call `func`, on the CPU if it is `arange` or `tensor`."""
+        where = {"device": "cpu"} if func in (torch.arange, torch.tensor) else {}
         return func(*args, **{**where, **(kwargs or {})})
 
 

@@ -236,7 +236,7 @@ def clip(path: str | Path, config: SpectrogramConfig, what: What = "both") -> Fi
     Parameters
     ----------
     path : str or Path
-        A file that libsndfile reads.
+        As for :func:`spectro.clips.waveform.load`.
     config : SpectrogramConfig
         How to draw the spectrogram.
     what : "waveform", "spectrogram" or "both"

@@ -39,6 +39,7 @@ __all__ = ["ArchiveError", "unpack"]
 _CHUNK = 1 << 18
 _HEADERS = 1 << 16  # bytes that the headers of one member, or the padding at the end, may have
 _DIRECTORY = 1 << 10  # bytes a member that a zip's directory may have
+_ZIP_HEADER = 30  # bytes before the name of a member in a zip
 _LONGEST_NAME, _LONGEST_PART = 1000, 255
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # on Windows
 
@@ -151,7 +152,7 @@ class _Gauge:
     def read(self, size: int = -1) -> bytes:
         """Read at most `size` bytes."""
         if size > self.left:
-            raise ArchiveError("has longer headers than any sound needs")
+            raise ArchiveError("is cut or damaged (its headers are too long)")
         block = cast(bytes, self.source.read(size))
         self.left -= len(block)
         return block
@@ -208,7 +209,7 @@ def _check_apart(members: list[zipfile.ZipInfo], end: int) -> None:
     """Refuse members that share bytes, of which a small zip makes a large bomb."""
     found = sorted((info.header_offset, info.compress_size) for info in members)
     for (start, size), (following, _) in pairwise([*found, (end, 0)]):
-        if start + zipfile.sizeFileHeader + size > following:
+        if start + _ZIP_HEADER + size > following:
             raise ArchiveError("is damaged: two members overlap")
 
 

@@ -63,7 +63,8 @@ def replacing(path: str | Path, *, inside: Path | None = None) -> Iterator[Path]
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _naming(path), nullcontext(inside) if inside else _swept(path.parent) as own:
-        temporary = own / f"{uuid.uuid4().hex}{path.suffix}"
+        stem = uuid.uuid4().hex if inside else "x"  # one letter: a suffix may have 254 bytes
+        temporary = own / f"{stem}{path.suffix}"
         try:
             yield temporary
             temporary.replace(path)

@@ -82,7 +82,7 @@ def absolute(path: str | Path) -> str:
 
 
 def below(path: str, folder: Path) -> str:
-    """Return `path` relative to `folder`, with forward slashes, or as it is if it lies elsewhere."""
+    """Return `path` relative to `folder`, with forward slashes; unchanged if it lies elsewhere."""
     whole = place(path)
     if whole.is_relative_to(folder):
         return whole.relative_to(folder).as_posix()

@@ -236,7 +236,7 @@ def test_headers_without_end_are_refused(tmp_path: Path) -> None:
     info.type, info.size = tarfile.GNUTYPE_LONGNAME, 40 << 20
     raw = info.tobuf(tarfile.GNU_FORMAT) + b"a" * (40 << 20)
     (tmp_path / "a").write_bytes(gzip.compress(raw, compresslevel=1))
-    assert "longer headers than" in refused(tmp_path / "a", tmp_path, most_bytes=1 << 40)
+    assert "headers are too long" in refused(tmp_path / "a", tmp_path, most_bytes=1 << 40)
 
 
 def test_zeros_without_end_are_refused(tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_a_zip_with_a_directory_without_end_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a", "w") as archive:
         for i in range(9000):
             archive.writestr("top/" + "n" * 60 + str(i), b"")
-    assert "longer headers than" in refused(tmp_path / "a", tmp_path, most_members=10)
+    assert "headers are too long" in refused(tmp_path / "a", tmp_path, most_members=10)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -450,21 +450,21 @@ PIECES = [
 ]  # fmt: skip
 
 
-def mutated(raw: bytes, chance: random.Random) -> bytes:
-    """Flip, overwrite, cut, repeat or insert bytes, up to four times."""
+def mutated(raw: bytes, chance: random.Random, ways: int = 4) -> bytes:
+    """Set or overwrite bytes, up to four times; with all four ways also cut, insert and repeat."""
     changed = bytearray(raw)
     for _ in range(chance.randint(1, 4)):
         at, piece = chance.randrange(len(changed) + 1), chance.choice(PIECES)
         till = min(len(changed), at + chance.choice((0, 1, len(piece), 30, 512)))
-        doing = chance.randrange(4)
-        if doing == 0:
-            changed[at:till] = piece
-        elif doing == 1:
-            changed[at:at] = changed[at:till] * chance.randint(1, 40)
-        elif doing == 2 and at < len(changed):
+        way = chance.randrange(ways)
+        if way == 0 and at < len(changed):
             changed[at] = chance.randrange(256)
-        else:
+        elif way == 1:
             changed[at : at + len(piece)] = piece
+        elif way == 2:
+            changed[at:till] = piece
+        elif way == 3:
+            changed[at:at] = changed[at:till] * chance.randint(1, 40)
     return bytes(changed)
 
 
@@ -483,7 +483,7 @@ def check_mutated(kind: str, seed: int, place: Path) -> None:
     archive = pack(kind, place, PLAIN)
     raw = archive.read_bytes()
     if kind == "tar" and seed % 4:
-        inner = mutated(gzip.decompress(raw), chance)
+        inner = mutated(gzip.decompress(raw), chance, ways=2 if seed % 2 else 4)
         raw = gzip.compress(with_right_checksums(inner) if seed % 2 else inner, 1)
     else:
         raw = mutated(raw, chance)

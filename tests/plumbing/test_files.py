@@ -266,7 +266,7 @@ def test_a_link_to_a_folder_leads_to_the_new_one(tmp_path: Path) -> None:
     assert contents(path) == NEW
 
 
-@pytest.mark.parametrize("name", ["n" * 255, "n" * 251 + ".png"])
+@pytest.mark.parametrize("name", ["n" * 255, "n" * 251 + ".png", "n." + "é" * 126])
 def test_a_file_name_may_be_as_long_as_the_file_system_takes(tmp_path: Path, name: str) -> None:
     write_text(tmp_path / name, "new")
     assert contents(tmp_path) == {name: "new"}

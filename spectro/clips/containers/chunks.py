@@ -37,7 +37,7 @@ def plan_au(path: Path) -> Plan | None:
     if start > size:
         return None
     n = sound_bytes(path, stated, size - start, header=start, followed=bool(stated))
-    if n == stated or stated == 0xFFFF_FFFF:
+    if stated in (n, 0xFFFF_FFFF):
         return None
     head = head[:8] + struct.pack(order + "I", min(n, 0xFFFF_FFFF)) + head[12:]
     return Plan(((head, range(24, start + n)),))
@@ -74,7 +74,7 @@ def _aiff(
     if len(fields) < 18 or n < 8:
         return None
     channels, frames, bits = struct.unpack(">HIH", fields[:8])
-    code = fields[18:22] if form_is_compressed(file) else b""
+    code = fields[18:22] if _is_compressed(file) else b""
     width = 1 if code in _BYTES else -(-bits // 8)
     if code not in _PLAIN + _BYTES or not channels * width:
         return None
@@ -89,7 +89,7 @@ def _aiff(
     return Plan(((bytes(head), range(at, at + n)),))
 
 
-def form_is_compressed(file: IO[bytes]) -> bool:
+def _is_compressed(file: IO[bytes]) -> bool:
     """Tell AIFF-C from AIFF."""
     file.seek(8)
     return file.read(4) == b"AIFC"
@@ -142,6 +142,6 @@ def _is_chain(file: IO[bytes], at: int, size: int, head: str) -> bool:
     if not file.read(4_096).strip(b"\0"):
         return True
     return all(
-        is_chunk_id(name) and 0 <= stated and start + stated <= size + 1
+        is_chunk_id(name) and stated >= 0 and start + stated <= size + 1
         for name, start, stated in _chunks(file, at, size, head)
     )

@@ -1,8 +1,8 @@
 """Sound that libsndfile does not know, through one process of ffmpeg's.
 
-ffmpeg is not a part of this package: where it is on the machine it is used, and where it is not, the
-message says how to get it. It is told which demuxer to take, may open nothing but that one file,
-and is ended as soon as no more is wanted of it.
+ffmpeg is not a part of this package: where it is on the machine it is used, and where it is not,
+the message says how to get it. It is told which demuxer to take, may open nothing but that one
+file, and is ended as soon as no more is wanted of it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Ffmpeg:
             raise AudioError(f"{path}: cannot be decoded without ffmpeg; {way}, or export WAV")
         phone.check_whole(path, name)
         self._path = path
-        self._said = cast(IO[bytes], tempfile.TemporaryFile())
+        self._said = cast(IO[bytes], tempfile.TemporaryFile())  # noqa: SIM115
         self._process = subprocess.Popen(
             _command(program, path, name),
             stdin=subprocess.DEVNULL,

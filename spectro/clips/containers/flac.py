@@ -89,7 +89,7 @@ def _stating(data: bytes | mmap.mmap, part: range, n: int) -> tuple[Piece, ...]:
 
 
 def _counted(path: Path, data: bytes | mmap.mmap, part: range) -> int:
-    """Find the last frame, which must end where the stream does, and return the sample behind it."""
+    """Find the last frame, which must end where the stream does; return the sample behind it."""
     stop = part.stop
     if data[stop - _TAG : stop - _TAG + 3] == b"TAG":
         stop -= _TAG
@@ -127,7 +127,7 @@ def _coded(head: bytes) -> tuple[bool, int, int]:
     ones = 8 - (first ^ 0xFF).bit_length()
     if ones == 0:
         return True, first, at
-    if ones == 1 or ones == 8:
+    if ones == 1 or ones == 8:  # noqa: PLR1714
         return False, 0, at
     number = first & (0x7F >> ones)
     for byte in head[5 : 4 + ones]:

@@ -92,10 +92,11 @@ def count(path: Path, where: range | None = None) -> Counted | None:
         at = first + frame.size if _states_length(data, first) else first
         samples, number, end = _walk(data, at, part.stop)
         sound = part[at - part.start :]
-        told, more = (), (sound[: frame.size],) * _MORE
-        if frame.layer == 3:
-            told, more = (_info(header, number), sound), ()
-        return Counted(samples, frame.layer, end > part.stop, (sound, *more), told)
+        cut = end > part.stop
+        if frame.layer < 3:
+            more = (sound[: frame.size],) * _MORE
+            return Counted(samples, frame.layer, cut, (sound, *more), ())
+        return Counted(samples, 3, cut, (sound,), (_info(header, number), sound))
 
 
 def _first(data: bytes | mmap.mmap, part: range, skipped: int) -> int | None:

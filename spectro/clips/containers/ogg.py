@@ -44,6 +44,9 @@ def plan(path: Path) -> Plan | None:
         links = _links(data)
         if not links or (len(links) == 1 and not _is_flac(data, links[0])):
             return None
+        end = links[-1][-1].end
+        if data[end : end + 4] == MARK:
+            raise AudioError(f"{path}: truncated in the middle of an Ogg page")
         if _is_flac(data, links[0]):
             return _as_flac(path, data, links)
         ends = [
@@ -86,8 +89,6 @@ def _is_flac(data: bytes | mmap.mmap, link: list[_Page]) -> bool:
 
 def _as_flac(path: Path, data: bytes | mmap.mmap, links: list[list[_Page]]) -> Plan | None:
     """Take FLAC out of its pages."""
-    if links[-1][-1].end < len(data):
-        raise AudioError(f"{path}: truncated in the middle of an Ogg page")
     streams: list[tuple[Piece, ...]] = []
     frames = 0
     for link in links:

@@ -36,7 +36,7 @@ _BY_START = {
     b".ra\xfd": "rm",
     b"\0\0\1\xba": "mpeg",
 }
-# Codecs that libsndfile decodes: what it refuses of them is damaged, and ffmpeg would play the rest.
+# Codecs that libsndfile decodes: what it refuses of them is damaged, and ffmpeg plays on.
 _IN_OGG = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC")
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _TS, _TS_SYNC = 188, 0x47

@@ -125,11 +125,10 @@ def _read_riff(path: Path, file: IO[bytes], size: int, form: bytes, order: Order
         elif name == b"fact":
             fact = int(struct.unpack(order + "I", file.read(4).ljust(4, b"\0"))[0])
         elif name == b"data":
-            if form == b"RF64" and (stated == 0xFFFF_FFFF or not stated):
-                riff_size, stated = long_sizes
-                fact = None
             whole = abs(riff_size + 8 - size) <= 1 and form != b"RF64"
-            return _wave(path, file, (form, fmt, fact), at, stated, size, order, whole)
+            long = form == b"RF64" and stated in (0, 0xFFFF_FFFF)
+            n, fact = (long_sizes[1], None) if long else (stated, fact)
+            return _wave(path, file, (form, fmt, fact), at, n, size, order, whole)
     return None
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spectro.clips.datasets.listing import Listing, list_below
-from spectro.errors import DatasetError
+from spectro.errors import DatasetError, SpectroError
 from spectro.plumbing.paths import exists, place
 
 if TYPE_CHECKING:
@@ -81,17 +81,24 @@ def load(root: str | Path, layout: str = "auto", **options: Any) -> Dataset:
 
 def _folder(root: str | Path) -> Path:
     """Find the folder to list: that of UrbanSound8K in `root`, or that of a dataset's own table."""
-    root = place(root)
-    if not exists(root):
-        raise DatasetError(f"{root}: no such folder or file")
-    if (root / "UrbanSound8K").is_dir():
-        return root / "UrbanSound8K"
-    if root.is_file() and root.suffix.lower() in (".csv", ".tsv"):
+    try:
+        there = place(root)
+        str(there)  # some kinds of URL are read only now
+    except SpectroError:
+        raise
+    except Exception as error:  # each kind of URL raises its own
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DatasetError(f"{str(root)[:200]}: no URL that can be read ({why})") from None
+    if not exists(there):
+        raise DatasetError(f"{there}: no such folder or file")
+    if (there / "UrbanSound8K").is_dir():
+        return there / "UrbanSound8K"
+    if there.is_file() and there.suffix.lower() in (".csv", ".tsv"):
         for layout in ("urbansound8k", "esc50"):
-            found: Path | None = import_module(LAYOUTS[layout]).folder_of(root)
+            found: Path | None = import_module(LAYOUTS[layout]).folder_of(there)
             if found is not None:
                 return found
-    return root
+    return there
 
 
 def _recognise(files: Listing) -> str:

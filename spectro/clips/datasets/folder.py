@@ -251,12 +251,14 @@ def _in_folders(files: Listing) -> list[str]:
 def _check_no_class_is_empty(files: Listing, clips: list[str]) -> None:
     """Refuse a folder that holds nothing, or nothing but files of an unknown kind."""
     filled = {name.partition("/")[0] for name in clips}
+    suffixes: dict[str, set[str]] = {}
+    for name in files.files:
+        suffixes.setdefault(name.partition("/")[0], set()).add(PurePosixPath(name).suffix.lower())
     for folder in files.folders:
-        inside = [name for name in files.files if name.startswith(f"{folder}/")]
-        kinds = sorted({PurePosixPath(name).suffix.lower() for name in inside})
-        if folder in filled or (inside and _DOCUMENTS.issuperset(kinds)):
+        kinds = sorted(suffixes.get(folder, ()))
+        if folder in filled or (kinds and _DOCUMENTS.issuperset(kinds)):
             continue
-        what = f"files with the suffixes {list_some(kinds, 5)}" if inside else "nothing"
+        what = f"files with the suffixes {list_some(kinds, 5)}" if kinds else "nothing"
         raise DatasetError(
             f"{files.root}: the folder {printable(folder)} has no clip, it holds {what}; put sound "
             "into it (ffmpeg -i IN OUT.wav converts), or move it away"

@@ -61,7 +61,7 @@ class Listing(NamedTuple):
     files : tuple of str
         Relative to `root`, with forward slashes, sorted by their parts.
     folders : tuple of str
-        Folders directly below `root`.
+        Folders directly below `root`, without those that are in `links`.
     links : tuple of str
         Links to folders, which are not followed unless they lie directly below `root`.
     """
@@ -125,7 +125,7 @@ def list_below(root: Path) -> Listing:
     links: list[str] = []
     for name, is_file in _walk(root, "", os.path.realpath(root)):
         (files if is_file else links).append(name)
-    folders = [entry.name for entry in _entries(root) if entry.is_dir()]
+    folders = [e.name for e in _entries(root) if e.is_dir() and e.name not in links]
     return Listing(root, _by_parts(files), _by_parts(folders), _by_parts(links))
 
 

@@ -133,6 +133,8 @@ def _rows(part: Path) -> Iterator[Row]:
         import pyarrow.parquet as pq
     except ImportError:
         raise MissingExtraError("parquet", f"{part}: parquet with sound inside") from None
+    if not part.is_file():
+        raise DatasetError(f"{part}: is not a regular file; move it away")
     try:
         with pq.ParquetFile(part) as file:
             names = _class_names(file.schema_arrow.metadata or {})
