@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["check", "fetch", "plot", "render", "sample"]
 
 _NAMED = 30  # failures printed; all of them are in failures.csv
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # where a cell begins that a spreadsheet computes
 _LONGEST = 60.0  # seconds of a spectrogram whose length nobody asked for
 
 
@@ -135,8 +134,6 @@ def check(
         checkup = doctor.check(clips, executor=executor, progress=progress)
     written = _write(checkup, csv, vitals, quarantine)
     tables.checkup(_problems(checkup), _classes(checkup), _formats(checkup))
-    for line in _formulas(checkup):
-        console.note(line)
     for line in written:
         console.say(line)
     console.say(_verdict(checkup, advise=quarantine is None))
@@ -161,23 +158,6 @@ def _write(
         left_out = leaving_out.write(quarantine, checkup)
         lines.append(f"{left_out:,} clips to leave out with --quarantine {quarantine}")
     return lines
-
-
-def _formulas(checkup: Checkup) -> list[str]:
-    """Tell of names and labels that a spreadsheet would compute when it opens a CSV of them."""
-    from spectro.plumbing.paths import absolute, below, place
-
-    root = place(absolute(checkup.dataset.root))
-    paths = [below(absolute(path), root) for path in checkup.clips["path"]]
-    words = dict.fromkeys([*paths, *checkup.clips["label"], *checkup.clips["group"]])
-    found = [word for word in words if str(word).startswith(_FORMULA)]
-    if not found:
-        return []
-    return [
-        f"{len(found):,} names or labels begin with = + - @ or a tab, the first "
-        f"{console.shown(found[0])}: a spreadsheet computes such cells of a CSV; import them as "
-        "text, or rename them"
-    ]
 
 
 def _verdict(checkup: Checkup, *, advise: bool) -> str:

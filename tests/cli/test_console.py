@@ -144,9 +144,9 @@ def test_predict_answers_files_of_any_name(run: Run, tmp_path: Path) -> None:
 def test_check_tells_of_cells_that_a_spreadsheet_computes(tmp_path: Path) -> None:
     root = tones(tmp_path / "own", "=1+1", "dog")
     told = invoke("check", root, "--n-folds", 2, "--csv", tmp_path / "f.csv")
-    (line,) = (line for line in told.splitlines() if "spreadsheet" in line)
+    (line,) = (line for line in told.splitlines() if line.startswith("formula"))
     assert "=1+1" in line
-    assert "spreadsheet" not in invoke("check", tones(tmp_path / "plain", "cat"), "--n-folds", 2)
+    assert "formula" not in invoke("check", tones(tmp_path / "plain", "cat"), "--n-folds", 2)
 
 
 def test_a_notebooks_backend_and_a_poor_console_stop_nothing(tmp_path: Path) -> None:
