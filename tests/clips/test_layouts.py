@@ -104,6 +104,16 @@ def test_esc50_is_read_wherever_clips_and_table_lie(
     assert found.notes == ((told,) if copies else ())
 
 
+def test_us8k_with_all_clips_in_one_folder_is_read(tmp_path: Path) -> None:
+    write_csv(tmp_path / "UrbanSound8K.csv", US8K_COLUMNS, US8K_ROWS)
+    touch(tmp_path / "wavs", [row[0] for row in US8K_ROWS])
+    assert parts(datasets.load(tmp_path)) == [
+        ("7-0-0-0.wav", "air_conditioner", 2, "7"),
+        ("7-0-0-1.wav", "air_conditioner", 2, "7"),
+        ("9-3-0-0.wav", "dog_bark", 10, "9"),
+    ]
+
+
 @pytest.mark.parametrize("suffix", [".ogg", ".flac", ".WAV"])
 def test_clips_that_were_encoded_otherwise_are_found(tmp_path: Path, suffix: str) -> None:
     official = parts(datasets.load(us8k(tmp_path, "", "UrbanSound8K.csv")))
