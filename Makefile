@@ -49,6 +49,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
+	@echo "ready; for the command spectro in this shell: source $(VENV)/bin/activate"
 
 demo: setup  ## Everything once, on the sample: synthesise, render, train fold 1, score, draw
 	@$(MAKE) --no-print-directory sample
@@ -61,6 +62,7 @@ demo: setup  ## Everything once, on the sample: synthesise, render, train fold 1
 	@echo "  data/spectrograms/sample/examples.png     what the network sees"
 	@echo "  runs/demo/report.html                     what it heard: scores, mistakes, sounds: make report"
 	@echo "  notebooks/01-inspect-a-fold.ipynb         listen to its mistakes: make notebooks"
+	@echo "Then, for the command spectro in this shell: source $(VENV)/bin/activate"
 
 sample: setup  ## Synthesise the sample dataset
 	@$(SPECTRO) sample data/sample
@@ -99,15 +101,16 @@ lr-find: pictures  ## Plot loss against learning rate, on training folds only
 notebooks: setup  ## Open the notebooks in this environment
 	$(BIN)/jupyter lab notebooks
 
-test: setup  ## Run the tests (under 6 minutes on 2 cores)
-	$(BIN)/python -m pytest
+test: setup  ## Run the tests (under 4 minutes on 2 cores)
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: setup  ## Run the slow tests too
-	$(BIN)/python -m pytest -m 'not gpu'
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not gpu'
 
-lint: setup  ## Check style
+lint: setup  ## Check style, and that imports go one way
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: setup  ## Check types
 	$(BIN)/mypy

@@ -94,18 +94,18 @@ def accuracy_of(
     from spectro.crossval.predictions import accuracy, out_of_fold
     from spectro.models.weights import resolve
     from spectro.training import learner
-    from spectro.training import train as members
     from spectro.training.recipes import recipe as find
     from spectro.training.splits import Split
+    from spectro.training.train import train
 
     def measure(scored: int, part: int, drawn: dict[str, Any]) -> float:
         last = {name: drawn[name] for name in ("epochs", "lr") if name in drawn}
         others = {name: value for name, value in drawn.items() if name not in last}
         config = find(recipe).replace(**{**changes, **others}).with_last_phase(**last)
-        train, watched = inner(rendered.clips, scored, part)
-        parts = Split(train=train, watch=watched, score=watched)
+        learned, watched = inner(rendered.clips, scored, part)
+        parts = Split(train=learned, watch=watched, score=watched)
         weights = resolve(config.weights, config.arch)
-        learn, _ = members.train(parts, rendered.labels, config, weights, rendered.config)
+        learn, _ = train(parts, rendered.labels, config, weights, rendered.config)
         found = out_of_fold(learner.predict_clips(learn, watched), watched, rendered.labels)
         return accuracy(found)
 

@@ -60,8 +60,7 @@ def spectro_in(precision: str) -> Callable[[Task], Train]:
 
     def make(task: Task) -> Train:
         from spectro.models.weights import resolve
-        from spectro.training import data as datablock
-        from spectro.training import learner
+        from spectro.training import data, learner
         from spectro.training.settings import Phase, TrainConfig
 
         config = TrainConfig(
@@ -73,7 +72,7 @@ def spectro_in(precision: str) -> Callable[[Task], Train]:
             seed=task.seed,
             phases=(Phase(epochs=task.epochs, lr=RATE),),
         )
-        dls = datablock.dataloaders(task.train, task.valid, task.labels, config)
+        dls = data.dataloaders(task.train, task.valid, task.labels, config)
         learn = learner.new_learner(dls, config, resolve(task.weights, task.arch))
 
         def train() -> float:

@@ -27,8 +27,7 @@ from train import sample_pictures  # beside this file
 from spectro.models.precision import choose_precision
 from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
-from spectro.training import data as datablock
-from spectro.training import learner
+from spectro.training import data, learner
 from spectro.training.settings import Phase, TrainConfig
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -71,7 +70,7 @@ def synchronize() -> None:
 
 def measure(rendered: RenderedSet, config: TrainConfig, rounds: int) -> None:
     clips = rendered.clips
-    dls = datablock.dataloaders(clips, clips.head(2), rendered.labels, config)
+    dls = data.dataloaders(clips, clips.head(2), rendered.labels, config)
     start = resolve(config.weights, config.arch)
     real, beside = (learner.new_learner(dls, config, start) for _ in range(2))
     precision, _ = choose_precision(config.precision, dls.device)

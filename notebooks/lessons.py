@@ -358,7 +358,7 @@ def write_recording(
     )
     pause = np.zeros(round(_PAUSE * _SR), dtype=np.float32)
     parts = [(BACKGROUND, pause)]
-    for clip in sample.load(root).clips.sample(frac=1, random_state=seed).to_dict("records"):
+    for clip in datasets.load(root).clips.sample(frac=1, random_state=seed).to_dict("records"):
         y = audio.load(clip["path"], sr=_SR)
         parts += [(clip["label"], y), (BACKGROUND, pause)]
     whole = np.concatenate([y for _, y in parts])

@@ -8,7 +8,7 @@
     ├── AudioError         a file cannot be decoded into sound
     ├── RenderError        spectrogram pictures cannot be written or read
     ├── ModelError         weights, a model folder or a run cannot be used
-    │   └── DivergedError  training ended in numbers that are none
+    │   └── DivergedError  training diverged: predictions became NaN or infinite
     └── MissingExtraError  an optional dependency is not installed
 
 Each message is one line that names the file or value, says what is wrong and what to do next.
@@ -55,7 +55,7 @@ class ModelError(SpectroError):
 
 
 class DivergedError(ModelError):
-    """Training ended in numbers that are none: the rate was too high."""
+    """Training diverged: predictions became NaN or infinite; the rate was too high."""
 
 
 class MissingExtraError(SpectroError):

@@ -1,4 +1,4 @@
-"""Clips to see and hear in a Jupyter notebook: cards of picture, player and caption."""
+"""Clips in a Jupyter notebook: cards with picture, player and caption."""
 
 from __future__ import annotations
 

@@ -1,78 +1,133 @@
 """The ``spectro`` command itself: its commands, its version, and how errors end it.
 
 Exit status: 0 done; 1 could not be done, one line says why; 2 wrong usage; 3 done, but for clips
-that are named.
+that are named; 130 interrupted; 141 done, but nobody read the output.
 
 Commands import what is heavy when they run: ``spectro --help`` must not wait for torch.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from spectro import __version__
-from spectro.cli import check, console, data, fetch, plot, report, runs, train, tune, use
-from spectro.cli.options import INTERRUPTED
+from spectro.cli import console, data, listen, results, train
 from spectro.errors import SpectroError
 
 __all__ = ["app", "main"]
 
+
+class _Commands(TyperGroup):
+    """Commands whose complaints about usage show no character that a terminal obeys."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if isinstance(getattr(error, "message", None), str):  # a usage error quotes a word
+                error.message = console.shown(error.message, 2_000)  # type: ignore[attr-defined]
+            raise
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Sound clips to spectrogram pictures to a classifier with an honest score.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 for command in (
     data.sample,
-    fetch.fetch,
-    check.check,
-    plot.plot,
+    data.fetch,
+    data.check,
+    data.plot,
     data.render,
     train.train_fold,
     train.cross_validate,
     train.probe,
     train.lr_find,
-    tune.learning_curve,
-    report.report,
-    runs.runs,
-    runs.compare,
-    use.predict,
+    train.learning_curve,
+    results.report,
+    results.runs,
+    results.compare,
+    listen.predict,
 ):
     app.command()(command)
 
 
 def main() -> None:
     """Run the command line; an error of ours ends as one line, a bug as a traceback."""
+    os.environ["MPLBACKEND"] = "Agg"  # we draw to files, whatever a notebook set this to
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch")  # fastai's to mend
+    console.settle()
+    sys.exit(console.end(_run()))
+
+
+def _run() -> int:
+    """Run the command; return its exit status."""
     try:
-        app()
+        app(prog_name="spectro")
     except SpectroError as error:
         console.complain(str(error))
-        sys.exit(1)
+        return 1
     except OSError as error:  # a full disk, a folder that may not be written to
         console.complain(f"{error.filename or 'a file'}: {error.strerror or error}")
-        sys.exit(1)
+        return 1
     except SystemExit as end:
-        if end.code == INTERRUPTED:  # typer turns Ctrl-C into this
+        if end.code == console.INTERRUPTED:  # typer turns Ctrl-C into this
             console.complain("interrupted; what was finished is kept, run it again")
-        raise
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        console.say(f"spectro {__version__}")
-        raise typer.Exit
+def _print_versions() -> None:
+    """Print what the report of a fault should say."""
+    import soundfile
+
+    from spectro.plumbing.environment import environment
+
+    about = environment()
+    rows = {
+        **{name: version for name, version in about.versions.items() if name != "spectro"},
+        "libsndfile": soundfile.__libsndfile_version__,
+        "platform": about.platform,
+        "device": _device(),
+        "commit": about.git_commit or "not known",
+    }
+    for name, value in rows.items():
+        console.say(f"{name:<12} {value}")
 
 
-@app.callback()
+def _device() -> str:
+    """Say what torch computes on."""
+    import torch
+
+    if torch.cuda.is_available():
+        return f"cuda, {torch.cuda.get_device_name()}"
+    mps = torch.backends.mps.is_available()
+    return "mps" if mps else f"cpu, {torch.get_num_threads()} threads"
+
+
+@app.callback(invoke_without_command=True)
 def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Version.")
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="With --version: also of Python, torch, libsndfile."),
     ] = False,
 ) -> None:
-    pass
+    if version:
+        console.say(f"spectro {__version__}")
+        if verbose:
+            _print_versions()
+        raise typer.Exit
+    if verbose:
+        raise typer.BadParameter("goes with --version", param_hint="--verbose")
+    if context.invoked_subcommand is None:  # as of "spectro --"
+        context.fail("Missing command.")

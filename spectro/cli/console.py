@@ -1,11 +1,22 @@
-"""What the command line prints: lines and progress bars. Computes nothing."""
+"""What the command line prints: lines, JSON and progress bars. Computes nothing.
+
+Nothing that is printed can stop a command or steer a terminal: characters that a console does not
+show, or obeys, are escaped, and a pipe that nobody reads any more is written to no longer.
+"""
 
 from __future__ import annotations
 
+import errno
+import io
+import json
+import math
+import os
+import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from json import dumps
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -24,48 +35,137 @@ from rich.text import Text
 from spectro.training.progress import Listener
 
 if TYPE_CHECKING:
-    from spectro.clips.datasets import Dataset
+    from spectro.clips.table import Dataset
 
 __all__ = [
-    "CONTROLS",
+    "INTERRUPTED",
     "OUT",
+    "SOME_FAILED",
     "complain",
     "copying",
     "counting",
+    "data",
     "dataset",
+    "end",
     "note",
     "percent",
     "prediction",
     "say",
+    "settle",
+    "shown",
     "training",
     "warn",
+    "working",
 ]
+
+SOME_FAILED = 3  # exit status: all is done but for clips that are named
+INTERRUPTED = 130  # exit status: Ctrl-C, as shells give it
+_CLOSED = 141  # exit status: nobody reads the output, as shells give it
 
 OUT = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 _err = Console(highlight=False, soft_wrap=True, stderr=True, markup=False, emoji=False)
 
-# A file's name may hold what breaks a line in two, or what a terminal obeys.
-CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
+# A name may hold what breaks a line in two (C0, line separators), what a terminal obeys (C0, C1),
+# what turns the direction of reading (bidi controls), or bytes that are no Unicode (surrogates).
+_UNSHOWN = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_LONGEST_LINE = 2_000  # characters
+_LONGEST_NAME = 255  # characters: no file has a longer name
+
+
+class _Stream(io.FileIO):
+    """An output whose reader may go away: what comes after is dropped, and the work goes on."""
+
+    failed: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        if self.failed is None:
+            try:
+                return super().write(data) or 0
+            except OSError as error:
+                self.failed = error
+        return len(data)
+
+
+def settle() -> None:
+    """Make the standard streams of this process ones that never raise."""
+    sys.stdout, sys.stderr = _settled(sys.stdout, 1), _settled(sys.stderr, 2)
+
+
+def _settled(stream: TextIO | None, number: int) -> TextIO:
+    """Return the stream, or one in its place, that escapes what it cannot encode."""
+    if stream is None:  # closed by who started us
+        return io.TextIOWrapper(io.FileIO(os.devnull, "w"), encoding="utf-8")
+    if not isinstance(stream, io.TextIOWrapper) or stream.fileno() != number:
+        return stream  # put there by who calls us
+    stream.reconfigure(errors="backslashreplace")
+    if stream.isatty():
+        return stream
+    raw = _Stream(number, "w", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), stream.encoding, "backslashreplace", line_buffering=number == 2
+    )
+
+
+def end(status: int) -> int:
+    """Write out what is left to print; return the exit status, which tells if it was not read."""
+    sys.stdout.flush()
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if status or not isinstance(raw, _Stream) or raw.failed is None:
+        return status
+    if raw.failed.errno in (errno.EPIPE, errno.EINVAL):  # the second is Windows'
+        return _CLOSED
+    complain(f"the output could not be written ({raw.failed.strerror})")
+    return 1
+
+
+def shown(text: object, longest: int = _LONGEST_NAME) -> str:
+    """Return text as it can be shown: on one line, obeyed by no terminal, cut in the middle."""
+    words = str(text)
+    if len(words) > longest:
+        head = longest * 2 // 3
+        tail = longest - head - 1
+        words = f"{words[:head]}…{words[-tail:]}"
+    return _UNSHOWN.sub(_escape, words)
+
+
+def _escape(found: re.Match[str]) -> str:
+    """Write a character, or the byte that a surrogate stands for, as Python would."""
+    code = ord(found[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else repr(found[0])[1:-1]
 
 
 def say(line: str = "") -> None:
     """Print a line of result."""
-    OUT.print(line.translate(CONTROLS))
+    OUT.print(shown(line, _LONGEST_LINE))
 
 
 def note(line: str) -> None:
     """Print something that the user should know."""
-    OUT.print(f"note: {line}".translate(CONTROLS), style="cyan")
+    OUT.print(f"note: {shown(line, _LONGEST_LINE)}", style="cyan")
 
 
 def warn(line: str) -> None:
     """Print something that the user must not miss."""
-    OUT.print(f"WARNING: {line}".translate(CONTROLS), style="bold yellow")
+    OUT.print(f"WARNING: {shown(line, _LONGEST_LINE)}", style="bold yellow")
 
 
 def complain(line: str) -> None:
     """Print what went wrong, to the error stream."""
-    _err.print(f"spectro: {line}".translate(CONTROLS), style="red")
+    _err.print(f"spectro: {shown(line, _LONGEST_LINE)}", style="red")
+
+
+def data(value: Any, *, indent: int | None = None) -> None:
+    """Print a value as JSON that every parser takes: ASCII, without NaN and infinity (null)."""
+    text = json.dumps(_finite(value), indent=indent, allow_nan=False)
+    OUT.print(text.replace("\x7f", r"\u007f"))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def percent(share: float | None) -> str:
@@ -87,31 +187,60 @@ class _Rate(ProgressColumn):
 @contextmanager
 def counting(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar with rate and time left; yields a function of (done, total)."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(unit),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=OUT, transient=True, disable=not OUT.is_terminal) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    with _bar(what, MofNCompleteColumn(), _Rate(unit)) as update:
+        yield update
 
 
 @contextmanager
 def copying(what: str) -> Iterator[Callable[[int, int | None], None]]:
     """Show a progress bar of bytes; yields a function of (done, total or None)."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=OUT, transient=True, disable=not OUT.is_terminal) as progress:
-        task = progress.add_task(what, total=None)
+    with _bar(what, DownloadColumn(), TransferSpeedColumn()) as update:
+        yield update
+
+
+@contextmanager
+def _bar(what: str, *columns: ProgressColumn) -> Iterator[Callable[[int, int | None], None]]:
+    about = TextColumn("{task.description}", markup=False)
+    around = (about, BarColumn(), *columns, TimeRemainingColumn())
+    with Progress(*around, console=OUT, transient=True, disable=not OUT.is_terminal) as progress:
+        task = progress.add_task(shown(what), total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def working(
+    workers: AbstractContextManager[Executor], what: str, *, clips: int, told: str
+) -> Iterator[tuple[Executor, Callable[[int, int], None]]]:
+    """Give workers, and what to tell the number of clips done and of all.
+
+    On Ctrl-C the process ends within the block: Python would wait for the clip in hand, which may
+    take minutes, and no file is ever written in part.
+
+    Parameters
+    ----------
+    workers : context manager of concurrent.futures.Executor
+        From :func:`spectro.plumbing.workers.pool` or :func:`spectro.plumbing.cluster.connect`.
+    what : str
+        Shown before the bar, as "rendering".
+    clips : int
+        How many there are.
+    told : str
+        What to say on Ctrl-C, after how many clips were done.
+    """
+    done = 0
+    try:
+        with workers as pool, counting(what, "clips") as show:
+
+            def count(now: int, total: int) -> None:
+                nonlocal done
+                done = now
+                show(now, total)
+
+            yield pool, count
+    except KeyboardInterrupt:
+        complain(f"interrupted with {done:,} of {clips:,} clips done; {told}")
+        sys.stdout.flush()
+        os._exit(INTERRUPTED)
 
 
 @contextmanager
@@ -119,7 +248,9 @@ def training(what: str, epochs: int, *, each_epoch: bool = True) -> Iterator[Lis
     """Show a progress bar of batches, with a line for each epoch, or the last one, above it."""
     first = 1 if each_epoch else epochs
     with counting(what, "batches") as count:
-        yield Listener(batch=count, epoch=lambda row: _show_epoch(what, row, epochs, first))
+        yield Listener(
+            batch=count, epoch=lambda row: _show_epoch(what, row, epochs, first), say=note
+        )
 
 
 def _show_epoch(what: str, row: dict[str, Any], epochs: int, first: int) -> None:
@@ -147,7 +278,7 @@ def prediction(row: Mapping[Any, Any], *, top: int, json: bool) -> None:
     likely = {name[2:]: p for name, p in row.items() if name.startswith("p_")}
     if json:
         kept = {name: value for name, value in row.items() if not name.startswith("p_")}
-        print(dumps({**kept, "probabilities": likely}))
+        data({**kept, "probabilities": likely})
         return
     best = sorted(likely.items(), key=lambda item: -item[1])[:top]
-    say(f"{row['path']}: " + ", ".join(f"{label} {percent(p)}" for label, p in best))
+    say(f"{row['path']}: " + ", ".join(f"{shown(label)} {percent(p)}" for label, p in best))

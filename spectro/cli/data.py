@@ -1,48 +1,41 @@
-"""Commands that make data and draw it: ``sample``, ``render``."""
+"""Commands before training: ``sample``, ``fetch``, ``check``, ``plot``, ``render``."""
 
 from __future__ import annotations
 
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import typer
 
-from spectro.cli import console
-from spectro.cli.interrupt import working
+from spectro.cli import console, tables
 from spectro.cli.options import (
-    SOME_FAILED,
-    ConfigFile,
+    READING,
+    RUNNING,
+    SPECTROGRAM,
+    DatasetRoot,
     Quarantine,
-    Recipe,
-    spectrogram_config,
+    Reading,
+    Workers,
+    either,
+    with_options,
 )
-from spectro.cli.picture import (
-    Channels,
-    Cmap,
-    DbRange,
-    Duration,
-    Fmax,
-    Fmin,
-    HopLength,
-    NFft,
-    NMels,
-    Pad,
-    Ref,
-    Sr,
-    TopDb,
-    WinLength,
-)
+from spectro.clips.datasets.sources import SOURCES
+from spectro.pictures.settings import SpectrogramConfig
 
 if TYPE_CHECKING:
-    from spectro.clips.datasets import Dataset
+    from spectro.clips.check import Checkup
+    from spectro.clips.datasets.sources import Source
+    from spectro.clips.measure import Vitals
+    from spectro.clips.table import Dataset
     from spectro.pictures.render import RenderSummary
-    from spectro.pictures.settings import SpectrogramConfig
 
-__all__ = ["render", "sample"]
+__all__ = ["check", "fetch", "plot", "render", "sample"]
 
 _NAMED = 30  # failures printed; all of them are in failures.csv
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # where a cell begins that a spreadsheet computes
+_LONGEST = 60.0  # seconds of a spectrogram whose length nobody asked for
 
 
 def sample(
@@ -62,83 +55,252 @@ def sample(
     console.say(f"sample dataset: {root}")
 
 
-def render(
-    dataset: Annotated[
-        str, typer.Argument(help="Folder of a dataset or CSV of clips, or its URL.")
+def fetch(
+    name: Annotated[
+        str, typer.Argument(help=f"{either(SOURCES)}.", autocompletion=lambda: list(SOURCES))
     ],
+    to: Annotated[Path, typer.Option(help="Folder to put the dataset's folder in.")] = Path("data"),
+    keep_archive: Annotated[
+        bool, typer.Option("--keep-archive", help="Keep the archive beside the folder.")
+    ] = False,
+    url: Annotated[Optional[str], typer.Option(help="A mirror of the archive.")] = None,
+) -> None:
+    """Download a published dataset from its official host, check it and unpack it."""
+    from spectro.clips.datasets import fetch as fetching
+    from spectro.clips.datasets import sources
+
+    source = sources.find(name)
+    found = fetching.present(source, to)
+    if found is not None:
+        console.say(f"{source.folder} is already there: nothing is downloaded")
+    else:
+        _announce(source, url)
+        found = fetching.fetch(
+            source,
+            to,
+            url=url,
+            keep_archive=keep_archive,
+            stage=lambda what: console.copying(f"{what} {source.archive}"),
+        )
+    console.say(f"{source.folder}: {to / source.folder}, {len(found.clips):,} clips")
+    pictures = Path("data") / "spectrograms" / source.name
+    console.say(f"next: spectro render {source.root(to)} --out {pictures}")
+
+
+def _announce(source: Source, url: str | None) -> None:
+    """Say what is about to be downloaded, on what terms, and how it is checked."""
+    unknown = "the host does not say how much to download"
+    size = unknown if source.size is None else f"{source.size / 1e9:.1f} GB to download"
+    console.say(
+        f"{source.folder}: {source.clips:,} clips; {size}, about {source.unpacked / 1e9:.1f} GB "
+        "unpacked"
+    )
+    console.say(f"from: {url or source.url}")
+    console.say(f"licence: {source.licence}")
+    console.say(f"cite: {source.citation}")
+    if source.checksum is None:
+        console.note(
+            "the host publishes no checksum and goes on with no broken download: checked are the "
+            "CRC-32 of each file in the archive and that every clip is there"
+        )
+
+
+@with_options(reading=READING)
+def check(
+    dataset: DatasetRoot,
+    *,
+    csv: Annotated[Optional[Path], typer.Option(help="CSV to write all findings to.")] = None,
+    vitals: Annotated[
+        Optional[Path], typer.Option(help="CSV to write what was measured of each clip to.")
+    ] = None,
+    quarantine: Annotated[
+        Optional[Path],
+        typer.Option(help="CSV to write clips to that render and training should leave out."),
+    ] = None,
+    reading: Reading,
+    workers: Workers = None,
+) -> None:
+    """Look for broken, silent, clipped, doubled and leaking clips, before any training."""
+    from spectro.clips import check as doctor
+    from spectro.clips.quarantine import check_free
+    from spectro.plumbing.workers import pool
+
+    if quarantine is not None:  # told before a minute of reading
+        check_free(quarantine)
+    clips = reading.load(dataset)
+    console.dataset(clips)
+    told = "nothing is written; run it again to check all of them"
+    n = len(clips.clips)
+    with console.working(pool(workers), "checking", clips=n, told=told) as (executor, progress):
+        checkup = doctor.check(clips, executor=executor, progress=progress)
+    written = _write(checkup, csv, vitals, quarantine)
+    tables.checkup(_problems(checkup), _classes(checkup), _formats(checkup))
+    for line in _formulas(checkup):
+        console.note(line)
+    for line in written:
+        console.say(line)
+    console.say(_verdict(checkup, advise=quarantine is None))
+    if checkup.count("error"):
+        raise typer.Exit(console.SOME_FAILED)
+
+
+def _write(
+    checkup: Checkup, csv: Path | None, vitals: Path | None, quarantine: Path | None
+) -> list[str]:
+    """Write the files that are asked for; return a line about each."""
+    from spectro.clips import quarantine as leaving_out
+
+    lines = []
+    if csv is not None:
+        checkup.save(csv)
+        lines.append(f"all findings: {csv}")
+    if vitals is not None:
+        checkup.save_vitals(vitals)
+        lines.append(f"what was measured of each clip: {vitals}")
+    if quarantine is not None:
+        left_out = leaving_out.write(quarantine, checkup)
+        lines.append(f"{left_out:,} clips to leave out with --quarantine {quarantine}")
+    return lines
+
+
+def _formulas(checkup: Checkup) -> list[str]:
+    """Tell of names and labels that a spreadsheet would compute when it opens a CSV of them."""
+    from spectro.plumbing.paths import absolute, below, place
+
+    root = place(absolute(checkup.dataset.root))
+    paths = [below(absolute(path), root) for path in checkup.clips["path"]]
+    words = dict.fromkeys([*paths, *checkup.clips["label"], *checkup.clips["group"]])
+    found = [word for word in words if str(word).startswith(_FORMULA)]
+    if not found:
+        return []
+    return [
+        f"{len(found):,} names or labels begin with = + - @ or a tab, the first "
+        f"{console.shown(found[0])}: a spreadsheet computes such cells of a CSV; import them as "
+        "text, or rename them"
+    ]
+
+
+def _verdict(checkup: Checkup, *, advise: bool) -> str:
+    """Sum it up in a line."""
+    n, errors, warnings = len(checkup.clips), checkup.count("error"), checkup.count("warning")
+    if not errors and not warnings:
+        return f"{n:,} clips, nothing is wrong with any"
+    advice = "; --quarantine FILE writes down which to leave out" if errors and advise else ""
+    return f"{n:,} clips, {errors:,} with errors and {warnings:,} with warnings{advice}"
+
+
+def _problems(checkup: Checkup) -> list[dict[str, Any]]:
+    """Count each problem and give an example; the worst first."""
+    rows = []
+    for problem, found in checkup.findings.groupby("problem", sort=False):
+        first = found.iloc[0]
+        where = f"{first['path']}: " if first["path"] else ""
+        row = {"problem": problem, "severity": first["severity"], "count": len(found)}
+        rows.append({**row, "example": f"{where}{first['detail']}"})
+    return rows
+
+
+def _classes(checkup: Checkup) -> list[dict[str, Any]]:
+    """Say how much there is of each class, and how evenly the folds share it."""
+    clips = checkup.clips
+    folds = clips["fold"].unique()
+    rows = []
+    for label, own in clips.groupby("label"):
+        in_fold = own["fold"].value_counts().reindex(folds, fill_value=0)
+        rows.append(
+            {
+                "label": label,
+                "clips": len(own),
+                "share": len(own) / len(clips),
+                "minutes": own["seconds"].sum() / 60,
+                "in_a_fold": f"{in_fold.min():,} to {in_fold.max():,}",
+            }
+        )
+    return rows
+
+
+def _formats(checkup: Checkup) -> list[str]:
+    """Say in which formats the clips come, the commonest first, and how long they are."""
+    read = checkup.clips[checkup.clips["sr"].notna()]
+    if read.empty:
+        return []
+    kinds = read.groupby(["container", "codec", "sr", "channels"]).size().reset_index(name="n")
+    lines = [
+        f"{kind.n:,} x {kind.container} {kind.codec}, {kind.sr:,} Hz, {kind.channels} ch."
+        for kind in kinds.sort_values("n", ascending=False, kind="stable").itertuples()
+    ]
+    seconds = read["seconds"]
+    span = f"{seconds.min():.2f} s to {seconds.max():.2f} s, half of them {seconds.median():.2f} s"
+    return [*lines, f"{span} or longer, {seconds.sum() / 3600:.2f} hours in all"]
+
+
+@with_options(settings=SPECTROGRAM)
+def plot(
+    context: typer.Context,
+    clip: Annotated[str, typer.Argument(help="Sound file.")],
+    *,
+    what: Annotated[
+        Literal["waveform", "spectrogram", "both"], typer.Option(help="What to draw.")
+    ] = "both",
+    out: Annotated[
+        Optional[Path],
+        typer.Option(help="Picture to write; by default CLIP's name and .png, here."),
+    ] = None,
+    settings: SpectrogramConfig,
+) -> None:
+    """Print what a sound file is, and draw its waveform and its spectrogram."""
+    from spectro.clips.measure import examine
+    from spectro.pictures import plots
+
+    found = examine(clip)
+    if all(context.params[name] is None for name in ("duration", "config", "recipe")):
+        settings = settings.replace(duration=min(found.seconds, _LONGEST))
+    picture = plots.save(plots.clip(clip, settings, what), out or f"{Path(clip).stem}.png")
+    for name, value in _parameters(found).items():
+        console.say(f"{name:<10} {value}")
+    console.say(f"{what}: {picture}")
+
+
+def _parameters(found: Vitals) -> dict[str, Any]:
+    """Say what was measured in words and units."""
+    return {
+        "container": found.container,
+        "codec": found.codec,
+        "rate": f"{found.sr:,} Hz",
+        "channels": found.channels,
+        "length": f"{found.seconds:.3f} s, {round(found.seconds * found.sr):,} samples",
+        "peak": f"{found.peak_db:.1f} dBFS",
+        "level": f"{found.rms_db:.1f} dBFS (RMS of the mean of the channels)",
+        "offset": f"{found.dc:.4f} of full scale",
+        "clipped": f"{100 * found.clipped:.2f} % of the samples",
+    }
+
+
+@with_options(settings=SPECTROGRAM, reading=READING)
+def render(
+    dataset: DatasetRoot,
+    *,
     out: Annotated[str, typer.Option(help="Folder for the pictures, or its URL.")],
-    layout: Annotated[
-        str, typer.Option(help="auto, urbansound8k, esc50, spoken-digits, folder or sample.")
-    ] = "auto",
-    config: ConfigFile = None,
-    recipe: Recipe = None,
-    sr: Sr = None,
-    duration: Duration = None,
-    n_fft: NFft = None,
-    win_length: WinLength = None,
-    hop_length: HopLength = None,
-    n_mels: NMels = None,
-    fmin: Fmin = None,
-    fmax: Fmax = None,
-    ref: Ref = None,
-    top_db: TopDb = None,
-    db_range: DbRange = None,
-    pad: Pad = None,
-    cmap: Cmap = None,
-    channels: Channels = None,
-    esc10: Annotated[bool, typer.Option("--esc10", help="Of ESC-50, only ESC-10.")] = False,
-    n_folds: Annotated[Optional[int], typer.Option(help="Folds to make where none are.")] = None,
-    fold_seed: Annotated[Optional[int], typer.Option(help="Seed of making them.")] = None,
-    group_pattern: Annotated[
-        Optional[str], typer.Option(help="Regular expression for the recording in a file name.")
-    ] = None,
-    folds_file: Annotated[Optional[Path], typer.Option(help="Where made folds are kept.")] = None,
+    settings: SpectrogramConfig,
+    reading: Reading,
     quarantine: Quarantine = None,
-    workers: Annotated[
-        Optional[int], typer.Option(min=1, help="Processes; default, all processors.")
-    ] = None,
+    workers: Workers = None,
     scheduler: Annotated[
-        Optional[str], typer.Option(help="Dask scheduler to draw on, as tcp://host:8786.")
+        Optional[str],
+        typer.Option(
+            help="Dask scheduler to draw on, as tcp://host:8786.", rich_help_panel=RUNNING
+        ),
     ] = None,
 ) -> None:
     """Draw every clip of a dataset as a mel-spectrogram PNG, a folder a fold."""
-    from spectro.clips import datasets
-
-    settings = spectrogram_config(
-        config,
-        recipe,
-        sr=sr,
-        duration=duration,
-        n_fft=n_fft,
-        win_length=win_length,
-        hop_length=hop_length,
-        n_mels=n_mels,
-        fmin=fmin,
-        fmax=fmax,
-        ref=ref,
-        top_db=top_db,
-        db_range=db_range,
-        pad=pad,
-        cmap=cmap,
-        channels=channels,
-    )
-    clips = datasets.load(
-        dataset,
-        layout,
-        esc10=esc10 or None,
-        n_folds=n_folds,
-        seed=fold_seed,
-        group_pattern=group_pattern,
-        folds_file=folds_file,
-    )
-    clips = _without(clips, quarantine)
+    clips = _without(reading.load(dataset), quarantine)
     console.dataset(clips)
     summary = _draw(clips, out, settings, _pool(workers, scheduler))
     _report(summary, out)
     if len(summary.failures) < len(clips.clips):
         _glance(out, settings, anew=bool(summary.rendered or summary.dropped))
     if len(summary.failures):
-        raise typer.Exit(SOME_FAILED)
+        raise typer.Exit(console.SOME_FAILED)
 
 
 def _draw(
@@ -152,7 +314,7 @@ def _draw(
 
     told = "what is done is kept, run it again to go on"
     n = len(dataset.clips)
-    with working(workers, "rendering", clips=n, told=told) as (pool, progress):
+    with console.working(workers, "rendering", clips=n, told=told) as (pool, progress):
         return render(dataset, out, settings, executor=pool, progress=progress)
 
 

@@ -1,122 +1,325 @@
-"""Options that several commands share, and the settings that they add up to.
+"""Options that several commands share, each written once, and the settings that they add up to.
 
-An option left out is None and leaves what the recipe or the TOML file says.
+A settings class is the one place that says what a setting is: its field gives an option's name,
+type and choices, and the first sentence of its entry under "Parameters" the help. A command asks
+for settings as one parameter, and :func:`with_options` puts the options in its place. An option
+left out is None and leaves what the recipe or the TOML file says.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
+import re
+import types
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, Union, get_args, get_origin
 
 import typer
+from rich.markup import escape
+
+from spectro.clips.datasets import LAYOUTS
+from spectro.pictures.settings import SpectrogramConfig
+from spectro.plumbing.settings import Settings, read_table
+from spectro.training.recipes import RECIPES, recipe_spectrogram
+from spectro.training.recipes import recipe as find_recipe
+from spectro.training.settings import Phase, TrainConfig
 
 if TYPE_CHECKING:
-    from spectro.pictures.settings import SpectrogramConfig
-    from spectro.training.settings import TrainConfig
+    from spectro.clips.table import Dataset
 
 __all__ = [
-    "INTERRUPTED",
-    "SOME_FAILED",
-    "Arch",
-    "BatchSize",
-    "ConfigFile",
-    "Epochs",
+    "FOLDS",
+    "PICTURE",
+    "READING",
+    "RUNNING",
+    "SPECTROGRAM",
+    "TRAINING",
+    "DatasetRoot",
     "Gpus",
-    "InnerFold",
-    "Precision",
+    "Group",
     "Quarantine",
-    "Rate",
-    "Recipe",
+    "Reading",
     "Rendered",
     "RunFolder",
     "RunsFolder",
-    "Seed",
-    "Size",
+    "ThreadCount",
     "TimeBudget",
     "Track",
-    "WeightsSpec",
-    "spectrogram_config",
-    "train_config",
+    "Workers",
+    "either",
+    "training",
+    "with_options",
 ]
 
-SOME_FAILED = 3  # exit status: all is done but for clips that are named
-INTERRUPTED = 130  # exit status: Ctrl-C, as shells give it
+PICTURE, TRAINING, FOLDS, RUNNING = "Picture", "Training", "Folds", "Running"  # panels of --help
 
-ConfigFile = Annotated[
-    Optional[Path],
-    typer.Option("--config", help="TOML file with the tables [spectrogram] and [train]."),
+DatasetRoot = Annotated[
+    str, typer.Argument(help="Folder of a dataset or CSV of clips, or its URL.")
 ]
 Rendered = Annotated[Path, typer.Argument(help="Folder that spectro render wrote.")]
-Recipe = Annotated[
-    Optional[str], typer.Option(help="Settings to start from: default, plain, blog or digits.")
-]
-Arch = Annotated[Optional[str], typer.Option(help="torchvision network, as resnet34, or cnn4.")]
-WeightsSpec = Annotated[
-    Optional[str],
-    typer.Option("--weights", help="imagenet, auto (imagenet if it can be had), none, or a file."),
-]
-Members = Annotated[
-    Optional[int], typer.Option(help="Networks to train, whose probabilities are averaged.")
-]
-Size = Annotated[
-    Optional[int], typer.Option(help="Resize pictures to this many pixels a side; 0: not.")
-]
-BatchSize = Annotated[Optional[int], typer.Option(help="Pictures in a step.")]
-Epochs = Annotated[Optional[int], typer.Option(help="Epochs of the last phase.")]
-Rate = Annotated[
-    Optional[float], typer.Option("--lr", help="Peak learning rate of the last phase.")
-]
-Precision = Annotated[Optional[str], typer.Option(help="auto, fp32, bf16 or fp16 (on a GPU).")]
-Seed = Annotated[Optional[int], typer.Option(help="Seed of weights, order and augmentation.")]
-InnerFold = Annotated[
-    Optional[int], typer.Option(help="Training fold to set aside and watch, for tuning.")
+Quarantine = Annotated[
+    Optional[Path], typer.Option(help="CSV of clips to leave out; spectro check writes one.")
 ]
 RunFolder = Annotated[
     Optional[Path],
-    typer.Option("--run", help="Run folder; by default one in --runs, named after the settings."),
+    typer.Option(
+        "--run",
+        help="Run folder; by default one in --runs, named after the settings.",
+        rich_help_panel=RUNNING,
+    ),
+]
+RunsFolder = Annotated[
+    Path, typer.Option("--runs", help="Folder of all runs.", rich_help_panel=RUNNING)
+]
+Track = Annotated[
+    Optional[str],
+    typer.Option(
+        help="Also record with tensorboard or wandb, in the run's folder.", rich_help_panel=RUNNING
+    ),
 ]
 TimeBudget = Annotated[
     Optional[float],
     typer.Option(
-        "--time-budget", min=0.01, help="Minutes: fewer epochs, smaller pictures, to fit."
+        min=0.01, help="Minutes: fewer epochs, smaller pictures, to fit.", rich_help_panel=RUNNING
     ),
 ]
-Track = Annotated[
-    Optional[str], typer.Option(help="Also record with tensorboard or wandb, in the run's folder.")
+Gpus = Annotated[
+    int,
+    typer.Option(min=1, help="Share one training among so many GPUs.", rich_help_panel=RUNNING),
 ]
-Gpus = Annotated[int, typer.Option(min=1, help="Share one training among so many GPUs.")]
-RunsFolder = Annotated[Path, typer.Option("--runs", help="Folder of all runs.")]
-
-Quarantine = Annotated[
-    Optional[Path],
-    typer.Option("--quarantine", help="CSV of clips to leave out; spectro check writes one."),
+ThreadCount = Annotated[
+    Optional[int],
+    typer.Option(
+        "--threads",
+        min=1,
+        help="Threads that train; default, by timing a few steps.",
+        rich_help_panel=RUNNING,
+    ),
+]
+Workers = Annotated[
+    Optional[int],
+    typer.Option(min=1, help="Processes; default, all processors.", rich_help_panel=RUNNING),
 ]
 
 
-def spectrogram_config(
-    file: Path | None, recipe: str | None = None, **flags: Any
-) -> SpectrogramConfig:
+@dataclass(frozen=True)
+class Group:
+    """Options that stand in a command's signature in place of one parameter.
+
+    Attributes
+    ----------
+    parameters : tuple of inspect.Parameter
+        The options, annotated as typer reads them.
+    build : callable
+        Called with their values by name; returns what the command gets.
+    """
+
+    parameters: tuple[inspect.Parameter, ...]
+    build: Callable[..., Any]
+
+
+def with_options(**groups: Group) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Replace parameters of a command by the options of groups, built when the command is called.
+
+    Parameters
+    ----------
+    **groups
+        The group that takes the place of the parameter of this name.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        nested = [groups[p.name].parameters if p.name in groups else (p,) for p in own]
+        parameters = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for expanded in nested
+            for parameter in expanded
+        ]
+
+        def called(**values: Any) -> None:
+            for name, group in groups.items():
+                given = {p.name: values.pop(p.name) for p in group.parameters}
+                values[name] = group.build(**given)
+            command(**values)
+
+        functools.update_wrapper(called, command)
+        del called.__wrapped__  # type: ignore[attr-defined]  # its signature is another one
+        called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {p.name: p.annotation for p in parameters}
+        return called
+
+    return decorate
+
+
+def either(words: Iterable[str]) -> str:
+    """Write words as a choice: "a, b or c"."""
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _option(
+    name: str,
+    kind: Any,
+    text: str,
+    panel: str | None = None,
+    choices: Iterable[str] = (),
+    default: Any = None,
+) -> inspect.Parameter:
+    """Make an option of a command."""
+    words = list(choices)
+    info = typer.Option(
+        f"--{name.replace('_', '-')}",
+        help=escape(text),
+        rich_help_panel=panel,
+        autocompletion=(lambda: words) if words else None,
+    )
+    annotation = Annotated[Optional[kind], info]
+    where = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, where, default=default, annotation=annotation)
+
+
+def _setting(cls: type[Settings], name: str, panel: str, before: str = "") -> inspect.Parameter:
+    """Make the option of a setting."""
+    kind, choices = _kind(cls.model_fields[name].annotation)
+    text = _descriptions(cls)[name]
+    if before:
+        text = f"{before}{text[:1].lower()}{text[1:]}"
+    if not all(f'"{word}"' in text for word in choices):
+        text = f"{text.removesuffix('.')}: {either(choices)}."
+    return _option(name, kind, text, panel, choices)
+
+
+def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:
+    """Return the type that a command line reads for a field, and the words it may be."""
+    union = get_origin(annotation) in (Union, types.UnionType)
+    kinds = get_args(annotation) if union else (annotation,)
+    choices = tuple(
+        word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)
+    )
+    numbers = [kind for kind in (float, int) if kind in kinds]
+    return (numbers[0], ()) if numbers and not choices else (str, choices)
+
+
+@functools.cache
+def _descriptions(cls: type[Settings]) -> dict[str, str]:
+    """Read the first sentence about each field in the "Parameters" of a class's docstring."""
+    text = inspect.cleandoc(cls.__doc__ or "").partition("Parameters\n----------\n")[2]
+    entries = re.findall(r"^(\w[\w, ]*) : .*\n((?:    .*\n|\n)*)", text + "\n", re.MULTILINE)
+    told = dict.fromkeys(cls.model_fields, "")  # without docstrings (python -OO) there are none
+    for names, body in entries:
+        sentence = re.split(r"(?<=\.)\s+(?=[A-Z\"])", " ".join(body.split()))[0]
+        plain = re.sub(r" ?\(:\w+:`[^`]*`\)|`+", "", sentence)
+        told.update(dict.fromkeys(names.split(", "), plain))
+    return told
+
+
+def _config_file(panel: str) -> inspect.Parameter:
+    text = "TOML file with the tables [spectrogram] and [train]."
+    return _option("config", Path, text, panel)
+
+
+def _recipe(panel: str) -> inspect.Parameter:
+    names = [name for name, settings in RECIPES.items() if settings.phases]
+    text = f"Settings to start from: {either(names)}."
+    return _option("recipe", str, text, panel, names)
+
+
+def _spectrogram(config: Path | None, recipe: str | None, **flags: Any) -> SpectrogramConfig:
     """Start from the recipe's pictures, then apply the TOML file, then the flags."""
-    from spectro.pictures.settings import SpectrogramConfig
-    from spectro.plumbing.settings import read_table
-    from spectro.training.recipes import recipe_spectrogram
-
     base = recipe_spectrogram(recipe or "default")
-    if file is None:
+    if config is None:
         return base.replace(**flags)
     if recipe is None:
-        return SpectrogramConfig.from_toml(file).replace(**flags)
-    return base.replace(**read_table(file, "spectrogram")).replace(**flags)
+        return SpectrogramConfig.from_toml(config).replace(**flags)
+    return base.replace(**read_table(config, "spectrogram")).replace(**flags)
 
 
-def train_config(
-    file: Path | None, recipe: str | None, epochs: int | None, lr: float | None, **flags: Any
+def _train(
+    config: Path | None = None,
+    recipe: str | None = None,
+    epochs: int | None = None,
+    lr: float | None = None,
+    **flags: Any,
 ) -> TrainConfig:
     """Start from the recipe, then apply the TOML file, then the flags."""
-    from spectro.plumbing.settings import read_table
-    from spectro.training.recipes import recipe as find
+    table = read_table(config, "train") if config else {}
+    base = find_recipe(recipe or table.get("recipe", "default"))
+    settings = base.replace(**{**table, "recipe": base.recipe}).replace(**flags)
+    return settings.with_last_phase(epochs=epochs, lr=lr)
 
-    table = read_table(file, "train") if file else {}
-    base = find(recipe or table.get("recipe", "default"))
-    config = base.replace(**{**table, "recipe": base.recipe}).replace(**flags)
-    return config.with_last_phase(epochs=epochs, lr=lr)
+
+SPECTROGRAM = Group(
+    (
+        _config_file(PICTURE),
+        _recipe(PICTURE),
+        *(_setting(SpectrogramConfig, name, PICTURE) for name in SpectrogramConfig.model_fields),
+    ),
+    _spectrogram,
+)
+
+
+def training(*names: str, recipe: str | None = None) -> Group:
+    """Make the options of these settings of training, in this order.
+
+    Parameters
+    ----------
+    *names : str
+        Fields of :class:`~spectro.training.settings.TrainConfig`, or of the last
+        :class:`~spectro.training.settings.Phase`.
+    recipe : str or None
+        Settings to start from; None makes this an option.
+    """
+    options = [
+        _setting(TrainConfig, name, FOLDS if name == "inner_fold" else TRAINING)
+        if name in TrainConfig.model_fields
+        else _setting(Phase, name, TRAINING, "In the last phase: ")
+        for name in names
+    ]
+    if recipe is not None:
+        return Group((_config_file(TRAINING), *options), functools.partial(_train, recipe=recipe))
+    return Group((_config_file(TRAINING), _recipe(TRAINING), *options), _train)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a dataset is read."""
+
+    layout: str
+    esc10: bool
+    n_folds: int | None
+    fold_seed: int | None
+    group_pattern: str | None
+    folds_file: Path | None
+
+    def load(self, root: str) -> Dataset:
+        """Read the clip table of the dataset at `root`."""
+        from spectro.clips import datasets
+
+        return datasets.load(
+            root,
+            self.layout,
+            esc10=self.esc10 or None,
+            n_folds=self.n_folds,
+            seed=self.fold_seed,
+            group_pattern=self.group_pattern,
+            folds_file=self.folds_file,
+        )
+
+
+_LAYOUTS = ["auto", *LAYOUTS]
+READING = Group(
+    (
+        _option("layout", str, f"{either(_LAYOUTS)}.", None, _LAYOUTS, "auto"),
+        _option("esc10", bool, "Of ESC-50, only ESC-10.", default=False),
+        _option("n_folds", int, "Folds to make where none are.", FOLDS),
+        _option("fold_seed", int, "Seed of making them.", FOLDS),
+        _option(
+            "group_pattern", str, "Regular expression for the recording in a file name.", FOLDS
+        ),
+        _option("folds_file", Path, "Where made folds are kept.", FOLDS),
+    ),
+    Reading,
+)

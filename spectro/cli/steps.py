@@ -46,6 +46,7 @@ class Rounds:
     track: str | None = None
     compare_random_split: bool = False
     gpus: int = 1
+    threads: int | None = None
 
     def check(self, minutes: float | None) -> None:
         """Refuse what does not go together, before anything is done."""
@@ -165,8 +166,14 @@ def cross_validate(rendered: RenderedSet, config: TrainConfig, folder: Path, rou
     if rounds.candidates is not None:
         run = _train_nested(rendered, config, folder, rounds)
     else:
-        options = {"track": rounds.track, "n_gpus": rounds.gpus}
-        training = open_run(rendered, config, folder, **options)
+        training = open_run(
+            rendered,
+            config,
+            folder,
+            track=rounds.track,
+            n_gpus=rounds.gpus,
+            n_threads=rounds.threads,
+        )
         run = training.run
         if rounds.scheduler is not None:
             _train_elsewhere(training, rounds.scheduler)
@@ -217,6 +224,7 @@ def _train_nested(rendered: RenderedSet, config: TrainConfig, folder: Path, roun
         watch,
         inner=rounds.inner_folds,
         track=rounds.track,
+        n_threads=rounds.threads,
     )
     run = nested.run
     write_text(run.folder / "candidates.toml", rounds.candidates.read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from spectro.cli.console import CONTROLS, OUT, note, percent, say, warn
+from spectro.cli.console import OUT, note, percent, say, shown, warn
 
 if TYPE_CHECKING:
     from spectro.crossval.records import Scores
@@ -51,47 +51,45 @@ def table(key: str, rows: Sequence[Mapping[Any, Any]], columns: tuple[str, ...])
 
 
 def runs(found: Any, folder: Path) -> None:
-    """Print the runs of :func:`spectro.crossval.runs.list_runs`, a row a run, named below `folder`."""
-    shown = Table(box=None, header_style="bold", pad_edge=False)
+    """Print what :func:`~spectro.crossval.runs.list_runs` found, named below `folder`."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("run", "dataset", "recipe", "weights", "folds", "accuracy (95 %)", "date"):
-        shown.add_column(name, no_wrap=True)
+        table.add_column(name, no_wrap=True)
     for row in found.to_dict("records"):
         accuracy, low, high = (row[f"accuracy{end}"] for end in ("", "_low", "_high"))
         known = not isnan(accuracy)
-        shown.add_row(
-            Text(str(Path(row["run"]).relative_to(folder))),
-            Text(row["dataset"]),
-            Text(row["recipe"]),
-            row["weights"],
+        table.add_row(
+            _text(Path(row["run"]).relative_to(folder)),
+            *(_text(row[name]) for name in ("dataset", "recipe", "weights")),
             f"{row['folds']}/{row['all_folds']}",
             f"{percent(accuracy)} ({100 * low:.1f} to {100 * high:.1f})" if known else "-",
             row["date"][:16].replace("T", " "),
         )
-    _print_whole(shown)
+    _print_whole(table)
 
 
 def comparison(found: Comparison, names: tuple[str, str]) -> None:
     """Print how two runs differ: scores, classes, clips that changed sides, and the verdict."""
-    shown = Table(box=None, header_style="bold", pad_edge=False)
-    shown.add_column("")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("")
     for name in (*names, "change", "95 %"):
-        shown.add_column(Text(name), justify="right")
+        table.add_column(_text(name), justify="right")
     for name, score in (("accuracy", found.accuracy), ("macro F1", found.macro_f1)):
         low, high = score.interval
         interval = f"{points(low)} to {points(high)}"
-        shown.add_row(
+        table.add_row(
             name, percent(score.first), percent(score.second), points(score.change), interval
         )
     for row in found.classes.to_dict("records"):
         cells = tuple(percent(row[f"recall_{run}"]) for run in ("first", "second"))
         interval = f"{points(row['recall_low'])} to {points(row['recall_high'])}"
-        shown.add_row(
-            Text(f"recall of {row['label']}"),
+        table.add_row(
+            _text(f"recall of {row['label']}"),
             *cells,
             points(row["recall_change"]),
             interval if row["sources"] > 1 else "-",
         )
-    OUT.print(shown)
+    OUT.print(table)
     _moves(found.moves, names)
     say(
         f"{found.clips:,} clips of {found.recordings:,} recordings: {found.gained:,} went from "
@@ -106,15 +104,15 @@ def _moves(moves: Any, names: tuple[str, str]) -> None:
     """Print the recordings of which most clips changed sides."""
     if not len(moves):
         return
-    shown = Table(box=None, header_style="bold", pad_edge=False)
-    shown.add_column("changed", justify="right")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("changed", justify="right")
     for name in ("sides", "recording", "is", *names, "for example"):
-        shown.add_column(Text(name), no_wrap=True)
+        table.add_column(_text(name), no_wrap=True)
     for row in moves.head(_MOST_MOVES).to_dict("records"):
         cells = (row[name] for name in ("move", "group", "label", "first", "second", "path"))
-        shown.add_row(f"{row['clips']:,}", *map(Text, cells))
+        table.add_row(f"{row['clips']:,}", *map(_text, cells))
     say()
-    _print_whole(shown)
+    _print_whole(table)
     if len(moves) > _MOST_MOVES:
         say(f"and {len(moves) - _MOST_MOVES:,} more such rows; --csv FILE lists every clip")
     say()
@@ -168,7 +166,7 @@ def _table(key: str, rows: Sequence[Mapping[Any, Any]], columns: tuple[str, ...]
         table.add_column(column.replace("_", " "), justify="right")
     for row in rows:
         cells = [f"{row[c]:,}" if c.endswith(_COUNTS) else percent(row[c]) for c in columns]
-        table.add_row(Text(str(row[key])), *cells)
+        table.add_row(_text(row[key]), *cells)
     return table
 
 
@@ -178,9 +176,9 @@ def _print_whole(table: Table) -> None:
     OUT.print(table)
 
 
-def _text(words: str) -> Text:
+def _text(words: object) -> Text:
     """Show words from a file as they are, not as markup."""
-    return Text(words.translate(CONTROLS))
+    return Text(shown(words))
 
 
 def points(change: float) -> str:

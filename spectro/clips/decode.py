@@ -1,63 +1,36 @@
-"""Sound files to samples, in full or not at all.
-
-libsndfile decodes what is left of a damaged file without a word. Here that is an
-:class:`~spectro.errors.AudioError` naming the file: a clip that lost its second half would
-otherwise train as a clip that ends in silence.
-"""
+"""Sound files to samples, in full or not at all: whole, in parts, in blocks, or in windows."""
 
 from __future__ import annotations
 
 import itertools
 import math
-import os
-import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NoReturn
 
 import numpy as np
 import numpy.typing as npt
-import soundfile as sf
 
-from spectro.clips import mp3
+from spectro.clips.opening import NoSamplesError, Source, open_sound
 from spectro.errors import AudioError
-from spectro.plumbing.paths import is_url
 
-__all__ = ["CUT_OGG", "decode", "decode_windows"]
+__all__ = ["Part", "Samples", "decode", "decode_windows", "file_seconds", "joined", "open_part"]
 
-# libsndfile logs "data : 80000 (should be 39978)" where a header promises more than the file holds.
-_SHORT_CHUNK = re.compile(
-    r"^\s*(data|SSND|BODY|riff|Riff size|Data Size)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE
-)
-CUT_OGG = "Junk after the last page"  # in libsndfile's log
-# The same of MAT4, VOC and WVE files.
-_CUT = re.compile(
-    r"^(\*\*\* File seems to be truncated|Seems to be a truncated file|Data length \d+ should be)",
-    re.MULTILINE,
-)
-# Lengths that a header states and libsndfile does not hold the file to.
-_FRAMES = re.compile(r"^\s*(?:Rows : \d+\s+Cols|Frames\s*) : (\d+)", re.MULTILINE)  # in its log
-_FRAMES_LOGGED = ("AVR", "MAT5", "MPC2K")
-_NIST_FRAMES = re.compile(rb"^sample_count -i (\d{1,18})$", re.MULTILINE)  # in the file itself
-_NIST_HEADER = 1024  # bytes
-# Recorders that stream cannot go back to fill in the length, and leave a huge one instead.
-_LENGTH_UNKNOWN = 0x7FFF_0000
-# What libsndfile says of a file that is in none of its formats, and what of one that ends in .mp3.
-_NO_FORMAT, _NO_SUCH = "Format not recognised", "File does not exist or is not a regular file"
 _BLOCK = 1 << 20  # frames decoded at a time: a header that lies costs no more memory than this
-_PREROLL = 10 * mp3.FRAME  # an MP3 frame needs those before it to sound right
+_FEW = 8  # channels; of more, fewer frames are decoded at a time
+
+Samples = npt.NDArray[np.float32]
 
 
 def decode(
     path: Path, *, start: float | None = None, end: float | None = None
-) -> tuple[npt.NDArray[np.float32], int]:
+) -> tuple[Samples, int]:
     """Decode a sound file, or a part of it.
 
     Parameters
     ----------
     path : Path
-        A file in any container and codec that libsndfile reads.
+        A file in any container and codec that libsndfile reads; or ffmpeg, where it is installed.
     start, end : float or None
         Part to read, in seconds; None means from the start, to the end.
 
@@ -71,25 +44,161 @@ def decode(
     Raises
     ------
     AudioError
-        If the file is missing, empty, not sound, truncated, without samples, or ends before
-        `start`.
+        If the file is missing, no regular file, empty, not sound, truncated, without samples, or
+        ends before `start`.
     """
-    with _sound(path) as sound:
-        first, last = _span(sound, path, start, end)
-        samples = _read(sound, first, last)
-        _check_read(sound, path, first, last, first + len(samples))
-        return samples, int(sound.samplerate)
+    with open_part(path, start, end) as part:
+        blocks = list(part.blocks())
+        return joined(blocks), part.sr
+
+
+def joined(blocks: list[Samples]) -> Samples:
+    """Join blocks of frames; a clip is one block, and not copied."""
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
+def file_seconds(path: Path) -> float | None:
+    """Return how long a sound file lasts, in seconds, without decoding it.
+
+    Returns
+    -------
+    seconds : float or None
+        None where only decoding tells: of what ffmpeg decodes.
+
+    Raises
+    ------
+    AudioError
+        As :func:`decode` does, but for damage that no header shows.
+    """
+    with open_sound(path) as source:
+        return None if source.frames is None else source.frames / source.samplerate
+
+
+@contextmanager
+def open_part(path: Path, start: float | None = None, end: float | None = None) -> Iterator[Part]:
+    """Open a sound file to decode it, or a part of it, block by block; see :func:`decode`."""
+    with open_sound(path) as source:
+        yield Part(source, path, start, end)
+
+
+class Part:
+    """A part of a sound file that is open.
+
+    Attributes
+    ----------
+    sr, channels : int
+        Sampling rate in Hz, and number of channels.
+    container, codec : str
+        As libsndfile names them.
+    """
+
+    def __init__(self, source: Source, path: Path, start: float | None, end: float | None) -> None:
+        self.sr, self.channels = source.samplerate, source.channels
+        self.container, self.codec = source.container, source.codec
+        self._path, self._reader = path, _Reader(source, path)
+        self._start, self._end = start, end
+        self._frames = source.frames
+        self._first, self._last = self._span()
+
+    @property
+    def frames(self) -> int | None:
+        """How many frames there are in the part; None if only decoding tells."""
+        return None if self._last is None else self._last - self._first
+
+    @property
+    def file_seconds(self) -> float | None:
+        """How long the whole file lasts, in seconds; None if that is not known (yet)."""
+        frames = self._reader.total
+        return None if frames is None else frames / self.sr
+
+    def blocks(self) -> Iterator[Samples]:
+        """Decode the frames of the part, once; every block has at least one."""
+        self._reader.go_to(self._first, self._last)
+        step = _step(self.channels)
+        while self._last is None or self._reader.at < self._last:
+            left = step if self._last is None else self._last - self._reader.at
+            block = self._reader.read(min(left, step))
+            if len(block) == 0:
+                break
+            yield block
+        if self._reader.at <= self._first:
+            self._refuse(self._reader.at / self.sr)
+
+    def _span(self) -> tuple[int, int | None]:
+        """Turn seconds into the first frame and the one behind the last; None is not known."""
+        lasts = math.inf if self._frames is None else self._frames / self.sr
+        begin, finish = self._start or 0.0, math.inf if self._end is None else self._end
+        if 0 <= begin < lasts and begin < finish:
+            first = round(begin * self.sr)
+            last = self._frames if finish >= lasts else round(finish * self.sr)
+            if last is None or first < last:
+                return first, last
+        self._refuse(None if self._frames is None else lasts)
+        raise AssertionError
+
+    def _refuse(self, lasts: float | None) -> None:
+        until = "its end" if self._end is None else f"{self._end:g} s"
+        known = "" if lasts is None else f"; the file lasts {lasts:.3f} s"
+        raise AudioError(
+            f"{self._path}: no sound between {self._start or 0.0:g} s and {until}{known}"
+        )
+
+
+class _Reader:
+    """Reads a source forwards, and refuses one that holds less than it promised."""
+
+    def __init__(self, source: Source, path: Path) -> None:
+        self.at = 0
+        self.total = source.frames  # frames; None until the end is reached
+        self._source, self._path, self._ended = source, path, False
+        self._span = (0, source.frames)
+
+    def go_to(self, first: int, last: int | None) -> None:
+        """Go to the first frame of a part; `last` is for the message."""
+        self._span = (first, last)
+        self.at = self._source.seek(first)
+        step = _step(self._source.channels)
+        while self.at < first and len(self.read(min(first - self.at, step))):
+            pass  # seeking would not notice damage, or the codec needs those before
+
+    def read(self, n: int) -> Samples:
+        """Decode the next `n` frames; fewer only at the end."""
+        frames = self._source.frames
+        n = n if frames is None else min(n, frames - self.at)
+        if n <= 0 or self._ended:
+            return np.empty((0, self._source.channels), dtype=np.float32)
+        block = self._source.read(n)
+        self.at += len(block)
+        if len(block) < n:
+            self._end()
+        return block
+
+    def _end(self) -> None:
+        self._ended = True
+        frames = self._source.frames
+        if frames is not None and self.at + self._source.slack < frames:
+            first, last = self._span
+            there, wanted = max(0, self.at - first), (frames if last is None else last) - first
+            raise AudioError(f"{self._path}: truncated, {there} of {wanted} frames decode")
+        self.total = self.at
+        if self.total == 0:
+            raise NoSamplesError(f"{self._path}: has no samples")
+
+
+def _step(channels: int) -> int:
+    """Say how many frames to decode at a time."""
+    return max(1, _BLOCK * _FEW // max(channels, _FEW))
 
 
 def decode_windows(
     path: Path, *, duration: float, hop: float
-) -> Iterator[tuple[float, float, npt.NDArray[np.float32], int]]:
+) -> Iterator[tuple[float, float, Samples, int]]:
     """Decode a sound file in windows, in one pass, holding one window at a time.
 
     Parameters
     ----------
     path : Path
-        A file in any container and codec that libsndfile reads.
+        As for :func:`decode`.
     duration, hop : float
         Length of a window and step between two starts, in seconds.
 
@@ -108,163 +217,42 @@ def decode_windows(
     AudioError
         As :func:`decode` does; for damage that no header shows, where it is reached.
     """
-    with _sound(path) as sound:
-        held, at = np.empty((0, sound.channels), dtype=np.float32), 0  # frames from `at` on
-        for start in _starts(sound, duration, hop):
-            first, last = _span(sound, path, start, start + duration)
-            held, at = held[first - at :], at + min(first - at, len(held))
-            at += _skip(sound, first - at)
-            held = np.concatenate([held, _next(sound, last - at - len(held))])
-            _check_read(sound, path, first, last, at + len(held))
-            reached, sr = at + len(held), int(sound.samplerate)
-            end = start + duration if reached == last < sound.frames else reached / sr
-            if len(held):
-                yield start, end, held, sr
-            if reached < last:  # an MP3 that promised more: see _check_read
+    with open_sound(path) as source:
+        sr = source.samplerate
+        n = round(duration * sr)
+        tape = _Tape(_Reader(source, path), source.channels, n + 2)
+        for number in itertools.count():
+            start = number * hop
+            first = round(start * sr)
+            if not tape.reaches(first + n + 1):  # the last one
+                first = max(0, tape.end - n)
+                yield first / sr, tape.end / sr, tape.between(first, tape.end), sr
                 return
+            yield start, start + duration, tape.between(first, round((start + duration) * sr)), sr
 
 
-@contextmanager
-def _sound(path: Path) -> Iterator[sf.SoundFile]:
-    """Open a sound file that holds what its header promises, and say what is wrong with others."""
-    try:
-        with _opened(path) as file, sf.SoundFile(file) as sound:
-            _check_complete(sound, path)
-            yield sound
-    except (sf.SoundFileError, OSError, TypeError) as error:  # TypeError: a headerless .raw
-        _explain(path, error)
+class _Tape:
+    """The last `keep` frames that were read, or more."""
 
+    def __init__(self, reader: _Reader, channels: int, keep: int) -> None:
+        self._reader, self._keep, self._channels = reader, keep, channels
+        self._held = np.empty((0, channels), dtype=np.float32)
 
-def _opened(path: Path) -> AbstractContextManager[Path | IO[bytes]]:
-    """Leave a file on a disk to libsndfile to open."""
-    return path.open("rb") if is_url(path) else nullcontext(path)
+    @property
+    def end(self) -> int:
+        """The number of frames that were read."""
+        return self._reader.at
 
+    def reaches(self, upto: int) -> bool:
+        """Read up to a frame, if there are so many."""
+        while self.end < upto:
+            block = self._reader.read(min(upto - self.end, _step(self._channels)))
+            if len(block) == 0:
+                return False
+            self._held = np.concatenate([self._held[-self._keep :], block])
+        return True
 
-def _check_complete(sound: sf.SoundFile, path: Path) -> None:
-    """Compare what the header promises with what the file holds."""
-    if sound.format == "RAW":
-        raise AudioError(f"{path}: cannot be decoded (no header says what it holds)")
-    if CUT_OGG in sound.extra_info:  # there may be no whole page, and so no samples
-        raise AudioError(f"{path}: truncated in the middle of an Ogg page")
-    if sound.frames == 0:
-        raise AudioError(f"{path}: has no samples")
-    for _, promised, present in _SHORT_CHUNK.findall(sound.extra_info):
-        if int(present) + 1 < int(promised) < _LENGTH_UNKNOWN:  # one pad byte is often left out
-            raise AudioError(
-                f"{path}: truncated, its header promises {promised} bytes and {present} are there"
-            )
-    stated = _stated_frames(sound, path)
-    if stated > sound.frames:
-        raise AudioError(
-            f"{path}: truncated, its header promises {stated} frames and {sound.frames} are there"
-        )
-    if _CUT.search(sound.extra_info):
-        raise AudioError(f"{path}: truncated, its header promises more than is there")
-    if sound.format == "MP3":
-        counted = mp3.counted_samples(path)
-        if counted is not None and counted > sound.frames + mp3.DECODER_DELAY:
-            raise AudioError(f"{path}: does not say how long it is; encode it again")
-
-
-def _stated_frames(sound: sf.SoundFile, path: Path) -> int:
-    """Return how many frames the header states, where libsndfile takes what there is; else 0."""
-    stated: list[str] | list[bytes] = []
-    if sound.format == "NIST":
-        with path.open("rb") as file:
-            stated = _NIST_FRAMES.findall(file.read(_NIST_HEADER))
-    elif sound.format in _FRAMES_LOGGED:
-        stated = _FRAMES.findall(sound.extra_info)
-    return max(map(int, stated), default=0)
-
-
-def _span(
-    sound: sf.SoundFile, path: Path, start: float | None, end: float | None
-) -> tuple[int, int]:
-    """Turn seconds into the first frame and the one behind the last."""
-    lasts = sound.frames / sound.samplerate
-    begin, finish = start or 0.0, math.inf if end is None else end
-    if 0 <= begin < lasts and begin < finish:
-        first = round(begin * sound.samplerate)
-        last = sound.frames if finish >= lasts else round(finish * sound.samplerate)
-        if first < last:
-            return first, last
-    until = "its end" if end is None else f"{end:g} s"
-    raise AudioError(
-        f"{path}: no sound between {begin:g} s and {until}; the file lasts {lasts:.3f} s"
-    )
-
-
-def _starts(sound: sf.SoundFile, duration: float, hop: float) -> Iterator[float]:
-    """Say where windows start, in seconds."""
-    sr, n = sound.samplerate, round(duration * sound.samplerate)
-    for number in itertools.count():
-        if round(number * hop * sr) + n >= sound.frames:
-            yield max(0, sound.frames - n) / sr
-            return
-        yield number * hop
-
-
-def _skip(sound: sf.SoundFile, n: int) -> int:
-    """Decode `n` frames and forget them: seeking would not notice damage; return how many."""
-    left = n
-    while left > 0 and (read := len(_next(sound, min(left, _BLOCK)))):
-        left -= read
-    return n - left
-
-
-def _read(sound: sf.SoundFile, first: int, last: int) -> npt.NDArray[np.float32]:
-    """Decode the frames from `first` to before `last`, or as many of them as there are."""
-    at = _seek(sound, first)
-    return _next(sound, last - at)[first - at :]
-
-
-def _next(sound: sf.SoundFile, n: int) -> npt.NDArray[np.float32]:
-    """Decode the next `n` frames, or as many as there are."""
-    blocks: list[npt.NDArray[np.float32]] = []
-    left = n
-    while left > 0:
-        block = sound.read(min(left, _BLOCK), dtype="float32", always_2d=True)
-        if len(block) == 0:
-            break
-        blocks.append(block)
-        left -= len(block)
-    if len(blocks) != 1:  # a clip is one block: not copied
-        blocks = [np.concatenate([np.empty((0, sound.channels), dtype=np.float32), *blocks])]
-    return blocks[0]
-
-
-def _seek(sound: sf.SoundFile, first: int) -> int:
-    """Go to `first`, or as far before it as the codec needs; return where."""
-    if first == 0 or not sound.seekable():
-        return 0
-    at = max(0, first - _PREROLL) if sound.format == "MP3" else first
-    return int(sound.seek(at))
-
-
-def _check_read(sound: sf.SoundFile, path: Path, first: int, last: int, reached: int) -> None:
-    """Refuse a file that decodes to less than it promised."""
-    if reached >= last:
-        return
-    if sound.format == "MP3":
-        counted = mp3.counted_samples(path)  # libsndfile's promise may be a guess
-        if counted is not None and reached >= counted - mp3.DECODER_DELAY:
-            return
-    there = max(0, reached - first)
-    raise AudioError(f"{path}: truncated, {there} of {last - first} frames decode")
-
-
-def _explain(path: Path, error: Exception) -> NoReturn:
-    """Say in the user's terms why a file did not open."""
-    if path.is_dir():
-        reason = "is a folder, not a sound file"
-    elif not path.exists():
-        reason = "no such file"
-    elif not is_url(path) and not os.access(path, os.R_OK):
-        reason = "cannot be read (permission denied)"
-    elif path.stat().st_size == 0:
-        reason = "is empty (0 bytes)"
-    else:
-        detail = getattr(error, "error_string", None) or getattr(error, "strerror", None) or error
-        detail = _NO_FORMAT if _NO_SUCH in str(detail) else str(detail).strip().rstrip(".")
-        reason = f"cannot be decoded ({detail})"
-    raise AudioError(f"{path}: {reason}") from None
+    def between(self, first: int, last: int) -> Samples:
+        """Return the frames from `first` to before `last`, which were read not long ago."""
+        at = self.end - len(self._held)
+        return self._held[first - at : last - at]

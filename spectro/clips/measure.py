@@ -1,45 +1,33 @@
 """What is measured of one clip: its format, its levels, what was cut off it, and what it sounds as.
 
-Clipping is looked for in the waveform, not in the peak. A top that was cut off is flat for three
-samples or more and is met at a slope; a round top of that length is met gently. So a loud sine at
-full scale is not clipped, at 8 bits neither. A square wave is indistinguishable from a sine that
-was cut off all over; one that knows nothing but its two extremes and silence is let be.
-
-Numbers that were too large for their integer type wrap around instead: a peak just above full scale
-becomes one at the opposite end. Careless resampling and scaling do that, and each time is a loud
-click. (A sawtooth at full scale is the same as a ramp that wraps, and is taken for one.)
+A recording is measured block by block, so that an hour takes no more memory than a minute.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from contextlib import nullcontext
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import soundfile as sf
 
-from spectro.clips.decode import CUT_OGG, decode
+from spectro.clips.decode import Part, open_part
+from spectro.clips.opening import NoSamplesError
+from spectro.clips.runs import NEAR, STEP, FlatTops, Wraps
 from spectro.clips.waveform import LOUDEST, Waveform, to_mono
-from spectro.plumbing.paths import is_url, place
+from spectro.errors import AudioError
+from spectro.plumbing.paths import place
 
 __all__ = ["Vitals", "examine", "fingerprint", "flat_tops", "is_empty", "offset", "wraps"]
 
 _BLOCKS = 16  # a second: averages of longer than the slowest sound, shorter than a thump
 
-_NEAR = 0.95  # of full scale: tops below were cut off by nobody, or long ago
-_SHORTEST_TOP = 3  # samples: two equal ones at the top are common in any sound
-_RIPPLE = 0.03  # of the top: how far resampling and lossy codecs unsettle a flat one
-_STEEP = 3.0  # times the slope at which a round top of that length is met
 _STEPS = {"PCM_U8": 2.0**-7, "PCM_S8": 2.0**-7, "ULAW": 2.0**-5, "ALAW": 2.0**-5}
-_STEP = 2.0**-15  # between neighbouring values at full scale, in every other codec
 
-_ACROSS = 1.8  # a step this large leads from one end of the scale to the other
-_CALM = 0.5  # steps before and after it, where it is a number that wrapped around
-_WILD = 0.1  # share of steps above 1 from which a sound is too high or noisy to tell
+Samples = npt.NDArray[np.float32]
 
 
 class Vitals(NamedTuple):
@@ -71,6 +59,8 @@ class Vitals(NamedTuple):
         Frames that are NaN, infinite, or absurdly loud.
     fingerprint : str
         The same for the same sound; see :func:`fingerprint`.
+    file_seconds : float
+        Length of the whole file, of which `seconds` were measured; NaN if it was not read so far.
     """
 
     sr: int
@@ -86,6 +76,7 @@ class Vitals(NamedTuple):
     wraps: int
     non_finite: int
     fingerprint: str
+    file_seconds: float = math.nan
 
     @property
     def peak_db(self) -> float:
@@ -99,7 +90,7 @@ def examine(path: str | Path, start: float | None = None, end: float | None = No
     Parameters
     ----------
     path : str or Path
-        A file that libsndfile reads.
+        As for :func:`spectro.clips.decode.decode`.
     start, end : float or None
         Part to measure, in seconds; None means from the start, to the end.
 
@@ -112,52 +103,160 @@ def examine(path: str | Path, start: float | None = None, end: float | None = No
     AudioError
         If the file cannot be decoded in full (:func:`spectro.clips.decode.decode`).
     """
-    samples, sr = decode(place(path), start=start, end=end)
-    header = _header(path)
-    shape = (sr, samples.shape[1], str(header.format), str(header.subtype), len(samples) / sr)
-    with np.errstate(over="ignore", invalid="ignore"):
-        y = to_mono(samples)
-    loudness = np.abs(y)
-    mono_peak = float(loudness.max())
-    if not mono_peak < LOUDEST:  # nor is NaN
-        unknown = (math.nan,) * 5
-        return Vitals(*shape, *unknown, 0, int(np.sum(~(loudness < LOUDEST))), "")
-    peak = mono_peak if samples.shape[1] == 1 else float(max(samples.max(), -samples.min()))
-    step = _STEPS.get(header.subtype, _STEP)
-    channels = [np.ascontiguousarray(channel) for channel in samples.T] if peak >= _NEAR else []
+    levels, kept = None, list[Samples]()
+    with open_part(place(path), start, end) as part:
+        for block in part.blocks():
+            levels = levels or _Levels(part)
+            levels.feed(block)
+            kept = [block] if levels.frames == len(block) else []  # a clip is one block
+        assert levels is not None
+        whole = math.nan if part.file_seconds is None else part.file_seconds
+    shape = levels.shape()
+    if levels.non_finite:
+        return Vitals(*shape, *(math.nan,) * 5, 0, levels.non_finite, "", whole)
+    clipped, wrapped = 0.0, 0
+    if levels.peak >= NEAR:
+        again = iter(kept) if kept else _blocks(path, start, end)
+        clipped, wrapped = _damage(again, levels)
     return Vitals(
         *shape,
-        peak=peak,
-        mono_peak=mono_peak,
-        rms_db=_decibels(y),
-        dc=offset(y, sr),
-        clipped=sum(flat_tops(x, step) for x in channels) / samples.shape[1],
-        wraps=sum(wraps(x) for x in channels),
+        peak=levels.peak,
+        mono_peak=levels.mono_peak,
+        rms_db=levels.rms_db(),
+        dc=levels.offset.value(),
+        clipped=clipped,
+        wraps=wrapped,
         non_finite=0,
-        fingerprint=fingerprint(y, sr),
+        fingerprint=levels.fingerprint.digest(),
+        file_seconds=whole,
     )
 
 
 def is_empty(path: str | Path) -> bool:
     """Tell whether a file that did not decode is one of no bytes, or a header without samples."""
     try:
-        if place(path).stat().st_size == 0:
-            return True
-        header = _header(path)
-        return bool(header.frames == 0 and CUT_OGG not in header.extra_info)
-    except (sf.SoundFileError, OSError, TypeError):
-        return False
+        with open_part(place(path)) as part:
+            next(part.blocks())
+    except NoSamplesError:
+        return True
+    except AudioError:
+        pass
+    return False
 
 
-def _header(path: str | Path) -> Any:
-    """Read what a file says of itself; `format`, `subtype` and `frames`, as soundfile has them."""
-    with place(path).open("rb") if is_url(path) else nullcontext(path) as file:
-        return sf.info(file)
+def _blocks(path: str | Path, start: float | None, end: float | None) -> Iterator[Samples]:
+    with open_part(place(path), start, end) as part:
+        yield from part.blocks()
 
 
-def _decibels(y: Waveform) -> float:
-    power = float(np.square(y).mean(dtype=np.float64))
-    return 10 * math.log10(power) if power > 0 else -math.inf
+def _damage(blocks: Iterator[Samples], levels: _Levels) -> tuple[float, int]:
+    """Return the share of clipped samples, and the number of jumps across the scale."""
+    step = _STEPS.get(levels.codec, STEP)
+    extremes = zip(levels.high, levels.low, strict=True)
+    tops = [FlatTops(float(high), float(low), step) for high, low in extremes]
+    jumps = [Wraps() for _ in tops]
+    for block in blocks:
+        for number, channel in enumerate(block.T):
+            x = np.ascontiguousarray(channel)
+            tops[number].feed(x)
+            jumps[number].feed(x)
+    return sum(top.share() for top in tops) / len(tops), sum(jump.number() for jump in jumps)
+
+
+class _Levels:
+    """Adds up what is measured in one pass over a sound."""
+
+    def __init__(self, part: Part) -> None:
+        self.sr, self.channels = part.sr, part.channels
+        self.container, self.codec = part.container, part.codec
+        self.high = np.full(part.channels, -np.inf, dtype=np.float32)
+        self.low = np.full(part.channels, np.inf, dtype=np.float32)
+        self.frames = self.non_finite = 0
+        self.mono_peak = self._power = 0.0
+        self.offset, self.fingerprint = _Offset(part.sr), _Fingerprint(part.sr)
+
+    def feed(self, samples: Samples) -> None:
+        """Go on with the next frames."""
+        self.frames += len(samples)
+        with np.errstate(over="ignore", invalid="ignore"):
+            y = to_mono(samples)
+        loudness = np.abs(y)
+        loudest = float(loudness.max())
+        if not loudest < LOUDEST:  # nor is NaN
+            self.non_finite += int(np.sum(~(loudness < LOUDEST)))
+            return
+        self.mono_peak = max(self.mono_peak, loudest)
+        for number in range(self.channels):  # column by column is faster than along an axis
+            self.high[number] = max(self.high[number], samples[:, number].max())
+            self.low[number] = min(self.low[number], samples[:, number].min())
+        self._power += float(np.square(y).sum(dtype=np.float64))
+        self.offset.feed(y)
+        self.fingerprint.feed(y)
+
+    @property
+    def peak(self) -> float:
+        """The largest magnitude in any channel."""
+        return float(max(self.high.max(), -self.low.min()))
+
+    def shape(self) -> tuple[int, int, str, str, float]:
+        """Return what does not depend on the samples."""
+        return self.sr, self.channels, self.container, self.codec, self.frames / self.sr
+
+    def rms_db(self) -> float:
+        """Level of the mean of the channels in dBFS."""
+        power = self._power / self.frames
+        return 10 * math.log10(power) if power > 0 else -math.inf
+
+
+class _Offset:
+    """What a sound oscillates around; see :func:`offset`."""
+
+    def __init__(self, sr: int) -> None:
+        self._block = max(sr // _BLOCKS, 1)
+        self._means: list[npt.NDArray[np.float64]] = []
+        self._rest = np.empty(0, dtype=np.float32)
+
+    def feed(self, y: Waveform) -> None:
+        y = np.concatenate([self._rest, y]) if len(self._rest) else y
+        whole = len(y) // self._block
+        behind = whole * self._block
+        if whole:
+            blocks = y[:behind].reshape(whole, self._block)
+            self._means.append(blocks.mean(axis=1, dtype=np.float64))
+        self._rest = y[behind:].copy()
+
+    def value(self) -> float:
+        if not self._means:
+            return float(self._rest.mean(dtype=np.float64))
+        return float(np.median(np.concatenate(self._means)))
+
+
+class _Fingerprint:
+    """Hashes a sound without the silence around it; see :func:`fingerprint`."""
+
+    def __init__(self, sr: int) -> None:
+        self._digest = hashlib.blake2b(str(sr).encode(), digest_size=16)
+        self._silent, self._sounds = 0, False  # samples of silence that may be the last
+
+    def feed(self, y: Waveform) -> None:
+        levels = np.rint(np.clip(y * 32768, -32768, 32767)).astype("<i2")
+        sounds = levels != 0
+        first, last = int(sounds.argmax()), len(y) - int(sounds[::-1].argmax())
+        if not sounds[first]:
+            self._silent += len(y)
+            return
+        if self._sounds:
+            self._silence(self._silent + first)
+        self._digest.update(levels[first:last].data)
+        self._sounds, self._silent = True, len(y) - last
+
+    def _silence(self, n: int) -> None:
+        while n > 0:
+            self._digest.update(bytes(2 * min(n, 1 << 20)))
+            n -= 1 << 20
+
+    def digest(self) -> str:
+        return self._digest.hexdigest() if self._sounds else ""
 
 
 def offset(y: Waveform, sr: int) -> float:
@@ -173,15 +272,12 @@ def offset(y: Waveform, sr: int) -> float:
     sr : int
         Sampling rate in Hz.
     """
-    block = max(sr // _BLOCKS, 1)
-    whole = len(y) // block
-    if whole == 0:
-        return float(y.mean(dtype=np.float64))
-    means = y[: whole * block].reshape(whole, block).mean(axis=1, dtype=np.float64)
-    return float(np.median(means))
+    found = _Offset(sr)
+    found.feed(y)
+    return found.value()
 
 
-def flat_tops(x: Waveform, step: float = _STEP) -> float:
+def flat_tops(x: Waveform, step: float = STEP) -> float:
     """Return the share of samples that lie on tops that were cut off.
 
     Parameters
@@ -197,29 +293,9 @@ def flat_tops(x: Waveform, step: float = _STEP) -> float:
         From 0 to 1. Exactly flat tops and, if they are more, tops with the ripple that resampling
         and lossy codecs leave; of either, only those at the extremes of the channel.
     """
-    high, low = x.max(), x.min()
-    if max(high, -low) < _NEAR or ((x == high) | (x == low) | (x == 0)).all():
-        return 0.0
-    sides = [z for z, top in ((x, high), (-x, -low)) if top >= _NEAR]
-    bands = (step / 2, _RIPPLE)
-    return sum(max(_cut_off(z, band, step) for band in bands) for z in sides) / len(x)
-
-
-def _cut_off(x: Waveform, band: float, step: float) -> int:
-    """Count the samples in long runs within `band` of the highest that are met at a slope.
-
-    A parabola that stays within `band` of its top for ``n`` samples leaves it at ``4 * band / n`` a
-    sample.
-    """
-    near = np.flatnonzero(x >= x.max() - band)
-    gaps = np.flatnonzero(np.diff(near) > 1)
-    first, last = near[np.r_[0, gaps + 1]], near[np.r_[gaps, len(near) - 1]]
-    n = last - first + 1
-    rise = x[first] - x[np.maximum(first - 1, 0)]
-    fall = x[last] - x[np.minimum(last + 1, len(x) - 1)]
-    slope = np.maximum(_STEEP * 4 * band / n, 2 * step)
-    cut: npt.NDArray[np.bool_] = (n >= _SHORTEST_TOP) & (np.minimum(rise, fall) > slope)
-    return int(n[cut].sum())
+    tops = FlatTops(x.max(), x.min(), step)
+    tops.feed(x)
+    return tops.share()
 
 
 def wraps(x: Waveform) -> int:
@@ -233,14 +309,9 @@ def wraps(x: Waveform) -> int:
     x : np.ndarray [shape=(n,)], float32
         One channel.
     """
-    steps = np.diff(x)
-    sizes = np.abs(steps)
-    across = sizes > _ACROSS
-    if not across.any() or (sizes > 1).mean() > _WILD:
-        return 0
-    around = np.where(across, 2 - sizes, sizes)
-    calm = np.pad((around < _CALM) & (steps != 0), 1, constant_values=True)
-    return int((across & calm[:-2] & calm[2:]).sum())
+    jumps = Wraps()
+    jumps.feed(x)
+    return jumps.number()
 
 
 def fingerprint(y: Waveform, sr: int) -> str:
@@ -263,11 +334,6 @@ def fingerprint(y: Waveform, sr: int) -> str:
     fingerprint : str
         Empty for digital silence, which is like no other sound.
     """
-    levels = np.rint(np.clip(y * 32768, -32768, 32767)).astype("<i2")
-    sounds = levels != 0
-    first, behind = int(sounds.argmax()), len(y) - int(sounds[::-1].argmax())
-    if not sounds[first]:
-        return ""
-    digest = hashlib.blake2b(str(sr).encode(), digest_size=16)
-    digest.update(levels[first:behind].data)
-    return digest.hexdigest()
+    found = _Fingerprint(sr)
+    found.feed(y)
+    return found.digest()

@@ -6,38 +6,42 @@ import math
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import soxr
 
-from spectro.clips.decode import decode, decode_windows
+from spectro.clips import streaming
+from spectro.clips.choices import Channels, PadPolicy
+from spectro.clips.decode import Part, Samples, decode_windows, joined, open_part
 from spectro.errors import AudioError, ConfigError
 from spectro.plumbing.paths import place
 
 __all__ = [
     "LOUDEST",
     "Channels",
+    "Extent",
     "PadPolicy",
     "Waveform",
     "Window",
     "fit",
     "load",
+    "load_fitted",
     "mix",
     "to_mono",
     "windows",
 ]
 
 Waveform = npt.NDArray[np.float32]
-PadPolicy = Literal["zero", "loop", "center", "random"]
-Channels = Literal["mean", "first", "both"]
 
 # Beyond any scaling of sound, and far enough below float32's limit that its power is finite.
 LOUDEST = 1e12
 # A damaged header may state a rate of 1 Hz, at which a clip lasts for days and fills any memory.
 _STEEPEST = 32  # times that the rate may go up, whatever the length
 _LONGEST = 1 << 26  # samples that may come of going up more: 256 MiB, 50 minutes at 22,050 Hz
+_MARGIN = 0.1  # s read behind the end of a picture, so that resampling does not see an edge there
+_AT_ONCE = 1 << 24  # samples of a file, in all channels, from which on it is not held in memory
 
 
 def load(
@@ -57,6 +61,7 @@ def load(
     ----------
     path : str or Path
         A file in any container and codec that libsndfile reads: WAV, FLAC, OGG, MP3, AIFF, CAF...
+        And, where ffmpeg is installed, that ffmpeg reads: M4A, AAC, 3GP, WebM, AMR, WMA...
     sr : int
         Target sampling rate in Hz.
     start, end : float or None
@@ -76,8 +81,114 @@ def load(
         If the file cannot be decoded in full (:func:`spectro.clips.decode.decode`), holds NaN or
         infinity, or states a sampling rate so low that resampling would fill the memory.
     """
-    samples, native = decode(place(path), start=start, end=end)
-    return _waveform(samples, native, sr, channels, path)
+    with open_part(place(path), start, end) as part:
+        return _waveform(joined(list(part.blocks())), part.sr, sr, channels, path)
+
+
+class Extent(NamedTuple):
+    """How much of a recording is used: `used` of `available` seconds, those of the part asked for.
+
+    `available` is None where only decoding all of it would tell.
+    """
+
+    used: float
+    available: float | None
+
+
+def load_fitted(
+    path: str | Path,
+    n_samples: int,
+    *,
+    sr: int,
+    pad: PadPolicy,
+    start: float | None = None,
+    end: float | None = None,
+    channels: Channels = "mean",
+    rng: np.random.Generator | None = None,
+) -> tuple[Waveform, Extent]:
+    """Read a sound file and bring it to a length, in memory that does not grow with the file's.
+
+    Parameters
+    ----------
+    path, sr, start, end, channels
+        As for :func:`load`.
+    n_samples, pad, rng
+        As for :func:`fit`.
+
+    Returns
+    -------
+    y : np.ndarray [shape=(n_samples,) or (2, n_samples)], float32
+        What :func:`fit` makes of what :func:`load` gives, but for the end of a long recording of
+        which only the start shows: that is not decoded.
+    extent : Extent
+        How much of the sound this is.
+
+    Raises
+    ------
+    AudioError
+        As :func:`load` does.
+    """
+    asked = end
+    if pad in ("zero", "loop"):  # only the start shows: do not decode hours behind it
+        shown = (start or 0.0) + n_samples / sr + _MARGIN
+        end = shown if end is None else min(end, shown)
+    with open_part(place(path), start, end) as part:
+        blocks = _few_blocks(part)
+        if blocks is not None:
+            y = _waveform(joined(blocks), part.sr, sr, channels, path)
+            length, fitted = y.shape[-1], fit(y, n_samples, pad=pad, rng=rng)
+        available = _available(part, start, asked)
+    if blocks is None:
+        length, fitted = _fit_streamed(path, n_samples, (start, end), (sr, channels, pad), rng)
+    if available is None and (end is None or end == asked or length < n_samples):
+        available = length / sr
+    used = min(length, n_samples) / sr
+    return fitted, Extent(used if available is None else min(used, available), available)
+
+
+def _few_blocks(part: Part) -> list[Samples] | None:
+    """Decode a part if it is not long; None if it is."""
+    if (part.frames or 0) * part.channels > _AT_ONCE:
+        return None
+    blocks, frames = list[Samples](), 0
+    for block in part.blocks():
+        blocks.append(block)
+        frames += len(block)
+        if frames * part.channels > _AT_ONCE and part.frames is None:
+            return None
+    return blocks
+
+
+def _available(part: Part, start: float | None, end: float | None) -> float | None:
+    """Return how many seconds were asked for, or None if the file does not say how long it is."""
+    if part.file_seconds is None:
+        return None
+    return min(part.file_seconds, math.inf if end is None else end) - (start or 0.0)
+
+
+def _fit_streamed(
+    path: str | Path,
+    n_samples: int,
+    span: tuple[float | None, float | None],
+    how: tuple[int, Channels, PadPolicy],
+    rng: np.random.Generator | None,
+) -> tuple[int, Waveform]:
+    """Do as :func:`fit` of a recording that is gone through, twice or more, and never held."""
+    sr, channels, pad = how
+
+    def blocks() -> Iterator[Waveform]:
+        with open_part(place(path), *span) as part:
+            _check_rate(part.sr, sr, part.frames or _AT_ONCE, path, many=True)
+            sounds = (_mixed(block, channels, path) for block in part.blocks())
+            yield from streaming.resampled(sounds, part.sr, sr)
+
+    if pad in ("zero", "loop"):
+        y = np.concatenate(list(blocks()), axis=-1)  # no longer than the picture
+        return y.shape[-1], fit(y, n_samples, pad=pad)
+    heard = streaming.survey(blocks)
+    draw = rng or np.random.default_rng(heard.checksum)
+    offset = _offset(n_samples - heard.length, pad, draw) if heard.length != n_samples else 0
+    return heard.length, streaming.window(blocks(), n_samples, offset)
 
 
 class Window(NamedTuple):
@@ -137,18 +248,29 @@ def _waveform(
     samples: npt.NDArray[np.float32], native: int, sr: int, channels: Channels, path: str | Path
 ) -> Waveform:
     """Bring what was decoded of `path` to `sr` Hz, or say why that cannot be."""
+    y = _mixed(samples, channels, path)
+    _check_rate(native, sr, y.shape[-1], path)
+    return y if native == sr else _resample(y, native, sr)
+
+
+def _mixed(samples: Samples, channels: Channels, path: str | Path) -> Waveform:
+    """Make channels equal, and refuse what is no number."""
     with np.errstate(over="ignore", invalid="ignore"):  # told below, in words
         y = mix(samples, channels)
     if not (y.max() < LOUDEST and y.min() > -LOUDEST):  # nor is NaN
         raise AudioError(
             f"{path}: holds NaN or infinite samples, or absurdly loud ones; export it again"
         )
-    if sr > _STEEPEST * native and y.shape[-1] * sr > _LONGEST * native:
+    return y
+
+
+def _check_rate(native: int, sr: int, n: int, path: str | Path, *, many: bool = False) -> None:
+    """Refuse a rate at which `n` frames last so long that resampling would not end."""
+    if sr > _STEEPEST * native and (many or n * sr > _LONGEST * native):
         raise AudioError(
             f"{path}: states a sampling rate of {native} Hz, at which it lasts "
-            f"{y.shape[-1] / native:.0f} s; if so, choose a lower one than {sr} Hz to bring it to"
+            f"{n / native:.0f} s; if so, choose a lower one than {sr} Hz to bring it to"
         )
-    return y if native == sr else _resample(y, native, sr)
 
 
 def mix(samples: npt.NDArray[np.float32], channels: Channels) -> Waveform:
@@ -248,17 +370,19 @@ def fit(
         return y
     if pad == "loop":
         return np.take(y, np.arange(n_samples), axis=-1, mode="wrap")
-    return _place(y, n_samples, _offset(y, n_samples - length, pad, rng))
+    # Drawn from the sound, not from its name or a clock: a prediction sees what training saw.
+    if pad == "random" and rng is None:
+        rng = np.random.default_rng(zlib.crc32(y.tobytes()))
+    return _place(y, n_samples, _offset(n_samples - length, pad, rng))
 
 
-def _offset(y: Waveform, room: int, pad: PadPolicy, rng: np.random.Generator | None) -> int:
+def _offset(room: int, pad: PadPolicy, rng: np.random.Generator | None) -> int:
     """Where `y` starts in the result: below zero when it is too long and its start is cut."""
     if pad == "zero":
         return 0
     if pad == "center":
         return room // 2 if room > 0 else -(-room // 2)
-    # Drawn from the sound, not from its name or a clock: a prediction sees what training saw.
-    rng = rng or np.random.default_rng(zlib.crc32(y.tobytes()))
+    assert rng is not None
     draw = int(rng.integers(abs(room) + 1))
     return draw if room > 0 else -draw
 

@@ -1,1 +1,1 @@
-"""Every fold gets its turn to be scored: runs, their folds, and what they compare."""
+"""Cross-validation: runs, their folds, nested choices, and the comparison of runs."""

@@ -1,4 +1,4 @@
-"""Settings that fit a time: fewer epochs, then smaller pictures, by timing a few real batches.
+"""Settings that fit a time budget: fewer epochs, then smaller pictures, by timing a few batches.
 
 What comes out are ordinary settings. A run that records them can be repeated without the budget,
 which no two machines would meet alike.
@@ -66,7 +66,7 @@ class Fitted:
     seconds: float
 
     def in_words(self, minutes: float, trainings: int) -> str:
-        """Say what was picked, and how to ask for the same without a budget."""
+        """Say which settings were chosen, and how to ask for the same without a budget."""
         size = f" --size {self.config.size}" if self.config.size else ""
         return (
             f"time budget {minutes:g} min: --epochs {self.config.phases[-1].epochs}{size} should "
@@ -78,7 +78,7 @@ class Fitted:
 def measure(
     train: pd.DataFrame, rendered: RenderedSet, config: TrainConfig, weights: Weights
 ) -> Pace:
-    """Time a few steps of each phase and a few predictions, on training clips alone.
+    """Time a few steps of each phase and a few predictions, on training clips only.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def _start_and_step(times: list[float]) -> tuple[float, float]:
 
 
 def seconds(pace: Pace, config: TrainConfig, parts: Split) -> float:
-    """Add up what one training takes, its curves and its scored fold included."""
+    """Add up the seconds of one training, watching and scoring included."""
     return _parts_of_time(pace, config, parts, config.phases[-1].epochs)
 
 
@@ -133,7 +133,7 @@ def fit(
     pixels: int,
     pace_of: Callable[[TrainConfig], Pace],
 ) -> Fitted:
-    """Pick epochs of the last phase, and where few would fit the size, to fit a time.
+    """Choose the epochs of the last phase, and a smaller size where too few would fit.
 
     Never more epochs than were asked for: what a recipe says is its best, not its least.
 
@@ -202,7 +202,7 @@ def rehearse(
     fold: int,
     listener: Listener | None = None,
 ) -> pd.DataFrame:
-    """Train as for `fold`, watching the inner fold; keep nothing but the history.
+    """Train as for `fold` and score the inner fold after each epoch; keep only the history.
 
     What tuning is made of: neither the pictures nor the score of `fold` are looked at.
 

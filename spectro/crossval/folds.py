@@ -35,6 +35,7 @@ from spectro.training.progress import Listener, tracking
 from spectro.training.recipes import recipe
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import Split, random_folds, split
+from spectro.training.threads import Threads
 
 __all__ = [
     "RANDOM",
@@ -76,7 +77,7 @@ def start(config: TrainConfig) -> Start:
 
 
 def precision_in_words(config: TrainConfig) -> str:
-    """Say the arithmetic of training and why, as "bf16 (the processor has it)"."""
+    """Name the arithmetic of training and the reason, as "bf16 (the processor has it)"."""
     precision, reason = choose_precision(config.precision, device())
     return f"{precision} ({reason})"
 
@@ -97,6 +98,8 @@ class Training:
         Record each training with this tool too (:mod:`spectro.training.progress`).
     n_gpus : int
         Share each training among so many (:mod:`spectro.training.several_gpus`).
+    n_threads : int or None
+        Threads of training; None chooses (:class:`spectro.training.threads.Threads`).
     keep_models : bool
         Write the trained networks. Those that only help to choose or to compare are many, and
         45 MB each for a resnet18.
@@ -107,6 +110,7 @@ class Training:
     weights: Weights
     track: str | None = None
     n_gpus: int = 1
+    n_threads: int | None = None
     keep_models: bool = True
 
     @classmethod
@@ -131,7 +135,7 @@ class Training:
         design : Design or None
             What makes the run other than a plain cross-validation.
         **options
-            `track`, `n_gpus` and `keep_models`.
+            `track`, `n_gpus`, `n_threads` and `keep_models`.
 
         Raises
         ------
@@ -177,9 +181,11 @@ class Training:
             raise ConfigError(f"recipe {config.recipe} trains no network; run spectro probe")
         started = time.perf_counter()
         parts = split(self.pictures.clips, fold, config.inner_fold)
-        learn, history = self._train(parts, fold, listener)
-        predictions = _predicted(learn, parts.score, run.labels, fold)
+        with Threads(self.n_threads) as threads:
+            learn, history = self._train(parts, fold, listener, threads)
+            predictions = _predicted(learn, parts.score, run.labels, fold)
         seconds = time.perf_counter() - started
+        about["threads"] = tuple(threads.used)
         if self.n_gpus > 1:
             about["gpus"] = self.n_gpus
         about |= _watched(config, learn, parts, run.labels)
@@ -188,7 +194,7 @@ class Training:
         return record
 
     def _train(
-        self, parts: Split, fold: int, listener: Listener | None
+        self, parts: Split, fold: int, listener: Listener | None, threads: Threads
     ) -> tuple[Any, pd.DataFrame]:
         run = self.run
         with tracking(self.track, run.folder, f"fold{fold}", run.config) as callbacks:
@@ -201,6 +207,7 @@ class Training:
                 listener,
                 callbacks,
                 self.n_gpus,
+                threads,
             )
 
     def _write(
@@ -260,7 +267,7 @@ class Training:
         )
 
     def random_split(self, listener: Listener | None = None) -> None:
-        """Cross-validate once more over folds that leak, to show what a leak would claim.
+        """Cross-validate once more over random folds, which leak, for comparison.
 
         Written to ``random-split/`` inside the run, itself a run; the next :func:`score_run`
         reports it beside the honest score.

@@ -148,7 +148,7 @@ def measure(runs: list[Run], folds: list[int]) -> Curve:
 
 
 def _point(run: Run, folds: list[int]) -> tuple[dict[str, Any], metrics.Floats]:
-    """Score one share; also in every draw of the recordings, the same for each share."""
+    """Score one share, and each bootstrap draw of the recordings, the same draws for each share."""
     predictions = run.predictions()
     predictions = predictions[predictions["fold"].isin(folds)]
     records = pd.DataFrame([dict(run.fold_record(fold)) for fold in folds])

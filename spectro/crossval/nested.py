@@ -136,6 +136,8 @@ class Nested:
         Given what is trained and for how many epochs, gives a context with its listener.
     track : "tensorboard", "wandb" or None
         Record the training on all training folds with this tool.
+    n_threads : int or None
+        As of :class:`spectro.crossval.folds.Training`.
     """
 
     run: Run
@@ -143,6 +145,7 @@ class Nested:
     candidates: Candidates
     watch: Watch
     track: str | None = None
+    n_threads: int | None = None
 
     @classmethod
     def open(
@@ -155,6 +158,7 @@ class Nested:
         *,
         inner: int | None = None,
         track: str | None = None,
+        n_threads: int | None = None,
     ) -> Nested:
         """Start or resume such a run.
 
@@ -168,7 +172,7 @@ class Nested:
             What the candidates are changes of; gives the run its name and seed.
         candidates : mapping of str to TrainConfig
             Of :func:`read_candidates`.
-        watch, track
+        watch, track, n_threads
             As the attributes.
         inner : int or None
             Inner folds that each choice rests on; None for all.
@@ -183,7 +187,7 @@ class Nested:
             start(config)
         design = Design(candidates=dict(candidates), inner_folds=turns)
         run = Training.open(folder, pictures, base, design).run
-        return cls(run, pictures, candidates, watch, track)
+        return cls(run, pictures, candidates, watch, track, n_threads)
 
     def fold(self, fold: int) -> FoldRecord:
         """Choose settings for a fold on its training folds, train with them, and score the fold.
@@ -220,7 +224,7 @@ class Nested:
         config = self.candidates[best]
         begun = start(config)
         own = self.run.trained_with(config, begun.origin, begun.precision)
-        training = Training(own, self.pictures, begun.weights, self.track)
+        training = Training(own, self.pictures, begun.weights, self.track, n_threads=self.n_threads)
         about = {"chosen": best, "chosen_at": mean, "weights": begun.origin.detail}
         with self.watch(f"fold {fold}, {best}", config.all_epochs) as listener:
             return training.fold(fold, listener, **about)
@@ -230,7 +234,7 @@ class Nested:
         clips, config = self.pictures.clips, self.candidates[name]
         rest = replace(self.pictures, clips=clips[clips["fold"] != fold].reset_index(drop=True))
         folder = inner_folder(self.run, fold, name)
-        training = Training.open(folder, rest, config, keep_models=False)
+        training = Training.open(folder, rest, config, n_threads=self.n_threads, keep_models=False)
         accuracies = []
         for k in inner_folds_of(self.run, fold):
             with self.watch(f"fold {fold}, {name}, inner fold {k}", config.all_epochs) as listener:

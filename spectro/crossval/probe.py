@@ -46,7 +46,7 @@ Floats = npt.NDArray[np.float32]
 
 
 def check(rendered: RenderedSet) -> None:
-    """Tell what is wrong with folds before features are computed.
+    """Check the folds before features are computed.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def features_of(
     cache: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Floats, int]:
-    """Give the features of every clip, computing those that the cache lacks.
+    """Return the features of every clip; those that the cache lacks are computed.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def features_of(
 
 
 def _body(config: TrainConfig, weights: Weights) -> torch.nn.Sequential:
-    """Build the body; one of random weights is the same for the same seed."""
+    """Build the body; the same seed gives the same random weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return networks.body(config.arch, weights.state)
@@ -146,7 +146,7 @@ def _head() -> Pipeline:
 
 
 def probabilities(head: Pipeline, features: Floats, labels: list[str]) -> Floats:
-    """Give the probability of each of `labels`; of one that the head was never shown, 0.
+    """Return the probability of each of `labels`; 0 for a class that the head was not fitted on.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a score was measured on, in words, so that nobody takes it for another number."""
+"""What a score was measured on, in words: the protocol lines of ``scores.json``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["lines"]
 
 
 def lines(run: Run, rendered: RenderedSet) -> list[str]:
-    """Say in lines what the finished folds of a run were trained and scored on."""
+    """Describe what the finished folds of a run were trained and scored on, a line each."""
     if rendered.dataset.random_share is not None:
         return _random_share(run, rendered)
     finished, whole = run.finished_folds, rendered.dataset.folds
@@ -56,7 +56,7 @@ def _networks(run: Run) -> str:
 
 
 def _random_share(run: Run, rendered: RenderedSet) -> list[str]:
-    """Say of a random share that it is not an honest score, first of all."""
+    """Describe a random share; the first line says that it is not an honest score."""
     groups = rendered.clips.groupby("group")["fold"].nunique()
     share, seed = rendered.dataset.random_share or 0.0, run.config.seed
     trained = f"{_networks(run)} trained on the others in {_of_folds(run, 'precision')}"
@@ -71,7 +71,7 @@ def _random_share(run: Run, rendered: RenderedSet) -> list[str]:
 
 
 def _of_folds(run: Run, name: str) -> str:
-    """Say what the folds had in common, or all that they had where settings were chosen by fold."""
+    """Return the value that all folds share, or each value where settings were chosen by fold."""
     record = run.record
     common = {"weights": record.weights.detail, "precision": record.precision}[name]
     values = (getattr(run.fold_record(fold), name) or common for fold in run.finished_folds)

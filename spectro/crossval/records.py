@@ -172,8 +172,10 @@ class FoldRecord(Record):
         What trained it.
     inner_fold, inner_accuracy : int, float, or None
         The training fold that was set aside to tune by, and the accuracy on it.
-    gpus, threads : int or None
+    gpus : int or None
         How many shared the training.
+    threads : tuple of int, or None
+        Numbers of threads it was trained with, in order: one, unless it was changed on the way.
     chosen, chosen_at, weights : str, float, str, or None
         In a nested run: the candidate, its mean accuracy on the inner folds, where it started.
     train_recordings : int or None
@@ -200,7 +202,7 @@ class FoldRecord(Record):
     inner_fold: int | None = None
     inner_accuracy: Share | None = None
     gpus: int | None = Field(None, ge=1)
-    threads: int | None = Field(None, ge=1)
+    threads: tuple[int, ...] | None = None
     chosen: str | None = None
     chosen_at: float | None = None
     weights: str | None = None

@@ -83,7 +83,7 @@ def _absolute(rendered: RenderedSet) -> RenderedSet:
 
 
 def _train(run: Run, rendered: RenderedSet, spec: str, fold: int, track: str | None) -> Outcome:
-    """Train a fold where this runs, if it would be trained as anywhere else."""
+    """Train a fold on this machine, if it would be trained as on the client's."""
     try:
         with _ONE_AT_A_TIME:
             begun = start(run.config.replace(weights=spec))

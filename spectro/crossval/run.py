@@ -39,7 +39,7 @@ from spectro.errors import ModelError
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.environment import environment
-from spectro.plumbing.files import check_writable, is_taken, replacing_folder, write_text
+from spectro.plumbing.files import check_writable, is_taken, replacing_folder, sweep, write_text
 from spectro.plumbing.paths import check_no_link
 from spectro.training.settings import TrainConfig
 
@@ -131,6 +131,7 @@ class Run:
             design=design,
             environment=environment(),
         )
+        sweep(folder)  # what a killed process left half written
         if cls.is_at(folder):
             run = cls.load(folder)
             run._check_same(asked)

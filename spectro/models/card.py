@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from spectro.errors import ConfigError, ModelError
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.settings import Settings
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "ModelCard"]
+__all__ = [
+    "CARD",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "ModelCard",
+    "read_card",
+    "shortened",
+]
+
+CARD = "model.json"
+_MAX_MEMBERS = 100  # as many as training takes
+_MAX_BYTES = 1 << 26  # of model.json; one with 10,000 classes and their scores is about 1 MB
 
 # Channel statistics of ImageNet, which torchvision's weights were trained with.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_Label = Annotated[str, Field(min_length=1, max_length=1_000)]
+_Mean = Annotated[float, Field(ge=-1_000, le=1_000)]
+_Std = Annotated[float, Field(ge=1e-4, le=1_000)]
 
 
 class ModelCard(Settings):
@@ -24,33 +41,91 @@ class ModelCard(Settings):
     arch : str
         torchvision's name of the body.
     members : int
-        Networks whose probabilities are averaged.
+        Networks whose probabilities are averaged, 1 to 100.
     labels : tuple of str
-        Classes, in the order of the probabilities.
+        Classes, in the order of the probabilities: 2 to 100,000, no two alike.
     spectrogram : SpectrogramConfig
         How a clip becomes the picture that the network knows.
     size : int or None
-        Side that pictures are resized to; None for as they are.
+        Side that pictures are resized to, 32 to 4096; None for as they are.
     mean, std : tuple of float
-        Normalisation of the three channels.
+        Normalisation of the three channels; std above 0.
     training : dict
         Settings, weights, dataset and fold it was trained with.
     scores : dict
         What it reached, and on which clips.
     licence : str
         Licence of the sounds it was trained on.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of range.
     """
 
     table: ClassVar[str] = "model"
 
     format: int = Field(1, ge=1, le=1)
-    arch: str
-    members: int = Field(1, ge=1)
-    labels: tuple[str, ...] = Field(min_length=2)
+    arch: str = Field(min_length=1, max_length=100)
+    members: int = Field(1, ge=1, le=_MAX_MEMBERS)
+    labels: tuple[_Label, ...] = Field(min_length=2, max_length=100_000)
     spectrogram: SpectrogramConfig
-    size: int | None = None
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    size: int | None = Field(None, ge=32, le=4_096)
+    mean: tuple[_Mean, _Mean, _Mean] = IMAGENET_MEAN
+    std: tuple[_Std, _Std, _Std] = IMAGENET_STD
     training: dict[str, Any] = Field(default_factory=dict)
     scores: dict[str, Any] = Field(default_factory=dict)
     licence: str = ""
+
+    @field_validator("labels")
+    @classmethod
+    def _all_differ(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        seen: set[str] = set()
+        for label in labels:
+            if label in seen:
+                raise ValueError(f"labels holds {label!r} twice")
+            seen.add(label)
+        return labels
+
+
+def read_card(folder: str | Path) -> ModelCard:
+    """Read the card of a model folder, which may come from a stranger.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Model folder.
+
+    Returns
+    -------
+    ModelCard
+
+    Raises
+    ------
+    ModelError
+        If there is none, or it cannot be used.
+    """
+    path = Path(folder) / CARD
+    if not path.is_file():
+        raise ModelError(f"{folder}: is no model folder, it has no {CARD}")
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ConfigError(f"{CARD} is longer than {_MAX_BYTES:,} bytes")
+        return ModelCard.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ConfigError, UnicodeDecodeError) as error:
+        raise ModelError(f"{folder}: the model cannot be loaded ({shortened(error)})") from None
+
+
+def shortened(told: object, limit: int = 200) -> str:
+    r"""Write the first line of what another wrote so that it can be shown: printable and short.
+
+    Examples
+    --------
+    >>> shortened("a" * 300, limit=5)
+    'aaaa…'
+    >>> shortened(chr(27) + "[31m")
+    '\\x1b[31m'
+    """
+    line = (str(told).strip().splitlines() or [type(told).__name__])[0][: 2 * limit]
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

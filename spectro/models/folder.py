@@ -9,6 +9,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+from contextlib import ExitStack
 from pathlib import Path
 
 import safetensors
@@ -18,36 +22,67 @@ from torch import nn
 
 from spectro.errors import ConfigError, ModelError
 from spectro.models import networks as network
-from spectro.models.card import ModelCard
-from spectro.plumbing.files import write_text
+from spectro.models import tensors
+from spectro.models.card import CARD, ModelCard, read_card, shortened
+from spectro.plumbing.files import replacing, scratch, without_scratch, writing
 
-__all__ = ["load_model", "predict_probabilities", "save_model"]
+__all__ = ["EXPORTS", "TENSORS", "load_model", "predict_probabilities", "save_model"]
 
-_TENSORS, _CARD, _README = "model.safetensors", "model.json", "README.md"
+TENSORS, _README = "model.safetensors", "README.md"
+EXPORTS = ("model.onnx", "model.int8.onnx")  # of :mod:`spectro.models.export`
 
 
 def save_model(folder: str | Path, model: nn.Module, card: ModelCard) -> None:
-    """Write a model folder.
+    """Write a model folder: all of it or, where that fails, nothing.
 
     Parameters
     ----------
     folder : str or Path
-        Created if missing.
+        Created if missing. Exports of a model that was there before are removed.
     model : torch.nn.Module
         As :func:`spectro.models.networks.build` makes it.
     card : ModelCard
         What goes with it.
+
+    Raises
+    ------
+    ModelError
+        If the folder cannot be written to: a full disk, no permission.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    safetensors.torch.save_file(tensors, folder / _TENSORS)
-    write_text(folder / _CARD, card.to_json())
-    write_text(folder / _README, _describe(card))
+    state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    with writing(Path(without_scratch(str(folder))), ModelError):
+        folder.mkdir(parents=True, exist_ok=True)
+        with scratch(folder) as own, ExitStack() as all_or_none:
+            parts = [
+                all_or_none.enter_context(replacing(folder / name, inside=own))
+                for name in (_README, CARD, TENSORS)
+            ]
+            parts[0].write_text(_describe(card), encoding="utf-8", newline="\n")
+            parts[1].write_text(card.to_json(), encoding="utf-8", newline="\n")
+            _write_tensors(state, parts[2])
+        for name in EXPORTS:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _write_tensors(state: dict[str, torch.Tensor], path: Path) -> None:
+    """Write a safetensors file that others may read, as they may what is written otherwise."""
+    path.touch()
+    mode = path.stat().st_mode  # with the umask; safetensors makes a file for its owner alone
+    try:
+        safetensors.torch.save_file(state, path)
+    except safetensors.SafetensorError as error:
+        found = re.search(r"os error (\d+)", str(error))
+        number = int(found[1]) if found else errno.EIO
+        raise OSError(number, os.strerror(number), str(path)) from None
+    path.chmod(mode)
 
 
 def load_model(folder: str | Path) -> tuple[nn.Module, ModelCard]:
-    """Read a model folder.
+    """Read a model folder, which may come from a stranger.
+
+    Its card is checked first, then the header of its tensors against what the card says; only then
+    is a network built and a tensor read.
 
     Returns
     -------
@@ -58,20 +93,36 @@ def load_model(folder: str | Path) -> tuple[nn.Module, ModelCard]:
     Raises
     ------
     ModelError
-        If the folder holds no model, or its two files do not fit each other.
+        If the folder holds no model, its two files do not fit each other, or a weight is no number.
     """
     folder = Path(folder)
-    for name in (_CARD, _TENSORS):
-        if not (folder / name).is_file():
-            raise ModelError(f"{folder}: is no model folder, it has no {name}")
+    card = read_card(folder)
+    if not (folder / TENSORS).is_file():
+        raise ModelError(f"{folder}: is no model folder, it has no {TENSORS}")
     try:
-        card = ModelCard.from_json((folder / _CARD).read_text(encoding="utf-8"))
-        model = network.build(card.arch, len(card.labels), card.members)
-        model.load_state_dict(safetensors.torch.load_file(folder / _TENSORS))
-    except (ConfigError, RuntimeError, safetensors.SafetensorError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{folder}: the model cannot be loaded ({reason})") from None
+        expected = network.expected(card.arch, len(card.labels), card.members)
+        _check_header(folder, expected)
+        with network.without_memory(card.arch):
+            model = network.build(card.arch, len(card.labels), card.members)
+        state = tensors.read_tensors(folder / TENSORS, expected)
+        tensors.check_finite(state, folder)
+        model.to_empty(device="cpu").load_state_dict(state)
+    except (ConfigError, OSError, RuntimeError) as error:
+        raise ModelError(f"{folder}: the model cannot be loaded ({shortened(error)})") from None
     return model.eval(), card
+
+
+def _check_header(folder: Path, expected: dict[str, network.Expected]) -> None:
+    """Compare names, shapes and types, and the memory that they need."""
+    found = tensors.read_shapes(folder / TENSORS, expected)
+    wrong = [name for name in expected if found.get(name) != expected[name]]
+    wrong += [name for name in found if name not in expected]
+    if wrong:
+        raise ModelError(
+            f"{folder}: the model cannot be loaded ({len(wrong)} tensors of {TENSORS} are missing, "
+            f"foreign or of another shape than {CARD} says, as {shortened(wrong[0], 60)})"
+        )
+    tensors.check_memory(2 * (folder / TENSORS).stat().st_size, folder)
 
 
 def predict_probabilities(model: nn.Module, card: ModelCard, pixels: torch.Tensor) -> torch.Tensor:
@@ -112,7 +163,7 @@ def _describe(card: ModelCard) -> str:
         f"Classes: {', '.join(card.labels)}.",
         "",
         f"It looks at mel-spectrograms of {config.duration:g} s at {config.sr:,} Hz "
-        f"({config.n_mels} bands); all settings are in `{_CARD}`.",
+        f"({config.n_mels} bands); all settings are in `{CARD}`.",
         "",
         "## What it is worth",
         "",

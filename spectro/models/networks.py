@@ -6,24 +6,30 @@ Both training and prediction build the network here, so a trained model needs no
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torchvision
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from spectro.errors import ConfigError
 
 __all__ = [
     "Ensemble",
+    "Expected",
     "body",
     "build",
+    "check_name",
+    "expected",
     "head",
     "layer_groups",
     "n_features",
     "top",
+    "without_memory",
 ]
 
 _CHANNELS = (3, 8, 16, 32, 64)
@@ -125,18 +131,75 @@ def body(arch: str, state: Mapping[str, torch.Tensor] | None = None) -> nn.Seque
     """
     if arch == "cnn4":
         return _cnn4_body()
-    try:
-        model = torchvision.models.get_model(arch, weights=None)
-    except ValueError:
-        raise ConfigError(
-            f"unknown arch {arch!r}; use cnn4 or a name of torchvision, as resnet18, resnet50"
-        ) from None
+    check_name(arch)
+    model = torchvision.models.get_model(arch, weights=None)
     names = [name for name, _ in model.named_children()]
     if "avgpool" not in names or hasattr(model, "aux_logits"):  # heads between its blocks
         raise ConfigError(f"{arch} has no global pooling to cut at; use a ResNet or a ConvNeXt")
     if state is not None:
         model.load_state_dict(state, strict=False)  # weights.resolve has checked every name
     return nn.Sequential(*list(model.children())[: names.index("avgpool")])
+
+
+def check_name(arch: str) -> None:
+    """Refuse a name that is not one of torchvision's classification networks.
+
+    Those of torchvision's other kinds (detection, segmentation, video, quantized) have no place
+    here, and some of them download weights for their parts even when told ``weights=None``.
+
+    Raises
+    ------
+    ConfigError
+        If torchvision lists no such network.
+    """
+    if arch.lower() not in torchvision.models.list_models(module=torchvision.models):
+        raise ConfigError(
+            f"unknown arch {arch[:100]!r}; use cnn4 or a name of torchvision, as resnet18, resnet50"
+        )
+
+
+class _RealNumbers(TorchFunctionMode):
+    """Keep on the CPU what RegNet computes its widths and depths from: it needs their values."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call `func`, on the CPU if it is `arange` or `tensor`."""
+        where = {"device": "cpu"} if func in (torch.arange, torch.tensor) else {}
+        return func(*args, **{**where, **(kwargs or {})})
+
+
+@contextmanager
+def without_memory(arch: str) -> Iterator[None]:
+    """Build networks in this block with shapes and types but without numbers, on torch's meta."""
+    with torch.device("meta"):
+        if arch.lower().startswith("regnet"):
+            with _RealNumbers():
+                yield
+        else:
+            yield
+
+
+class Expected(NamedTuple):
+    """What a tensor of a network must be."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+def expected(arch: str, n_classes: int, members: int = 1) -> dict[str, Expected]:
+    """List the tensors of :func:`build`, without building anything that takes memory.
+
+    Returns
+    -------
+    tensors : dict of str to Expected
+        By name, in the order of the state dict.
+    """
+    with without_memory(arch):
+        one = build(arch, n_classes).state_dict()
+    tensors = {name: Expected(tuple(t.shape), t.dtype) for name, t in one.items()}
+    if members == 1:
+        return tensors
+    prefixes = [f"members.{number}." for number in range(members)]
+    return {prefix + name: about for prefix in prefixes for name, about in tensors.items()}
 
 
 def n_features(backbone: nn.Module) -> int:

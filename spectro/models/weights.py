@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import socket
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-import safetensors.torch
 import torch
 import torchvision
 
 from spectro.errors import ConfigError, ModelError
+from spectro.models import tensors
+from spectro.models.card import shortened
+from spectro.models.networks import Expected, check_name, without_memory
 
 __all__ = ["Weights", "resolve"]
 
 _TIMEOUT = 30  # s without a byte before a download counts as failed
+_TOPS = ("fc.", "classifier.", "heads.", "head.")  # torchvision's names of classifiers
+_SLACK = 1 << 24  # bytes of a weights file that are no weights, or a classifier of many classes
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ def _none_for(spec: str, arch: str) -> Weights:
 
 def _imagenet(arch: str) -> Weights:
     """Load torchvision's weights from its cache, downloading them there if need be."""
+    check_name(arch)
     try:
         weights = torchvision.models.get_model_weights(arch).DEFAULT
     except ValueError:
@@ -123,19 +130,64 @@ def _reason(error: Exception) -> str:
 
 
 def _from_file(path: Path, arch: str) -> Weights:
+    """Read a file that may come from a stranger: its size first, and its header if it has one."""
     if not path.is_file():
         raise ModelError(
             f"{path}: no such weights file; --weights takes imagenet, auto, none or a file"
         )
-    try:
-        if path.suffix == ".safetensors":
-            state: Any = safetensors.torch.load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file makes the readers raise anything, KeyError too
-        raise ModelError(f"{path}: cannot be read as a state dict ({_reason(error)})") from None
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    expected = _expected(arch)
+    _check_size(path, arch, expected)
+    if path.suffix == ".safetensors":
+        shapes = tensors.read_shapes(path, [*expected, *_TOPS])
+        _check_fit(shapes, expected, arch, str(path))
+        state: Any = tensors.read_tensors(path, [name for name in shapes if name in expected])
+    else:
+        state = _unpickle(path)
+    with path.open("rb") as file:
+        digest = _sha256(file)
     return Weights("file", f"{path.name}, sha256 {digest}", _checked(state, arch, str(path)))
+
+
+def _check_size(path: Path, arch: str, expected: dict[str, Expected]) -> None:
+    """Refuse a file, or a zip that unpacks to one, too large for the network in float64."""
+    most = 8 * sum(math.prod(about.shape) for about in expected.values()) + _SLACK
+    size = path.stat().st_size
+    if size <= most and zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                size = sum(entry.file_size for entry in archive.infolist())
+        except (zipfile.BadZipFile, OSError, ValueError):
+            return  # torch will say why it cannot be read
+    if size > most:
+        raise ModelError(
+            f"{path}: is too large for {arch}, {size:,} bytes; give its weights alone, without "
+            "an optimizer's state"
+        )
+
+
+def _unpickle(path: Path) -> Any:
+    """Read a ``.pth`` through torch's restricted reader, which executes nothing."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file makes the reader raise anything, KeyError too
+        raise ModelError(
+            f"{path}: cannot be read as a state dict ({shortened(_reason(error))})"
+        ) from None
+
+
+def _sha256(file: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _expected(arch: str) -> dict[str, Expected]:
+    """List the tensors of torchvision's network, its classifier's too."""
+    check_name(arch)
+    with without_memory(arch):
+        state = torchvision.models.get_model(arch, weights=None).state_dict()
+    return {name: Expected(tuple(t.shape), t.dtype) for name, t in state.items()}
 
 
 def _checked(state: Any, arch: str, origin: str) -> dict[str, torch.Tensor]:
@@ -143,27 +195,38 @@ def _checked(state: Any, arch: str, origin: str) -> dict[str, torch.Tensor]:
 
     The classifier's tensors may be there or not: they are replaced anyway.
     """
-    if not isinstance(state, dict) or not all(torch.is_tensor(v) for v in state.values()):
-        raise ModelError(f"{origin}: holds no plain state dict of tensors")
-    try:
-        expected = torchvision.models.get_model(arch, weights=None).state_dict()
-    except ValueError:
-        raise ConfigError(f"unknown arch {arch!r}; use a name of torchvision") from None
-    tops = ("fc.", "classifier.", "heads.", "head.")
-    needed = {name for name in expected if not name.startswith(tops)}
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and tensors.is_plain(value) for name, value in state.items()
+    ):
+        raise ModelError(f"{origin}: holds no plain state dict of dense tensors")
+    expected = _expected(arch)
+    shapes = {name: Expected(tuple(t.shape), t.dtype) for name, t in state.items()}
+    kept = {name: state[name].detach() for name in _check_fit(shapes, expected, arch, origin)}
+    tensors.check_finite(kept, origin)
+    return {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in kept.items()
+    }
+
+
+def _check_fit(
+    found: dict[str, Expected], expected: dict[str, Expected], arch: str, origin: str
+) -> list[str]:
+    """Compare a state dict with a network's; return the names that the body takes from it."""
+    needed = {name for name in expected if not name.startswith(_TOPS)}
     optional = {name for name in needed if name.endswith("num_batches_tracked")}
-    wrong = sorted(needed - optional - set(state))  # absent
-    wrong += sorted(name for name in state if name not in expected and not name.startswith(tops))
-    wrong += sorted(
-        name for name in needed & set(state) if state[name].shape != expected[name].shape
-    )
+    wrong = sorted(needed - optional - set(found))  # absent
+    wrong += sorted(name for name in found if name not in expected and not name.startswith(_TOPS))
+    wrong += sorted(name for name in needed & set(found) if not _alike(found[name], expected[name]))
     if wrong:
         raise ModelError(
             f"{origin}: does not fit {arch}: {len(wrong)} tensors are missing, foreign or of "
-            f"another shape, as {wrong[0]}"
+            f"another shape, as {shortened(wrong[0], 60)}"
         )
-    return {
-        name: tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in state.items()
-        if name in needed
-    }
+    return [name for name in found if name in needed]
+
+
+def _alike(found: Expected, expected: Expected) -> bool:
+    """Tell whether a tensor fits: half or double precision will do, floats for counts not."""
+    both = found.dtype.is_floating_point == expected.dtype.is_floating_point
+    return both and found.shape == expected.shape

@@ -11,9 +11,10 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
@@ -25,8 +26,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from spectro.clips import waveform as audio
-from spectro.clips.decode import decode
-from spectro.clips.waveform import Waveform
+from spectro.clips.decode import Part, Samples, open_part
 from spectro.pictures.mel import band_frequencies
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import (
@@ -234,7 +234,7 @@ def clip(path: str | Path, config: SpectrogramConfig, what: What = "both") -> Fi
     Parameters
     ----------
     path : str or Path
-        A file that libsndfile reads.
+        As for :func:`spectro.clips.waveform.load`.
     config : SpectrogramConfig
         How to draw the spectrogram.
     what : "waveform", "spectrogram" or "both"
@@ -250,15 +250,17 @@ def clip(path: str | Path, config: SpectrogramConfig, what: What = "both") -> Fi
     AudioError
         If the file cannot be decoded.
     """
-    samples, sr = decode(place(path)) if what != "spectrogram" else (np.empty((0, 0)), config.sr)
+    sound = _outline(path) if what != "spectrogram" else None
     spectra = _spectra(path, config) if what != "waveform" else []
-    rows = samples.shape[1] + len(spectra)
+    channels = len(sound.high) if sound else 0
+    rows = channels + len(spectra)
     figure = Figure(figsize=(9, 1.2 + 1.9 * rows), layout="constrained")
     axes = list(figure.subplots(rows, 1, squeeze=False)[:, 0])
-    for number, (axis, channel) in enumerate(zip(axes, samples.T, strict=False), start=1):
-        _waveform(axis, channel, sr)
-        axis.set_ylabel("sample" if samples.shape[1] == 1 else f"channel {number}")
-    for number, (axis, S_db) in enumerate(zip(axes[samples.shape[1] :], spectra, strict=True), 1):
+    for number, axis in enumerate(axes[:channels]):
+        assert sound is not None
+        _waveform(axis, sound, number)
+        axis.set_ylabel("sample" if channels == 1 else f"channel {number + 1}")
+    for number, (axis, S_db) in enumerate(zip(axes[channels:], spectra, strict=True), 1):
         _spectrogram(figure, axis, S_db, config)
         axis.set_ylabel("frequency, Hz" if len(spectra) == 1 else f"channel {number}, Hz")
     axes[0].set_title(Path(path).name)
@@ -266,15 +268,65 @@ def clip(path: str | Path, config: SpectrogramConfig, what: What = "both") -> Fi
     return figure
 
 
-def _waveform(axis: Axes, y: Waveform, sr: int) -> None:
+class _Outline(NamedTuple):
+    """A sound, or, of a long one, the lowest and highest sample of each stretch of it.
+
+    `low` and `high` have the shape (channels, stretches); a stretch is `step` frames.
+    """
+
+    low: npt.NDArray[np.float32]
+    high: npt.NDArray[np.float32]
+    step: int
+    frames: int
+    sr: int
+
+
+def _outline(path: str | Path) -> _Outline:
+    """Read a sound block by block, and keep what a plot can show of it."""
+    with open_part(place(path)) as part:
+        frames = part.frames
+    if frames is None:  # known once it is decoded
+        with open_part(place(path)) as part:
+            frames = sum(map(len, part.blocks()))
+    step = 1 if frames <= _DRAWN_WHOLE else -(-frames // _OUTLINE)
+    with open_part(place(path)) as part:
+        stretches = list(_stretches(part, step))
+        low, high = (np.concatenate(parts, axis=1) for parts in zip(*stretches, strict=True))
+        return _Outline(low, high, step, round((part.file_seconds or 0) * part.sr), part.sr)
+
+
+def _stretches(part: Part, step: int) -> Iterator[tuple[Samples, Samples]]:
+    """Yield lowest and highest of each stretch, shape (channels, stretches)."""
+    rest = np.empty((0, part.channels), dtype=np.float32)
+    for block in part.blocks():
+        y = np.concatenate([rest, block]) if len(rest) else block
+        whole = len(y) // step * step
+        if whole:
+            yield _extremes(y[:whole], step)
+        rest = y[whole:].copy()
+    if len(rest):
+        yield _extremes(rest, step)
+
+
+def _extremes(y: Samples, step: int) -> tuple[Samples, Samples]:
+    if step == 1:
+        return y.T, y.T
+    channels = np.ascontiguousarray(y.T)
+    starts = np.arange(0, len(y), step)
+    return np.minimum.reduceat(channels, starts, axis=1), np.maximum.reduceat(
+        channels, starts, axis=1
+    )
+
+
+def _waveform(axis: Axes, sound: _Outline, number: int) -> None:
     """Draw the samples, or, of many, the lowest and highest of each stretch."""
-    if len(y) <= _DRAWN_WHOLE:
-        axis.plot(np.arange(len(y)) / sr, y, lw=0.8)
+    low, high = sound.low[number], sound.high[number]
+    time = np.arange(len(high)) * sound.step / sound.sr
+    if sound.step == 1:
+        axis.plot(time, high, lw=0.8)
     else:
-        starts = np.arange(0, len(y), -(-len(y) // _OUTLINE))
-        lowest, highest = (f.reduceat(y, starts) for f in (np.minimum, np.maximum))
-        axis.fill_between(starts / sr, lowest, highest, step="post", lw=0.8, edgecolor="C0")
-    axis.set_xlim(0, len(y) / sr)
+        axis.fill_between(time, low, high, step="post", lw=0.8, edgecolor="C0")
+    axis.set_xlim(0, sound.frames / sound.sr)
     axis.grid(alpha=0.3)
 
 

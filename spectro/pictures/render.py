@@ -19,16 +19,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from spectro.clips.clip import Clip, check_name, clips_of
 from spectro.clips.table import Dataset
 from spectro.errors import AudioError, RenderError
 from spectro.pictures import rendered
+from spectro.pictures.read import is_whole, open_picture, picture_size
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import clip_image, save_png
 from spectro.plumbing import workers
-from spectro.plumbing.files import outside, scratch, sweep
+from spectro.plumbing.files import scratch, sweep, without_scratch
 from spectro.plumbing.paths import absolute, below, is_url, modified, place
 from spectro.plumbing.workers import completed
 
@@ -114,14 +115,18 @@ def _source(job: Job, time: int) -> str:
 
 
 def _is_up_to_date(job: Job, time: int) -> bool:
-    """Tell whether the picture is this clip's, and of the file as it is now."""
-    picture = place(job.image)
+    """Tell whether the picture is this clip's, of the file as it is now, and whole."""
     try:
-        if not is_url(job.image) and picture.stat().st_mtime_ns != time:
+        if not is_url(job.image) and os.stat(job.image).st_mtime_ns != time:
             return False
-        with picture.open("rb") as file, Image.open(file) as image:
-            return bool(image.info.get("Source") == _source(job, time))
-    except (FileNotFoundError, UnidentifiedImageError):
+        with open_picture(job.image) as file:
+            picture_size(file)
+            with Image.open(file, formats=("PNG",)) as image:
+                same = image.info.get("Source") == _source(job, time)
+            return same and is_whole(file)
+    except PermissionError:
+        raise
+    except (OSError, SyntaxError, ValueError):  # gone, cut, or no picture at all: draw it anew
         return False
 
 
@@ -202,7 +207,7 @@ def render(
         for image in dropped:
             (folder / image).unlink(missing_ok=True)
     except OSError as error:
-        where = outside(str(error.filename2 or error.filename or out))
+        where = without_scratch(str(error.filename2 or error.filename or out))
         raise RenderError(
             f"{where}: cannot write ({error.strerror or error}); "
             "what is done is kept, run it again to go on"

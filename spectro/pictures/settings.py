@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from spectro.clips.waveform import Channels, PadPolicy
+from spectro.clips.choices import Channels, PadPolicy
 from spectro.plumbing.settings import Settings
 
 if sys.version_info >= (3, 11):
@@ -15,7 +15,16 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import Self
 
-__all__ = ["SpectrogramConfig"]
+__all__ = ["MAX_PIXELS", "SpectrogramConfig"]
+
+# Bounds of a picture as a whole: each setting alone may be large, all together may not. An hour at
+# 22,050 Hz in one picture of 256 bands fits (79 million samples, 40 million pixels, 318 million
+# samples transformed), and so do eight minutes at 192 kHz; the settings of a stranger cannot ask
+# for more memory than some 2 GB, nor for minutes of work a clip.
+_MAX_SAMPLES = 100_000_000
+MAX_PIXELS = 1 << 26  # Pillow takes more than 89 million for an attack
+_MAX_FILTER = 20_000_000  # mel bands x frequencies: 4,096 bands of 8,192 samples fit
+_MAX_TRANSFORMED = 4_000_000_000  # frames x n_fft
 
 
 class SpectrogramConfig(Settings):
@@ -43,24 +52,28 @@ class SpectrogramConfig(Settings):
     fmax : float or None
         Highest frequency in Hz; None means ``sr / 2``.
     ref : "max" or float
-        What 0 dB is: the clip's own maximum (the default, blind to level), or a fixed mel power.
+        What 0 dB is: "max", the clip's own maximum (the default, blind to level), or a fixed mel
+        power.
     top_db : float
         Range of the picture below 0 dB, in dB. Default 80.
     db_range : "fixed" or "auto"
-        "fixed": grey level means dB, the same in every picture (the default). "auto": each picture
-        is stretched to its own lowest and highest value, the look of `librosa.display.specshow`.
+        What a grey level means. "fixed": the same dB in every picture (the default). "auto": each
+        picture is stretched to its own lowest and highest value, the look of
+        `librosa.display.specshow`.
     pad : "zero", "loop", "center" or "random"
-        Where a short clip lies in the picture: at the start with silence after it; repeated; in the
-        middle of silence; or at a place drawn from the sound itself, so the same sound always gets
-        the same place. A longer clip is cut by the same rule: its start ("zero", "loop"), its
-        middle ("center"), or a drawn part ("random").
+        Where a short clip lies in the picture. "zero": at the start, with silence after it (the
+        default). "loop": repeated. "center": in the middle of silence. "random": at a place drawn
+        from the sound itself, so the same sound always gets the same place. A longer clip is cut by
+        the same rule: its start ("zero", "loop"), its middle ("center"), or a drawn part
+        ("random").
     cmap : "magma" or "gray"
         Colours of the picture, dark for quiet. Default "magma", even in lightness as seen.
     channels : "mean", "first" or "both"
-        What becomes of a recording's channels: their mean (the default, as in librosa), the first
-        alone, or the first two in one picture: the first in red, the second in green, the mean of
-        the two grey levels in blue. "max" is then the maximum of both, so that their difference in
-        level shows, a mono clip has two equal channels, and `cmap` has no say.
+        What becomes of a recording's channels. "mean": their mean (the default, as in librosa).
+        "first": the first alone. "both": the first two in one picture, the first in red, the second
+        in green, the mean of the two grey levels in blue; "max" is then the maximum of both, so
+        that their difference in level shows, a mono clip has two equal channels, and `cmap` has no
+        say.
 
     Raises
     ------
@@ -106,7 +119,32 @@ class SpectrogramConfig(Settings):
             raise ValueError(f"ref is {self.ref:g}: a power must lie between 1e-10 and 1e30")
         if self.n_samples < 1:
             raise ValueError(f"duration {self.duration:g} s holds no sample at {self.sr} Hz")
+        self._check_size()
         return self
+
+    def _check_size(self) -> None:
+        """Bound what one picture takes, before anything is made of it."""
+        samples, n_bins = self.duration * self.sr, self.n_fft // 2 + 1
+        if samples > _MAX_SAMPLES:
+            raise ValueError(
+                f"duration {self.duration:g} s at sr {self.sr} Hz is {samples:,.0f} samples, more "
+                f"than {_MAX_SAMPLES:,}; draw shorter windows or lower sr"
+            )
+        if self.n_frames * self.n_mels > MAX_PIXELS:
+            raise ValueError(
+                f"{self.n_frames:,} frames of {self.n_mels} bands are more than {MAX_PIXELS:,} "
+                "pixels; raise hop_length or lower duration or n_mels"
+            )
+        if n_bins * self.n_mels > _MAX_FILTER:
+            raise ValueError(
+                f"n_mels {self.n_mels} of n_fft {self.n_fft} need a filter bank of more than "
+                f"{_MAX_FILTER:,} values; lower one of them"
+            )
+        if self.n_frames * self.n_fft > _MAX_TRANSFORMED:
+            raise ValueError(
+                f"{self.n_frames:,} frames of n_fft {self.n_fft} are more than "
+                f"{_MAX_TRANSFORMED:,} samples to transform; raise hop_length or lower n_fft"
+            )
 
     @property
     def n_samples(self) -> int:

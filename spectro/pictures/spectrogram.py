@@ -29,6 +29,7 @@ __all__ = [
     "db_limits",
     "levels",
     "load_clip",
+    "load_extent",
     "melspectrogram",
     "network_levels",
     "network_pixels",
@@ -44,7 +45,6 @@ _AMIN = 1e-10  # powers below count as silence; librosa.power_to_db's own floor
 _BLOCK = (
     32  # frames transformed at a time: buffers stay in cache, and are not mapped anew each time
 )
-_MARGIN = 0.1  # s read behind the end of a picture, so that resampling does not see an edge there
 
 
 def load_clip(
@@ -78,12 +78,28 @@ def load_clip(
     AudioError
         If the file cannot be decoded.
     """
-    pad = "random" if rng else config.pad
-    if pad in ("zero", "loop"):  # only the start shows: do not decode hours behind it
-        shown = (start or 0.0) + config.duration + _MARGIN
-        end = shown if end is None else min(end, shown)
-    y = audio.load(path, sr=config.sr, start=start, end=end, channels=config.channels)
-    return audio.fit(y, config.n_samples, pad=pad, rng=rng)
+    return load_extent(path, config, start=start, end=end, rng=rng)[0]
+
+
+def load_extent(
+    path: str | Path,
+    config: SpectrogramConfig,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    rng: np.random.Generator | None = None,
+) -> tuple[audio.Waveform, audio.Extent]:
+    """Do as :func:`load_clip`, and say how many seconds of how many the picture shows."""
+    return audio.load_fitted(
+        path,
+        config.n_samples,
+        sr=config.sr,
+        pad="random" if rng else config.pad,
+        start=start,
+        end=end,
+        channels=config.channels,
+        rng=rng,
+    )
 
 
 def clip_image(

@@ -1,44 +1,54 @@
-"""One URL to one file: gone on with where it broke off, and complete and checked or not there.
+"""Download one file over HTTP: it appears whole and checked, or not at all.
 
-While it is under way, two files stand beside the target: ``NAME.part`` with the bytes so far, and
-``NAME.part.json`` with what they are part of: URL, whole length, and the validator (a strong
-``ETag``, else ``Last-Modified``) by which the server knows its file again. A later try asks for the
-rest with ``Range`` and ``If-Range`` (RFC 9110, sections 13 and 14), so half of one file never meets
-half of another; without a validator it starts over.
+The bytes so far lie in ``NAME.part`` beside the file. Where a checksum is published, a broken
+download goes on from there with a Range request, in this run or the next one. Where none is,
+nothing could tell whether the rest belongs to the same file, so it starts over.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import re
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, MaxRetryError, ProtocolError
 
+from spectro import __version__
 from spectro.errors import DatasetError
-from spectro.plumbing.transfer import BrokenOffError, Part, Progress, Transfer
+from spectro.plumbing.files import writing
 
-__all__ = ["PATIENCE", "Patience", "Progress", "check", "disk_full", "download"]
+__all__ = ["PATIENCE", "Patience", "Progress", "check", "download"]
 
-_GAIN = 1 << 20  # bytes that a try must bring to count as one that got on
-_LONGEST_PAUSE = 60.0  # s
+Progress = Callable[[int, "int | None"], None]
+"""Called with the number of bytes done, and of how many (None where it is not known)."""
+
+_CHUNK = 1 << 18  # bytes read at once, and lost at most when the connection dies
+_GAIN = 1 << 20  # bytes that a try must bring for the tries to be counted anew
+_TEMPORARY = (408, 425, 429, 500, 502, 503, 504)  # statuses after which to ask again
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait for a server, and how often."""
+    """How long to wait for a server, and how often to ask it."""
 
     timeout: float = 30.0  # s without a connection or a byte
-    tries: int = 5  # in a row that may bring next to nothing
-    pause: float = 1.0  # s before the second try; doubled for each further one, up to a minute
+    tries: int = 5  # in a row
+    pause: float = 1.0  # s, doubled from the second repetition on, up to two minutes
 
 
 PATIENCE = Patience()
+
+
+class _Retry(urllib3.Retry):
+    def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
+        """Wait as long as the server asks for, but never an hour."""
+        return min(super().get_retry_after(response) or 0, 60)
 
 
 def download(
@@ -51,7 +61,7 @@ def download(
     progress: Progress = lambda done, total: None,
     patience: Patience = PATIENCE,
 ) -> Path:
-    """Download `url` to `target`, going on with what an earlier run left.
+    """Download `url` to `target`.
 
     Parameters
     ----------
@@ -64,7 +74,7 @@ def download(
     most : int, optional
         Bytes beyond which to stop, where `size` is not known.
     progress : callable
-        Called with the bytes that are there and the whole number, or None if nobody knows it.
+        Called with the bytes that are there and the whole number, or None if it is not known.
     patience : Patience
         Timeout, tries and pauses.
 
@@ -76,8 +86,8 @@ def download(
     Raises
     ------
     DatasetError
-        If it cannot be had, is not what was published, or the disk is full. What came is kept for
-        the next run, except where it is wrong.
+        If it cannot be had, is not what was published, or the disk is full. With a checksum, what
+        came is kept for the next run, except where it is wrong.
     """
     target = Path(target)
     if target.exists():
@@ -85,26 +95,26 @@ def download(
         return target
     if not re.match(r"https?://", url, re.IGNORECASE):
         raise DatasetError(f"{url}: is no http or https address")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = Part(target, url)
-    with requests.Session() as session, disk_full(part.path):
-        session.max_redirects = 10
-        _persist(Transfer(session, part, size, most, progress, patience.timeout), patience)
-    try:
-        check(part.path, size=size, checksum=checksum)
-    except DatasetError as problem:
-        part.discard()
-        raise DatasetError(f"{problem}; it is removed: run it again, or name a mirror") from None
-    part.path.replace(target)
-    part.discard()
+    part = target.with_name(f"{target.name}.part")
+    with writing(part, DatasetError):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _Transfer(url, part, size, most, checksum is not None, progress).run(patience)
+            _check_part(part, size, checksum)
+            part.replace(target)
+        finally:
+            if checksum is None:
+                part.unlink(missing_ok=True)
     return target
 
 
 def check(path: Path, *, size: int | None = None, checksum: str | None = None) -> None:
     """Compare a file with its published `size` in bytes and `checksum`, as "md5:9aa6...".
 
-    Raises DatasetError if it is another file.
+    Raises DatasetError if it is another file, or no regular file.
     """
+    if not path.is_file():
+        raise DatasetError(f"{path}: is no regular file")
     found = path.stat().st_size
     if size is not None and found != size:
         raise DatasetError(f"{path}: has {found:,} bytes, not the published {size:,}")
@@ -112,39 +122,134 @@ def check(path: Path, *, size: int | None = None, checksum: str | None = None) -
         algorithm, _, published = checksum.partition(":")
         digest = hashlib.new(algorithm, usedforsecurity=False)
         with path.open("rb") as file:
-            for block in iter(lambda: file.read(_GAIN), b""):
+            while block := file.read(_GAIN):
                 digest.update(block)
         if digest.hexdigest() != published.lower():
             why = f"its {algorithm} is {digest.hexdigest()}, not the published {published}"
             raise DatasetError(f"{path}: {why}")
 
 
-@contextmanager
-def disk_full(path: Path) -> Iterator[None]:
-    """Say in one line that there is no room left for `path`."""
+def _check_part(part: Path, size: int | None, checksum: str | None) -> None:
     try:
-        yield
-    except OSError as problem:
-        if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise DatasetError(f"{path}: the disk is full; make room and run it again") from None
+        check(part, size=size, checksum=checksum)
+    except DatasetError as problem:
+        part.unlink(missing_ok=True)
+        raise DatasetError(f"{problem}; it is removed: run it again, or name a mirror") from None
 
 
-def _persist(transfer: Transfer, patience: Patience) -> None:
-    """Try until all is there, or until tries in a row brought next to nothing."""
-    part, idle, best = transfer.part, 0, transfer.part.size
-    while True:
+@dataclass(frozen=True)
+class _Transfer:
+    """What every try needs; with `resume`, a try goes on where the one before it broke off."""
+
+    url: str
+    part: Path
+    size: int | None
+    most: int | None
+    resume: bool
+    progress: Progress
+
+    def run(self, patience: Patience) -> None:
+        """Try until all is there, or until tries in a row brought next to nothing."""
+        fresh = again = _Retry(
+            patience.tries - 1,
+            backoff_factor=patience.pause,
+            status_forcelist=_TEMPORARY,
+            raise_on_status=False,
+        )
+        with requests.Session() as session:
+            session.max_redirects = 10
+            session.mount("http://", HTTPAdapter(max_retries=fresh))
+            session.mount("https://", HTTPAdapter(max_retries=fresh))
+            best = self._have()
+            while not self._have() or self._have() != self.size:
+                try:
+                    return self._attempt(session, patience.timeout)
+                except HTTPError as problem:
+                    if self._have() >= best + _GAIN:
+                        again, best = fresh, self._have()
+                    try:
+                        again = again.increment("GET", self.url, error=problem)
+                    except MaxRetryError:
+                        why = f"the connection broke off ({patience.tries} tries)"
+                        raise self._failed(why, "run it again later") from None
+                again.sleep()
+
+    def _have(self) -> int:
+        """Count the bytes that need not come again."""
+        return self.part.stat().st_size if self.resume and self.part.exists() else 0
+
+    def _failed(self, why: str, advice: str) -> DatasetError:
+        kept, have = f"nothing is kept: {advice}", self._have()
+        if have:
+            kept = f"{have:,} bytes are kept in {self.part}: {advice}, it goes on from there"
+        return DatasetError(f"{self.url}: {why}; {kept}")
+
+    def _attempt(self, session: requests.Session, timeout: float) -> None:
+        """Ask for what is missing and write it behind what is there."""
+        have = self._have()
+        # Identity: the gzip of a .tar.gz must not be decoded on the way.
+        headers = {"Accept-Encoding": "identity", "User-Agent": f"spectro/{__version__}"}
+        headers |= {"Range": f"bytes={have}-"} if have else {}
         try:
-            return transfer.attempt()
-        except BrokenOffError as problem:
-            idle += 1
-            if part.size >= best + _GAIN:
-                idle, best = 1, part.size
-            if idle >= patience.tries:
-                kept = f"{part.size:,} bytes are kept in {part.path}: run it again to go on"
-                if not (part.size and part.about()):
-                    part.discard()
-                    kept = "nothing is kept: run it again later"
-                raise DatasetError(f"{part.url}: {problem.why} ({idle} tries); {kept}") from None
-            pause = patience.pause * 2 ** (idle - 1) if problem.wait is None else problem.wait
-            time.sleep(min(pause, _LONGEST_PAUSE))
+            response = session.get(self.url, headers=headers, stream=True, timeout=timeout)
+        except (requests.RequestException, HTTPError, ValueError) as problem:
+            why = f"cannot be reached: {_short(problem)}"
+            raise self._failed(why, "run it again later, or name a mirror") from None
+        with response:
+            start = self._start(response, have)
+            length = response.headers.get("Content-Length", "")
+            total = start + int(length) if re.fullmatch(r"[0-9]{1,18}", length) else self.size
+            self._check_total(total, start)
+            self._write(response, start, total)
+
+    def _start(self, response: requests.Response, have: int) -> int:
+        """Return where in the file the bytes of this answer begin."""
+        urls = [answer.url.lower() for answer in (*response.history, response)]
+        if urls[0].startswith("https:") and any(url.startswith("http:") for url in urls):
+            raise DatasetError(f"{self.url}: redirects to {response.url} by way of http; refused")
+        if response.status_code == 200:
+            return 0
+        if have and response.status_code in (206, 416):
+            said = response.headers.get("Content-Range", "")
+            if response.status_code == 206 and said.startswith(f"bytes {have}-"):
+                return have
+            self.part.unlink()
+            raise ProtocolError(f"sent another part than was asked for ({said or 'unnamed'})")
+        later = response.status_code in _TEMPORARY
+        why = f"answers {response.status_code} {response.reason or ''}".strip()
+        raise self._failed(
+            why, "run it again later" if later else "see whether the address is right"
+        )
+
+    def _check_total(self, total: int | None, start: int) -> None:
+        """Stop before a byte is written if it is another file, or there is no room for it."""
+        if total is None:
+            return
+        free = shutil.disk_usage(self.part.parent).free
+        if self.size is not None and total != self.size:
+            why = f"has {total:,} bytes there, not the published {self.size:,}"
+            raise DatasetError(f"{self.url}: {why}; name a mirror")
+        if self.most is not None and total > self.most:
+            why = f"has {total:,} bytes, more than the {self.most:,} allowed"
+            raise DatasetError(f"{self.url}: {why}; name a mirror")
+        if total - start > free:
+            lack = f"{total - start:,} bytes are to come, the disk has {free:,} left"
+            raise DatasetError(f"{self.part}: {lack}; make room and run it again")
+
+    def _write(self, response: requests.Response, done: int, total: int | None) -> None:
+        ceiling = self.most if total is None else total
+        with self.part.open("ab" if done else "wb") as file:
+            self.progress(done, total)
+            for block in response.raw.stream(_CHUNK, decode_content=False):
+                done += len(block)
+                if ceiling is not None and done > ceiling:
+                    raise DatasetError(f"{self.url}: sends more than {ceiling:,} bytes; stopped")
+                file.write(block)
+                self.progress(done, total)
+        if total is not None and done < total:
+            raise ProtocolError(f"{done:,} of {total:,} bytes came")
+
+
+def _short(problem: Exception) -> str:
+    """Return the last clause of a nested message, on one line."""
+    return " ".join(str(problem).split()).rpartition(": ")[2].rstrip("'\")> ") or "unknown"

@@ -1,13 +1,20 @@
-"""Writing files so that nothing is lost: a reader sees the old file or the new one, never half."""
+"""Write files and folders so that nothing is lost, and clear what killed processes left.
+
+A reader sees the old file or the new one, never half. What is being written lies in a scratch
+folder ``.spectro-HEX`` beside its target, which holds a locked file while its process lives. The
+system frees the lock of a killed process, so that :func:`sweep` knows what nobody needs any more.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +29,24 @@ __all__ = [
     "is_scratch",
     "is_taken",
     "move",
-    "outside",
     "read_json",
     "replacing",
     "replacing_folder",
     "scratch",
     "sweep",
+    "without_scratch",
     "write_bytes",
     "write_text",
+    "writing",
 ]
+
+_SCRATCH = re.compile(r"\.spectro-[0-9a-f]{32}")
+_SCRATCH_IN_PATH = re.compile(rf"[/\\]{_SCRATCH.pattern}(?=[/\\]|$)")
+_LOCK = "lock"
+_OLD = "old"  # where a folder that is being replaced waits until the new one has its name
+
+
+# Whole files and folders
 
 
 _LARGEST_JSON = 1 << 26  # bytes; our own files are far smaller
@@ -40,43 +56,58 @@ _LARGEST_JSON = 1 << 26  # bytes; our own files are far smaller
 def replacing(path: str | Path, *, inside: Path | None = None) -> Iterator[Path]:
     """Give a temporary path that takes the place of `path` when the block ends well.
 
-    It lies beside `path`, or in the folder `inside` on the same disk. The temporary name is unlike
-    any other process's, starts with a dot, and keeps the suffix, by which some writers choose the
-    format.
+    It lies in a scratch folder beside `path`, or in `inside`, a scratch folder on the same disk. It
+    keeps the suffix, by which some writers choose the format. What killed processes left beside
+    `path` is cleared first.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = (inside or path.parent) / f".{uuid.uuid4().hex}.part{path.suffix}"
-    try:
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        if error.filename in (None, str(temporary)):
-            error.filename = str(path)  # a name that the user knows
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _naming(path), nullcontext(inside) if inside else _swept(path.parent) as own:
+        stem = uuid.uuid4().hex if inside else "x"  # one letter: a suffix may have 254 bytes
+        temporary = own / f"{stem}{path.suffix}"
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing_folder(path: str | Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path` that takes its place when the block ends well."""
+    """Give a temporary folder that takes the place of the folder `path` when the block ends well.
+
+    A process killed between the two renames leaves the old folder in its scratch folder, from where
+    :func:`sweep`, which this function calls first, gives it its name again.
+    """
     path = Path(path).resolve()  # through a link, to the folder that it names
-    temporary, old = (path.with_name(f".{uuid.uuid4().hex}.part") for _ in range(2))
-    temporary.mkdir(parents=True)
-    try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _naming(path), _swept(path.parent) as own:
+        temporary, old = own / "new", own / _OLD / path.name
+        temporary.mkdir()
         yield temporary
         if path.is_dir():
+            old.parent.mkdir()
             path.rename(old)
-        try:
-            temporary.rename(path)
-        except OSError:
-            if old.exists():
-                old.rename(path)
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        temporary.rename(path)
+
+
+@contextmanager
+def _swept(folder: Path) -> Iterator[Path]:
+    sweep(folder)
+    with scratch(folder) as own:
+        yield own
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Have an error about a scratch folder name `path` instead, which the user knows."""
+    try:
+        yield
+    except OSError as error:
+        name = error.filename
+        if name is None or without_scratch(str(name)) != str(name):
+            error.filename = str(path)
+        raise
 
 
 def check_writable(folder: Path) -> None:
@@ -98,7 +129,9 @@ def check_writable(folder: Path) -> None:
 
 def is_taken(folder: Path) -> bool:
     """Tell whether something is there that must not be written over: a file, a filled folder."""
-    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if not folder.is_dir():
+        return folder.exists()
+    return not all(is_scratch(path) for path in folder.iterdir())
 
 
 def read_json(path: str | Path, error: type[SpectroError]) -> dict[str, Any]:
@@ -137,21 +170,22 @@ def write_bytes(path: str | Path, data: bytes, *, inside: Path | None = None) ->
 
 
 def write_text(path: str | Path, text: str, *, inside: Path | None = None) -> None:
-    """Write `text` as UTF-8, as it is on every system, by :func:`write_bytes`."""
+    """Write `text` as UTF-8 with its line ends as they are, by :func:`write_bytes`."""
     write_bytes(path, text.encode(), inside=inside)
 
 
-def claim_text(path: Path, text: str, *, inside: Path | None = None) -> bool:
-    """Write `text` to `path` unless it is there; return whether it was this call that wrote it.
+def claim_text(path: Path, text: str, *, inside: Path | None) -> bool:
+    """Write `text` to `path` unless it is there; return whether this call wrote it.
 
-    Of several processes at once, one alone gets True, on a disk that has hard links.
+    Of several processes at once exactly one gets True, on a disk that has hard links. `inside` is a
+    scratch folder on the same disk; None where `path` is a URL.
     """
     if path.is_file():
         return False
-    if is_url(path):
+    if inside is None:
         write_text(path, text)
         return True
-    temporary = (inside or path.parent) / f".{uuid.uuid4().hex}.part"
+    temporary = inside / uuid.uuid4().hex
     try:
         temporary.write_text(text, encoding="utf-8", newline="\n")
         os.link(temporary, path)
@@ -165,7 +199,7 @@ def claim_text(path: Path, text: str, *, inside: Path | None = None) -> bool:
 
 
 def move(path: Path, target: Path) -> None:
-    """Give the file `path` the name `target`, whatever was there."""
+    """Give the file `path` the name `target`, replacing a file of that name."""
     if is_url(path):
         target.write_bytes(path.read_bytes())
         path.unlink()
@@ -173,50 +207,97 @@ def move(path: Path, target: Path) -> None:
         path.replace(target)
 
 
-_PREFIX = ".spectro-"
-_LOCK = "lock"
+@contextmanager
+def writing(path: Path, kind: type[SpectroError]) -> Iterator[None]:
+    """Turn an OSError into one line of the given kind that says why `path` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise kind(f"{path}: the disk is full; make room and run it again") from None
+        why = error.strerror or str(error)
+        raise kind(f"{path}: cannot be written ({why}); choose another folder") from None
+
+
+# Scratch folders
 
 
 @contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
-    """Make a folder of one's own below `folder`; it goes when the block ends, however it ends."""
-    while True:
-        own = folder / f"{_PREFIX}{uuid.uuid4().hex}"
-        own.mkdir()
-        lock = FileLock(own / _LOCK)
-        try:
-            lock.acquire(blocking=False)
-        except (Timeout, FileNotFoundError, FileExistsError):
-            continue  # swept away before it was locked, or while filelock looked at its folder
-        except NotImplementedError:  # a file system without locks, on which nothing is swept
-            pass
-        break
+    """Make a scratch folder in `folder` and remove it when the block ends, however it ends."""
+    own, lock = _locked_scratch(folder)
     try:
         yield own
     finally:
         lock.release()
-        shutil.rmtree(own, ignore_errors=True)
+        _clear(own)
+
+
+def _locked_scratch(folder: Path) -> tuple[Path, FileLock]:
+    while True:
+        own = folder / f".spectro-{uuid.uuid4().hex}"
+        own.mkdir()
+        lock = FileLock(own / _LOCK)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            continue  # another process sweeps it
+        except (OSError, NotImplementedError):
+            pass  # swept, or a file system without locks, on which nothing is swept
+        if own.is_dir():
+            return own, lock
+        lock.release()
 
 
 def sweep(folder: Path) -> None:
-    """Remove the scratch folders of processes that are no more; those in use are locked."""
-    for left in folder.glob(f"{_PREFIX}*"):
-        if left.is_symlink() or (left / _LOCK).is_symlink():
-            continue  # none of ours; locking would write to wherever it leads
+    """Remove the scratch folders in `folder` that killed processes left; those in use are locked.
+
+    Whole folders that were about to be replaced get their names again. Links are not followed, and
+    nothing is raised: what cannot be removed stays.
+
+    Notes
+    -----
+    The writers of this module call it for the folder they write to. A program that goes on with a
+    folder calls it once before it looks what is there. Several machines may share the folder if
+    locks hold between them, as they do on NFS 4, and on Lustre unless mounted with ``localflock``.
+    """
+    for left in folder.glob(".spectro-*"):
+        if not is_scratch(left) or (left / _LOCK).is_symlink():
+            continue  # not ours; locking would write to where the link leads
         lock = FileLock(left / _LOCK)
         try:
             lock.acquire(blocking=False)
         except (Timeout, OSError, NotImplementedError):
             continue
-        shutil.rmtree(left, ignore_errors=True)
+        _clear(left)
         lock.release()
 
 
+def _clear(own: Path) -> None:
+    """Remove a scratch folder; give a folder in it that was being replaced its name again."""
+    try:
+        if not (own / _OLD).is_symlink():
+            for folder in (own / _OLD).glob("*"):
+                _restore(folder, own.parent / folder.name)
+    except OSError:
+        return  # all of it stays for the next sweep
+    shutil.rmtree(own, ignore_errors=True)
+
+
+def _restore(folder: Path, path: Path) -> None:
+    if not folder.is_symlink() and not os.path.lexists(path):
+        folder.rename(path)
+
+
 def is_scratch(path: Path) -> bool:
-    """Tell whether `path` is such a folder."""
-    return path.name.startswith(_PREFIX)
+    """Tell whether `path` is a scratch folder, of this process or another."""
+    return _SCRATCH.fullmatch(path.name) is not None and path.is_dir() and not path.is_symlink()
 
 
-def outside(path: str) -> str:
-    """Name what a person knows: of a path in a scratch folder, the folder that this lies in."""
-    return path.partition(f"{os.sep}{_PREFIX}")[0]
+def without_scratch(path: str) -> str:
+    """Strip the scratch folder, and what lies in it, from a path.
+
+    So that an error names the folder that the user gave.
+    """
+    found = _SCRATCH_IN_PATH.search(path)
+    return path[: found.start()] if found else path

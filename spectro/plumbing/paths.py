@@ -1,7 +1,7 @@
-"""Paths and URLs alike: ``data/clips``, ``s3://bucket/clips``, whatever fsspec can open.
+"""Local paths and URLs through one interface, and checks of the names that tables hold.
 
-A local path becomes a `pathlib.Path` and costs nothing more. A URL becomes universal-pathlib's
-`UPath`, which has the same methods.
+A local path becomes a `pathlib.Path`. A URL, such as ``s3://bucket/clips`` or any other that fsspec
+can open, becomes universal-pathlib's `UPath`, which has the same methods.
 """
 
 from __future__ import annotations
@@ -15,20 +15,29 @@ from typing import Any, cast
 from spectro.errors import ConfigError, MissingExtraError, SpectroError
 
 __all__ = [
-    "absolute", "below", "check_no_link", "check_pictures", "check_relative", "exists", "is_url", "modified",
+    "absolute",
+    "below",
+    "check_no_link",
+    "check_pictures",
+    "check_relative",
+    "exists",
+    "is_url",
+    "modified",
     "place",
-]  # fmt: skip
+]
 
 _PICTURE = re.compile(r"(fold-?\d+)/[^/\\\0]+\.png")
 
 
 def is_url(path: str | Path) -> bool:
-    """Tell whether `path` names a place that is not on a local disk."""
+    """Tell whether `path` is a URL, as against a path on a local disk."""
     return "://" in str(path)
 
 
 def place(path: str | Path) -> Path:
-    """Turn a path or URL, or what this function gave before, into something with a path's methods.
+    """Return an object with the methods of `pathlib.Path` for a local path or a URL.
+
+    What this function returned may be passed to it again.
 
     Raises
     ------
@@ -50,12 +59,13 @@ def place(path: str | Path) -> Path:
 
 
 def exists(path: Path) -> bool:
-    """Tell whether something is there. To be asked first: a store may not answer.
+    """Tell whether `path` exists; call it before other methods, as a store may be out of reach.
 
     Raises
     ------
     ConfigError
-        If it is a URL whose store cannot be asked: for want of a package, credentials, network.
+        If it is a URL and its store cannot be asked, for want of a package, of credentials or of a
+        network.
     """
     try:
         return path.exists()
@@ -67,12 +77,12 @@ def exists(path: Path) -> bool:
 
 
 def absolute(path: str | Path) -> str:
-    """Write a path so that it means the same in every working directory."""
+    """Return an absolute path, or the URL as it is."""
     return str(path) if is_url(path) else os.path.abspath(path)
 
 
 def below(path: str, folder: Path) -> str:
-    """Write a path relative to `folder` if it lies in it, with forward slashes on every system."""
+    """Return `path` relative to `folder`, with forward slashes; unchanged if it lies elsewhere."""
     whole = place(path)
     if whole.is_relative_to(folder):
         return whole.relative_to(folder).as_posix()
@@ -81,12 +91,12 @@ def below(path: str, folder: Path) -> str:
 
 
 def modified(path: str) -> int:
-    """Return when a file was last changed, in nanoseconds since 1970.
+    """Return the time of the last change of a file, in nanoseconds since 1970.
 
     Raises
     ------
     OSError
-        If it is not there, or cannot be asked for.
+        If the file does not exist or cannot be reached.
     """
     if not is_url(path):
         return os.stat(path).st_mtime_ns

@@ -1,8 +1,9 @@
-"""Local workers: processes where they can be forked safely, else threads.
+"""Workers on this machine, and jobs in batches for these or other workers.
 
-Drawing spends most of its time outside Python's lock, so that threads do well; forked processes do
-better, as they share neither that lock nor the memory map. Forking a process that runs threads is
-not safe, and spawned processes spend longer on their imports than most runs take.
+Workers are forked processes where forking is safe, else threads. Drawing spends most of its time
+outside the GIL, so that threads do well; forked processes do better, as they share neither the GIL
+nor the memory map. Forking a process that runs threads is not safe, and spawned processes spend
+longer on their imports than most runs take.
 """
 
 from __future__ import annotations
@@ -32,9 +33,16 @@ __all__ = ["completed", "keep_memory", "pool"]
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _KEPT = 1 << 26  # bytes
 
+_BATCHES = 256  # to aim at: small enough that workers end together and Ctrl-C loses little
+_LARGEST = 128  # jobs a batch: sending one over a network costs as much as drawing one picture
+_AHEAD = 512  # batches submitted at once: enough for hundreds of workers, and memory stays flat
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
 
 class _Prompt(Executor):
-    """Waits for no clip in hand when Ctrl-C ends its block; what is left ends with this process."""
+    """Does not wait for running jobs when Ctrl-C ends its block; workers end with this process."""
 
     def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> bool | None:
         self.shutdown(wait=kind is not KeyboardInterrupt, cancel_futures=kind is not None)
@@ -67,7 +75,7 @@ def pool(workers: int | None = None) -> Executor:
     if not _can_fork():
         return _Threads(count)
     forking = multiprocessing.get_context("fork")
-    executor = _Processes(count, mp_context=forking, initializer=_begin)
+    executor = _Processes(count, mp_context=forking, initializer=_start)
     executor.submit(int).result()  # forks them all, before anyone starts a thread
     return executor
 
@@ -80,20 +88,20 @@ def _can_fork() -> bool:
     return sys.platform == "linux" and threading.active_count() == 1 and "torch" not in sys.modules
 
 
-def _begin() -> None:
-    """Leave Ctrl-C and words to the parent, do not outlive it, and keep memory that was freed."""
+def _start() -> None:
+    """Start a worker: Ctrl-C and messages are the parent's, and the worker ends with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if not faulthandler.is_enabled():  # decoders write notes that name no file
+    if not faulthandler.is_enabled():  # decoders print warnings that name no file
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     keep_memory()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def keep_memory() -> None:
-    """Have glibc reuse what was freed: being given pages, over and over, takes a fifth of the time.
+    """Have glibc keep freed memory for reuse; asking for new pages takes a fifth of the time.
 
-    mallopt(3): the size above which an array is mapped for itself, and the free memory above which
-    some is handed back, are raised beyond the size of any clip.
+    Raises two limits of mallopt(3) beyond the size of any clip: that above which an array is mapped
+    by itself, and that of free memory above which some is returned to the system.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -108,18 +116,10 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-_BATCHES = 256  # to aim at: small enough that workers end together and Ctrl-C loses little
-_LARGEST = 128  # jobs a task: sending one over a network costs as much as one clip's picture
-_AHEAD = 512  # tasks waiting: feeds hundreds of workers, and memory stays flat
-
-Job = TypeVar("Job")
-Result = TypeVar("Result")
-
-
 def completed(
     executor: Executor, work: Callable[[list[Job]], list[Result]], jobs: Iterable[Job], total: int
 ) -> Iterator[list[Result]]:
-    """Do `work` on batches of `jobs`; yield the results of each batch as it comes, in any order.
+    """Do `work` on batches of `jobs`; yield the results of each batch when it is done.
 
     Parameters
     ----------
@@ -128,14 +128,14 @@ def completed(
     work : callable
         Takes a list of jobs, returns a list of results.
     jobs : iterable
-        Taken from as the work goes on, never far ahead of it.
+        Read as the work goes on, never far ahead of it.
     total : int
         How many there are.
 
     Yields
     ------
     results : list
-        What `work` returned for one batch.
+        What `work` returned for one batch; batches come in any order.
     """
     left = iter(jobs)
     size = min(_LARGEST, max(1, total // _BATCHES))
@@ -150,6 +150,6 @@ def completed(
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
                 yield future.result()
-    finally:  # an error, or whoever asks has heard enough
+    finally:  # an error, or the caller has stopped asking
         for future in waiting:
             future.cancel()

@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 
 class _Frame:
-    """A coordinate system: where values lie on the paper."""
+    """A coordinate system: from values to pixels."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ def curves(histories: Sequence[Row], names: Sequence[str], title: str, *, share:
 
 
 def _highest(histories: Sequence[Row], names: Sequence[str]) -> float:
-    """Find a top for losses: 1.6 times the training's, as a bad start would flatten the rest."""
+    """Return the top of the loss axis; a bad first epoch must not flatten the rest."""
     train = [value for h in histories for value in h[names[0]] if value is not None]
     return 1.6 * max(train, default=1.0)
 

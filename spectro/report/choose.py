@@ -1,4 +1,4 @@
-"""Which clips a report shows: telling ones, and never forty of one recording."""
+"""Which clips a report shows: few of any one recording."""
 
 from __future__ import annotations
 

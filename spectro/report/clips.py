@@ -1,4 +1,4 @@
-"""The clips behind a report's numbers, as the page holds them: by column, each name once."""
+"""The clips of a report as columns for the page's script, each name once."""
 
 from __future__ import annotations
 

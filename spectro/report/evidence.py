@@ -81,7 +81,7 @@ class Showcase:
         self.lacking = {"picture": 0, "sound": 0, "overlay": 0}
 
     def card(self, row: int) -> Media:
-        """Give the picture, what Grad-CAM sees in it, and the sound of a clip, as data URIs.
+        """Return picture, Grad-CAM overlay and sound of a clip as data URIs.
 
         Returns
         -------
@@ -101,7 +101,7 @@ class Showcase:
         }
 
     def thumbnail(self, row: int) -> Media:
-        """Give a smaller picture and the sound of a clip: ``p`` and ``s``, where they are there."""
+        """Return a smaller picture ``p`` and the sound ``s`` of a clip, those that can be had."""
         media = {"p": _jpeg(self._image(row), 70), "s": self._sound(row)}
         return {name: uri for name, uri in media.items() if uri}
 
@@ -131,7 +131,7 @@ class Showcase:
         return "" if y is None else mp3(y if y.ndim == 1 else y.mean(axis=0), self._config.sr)
 
     def _heard(self, row: int, make: Callable[..., Any]) -> Any:
-        """Make something of a clip's sound; None if it is not there."""
+        """Call `make` on a clip's sound; None if it cannot be read."""
         path, start, end = Clip.of(self._clip(row))
         if is_url(path):  # a run from elsewhere must not make this machine ask around
             return None
@@ -141,7 +141,7 @@ class Showcase:
             return None
 
     def _overlay(self, image: Image.Image, fold: int, predicted: str) -> tuple[str, str]:
-        """Lay Grad-CAM's map for the predicted class over a picture; else remark why not."""
+        """Draw Grad-CAM's map for the predicted class over a picture, or remark why not."""
         if not self._model(fold).is_dir():
             return "", ""
         import torch

@@ -1,4 +1,4 @@
-"""Everything a report says of a run's predictions, computed once: the page has no other number."""
+"""Every number of a report, computed in one place."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RANDOM = "random-split"  # name of the run inside a run that was split at rando
 
 @dataclass(frozen=True)
 class Facts:
-    """What the page says; plain lists, dicts and scalars, None for what is not known.
+    """The numbers of a page, as plain lists, dicts and scalars; None where unknown.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Facts:
 
 
 def collect(run: Run, predictions: pd.DataFrame) -> Facts:
-    """Compute all that the page says of a run's predictions.
+    """Compute every number of a page.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def _random_split(run: Run) -> Row | None:
 
 
 def _protocol(run: Run, predictions: pd.DataFrame) -> list[str]:
-    """Give the lines that ``scores.json`` has, if it is of these predictions, or say the same."""
+    """Return the protocol of ``scores.json`` if it is of these clips, else describe the run."""
     if run.is_scored:
         scores = run.scores()
         if scores.clips == len(predictions) and scores.protocol:

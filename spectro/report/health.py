@@ -112,7 +112,7 @@ def _kept(path: Path, identity: str) -> Health | None:
 
 
 def _clips(run: Run, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Take the clips of all folds, those that could not be drawn too, or at least the scored."""
+    """Return the clips of all folds, failed ones too; only the scored ones if the set is gone."""
     folder = run.record.rendered.folder
     if is_url(folder):
         return predictions[list(COLUMNS)]
@@ -134,7 +134,7 @@ def _clips(run: Run, predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _absence(run: Run, clips: pd.DataFrame) -> str:
-    """Say why nothing can be examined; nothing where it can."""
+    """Say why nothing can be examined; empty if it can."""
     if is_url(run.record.dataset.root) or any(map(is_url, clips["path"])):
         return "the sounds are not on a local disk; spectro check examines them there"
     if not any(map(os.path.exists, clips["path"])):

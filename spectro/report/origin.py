@@ -1,4 +1,4 @@
-"""Where a run comes from, for its report: settings, versions, and the commands that make it again.
+"""Where a run comes from: settings, versions, and the commands that repeat it.
 
 Folders are named without the path to them: a report is passed on, and paths are its writer's own.
 """
@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 def tell(run: Run) -> Row:
-    """Say where a run comes from.
+    """Describe where a run comes from.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def _last(path: str) -> str:
 
 
 def _remarks(run: Run) -> list[str]:
-    """Say what the commands cannot."""
+    """List remarks that the commands do not show."""
     lines = [
         "If the dataset was read with options (such as --group-pattern or --n-folds), or with "
         "--quarantine, give the same again: the identity below tells whether clips are the same."

@@ -1,4 +1,4 @@
-"""Facts and media to HTML: fills the template, and escapes whatever a name may hold."""
+"""Facts and media to HTML: fills the template and escapes every name."""
 
 from __future__ import annotations
 

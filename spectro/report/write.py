@@ -1,4 +1,4 @@
-"""A run to its report: computes, picks, encodes within a size, and writes one file."""
+"""A run to its report: one file within a size limit."""
 
 from __future__ import annotations
 

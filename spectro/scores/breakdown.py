@@ -1,4 +1,4 @@
-"""Where the mistakes are: by class, with intervals, by source recording, and by speaker or place.
+"""Where the mistakes are: by class, by source recording, and by speaker or site.
 
 A recording whose forty clips all fail is one finding, not forty.
 """
@@ -16,7 +16,7 @@ _MOST_GROUPS = 60  # speakers of AudioMNIST; more are no table that one reads
 
 
 def by_class(predictions: pd.DataFrame, labels: list[str], *, seed: int = 0) -> pd.DataFrame:
-    """Give the scores of each class with the intervals that chance leaves them.
+    """Score each class, with 95 % intervals over source recordings.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def of_truth(predictions: pd.DataFrame) -> metrics.Floats:
 
 
 def by_loss(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Sort clips by how surprised the network was at the truth, the most surprising first.
+    """Sort clips by their loss, highest first: their true class got the least probability.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def by_loss(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_group(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Score each speaker, or whatever else says several classes: microphone, place, day.
+    """Score each group that has clips of several classes: a speaker, a microphone, a site.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def _worst_first(sources: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_move(moved: pd.DataFrame) -> pd.DataFrame:
-    """Gather clips that changed sides by recording: whole recordings do so together.
+    """Count the clips that changed sides by recording; clips of one recording change together.
 
     Parameters
     ----------

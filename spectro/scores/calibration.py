@@ -93,7 +93,7 @@ class Calibration:
 
 
 def calibration(predictions: pd.DataFrame, labels: list[str], *, bins: int = 15) -> Calibration:
-    """Judge the probabilities of out-of-fold predictions, and what temperatures make of them.
+    """Measure the calibration of out-of-fold predictions, before and after temperature scaling.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def calibration(predictions: pd.DataFrame, labels: list[str], *, bins: int = 15)
 
 
 def _from_predictions(predictions: pd.DataFrame, labels: list[str]) -> tuple[Counts, Floats]:
-    """Take each clip's position of its class, and its probabilities, out of a table."""
+    """Take the class index and the probabilities of each clip out of a table."""
     columns = probability_columns(labels)
     foreign = {*columns} - {*predictions.columns} or {*predictions["label"]} - {*labels}
     if predictions.empty or foreign:
@@ -216,7 +216,7 @@ def apply_temperature(probabilities: npt.ArrayLike, temperature: float) -> Float
 
 
 def fit_temperature(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:
-    """Find the temperature of the least negative log-likelihood, between 0.05 and 20.
+    """Find the temperature, 0.05 to 20, with the lowest negative log-likelihood.
 
     As Guo et al., section 4.2. There is a single valley along the logarithm of the temperature, so
     a bounded search finds its bottom. Clips that are all right end at the lower bound, all wrong
@@ -281,13 +281,13 @@ def cross_fitted(
 
 
 def _parts(kind: str, numbers: Counts, groups: Counts) -> list[tuple[str, Mask, Mask]]:
-    """Name each part, and tell which clips are in it and which to fit on."""
+    """Yield each part: its name, its clips, and the clips to fit its temperature on."""
     masks = [(number, numbers == number) for number in np.unique(numbers)]
     return [(f"{kind} {number}", mask, ~np.isin(groups, groups[mask])) for number, mask in masks]
 
 
 def _halves(truth: Counts, groups: Counts) -> Counts:
-    """Deal whole recordings to halves 1 and 2 in turn, in the order of their classes."""
+    """Put whole recordings into halves 1 and 2 in turn, sorted by class."""
     classes = pd.Series(truth).groupby(groups).min().to_numpy()
     half: Counts = np.empty(len(classes), dtype=np.int64)
     half[np.argsort(classes, kind="stable")] = 1 + np.arange(len(classes)) % 2
@@ -295,5 +295,5 @@ def _halves(truth: Counts, groups: Counts) -> Counts:
 
 
 def _log(probabilities: npt.ArrayLike) -> Floats:
-    """Take the logarithm, that of :data:`_LEAST` at the least."""
+    """Take the logarithm; values below :data:`_LEAST` count as :data:`_LEAST`."""
     return np.asarray(np.log(np.maximum(np.asarray(probabilities, dtype=float), _LEAST)))

@@ -49,7 +49,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two runs have got right and wrong, clip by clip.
+    """Two runs compared clip by clip.
 
     Attributes
     ----------
@@ -153,7 +153,7 @@ def compare(
 
 
 def mcnemar(lost: int, gained: int) -> float:
-    """Test whether as many clips went from right to wrong as from wrong to right.
+    """Test whether as many clips went from right to wrong as from wrong to right (McNemar's test).
 
     The exact binomial form, good for few clips too. It takes clips as independent, which slices of
     one recording are not: its p-value comes out too small, and the bootstrap decides.
@@ -197,7 +197,7 @@ def _matched(
 
 
 def _clips(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Take the columns that count, having checked that each clip is there once."""
+    """Take the columns to compare; each clip must be there once."""
     clips = table[[*_KEYS, "label", "group", "fold", "predicted"]].round({"start": 6, "end": 6})
     for path in clips.loc[clips.duplicated(_KEYS), "path"]:
         raise ModelError(f"{path}: is twice in the predictions of {name}; score that run again")
@@ -211,7 +211,7 @@ def _change(score: Callable[[Any], metrics.Floats], counts: list[Any], drawn: li
 
 
 def _gains(both: pd.DataFrame) -> pd.Series[int]:
-    """Say of each clip whether it went from wrong to right (1), back (-1), or neither (0)."""
+    """Return 1 for a clip that went from wrong to right, -1 for the other way, 0 for neither."""
     right = [(both[side] == both["label"]).astype(int) for side in ("first", "second")]
     return right[1] - right[0]
 

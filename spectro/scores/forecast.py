@@ -1,4 +1,4 @@
-"""What more training clips would bring: a power law through a learning curve, or no word.
+"""What more training clips would bring: a power law through a learning curve, where one fits.
 
 References
 ----------
@@ -49,12 +49,12 @@ class Forecast:
     interval: tuple[float, float]
 
     def errors(self, n: npt.ArrayLike) -> Floats:
-        """Share of errors that the law expects after `n` training clips."""
+        """Return the expected share of errors after `n` training clips."""
         return _law(np.asarray(n, dtype=float) / self.n_clips, self.a, self.b, self.c)
 
 
 def forecast(n: Floats, errors: Floats, drawn: Floats) -> Forecast | str:
-    """Fit a power law to a learning curve, if the curve says that clips help.
+    """Fit a power law to a learning curve, if accuracy rises with the number of clips.
 
     With three points the law has no floor `c`: a curve through as many numbers as it has points
     fits anything.
@@ -100,7 +100,7 @@ def forecast(n: Floats, errors: Floats, drawn: Floats) -> Forecast | str:
 
 
 def _misses(x: Floats, errors: Floats, law: tuple[float, float, float]) -> bool:
-    """Tell whether a law is farther from some point than half of what it promises."""
+    """Tell whether a law misses a point by more than half of the gain it predicts."""
     promised = _law(np.array(1.0), *law) - _law(np.array(_FARTHEST), *law)
     return bool(np.abs(errors - _law(x, *law)).max() > promised / 2)
 
@@ -111,7 +111,7 @@ def _law(x: Floats, a: float, b: float, c: float) -> Floats:
 
 
 def _fit(x: Floats, errors: Floats) -> tuple[float, float, float] | None:
-    """Fit by least squares within bounds; None if that does not end."""
+    """Fit by least squares within bounds; None if the fit does not converge."""
     end = max(float(errors[-1]), 1e-6)
     try:
         if len(x) < 4:

@@ -1,4 +1,4 @@
-"""Scores from out-of-fold predictions, with the interval that chance leaves them.
+"""Scores of out-of-fold predictions, with 95 % intervals over source recordings.
 
 Intervals come from a bootstrap over source recordings: clips of one recording rise and fall
 together, and resampling single clips would claim a certainty that is not there.
@@ -78,7 +78,7 @@ def confusion(predictions: pd.DataFrame, labels: list[str]) -> Counts:
 
 
 def _cells(predictions: pd.DataFrame, labels: list[str]) -> Counts:
-    """Say which cell of the flattened confusion matrix each clip counts in."""
+    """Return the index of each clip's cell in the flattened confusion matrix."""
     position = {label: place for place, label in enumerate(labels)}
     truth, predicted = (predictions[name].map(position) for name in ("label", "predicted"))
     cells: Any = truth * len(labels) + predicted
@@ -231,7 +231,7 @@ def _macro_f1(counts: Counts) -> float:
 
 
 def _ratio(above: Any, below: Any, undefined: float = 0.0) -> Floats:
-    """Divide; nothing over nothing is `undefined`."""
+    """Divide; 0 / 0 is `undefined`."""
     above, below = np.asarray(above, dtype=float), np.asarray(below, dtype=float)
     ratio: Floats = np.full_like(above, undefined)
     np.divide(above, below, out=ratio, where=below > 0)

@@ -1,4 +1,4 @@
-"""Pictures of results: a glance at the clips, training curves, confusion matrix, rate test.
+"""Plots of results: training curves, confusion matrix, rate test, learning curve.
 
 Each function returns a matplotlib figure, for a notebook to show or :func:`save` to write.
 """
@@ -121,7 +121,7 @@ def learning_rates(
 
 
 def learning_curve(points: pd.DataFrame, law: Forecast | None, title: str = "") -> Figure:
-    """Draw accuracy against training clips, and the law through them as far as it may be trusted.
+    """Draw accuracy against training clips, with the fitted law up to twice their number.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What takes part in fastai's training loop: augmentation, bf16, the history, a stopwatch."""
+"""Parts of fastai's training loop: augmentation, bf16, history, stopwatch, batch norm, Adam."""
 
 from __future__ import annotations
 
@@ -38,9 +38,14 @@ __all__ = [
 
 
 class Augment(DisplayedTransform):  # type: ignore[misc]
-    """Ours among fastai's batch transforms; training batches alone go through it.
+    """The batch transform that augments training batches, and no others.
 
-    One for all changes: fastai keeps only the last transform of a class.
+    One transform makes all changes, since fastai keeps only the last transform of a class.
+
+    Parameters
+    ----------
+    changes : sequence of Transform
+        Made in this order.
     """
 
     order = 20  # after the pictures became floating point, before they are normalised
@@ -52,11 +57,11 @@ class Augment(DisplayedTransform):  # type: ignore[misc]
 
     @property
     def name(self) -> str:
-        """What ``DataBlock.summary`` calls it."""
+        """The name that ``DataBlock.summary`` shows."""
         return ", ".join(map(repr, self.changes))
 
     def encodes(self, x: TensorImage) -> TensorImage:
-        """Change a batch of pictures; labels are of another type and pass by."""
+        """Change a batch of pictures; fastai passes labels, which have another type, unchanged."""
         pixels = x.as_subclass(torch.Tensor)
         for change in self.changes:
             pixels = change(pixels)
@@ -64,7 +69,7 @@ class Augment(DisplayedTransform):  # type: ignore[misc]
 
 
 class Bfloat16(Callback):  # type: ignore[misc]
-    """Training in bf16 on any device; fastai's own MixedPrecision is CUDA only.
+    """Train in bf16 on any device; fastai's MixedPrecision is for CUDA only.
 
     No gradient scaling: bf16 has the range of fp32.
     """
@@ -77,7 +82,7 @@ class Bfloat16(Callback):  # type: ignore[misc]
         self.autocast.__enter__()
 
     def after_pred(self) -> None:
-        """Give the loss fp32."""
+        """Convert the predictions to fp32 for the loss."""
         self.learn.pred = to_float(self.pred)
 
     def after_loss(self) -> None:
@@ -86,14 +91,14 @@ class Bfloat16(Callback):  # type: ignore[misc]
 
 
 def is_autocast(callback: Callback) -> bool:
-    """Tell whether it is the callback that makes training run in sixteen bits."""
+    """Tell whether a callback makes training run in bf16 or fp16."""
     return isinstance(callback, Bfloat16 | MixedPrecision)
 
 
 class History(Callback):  # type: ignore[misc]
-    """Collects a row an epoch and tells the listener."""
+    """Collects a row for each epoch and calls the listener."""
 
-    order = Recorder.order + 10  # after it has closed the epoch's values
+    order = Recorder.order + 10  # after it has the epoch's values
 
     def __init__(self, listener: Listener, n_batches: int) -> None:
         self.listener, self.n_batches = listener, n_batches
@@ -127,7 +132,7 @@ class History(Callback):  # type: ignore[misc]
 
 
 class Stopwatch(Callback):  # type: ignore[misc]
-    """Times the first batches of each phase of training, and ends the phase then.
+    """Times the first batches of each phase of training, then ends the phase.
 
     Attributes
     ----------
@@ -135,7 +140,7 @@ class Stopwatch(Callback):  # type: ignore[misc]
         For each phase, the seconds from its start to the end of each batch.
     """
 
-    order = Recorder.order + 20  # after all that a batch takes
+    order = Recorder.order + 20  # after the other callbacks of a batch
 
     def __init__(self, n_batches: int) -> None:
         self.n_batches = n_batches
@@ -153,45 +158,47 @@ class Stopwatch(Callback):  # type: ignore[misc]
             raise CancelFitException
 
     def after_train(self) -> None:
-        """Stop before anything is predicted."""
+        """Stop before the watched clips are predicted."""
         raise CancelFitException
 
 
-_BATCH = 64
+_BATCH = 64  # pictures to settle on at a time
 
 
 class SettleNorms(Callback):  # type: ignore[misc]
-    """Settles them after the last step, before the last epoch is watched.
+    """Settles batch norm after the last step, before the last epoch's watched clips are predicted.
+
+    fastai has no such callback; the method is PreciseBN of Wu & Johnson (arXiv:2105.07576).
 
     Parameters
     ----------
     pictures : TfmdDL
-        Of :func:`to_settle_on`, made before training: while several GPUs train, the loaders give
-        each only its part.
+        Of :func:`to_settle_on`, made before training: later, the loaders of several GPUs give each
+        process only its part.
     """
 
-    order = Recorder.order + 30  # after a stopwatch has ended it all
+    order = Recorder.order + 30  # after a stopwatch, which ends training
 
     def __init__(self, pictures: TfmdDL) -> None:
         self.pictures = pictures
 
     def after_train(self) -> None:
-        """Settle, if that was the last epoch's training."""
+        """Settle after the last epoch's training."""
         if self.epoch == self.n_epoch - 1:
             shared = isinstance(self.model, nn.parallel.DistributedDataParallel)
             settle(self.model.module if shared else self.model, self.pictures)
 
 
 def to_settle_on(dls: DataLoaders, seed: int) -> TfmdDL:
-    """Give the training pictures as they are, in batches of 64.
+    """Make a loader of the training pictures without augmentation, in batches of 64.
 
     Parameters
     ----------
     dls : DataLoaders
-        Those of training.
+        The loaders of training.
     seed : int
-        Shuffles them: clips of one recording are neighbours, and a batch's variance should be that
-        of all. A last batch that is smaller is left out.
+        Of the shuffling: clips of one recording are neighbours in the table, and each batch should
+        have about the variance of all. A smaller last batch is left out.
     """
     items = [replace(item, held_out=True) for item in dls.train.items]  # sounds as they are, too
     random.Random(seed).shuffle(items)
@@ -201,14 +208,14 @@ def to_settle_on(dls: DataLoaders, seed: int) -> TfmdDL:
 
 
 def settle(model: nn.Module, pictures: TfmdDL) -> None:
-    """Set running statistics to those of `pictures`, in fp32.
+    """Set batch norm's running statistics to those of `pictures`, in fp32.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Trained; its statistics are set in place, its weights stay.
+        Trained; its statistics are set in place and its weights stay.
     pictures : TfmdDL
-        Batches of pictures and nothing else, each as much as another.
+        Batches of pictures without labels, all of one size; each counts the same.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
     momenta = [layer.momentum for layer in layers]
@@ -226,9 +233,14 @@ def settle(model: nn.Module, pictures: TfmdDL) -> None:
 
 
 class FusedAdam(Optimizer):  # type: ignore[misc]
-    """What fastai's `Adam` does, up to rounding: decoupled weight decay, none where it says so.
+    """fastai's `Adam` in torch's fused step: the same up to rounding, in about a sixth of the time.
 
-    Parameters are those of `fastai.optimizer.Adam`, whose defaults these are.
+    fastai's `OptimWrapper` around `torch.optim.AdamW(fused=True)` is as fast, but ignores what
+    fastai notes for each parameter (``do_wd``): it decays biases and batch norms, which training
+    by fastai does not. Parameter groups for them would get learning rates of their own instead of
+    those of their layers.
+
+    Parameters and defaults are those of `fastai.optimizer.Adam`.
     """
 
     def __init__(
@@ -243,7 +255,7 @@ class FusedAdam(Optimizer):  # type: ignore[misc]
         super().__init__(params, [step_stat], lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 
     def zero_grad(self) -> None:
-        """Forget gradients instead of filling them with zeros to add to."""
+        """Drop gradients, instead of setting them to zero, which takes longer."""
         for param, *_ in self.all_params(with_grad=True):
             param.grad = None
 
@@ -274,7 +286,7 @@ class FusedAdam(Optimizer):  # type: ignore[misc]
             )
 
     def _begun(self, param: torch.Tensor, state: dict[str, Any]) -> dict[str, Any]:
-        """Give a parameter's averages, zero before its first step."""
+        """Return a parameter's state, with averages of zero before its first step."""
         if "step" not in state:
             averages = {name: torch.zeros_like(param) for name in ("grad_avg", "sqr_avg")}
             state.update(averages, step=torch.zeros((), device=param.device))

@@ -1,4 +1,4 @@
-"""From clips to batches: the DataBlock and its DataLoaders."""
+"""Batches of pictures from tables of clips: fastai's DataLoaders and the DataBlock behind them."""
 
 from __future__ import annotations
 
@@ -25,147 +25,13 @@ from spectro.errors import ConfigError
 from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
 from spectro.pictures.read import n_bytes, read_levels
 from spectro.pictures.settings import SpectrogramConfig
-from spectro.training import augment
-from spectro.training import from_sounds as sounds
+from spectro.training import augment, from_sounds
 from spectro.training.callbacks import Augment
 from spectro.training.settings import TrainConfig
 
 __all__ = ["KeptDL", "data_block", "dataloaders", "device", "fits", "to_learn", "to_predict"]
 
-_SHARE = 4  # of the memory that there is, pictures take at most one part in so many
-
-
-class KeptDL(TfmdDL):  # type: ignore[misc]
-    """A fastai DataLoader that reads its pictures once and keeps them where training is.
-
-    Order, batches and what they hold are those of `TfmdDL`, bit for bit; item transforms must be
-    none but a `Resize` that squishes. Keyword arguments are `TfmdDL`'s.
-
-    Parameters
-    ----------
-    size : int or None
-        Side of the square that pictures are resized to.
-    """
-
-    def __init__(self, *args: Any, size: int | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.size = size
-        self._kept: tuple[torch.Tensor, ...] | None = None
-
-    def new(self, dataset: Any = None, cls: Any = None, **kwargs: Any) -> TfmdDL:
-        """Make another of the same kind, for other clips."""
-        return super().new(dataset, cls, **{"size": self.size, **kwargs})
-
-    def create_batches(self, samps: Iterable[int]) -> Iterator[tuple[torch.Tensor, ...]]:
-        """Yield batches of the clips that `samps` numbers."""
-        if self._kept is None:
-            self._kept = self._read()
-        order = torch.tensor(list(samps), device=self.device)
-        for at in torch.split(order, self.bs):
-            if len(at) == self.bs or not self.drop_last:
-                yield tuple(tensor[at] for tensor in self._kept)
-
-    def _read(self) -> tuple[torch.Tensor, ...]:
-        """Read all pictures, and their labels unless they are to be predicted."""
-        levels = torch.from_numpy(read_levels([clip.image for clip in self.items], self.size))
-        pixels = TensorImage(levels.to(self.device).permute(0, 3, 1, 2))  # channels_last in memory
-        if len(self.dataset.tls) == 1:
-            return (pixels,)
-        labels = torch.stack([self.dataset.tls[1][number] for number in range(self.n)])
-        return pixels, TensorCategory(labels.to(self.device))
-
-
-def fits(images: list[str], size: int | None, device: torch.device) -> bool:
-    """Tell whether pictures may all stay in the memory of the device that trains.
-
-    Parameters
-    ----------
-    images : list of str
-        All that are kept at one time.
-    size : int or None
-        Side of the square that they are resized to.
-    device : torch.device
-        Where they would lie.
-    """
-    if device.type == "cuda":
-        room = torch.cuda.mem_get_info(device)[0]
-    else:
-        room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return len(images) * n_bytes(images[0], size) * _SHARE <= room
-
-
-@dataclass(frozen=True)
-class _Item:
-    """One item of the DataBlock."""
-
-    image: str
-    label: str
-    clip: Clip
-    held_out: bool = True
-
-
-def _items(clips: pd.DataFrame, held_out: bool) -> list[_Item]:
-    return [
-        _Item(image, label, clip, held_out)
-        for image, label, clip in zip(clips["image"], clips["label"], clips_of(clips), strict=True)
-    ]
-
-
-def to_learn(train: pd.DataFrame, valid: pd.DataFrame) -> list[Any]:
-    """List clips as a DataBlock takes them: those to learn from, then those held out."""
-    return [*_items(train, held_out=False), *_items(valid, held_out=True)]
-
-
-def to_predict(clips: pd.DataFrame) -> list[Any]:
-    """List clips as a DataBlock takes them, all held out."""
-    return _items(clips, held_out=True)
-
-
-def data_block(
-    labels: list[str], config: TrainConfig, spectrogram: SpectrogramConfig | None = None
-) -> DataBlock:
-    """Describe how clips become batches; ``.summary(to_learn(train, valid))`` shows each step.
-
-    Training batches are augmented (:mod:`spectro.training.augment`), on the device, others are not.
-
-    Parameters
-    ----------
-    labels : list of str
-        Every class of the dataset, so that probability columns are the same in every fold.
-    config : TrainConfig
-        Gives the source, the size and the augmentations.
-    spectrogram : SpectrogramConfig or None
-        How sounds become pictures; needed where the source is "sounds", and for changes of levels.
-
-    Returns
-    -------
-    DataBlock
-
-    Raises
-    ------
-    ConfigError
-        If it is needed and not given.
-    """
-    if config.source == "sounds" and spectrogram is None:
-        raise ConfigError('source = "sounds" needs the settings that the pictures were drawn with')
-    hear = sounds.Hear(spectrogram, config) if spectrogram and config.source == "sounds" else None
-    squish = [Resize(config.size, method=ResizeMethod.Squish)] if config.size else []
-    changes = augment.transforms(config, spectrogram)
-    normalize = Normalize.from_stats(IMAGENET_MEAN, IMAGENET_STD)
-    return DataBlock(
-        blocks=(ImageBlock, CategoryBlock(vocab=labels)),
-        get_x=hear or attrgetter("image"),
-        get_y=attrgetter("label"),
-        splitter=FuncSplitter(attrgetter("held_out")),
-        item_tfms=squish,
-        batch_tfms=[*([Augment(changes)] if changes else []), normalize],
-    )
-
-
-def device() -> torch.device:
-    """Return where fastai trains: a GPU if there is one."""
-    where: torch.device = default_device()
-    return where
+_SHARE = 4  # pictures may use at most a quarter of the memory
 
 
 def dataloaders(
@@ -195,19 +61,23 @@ def dataloaders(
     Raises
     ------
     ConfigError
-        If it is needed and not given; if there are fewer than two training clips: batch norm needs
-        two; or if gain would not show.
+        If `spectrogram` is needed and not given; if there are fewer than two training clips, since
+        batch norm needs two; or if `gain` would change nothing.
     AudioError
-        If the source is "sounds" and one is not there.
+        If the source is "sounds" and a sound file is missing.
     """
     if len(train) < 2:
         raise ConfigError(f"{len(train)} training clips are too few; two are the least")
     if config.source == "sounds" and spectrogram is not None:
-        sounds.check([*train["path"], *valid["path"]], spectrogram, config)
+        from_sounds.check([*train["path"], *valid["path"]], spectrogram, config)
     set_seed(config.seed, reproducible=True)
-    images = [*train["image"], *valid["image"], *valid["image"]]  # watched, and then predicted
+    images = [
+        *train["image"],
+        *valid["image"],
+        *valid["image"],
+    ]  # watched clips are read again to predict
     if config.settle_norms:
-        images += [*train["image"]]  # read once more
+        images += [*train["image"]]  # read again to settle on
     if config.source == "pictures" and fits(images, config.size, device()):
         how: dict[str, Any] = {"dl_type": partial(KeptDL, size=config.size), "num_workers": 0}
     else:
@@ -218,13 +88,149 @@ def dataloaders(
         device=device(),
         **how,
     )
-    for dl in dls:  # else its order hangs on who else draws from Python's generator: Dask does
+    for dl in dls:  # else other threads that draw from Python's generator change the order
         dl.rng = random.Random(config.seed)
     return dls
 
 
+def data_block(
+    labels: list[str], config: TrainConfig, spectrogram: SpectrogramConfig | None = None
+) -> DataBlock:
+    """Describe how clips become batches; ``.summary(to_learn(train, valid))`` shows each step.
+
+    Only training batches are augmented (:mod:`spectro.training.augment`), on the device.
+
+    Parameters
+    ----------
+    labels : list of str
+        Every class of the dataset, so that every fold has the same probability columns.
+    config : TrainConfig
+        Gives the source, the size and the augmentations.
+    spectrogram : SpectrogramConfig or None
+        How sounds become pictures. Needed if the source is "sounds", or for `background`,
+        `mixstyle` and `band_gain`.
+
+    Returns
+    -------
+    DataBlock
+
+    Raises
+    ------
+    ConfigError
+        If `spectrogram` is needed and not given.
+    """
+    if config.source == "sounds" and spectrogram is None:
+        raise ConfigError('source = "sounds" needs the settings that the pictures were drawn with')
+    hear = (
+        from_sounds.Hear(spectrogram, config) if spectrogram and config.source == "sounds" else None
+    )
+    squish = [Resize(config.size, method=ResizeMethod.Squish)] if config.size else []
+    changes = augment.transforms(config, spectrogram)
+    normalize = Normalize.from_stats(IMAGENET_MEAN, IMAGENET_STD)
+    return DataBlock(
+        blocks=(ImageBlock, CategoryBlock(vocab=labels)),
+        get_x=hear or attrgetter("image"),
+        get_y=attrgetter("label"),
+        splitter=FuncSplitter(attrgetter("held_out")),
+        item_tfms=squish,
+        batch_tfms=[*([Augment(changes)] if changes else []), normalize],
+    )
+
+
+def to_learn(train: pd.DataFrame, valid: pd.DataFrame) -> list[Any]:
+    """List the items of a DataBlock: clips to learn from, then clips held out."""
+    return [*_items(train, held_out=False), *_items(valid, held_out=True)]
+
+
+def to_predict(clips: pd.DataFrame) -> list[Any]:
+    """List the items of a DataBlock for prediction: all clips held out."""
+    return _items(clips, held_out=True)
+
+
+def _items(clips: pd.DataFrame, held_out: bool) -> list[_Item]:
+    return [
+        _Item(image, label, clip, held_out)
+        for image, label, clip in zip(clips["image"], clips["label"], clips_of(clips), strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One item of the DataBlock."""
+
+    image: str
+    label: str
+    clip: Clip
+    held_out: bool = True
+
+
+def device() -> torch.device:
+    """Return where fastai trains: a GPU if there is one."""
+    where: torch.device = default_device()
+    return where
+
+
+def fits(images: list[str], size: int | None, device: torch.device) -> bool:
+    """Tell whether all pictures may stay in the memory of the training device.
+
+    Parameters
+    ----------
+    images : list of str
+        Paths of all pictures that are kept at one time.
+    size : int or None
+        Side of the square that they are resized to; None leaves them.
+    device : torch.device
+        Device whose memory would hold them.
+    """
+    if device.type == "cuda":
+        room = torch.cuda.mem_get_info(device)[0]
+    else:
+        room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return len(images) * n_bytes(images[0], size) * _SHARE <= room
+
+
 def _n_loaders(n_clips: int) -> int:
-    """Count the processes that load pictures; a daemon, as Dask's workers are, may have none."""
+    """Count the processes that load pictures: none in a daemon, as Dask's workers may be."""
     if n_clips <= 500 or multiprocessing.current_process().daemon:
         return 0
     return min(4, (os.cpu_count() or 2) // 2)
+
+
+class KeptDL(TfmdDL):  # type: ignore[misc]
+    """A fastai DataLoader that reads its pictures once and keeps them on the training device.
+
+    Its batches are those of `TfmdDL`, bit for bit and in the same order. The only item transform
+    allowed is a `Resize` that squishes. Keyword arguments are `TfmdDL`'s.
+
+    Parameters
+    ----------
+    size : int or None
+        Side of the square that pictures are resized to.
+    """
+
+    def __init__(self, *args: Any, size: int | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.size = size
+        self._kept: tuple[torch.Tensor, ...] | None = None
+
+    def new(self, dataset: Any = None, cls: Any = None, **kwargs: Any) -> TfmdDL:
+        """Make a loader of the same kind for other clips."""
+        return super().new(dataset, cls, **{"size": self.size, **kwargs})
+
+    def create_batches(self, samps: Iterable[int]) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Yield batches of the clips whose numbers are `samps`."""
+        if self._kept is None:
+            self._kept = self._read()
+        order = torch.tensor(list(samps), device=self.device)
+        for at in torch.split(order, self.bs):
+            if len(at) == self.bs or not self.drop_last:
+                yield tuple(tensor[at] for tensor in self._kept)
+
+    def _read(self) -> tuple[torch.Tensor, ...]:
+        """Read all pictures, and their labels if the dataset has labels."""
+        levels = torch.from_numpy(read_levels([clip.image for clip in self.items], self.size))
+        pixels = TensorImage(levels.to(self.device).permute(0, 3, 1, 2))  # channels_last in memory
+        if len(self.dataset.tls) == 1:
+            return (pixels,)
+        labels = torch.stack([self.dataset.tls[1][number] for number in range(self.n)])
+        return pixels, TensorCategory(labels.to(self.device))

@@ -1,7 +1,7 @@
-"""Pictures computed from the sounds while training, through the functions that draw the PNGs.
+"""Pictures computed from sounds while training, by the functions that draw the PNGs.
 
-A training clip may then lie elsewhere, or be louder, each time it is heard: what a finished picture
-no longer allows. Clips to watch and to score are never changed.
+So a training clip can be moved in time or made louder anew in each epoch, before it becomes a
+picture. Clips that are watched or scored are never changed.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ __all__ = ["Hear", "augmented_image", "change", "check", "plain_image"]
 
 @dataclass(frozen=True)
 class Hear:
-    """Turns an item of a DataBlock into its picture, changed if it is trained on.
+    """Turns an item of a DataBlock into its picture; training clips are changed.
 
     Attributes
     ----------
     spectrogram : SpectrogramConfig
-        How to draw it.
+        How to draw the picture.
     config : TrainConfig
-        How to change it.
+        How to change the sound.
     """
 
     spectrogram: SpectrogramConfig
@@ -51,7 +51,7 @@ class Hear:
 def plain_image(
     path: str, config: SpectrogramConfig, start: float | None = None, end: float | None = None
 ) -> Image.Image:
-    """Draw a clip as its PNG has it, in the three channels that a network sees."""
+    """Draw a clip as in its PNG, in the three channels that a network expects."""
     return clip_image(path, config, start=start, end=end).convert("RGB")
 
 
@@ -62,10 +62,10 @@ def augmented_image(
     start: float | None = None,
     end: float | None = None,
 ) -> Image.Image:
-    """Draw a training clip, changed as `train` says.
+    """Draw a training clip after the random changes that `train` asks for.
 
-    Draws come from Python's own generator, which fastai seeds in each of its workers: the same
-    seed and number of workers make the same pictures.
+    They are drawn from torch's generator, which is seeded in each loading process: the same seed
+    and number of processes make the same pictures.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def augmented_image(
     train : TrainConfig
         Gives ``place``, ``wave_shift`` and ``gain``.
     start, end : float or None
-        Part of the file in seconds; nothing beyond it is heard.
+        Part of the file in seconds; nothing beyond it is used.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def augmented_image(
     AudioError
         If the file cannot be decoded.
     """
-    # Of torch, whose generator none but a training draws from, unlike Python's.
+    # From torch's generator: unlike Python's, nothing but training draws from it.
     rng = np.random.default_rng(int(torch.randint(2**62, ())))
     y = load_clip(path, config, start=start, end=end, rng=rng if train.place else None)
     y = change(y, rng, shift=train.wave_shift, gain=train.gain)
@@ -102,13 +102,13 @@ def change(
     Parameters
     ----------
     y : np.ndarray [shape=(..., n)], float32
-        Left as it is.
+        Not changed in place.
     rng : np.random.Generator
-        Draws how far and how much, evenly either way; for all channels alike.
+        Draws shift and gain, uniform in both directions; all channels get the same.
     shift : float
-        The farthest, as a share of the length: what leaves at one end comes in at the other.
+        The largest shift, as a share of the length; what leaves at one end enters at the other.
     gain : float
-        The most, in dB.
+        The largest change, in dB.
 
     Returns
     -------
@@ -128,14 +128,14 @@ def change(
 
 
 def check(paths: Iterable[str], config: SpectrogramConfig, train: TrainConfig) -> None:
-    """Refuse what would fail in the middle of training, or do nothing.
+    """Refuse before training what would fail during it, or have no effect.
 
     Raises
     ------
     AudioError
-        If a sound file is not there: pictures outlive the sounds that they were drawn from.
+        If a sound file is missing: it may have been removed after the pictures were drawn.
     ConfigError
-        If gain is asked for where it cannot be seen.
+        If `gain` is set for pictures in which it changes nothing.
     """
     if train.gain and config.ref == "max":
         raise ConfigError(

@@ -1,7 +1,7 @@
-"""fastai: learner, schedule, prediction.
+"""fastai's learner: made, trained through the phases of a schedule, and used to predict.
 
-The schedule is a list of phases, each one call of ``fit_one_cycle`` or ``fit``; the last epoch
-counts.
+Each phase is one call of ``fit_one_cycle`` or ``fit``. The network of the last epoch is kept; none
+is chosen by its accuracy.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fastai.torch_core import set_seed
 from fastai.vision.learner import vision_learner
 from torch import nn
 
-from spectro.models import networks as network
+from spectro.models import networks
 from spectro.models.precision import choose_precision, without_tf32
 from spectro.models.weights import Weights
 from spectro.training.callbacks import (
@@ -44,7 +44,7 @@ __all__ = ["find_lr", "fit", "new_learner", "predict_clips"]
 
 
 def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Learner:
-    """Make the learner: the body with the given weights under its head.
+    """Make the learner: a body with the given weights, and a new head.
 
     Parameters
     ----------
@@ -58,17 +58,17 @@ def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Lear
     Returns
     -------
     Learner
-        Frozen to its head, as `vision_learner` leaves it.
+        Only its head is trainable, as `vision_learner` leaves it.
     """
     set_seed(config.seed, reproducible=True)
-    backbone = network.body(config.arch, weights.state)
-    top = network.top(config.arch, network.n_features(backbone), len(dls.vocab))
+    backbone = networks.body(config.arch, weights.state)
+    top = networks.top(config.arch, networks.n_features(backbone), len(dls.vocab))
     learn = vision_learner(
         dls,
         lambda pretrained: nn.Sequential(*backbone, nn.AdaptiveAvgPool2d(1)),  # fastai cuts at it
         custom_head=top,
         normalize=False,  # the DataBlock does
-        splitter=network.layer_groups,
+        splitter=networks.layer_groups,
         loss_func=CrossEntropyLossFlat(),
         metrics=accuracy,
         opt_func=FusedAdam,
@@ -89,7 +89,7 @@ def fit(
     listener: Listener | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> pd.DataFrame:
-    """Train through all phases; the last epoch counts.
+    """Train through all phases and keep the network of the last epoch.
 
     Parameters
     ----------
@@ -98,9 +98,9 @@ def fit(
     config : TrainConfig
         Gives the phases.
     listener : Listener or None
-        Told of every batch and epoch.
+        Called after every batch and epoch.
     callbacks : sequence of fastai callbacks
-        Take part too.
+        Take part in training.
 
     Returns
     -------
@@ -127,14 +127,14 @@ def fit(
 def find_lr(
     learn: Learner, steps: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
-    """Run fastai's learning-rate range test, on training clips only.
+    """Run fastai's learning-rate range test on training clips.
 
     Parameters
     ----------
     learn : Learner
         Of :func:`new_learner`; its weights are put back afterwards.
     steps : int
-        Batches to try, each at a higher rate than the one before.
+        Number of batches, each at a higher rate than the one before.
 
     Returns
     -------
@@ -156,7 +156,7 @@ def find_lr(
 
 
 def predict_clips(learn: Learner, clips: pd.DataFrame) -> npt.NDArray[np.float32]:
-    """Give the probability of each class for rendered clips, in fp32.
+    """Predict the probability of each class for rendered clips, in fp32.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def predict_clips(learn: Learner, clips: pd.DataFrame) -> npt.NDArray[np.float32
     Returns
     -------
     probabilities : np.ndarray [shape=(n_clips, n_classes)], float32
-        In the order of `clips` and of ``learn.dls.vocab``.
+        Rows in the order of `clips`, columns in that of ``learn.dls.vocab``.
     """
     dl = learn.dls.test_dl(to_predict(clips))
     with (

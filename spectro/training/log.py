@@ -1,4 +1,4 @@
-"""The training log: what was trained, how, on what, and how it went, as a page of plain text."""
+"""The training log: data, model, optimiser and epochs as a page of plain text."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def training_log(
     history: pd.DataFrame,
     about: dict[str, str],
 ) -> str:
-    """Write a training down for a person to read; every number is in another file too.
+    """Describe a training for a person to read; every number is also in another file.
 
     Parameters
     ----------
     config : TrainConfig
-        What was trained with.
+        Settings of training.
     spectrogram : SpectrogramConfig
-        What the pictures were drawn with.
+        Settings of the pictures.
     model : torch.nn.Module
         The trained network.
     parts : dict of str to pandas.DataFrame
@@ -37,7 +37,7 @@ def training_log(
     history : pandas.DataFrame
         A row an epoch; see :func:`spectro.training.learner.fit`.
     about : dict of str to str
-        Lines to say first, as of the dataset, the weights and the arithmetic.
+        First lines, as of the dataset, the weights and the arithmetic.
 
     Returns
     -------

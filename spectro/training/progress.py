@@ -1,4 +1,4 @@
-"""Whom training tells how it goes."""
+"""Progress of training: functions to call, and TensorBoard or Weights & Biases to record it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Listener:
-    """Two functions to call while training; the defaults do nothing.
+    """Functions to call while training; the defaults do nothing.
 
     Attributes
     ----------
@@ -30,10 +30,62 @@ class Listener:
         Called after each training batch with the batches done and the batches of the whole fit.
     epoch : callable
         Called after each epoch with a dict, the row of ``history.csv``.
+    say : callable
+        Called with a line that the user should read, as on the number of threads.
     """
 
     batch: Callable[[int, int], None] = lambda done, total: None
     epoch: Callable[[dict[str, Any]], None] = lambda row: None
+    say: Callable[[str], None] = lambda line: None
+
+
+def check(tool: str | None) -> None:
+    """Refuse an unknown or missing tool, before anything is trained.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such tool.
+    MissingExtraError
+        If it is not installed.
+    """
+    if tool is None:
+        return
+    if tool not in TOOLS:
+        raise ConfigError(f"--track {tool}: there are {', '.join(TOOLS)}")
+    try:
+        __import__(tool)
+    except ImportError:
+        raise MissingExtraError("track", f"--track {tool}") from None
+
+
+@contextmanager
+def tracking(tool: str | None, folder: Path, name: str, config: TrainConfig) -> Iterator[list[Any]]:
+    """Yield the fastai callbacks that record a training with `tool`; for None, no callback.
+
+    Parameters
+    ----------
+    tool : "tensorboard", "wandb" or None
+        The tool to record with.
+    folder : Path
+        The run's folder; records are written to ``tensorboard/`` or ``wandb/`` there.
+    name : str
+        Name of this training within the run, as "fold3".
+    config : TrainConfig
+        Recorded as the settings of the training.
+
+    Raises
+    ------
+    ConfigError, MissingExtraError
+        As :func:`check`.
+    """
+    check(tool)
+    if tool is None:
+        yield []
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with TOOLS[tool](folder, name, config) as callbacks:
+        yield callbacks
 
 
 @contextmanager
@@ -51,7 +103,7 @@ def _wandb(folder: Path, name: str, config: TrainConfig) -> Iterator[list[Any]]:
 
     class Wandb(WandbCallback):  # type: ignore[misc]
         def before_fit(self) -> None:
-            self.learn.gather_args = dict  # fastai fails over its own; the settings are told below
+            self.learn.gather_args = dict  # fastai's fails; the settings go to init below
             super().before_fit()
             del self.learn.gather_args
 
@@ -74,52 +126,3 @@ TOOLS: dict[str, Callable[[Path, str, TrainConfig], AbstractContextManager[list[
     "tensorboard": _tensorboard,
     "wandb": _wandb,
 }
-
-
-def check(tool: str | None) -> None:
-    """Refuse a tool that is not there, before anything is trained.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such tool.
-    MissingExtraError
-        If it is not installed.
-    """
-    if tool is None:
-        return
-    if tool not in TOOLS:
-        raise ConfigError(f"--track {tool}: there are {', '.join(TOOLS)}")
-    try:
-        __import__(tool)
-    except ImportError:
-        raise MissingExtraError("track", f"--track {tool}") from None
-
-
-@contextmanager
-def tracking(tool: str | None, folder: Path, name: str, config: TrainConfig) -> Iterator[list[Any]]:
-    """Give the fastai callbacks that record a training with `tool`, or none.
-
-    Parameters
-    ----------
-    tool : "tensorboard", "wandb" or None
-        What to record with.
-    folder : Path
-        The run's folder; records lie in ``tensorboard/`` or ``wandb/`` there.
-    name : str
-        Of this training within the run, as "fold3".
-    config : TrainConfig
-        What to record as its settings.
-
-    Raises
-    ------
-    ConfigError, MissingExtraError
-        As :func:`check`.
-    """
-    check(tool)
-    if tool is None:
-        yield []
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with TOOLS[tool](folder, name, config) as callbacks:
-        yield callbacks

@@ -1,6 +1,6 @@
-"""Recipes by name: whole settings to start from, which flags and TOML then change.
+"""Recipes by name: complete settings of training, which options and TOML then change.
 
-A recipe of training may bring its own settings of the picture, for ``spectro render --recipe``.
+A recipe may also have settings of the picture, for ``spectro render --recipe``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from spectro.training.settings import Phase, TrainConfig
 __all__ = ["RECIPES", "SPECTROGRAMS", "recipe", "recipe_spectrogram"]
 
 RECIPES: dict[str, TrainConfig] = {
-    # Each clip as other microphones, scenes, tempi and pitches would have it, and the steps that
-    # this takes: half the batch, half as many epochs again. What each is worth: docs/recipes.md.
+    # Augments clips as if recorded by other microphones, in other scenes, and at other tempi and
+    # pitches, and trains for longer: half the batch, 15 epochs. docs/recipes.md measures each part.
     "default": TrainConfig(
         recipe="default",
         batch_size=16,
@@ -25,11 +25,11 @@ RECIPES: dict[str, TrainConfig] = {
         pitch=0.06,
         settle_norms=True,
     ),
-    # The floor of every comparison: no augmentation, one cycle of ten epochs.
+    # The baseline of comparisons: no augmentation, one cycle of ten epochs.
     "plain": TrainConfig(),
     # "Sound classification using images" (fast.ai forums, etown/dl1): 80.61 % over the ten folds
-    # of UrbanSound8K from ImageNet weights. Its schedule, at fastai's present default rate, as the
-    # floor to measure against.
+    # of UrbanSound8K from ImageNet weights. Its schedule at fastai's present default rate, as a
+    # baseline.
     "blog": TrainConfig(
         recipe="blog",
         arch="resnet34",
@@ -42,8 +42,8 @@ RECIPES: dict[str, TrainConfig] = {
         ),
     ),
     # The usual tutorial on spoken digits with torchaudio: 96.89 % on a random split of 3,600 clips
-    # of AudioMNIST. Adam without weight decay. The rate comes down in the end: at a constant 1e-2
-    # the running statistics of batch norm lag behind, and the score is luck.
+    # of AudioMNIST. Adam without weight decay. The rate falls at the end: at a constant 1e-2 the
+    # running statistics of batch norm lag behind, and scores vary by chance.
     "digits": TrainConfig(
         recipe="digits",
         arch="cnn4",
@@ -56,12 +56,12 @@ RECIPES: dict[str, TrainConfig] = {
         freq_masks=1,
         mask_share=0.1,
     ),
-    # The body as it is under a linear head: spectro probe.
+    # A linear head on the body as it is: spectro probe.
     "probe": TrainConfig(recipe="probe", phases=()),
 }
 
 SPECTROGRAMS: dict[str, SpectrogramConfig] = {
-    # hop_length is torchaudio's default, half a window. A clip lies at a random place in 4 s.
+    # hop_length is torchaudio's default, half a window. A clip is at a random place in 4 s.
     "digits": SpectrogramConfig(
         sr=44_100,
         n_fft=1_024,
@@ -79,7 +79,7 @@ def recipe(name: str) -> TrainConfig:
     Raises
     ------
     ConfigError
-        If there is none; the message lists those there are.
+        If there is no such recipe; the message lists all.
     """
     if name not in RECIPES:
         raise ConfigError(f"unknown recipe {name!r}; there are {', '.join(RECIPES)}")
@@ -87,7 +87,7 @@ def recipe(name: str) -> TrainConfig:
 
 
 def recipe_spectrogram(name: str) -> SpectrogramConfig:
-    """Return the settings of the picture that the recipe called `name` was made for.
+    """Return the settings of the picture for the recipe called `name`.
 
     Raises
     ------

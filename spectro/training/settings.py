@@ -28,7 +28,7 @@ class Phase(Settings):
     frozen : bool
         Train the head alone (and the body's batch norms, as fastai does).
     lr : float or pair of floats
-        Peak learning rate; a pair gives the first and the last layers theirs, with equal ratios
+        Peak learning rate. A pair gives the first and the last layers theirs, with equal ratios
         between layer groups (``lr_max=slice(low, high)``). Default 1e-3, fastai's own.
     schedule : "one_cycle" or "flat"
         How the rate moves: up to `lr` and down again, with Adam's momentum the other way (the
@@ -54,66 +54,70 @@ class TrainConfig(Settings):
     Parameters
     ----------
     recipe : str
-        Name of the recipe that these settings started from; a label, see :mod:`spectro.training.recipes`.
+        Name of the recipe that these settings started from; a label, see
+        :mod:`spectro.training.recipes`.
     arch : str
-        torchvision's name of the network, or "cnn4" (:mod:`spectro.models.networks`). Default resnet18: the
-        quickest of its family.
+        torchvision's name of the network, as "resnet34", or "cnn4"
+        (:mod:`spectro.models.networks`). Default resnet18: the quickest of its family.
     weights : str
         Where training starts: "imagenet" (torchvision's weights, cached or downloaded), "auto"
         (imagenet if it can be had, random otherwise, loudly), "none" (random), or a file with a
         torchvision state dict (``.pth`` or ``.safetensors``).
     size : int or None
-        Pictures are resized to ``size`` x ``size`` pixels; None, or 0 over a recipe, leaves them.
+        Pictures are resized to ``size`` x ``size`` pixels; 0 leaves them as they are, as None.
     batch_size : int
         Pictures in a step. Default 32: clips are few, so more steps beat larger ones.
     phases : tuple of Phase
-        The schedule, one phase after the other. The last epoch counts. None at all leaves the body
-        as it is: ``spectro probe``.
+        The schedule, one phase after the other; the network of the last epoch is kept. Without
+        phases the body stays as it is, for ``spectro probe``.
     weight_decay : float
-        What Adam takes off the weights in each step, as a share of the rate, apart from the
-        gradient (AdamW). Default 0.01, fastai's own; 0 is plain Adam.
+        Weight decay of AdamW: each step shrinks the weights by this share times the learning rate.
+        Default 0.01, fastai's own; 0 is plain Adam.
     inner_fold : int or None
-        A training fold set aside to watch while training, for those who tune; the scored fold is
-        then not looked at before the end.
+        A training fold that is held out and watched while training, to tune by; the scored fold is
+        then not used before the end.
     source : "pictures" or "sounds"
-        What a training item is made from: its PNG (the default, and quicker), or its sound, anew
-        each time and through the same functions (:mod:`spectro.training.from_sounds`). These three need it:
+        What a picture is made from in training: its PNG (the default, and quicker), or its sound,
+        computed anew each time (:mod:`spectro.training.from_sounds`). `place`, `wave_shift` and
+        `gain` need "sounds".
     place : bool
-        A short training clip lies at a random place in silence, of a long one a random part shows.
+        Put a short training clip at a random place in silence; take a random part of a long one.
     wave_shift : float
         Training sounds are rolled in time by up to this share of their length; 0 leaves them.
     gain : float
-        They are made louder or quieter by up to this many dB; 0 leaves them. Only pictures with a
-        fixed `ref` show it.
+        Training sounds are made louder or quieter by up to this many dB; 0 leaves them. Only
+        pictures with a fixed `ref` show it.
     shift : float
         Training pictures are rolled in time by up to this share of their width; 0 leaves them.
     background : float
-        Share of training pictures that get another clip of their batch under them, 10 to 30 dB
-        below their own loudest; 0 is none.
+        Share of training pictures to which another clip of the batch is added as background, 10 to
+        30 dB below the picture's maximum; 0 is none.
     mixstyle : float
-        Share of training pictures whose bands get levels and contrasts between their own and those
-        of another clip of their batch; 0 is none.
+        Share of training pictures whose bands get a mean and deviation between their own and those
+        of another clip of the batch (MixStyle); 0 is none.
     band_gain : float
         Bands of training pictures are made louder or softer, smoothly over frequency, by up to this
         share of the picture's range; 0 leaves them.
     stretch, pitch : float
-        They are stretched or squeezed in time, and moved up or down by a share of their height, by
-        up to this much; 0 leaves them.
+        Training pictures are stretched or squeezed in time, and moved up or down in frequency, by
+        up to this share of their width and height; 0 leaves them.
     time_masks, freq_masks : int
-        Stretches of time and of frequency that are covered in each (SpecAugment).
+        Number of stretches of time and of frequency that are covered in each training picture
+        (SpecAugment).
     mask_share : float
-        The widest such stretch, as a share of its side.
+        The widest such stretch, as a share of the picture's width or height.
     mixup : float
-        Pictures are mixed in pairs, with shares from a Beta distribution (alpha); 0 mixes none.
+        Alpha of the Beta distribution from which the shares are drawn that mix training pictures in
+        pairs; 0 mixes none.
     settle_norms : bool
-        After the last step, measure batch norm's statistics on the training pictures as they are.
+        After the last step, measure batch norm's statistics on the training pictures without
+        augmentation.
     members : int
-        Networks that are trained one after another, from seeds of their own, to judge together.
+        Number of networks, each trained from its own seed, whose probabilities are averaged.
     precision : "auto", "fp32", "bf16" or "fp16"
-        Arithmetic of training. "auto" takes bf16 where the hardware multiplies it, and fp16, with
-        scaled gradients, on a CUDA GPU that has no bf16.
-        The curves are in the same; scores and predictions are always computed in fp32, but for
-        those of a probe, whose features are of this precision for training and scoring alike.
+        Arithmetic of training and of its curves. "auto" takes bf16 where the hardware has it, and
+        fp16 with scaled gradients on a CUDA GPU without bf16. Scores and predictions are always
+        computed in fp32, except those of a probe, whose features have this precision.
     seed : int
         Seed of weights, order and augmentation.
 
@@ -171,12 +175,12 @@ class TrainConfig(Settings):
 
     @property
     def sound_changes(self) -> list[str]:
-        """Names of what is to change in the sounds of training clips."""
+        """Names of the settings that change the sounds of training clips."""
         return [name for name in ("place", "wave_shift", "gain") if getattr(self, name)]
 
     @property
     def picture_changes(self) -> list[str]:
-        """Names of what is to change in training pictures; `mixup` makes one of two instead."""
+        """Names of the settings that change training pictures, without `mixup`."""
         names = ["background", "mixstyle", "band_gain", "stretch", "pitch", "shift"]
         return [name for name in [*names, "time_masks", "freq_masks"] if getattr(self, name)]
 
@@ -192,7 +196,7 @@ class TrainConfig(Settings):
 
     @property
     def in_words(self) -> str:
-        """How long is trained, as "10 epochs" or "3 networks of 20 epochs"."""
+        """The length of training, as "10 epochs" or "3 networks of 20 epochs"."""
         if not self.phases:
             return "frozen"
         epochs = f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"

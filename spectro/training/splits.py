@@ -1,4 +1,4 @@
-"""Which clips are learned from and which are scored: by fold, or at random to show what leaks."""
+"""Which clips are learned from and which are scored: by fold, or at random, which leaks."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Split", "random_folds", "random_share", "split"]
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Clips of one turn of cross-validation.
+    """The clips of one fold of cross-validation.
 
     Attributes
     ----------
     train : pandas.DataFrame
         Clips to learn from.
     watch : pandas.DataFrame
-        Clips whose accuracy is shown after each epoch: the inner fold, or else the scored one.
+        Clips whose accuracy is shown after each epoch: the inner fold, or without one the scored.
     score : pandas.DataFrame
         Clips of the fold that is scored, never learned from.
     """
@@ -39,7 +39,7 @@ def split(clips: pd.DataFrame, fold: int, inner_fold: int | None = None) -> Spli
     Raises
     ------
     ConfigError
-        If a fold is not there, the two are the same, or nothing is left to train on.
+        If a fold does not exist, both are the same, or no clip is left to train on.
     """
     there = sorted(int(k) for k in clips["fold"].unique())
     for wanted in (fold, inner_fold):
@@ -58,22 +58,22 @@ def split(clips: pd.DataFrame, fold: int, inner_fold: int | None = None) -> Spli
 
 
 def random_folds(rendered: RenderedSet, *, seed: int) -> RenderedSet:
-    """Deal the clips into as many random folds, blind to recordings: the split that leaks.
+    """Divide the clips into as many random folds, whatever their recordings: a split that leaks.
 
-    Slices of one recording land on both sides, so the network is scored on sounds it has heard.
-    For comparison only.
+    Slices of one recording are then both trained on and scored. Only to show how much too high the
+    score becomes.
 
     Parameters
     ----------
     rendered : RenderedSet
         Pictures with the dataset's folds.
     seed : int
-        Of the dealing.
+        Of the random division.
 
     Returns
     -------
     RenderedSet
-        The same pictures under other folds.
+        The same pictures with other folds.
     """
     clips = rendered.clips.copy()
     if clips["label"].value_counts().max() < len(rendered.folds):
@@ -89,19 +89,19 @@ def random_folds(rendered: RenderedSet, *, seed: int) -> RenderedSet:
 
 
 def random_share(rendered: RenderedSet, share: float, *, seed: int) -> RenderedSet:
-    """Draw a share of the clips to be scored, blind to recordings: the split that leaks, once.
+    """Draw a random share of the clips to be scored, whatever their recordings: a split that leaks.
 
-    Many publications split so. Speakers or recordings sit on both sides, and the notes of the
-    result say it.
+    Many publications split so. Clips of one speaker or recording are then both trained on and
+    scored, which the notes of the result say.
 
     Parameters
     ----------
     rendered : RenderedSet
         Pictures with the dataset's folds.
     share : float
-        Of the clips of each class that are scored, above 0 and below 1.
+        Share of the clips of each class that is scored, above 0 and below 1.
     seed : int
-        Of the drawing.
+        Of the random draw.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def random_share(rendered: RenderedSet, share: float, *, seed: int) -> RenderedS
     Raises
     ------
     ConfigError
-        If the share is none, or leaves no clip of some class on either side.
+        If the share is out of range, or too small or large for a class to be on both sides.
     """
     if not 0 < share < 1:
         raise ConfigError(f"the random share is {share:g}: it must lie between 0 and 1")

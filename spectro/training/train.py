@@ -1,4 +1,4 @@
-"""Training all that a fold's prediction takes: one network, or several one after another."""
+"""Train what predicts a fold: one network, or several one after another."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from spectro.errors import ConfigError
 from spectro.models.networks import Ensemble
 from spectro.models.weights import Weights
 from spectro.pictures.settings import SpectrogramConfig
-from spectro.training import data as datablock
-from spectro.training import learner
-from spectro.training import several_gpus as gpus
+from spectro.training import data, learner, several_gpus
 from spectro.training.progress import Listener
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import Split
+from spectro.training.threads import Threads
 
 __all__ = ["configs", "train"]
 
 
 def configs(config: TrainConfig) -> list[TrainConfig]:
-    """Give each network its settings; no two seeds of an ensemble share a network.
+    """Return the settings of each network; ensembles of different seeds share no network.
 
     Examples
     --------
@@ -46,6 +45,7 @@ def train(
     listener: Listener | None = None,
     callbacks: Sequence[Callback] = (),
     n_gpus: int = 1,
+    threads: Threads | None = None,
 ) -> tuple[Learner, pd.DataFrame]:
     """Train on ``parts.train``, watching ``parts.watch``.
 
@@ -58,34 +58,46 @@ def train(
     config : TrainConfig
         How to train, and how many networks.
     weights : Weights
-        Where each of them starts.
+        Where each network starts.
     spectrogram : SpectrogramConfig or None
         How sounds become pictures; see :func:`spectro.training.data.data_block`.
     listener : Listener or None
-        Told of every batch and epoch, numbered through from the first network to the last.
+        Called after every batch and epoch, which are counted over all networks.
     callbacks : sequence of fastai callbacks
         Take part in each training.
     n_gpus : int
-        Share each training among so many (:mod:`spectro.training.several_gpus`), without callbacks.
+        Share each training among so many GPUs (:mod:`spectro.training.several_gpus`); then there
+        must be no callbacks.
+    threads : Threads or None
+        Chooses the number of threads; None leaves torch's. Has no effect on several GPUs.
 
     Returns
     -------
     learn : Learner
         Its model is the network, or the :class:`~spectro.models.networks.Ensemble` of them.
     history : pandas.DataFrame
-        Of :func:`spectro.training.learner.fit`; of several networks one after another, with the column
-        ``member``, counted from 1. What it says of an epoch is of that one network.
+        Of :func:`spectro.training.learner.fit`. Of several networks, one after another, with the
+        column ``member``, counted from 1; losses and accuracy are those of that network alone.
+
+    Raises
+    ------
+    ConfigError
+        If there are callbacks and several GPUs, or data and settings do not fit.
     """
     if callbacks and n_gpus > 1:
         raise ConfigError("callbacks, as those that track, do not go with several GPUs")
+    listener = listener or Listener()
+    n_steps = config.all_epochs * (len(parts.train) // config.batch_size)
+    if threads and n_gpus == 1:
+        callbacks = [*callbacks, *threads.callbacks(listener.say, n_steps)]
     trained, tables = [], []
     for number, one in enumerate(configs(config)):
-        told = _numbered_through(listener or Listener(), number, config)
+        told = _numbered_through(listener, number, config)
         clips = (parts.train, parts.watch, labels)
         if n_gpus > 1:
-            learn, table = gpus.train(*clips, one, weights, spectrogram, told, n_gpus)
+            learn, table = several_gpus.train(*clips, one, weights, spectrogram, told, n_gpus)
         else:
-            dls = datablock.dataloaders(*clips, one, spectrogram)
+            dls = data.dataloaders(*clips, one, spectrogram)
             learn = learner.new_learner(dls, one, weights)
             table = learner.fit(learn, one, told, callbacks)
         tables.append(table)
@@ -94,7 +106,7 @@ def train(
         return learn, tables[0]
     learn.model = Ensemble(trained)
     rows = [
-        _place_of(row, number, config)
+        _counted_on(row, number, config)
         for number, table in enumerate(tables)
         for row in table.to_dict("records")
     ]
@@ -102,16 +114,16 @@ def train(
 
 
 def _numbered_through(listener: Listener, number: int, config: TrainConfig) -> Listener:
-    """Tell a listener of one network's training as of its part of them all."""
+    """Count one network's batches and epochs on from those of the networks before it."""
     if config.members == 1:
         return listener
     return replace(
         listener,
         batch=lambda done, total: listener.batch(number * total + done, config.members * total),
-        epoch=lambda row: listener.epoch(_place_of(row, number, config)),
+        epoch=lambda row: listener.epoch(_counted_on(row, number, config)),
     )
 
 
-def _place_of(row: dict[Any, Any], number: int, config: TrainConfig) -> dict[Any, Any]:
-    """Say of an epoch where it stands among those of all networks."""
+def _counted_on(row: dict[Any, Any], number: int, config: TrainConfig) -> dict[Any, Any]:
+    """Return an epoch's row with its number among the epochs of all networks."""
     return {"member": number + 1, **row, "epoch": number * config.epochs + row["epoch"]}

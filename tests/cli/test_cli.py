@@ -268,7 +268,7 @@ def test_ctrl_c_ends_with_one_line(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).parent / "spectro"), "sample", str(tmp_path / "data")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("data/.*.part/audio")) and time.monotonic() < deadline:
+        while not list(tmp_path.glob("data/.spectro-*/new/audio")) and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=60)

@@ -27,7 +27,7 @@ def three(run: Run, tmp_path: Path) -> Path:
     runs = tmp_path / "runs"
     for name, accuracy in (("b", 0.75), ("deep/a", 0.999)):
         scores = json.loads((runs / name / "scores.json").read_text())
-        scores.accuracy = accuracy
+        scores["accuracy"] = accuracy
         (runs / name / "scores.json").write_text(json.dumps(scores))
     os.utime(runs / "deep/a/scores.json", (10**9, 10**9))
     record = json.loads((runs / "c/run.json").read_text())

@@ -139,9 +139,10 @@ def test_a_scratch_folder_that_is_a_link_is_left_alone(tmp_path: Path) -> None:
 
     (tmp_path / "victim").mkdir()
     (tmp_path / "victim" / "canary.txt").write_text("precious")
-    (tmp_path / "set" / ".spectro-2").mkdir(parents=True)
-    (tmp_path / "set" / ".spectro-1").symlink_to(tmp_path / "victim", target_is_directory=True)
-    (tmp_path / "set" / ".spectro-2" / "lock").symlink_to(tmp_path / "victim" / "canary.txt")
+    one, other = (tmp_path / "set" / f".spectro-{n:032x}" for n in (1, 2))
+    other.mkdir(parents=True)
+    one.symlink_to(tmp_path / "victim", target_is_directory=True)
+    (other / "lock").symlink_to(tmp_path / "victim" / "canary.txt")
     sweep(tmp_path / "set")
     assert [path.name for path in (tmp_path / "victim").iterdir()] == ["canary.txt"]
     assert (tmp_path / "victim" / "canary.txt").read_text() == "precious"

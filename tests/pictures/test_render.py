@@ -734,9 +734,9 @@ def contents(out: Path) -> dict[str, bytes]:
 def test_one_thread_and_many_write_the_same_bytes(tmp_path: Path) -> None:
     dataset = make_many(tmp_path / "sounds", 40)
     render(dataset, tmp_path / "default", CONFIG)
-    for workers in (1, 4):
-        with ThreadPoolExecutor(workers) as executor:
-            render(dataset, tmp_path / str(workers), CONFIG, executor=executor)
+    for threads in (1, 4):
+        with ThreadPoolExecutor(threads) as executor:
+            render(dataset, tmp_path / str(threads), CONFIG, executor=executor)
     expected = contents(tmp_path / "default")
     assert sum(name.endswith(".png") for name in expected) == 40
     assert contents(tmp_path / "1") == expected

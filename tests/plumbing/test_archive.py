@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import random
+import shutil
 import stat
 import struct
 import tarfile
@@ -235,7 +236,7 @@ def test_headers_without_end_are_refused(tmp_path: Path) -> None:
     info.type, info.size = tarfile.GNUTYPE_LONGNAME, 40 << 20
     raw = info.tobuf(tarfile.GNU_FORMAT) + b"a" * (40 << 20)
     (tmp_path / "a").write_bytes(gzip.compress(raw, compresslevel=1))
-    assert "headers of more than" in refused(tmp_path / "a", tmp_path, most_bytes=1 << 40)
+    assert "headers are too long" in refused(tmp_path / "a", tmp_path, most_bytes=1 << 40)
 
 
 def test_zeros_without_end_are_refused(tmp_path: Path) -> None:
@@ -251,6 +252,67 @@ def test_a_zip_that_declares_another_size(declared: int, tmp_path: Path) -> None
     raw = archive.read_bytes().replace(struct.pack("<I", len(NOISE)), struct.pack("<I", declared))
     archive.write_bytes(raw)
     refused(archive, tmp_path)
+
+
+@pytest.mark.parametrize("depth", [80, 500, 20_000])
+@pytest.mark.parametrize("kind", [b"L", b"K", b"x", b"g"])
+def test_headers_about_headers_are_refused(kind: bytes, depth: int, tmp_path: Path) -> None:
+    info = tarfile.TarInfo("x")
+    body = b"a\0" if kind in b"LK" else b"12 comment=a"[:11] + b"\n"
+    info.type, info.size = kind, len(body)
+    header = info.tobuf(tarfile.USTAR_FORMAT) + body.ljust(512, b"\0")
+    (tmp_path / "a").write_bytes(gzip.compress(header * depth + b"\0" * 1024))
+    refused(tmp_path / "a", tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["", "top", "./", "."])
+def test_a_file_without_a_name_is_refused(kind: str, name: str, tmp_path: Path) -> None:
+    if kind == "tar":
+        archive = tar(tmp_path / "a", [("top/1.wav", b"1"), (tarfile.TarInfo(name), b"x")])
+    else:
+        archive = zipped(tmp_path / "a", [("top/1.wav", b"1"), ("name", b"x")])
+        raw = archive.read_bytes().replace(b"name", name.encode().ljust(4, b"/"))
+        archive.write_bytes(raw)
+    refused(archive, tmp_path)
+
+
+def test_a_zip_member_of_no_length_of_name_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a", "w") as archive:
+        with archive.open(zipfile.ZipInfo(""), "w") as member:
+            member.write(b"x")
+        archive.writestr("top/1.wav", b"1")
+    assert "a name that is not safe" in refused(tmp_path / "a", tmp_path)
+
+
+def test_folders_that_only_paths_name_count_too(tmp_path: Path) -> None:
+    members = {f"top/{i}/" + "d/" * 20 + "x": b"1" for i in range(10)}
+    for kind in KINDS:
+        said = refused(pack(kind, tmp_path, members), tmp_path, most_members=100)
+        assert "more than 100 files" in said
+
+
+def test_members_that_share_bytes_are_refused(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "a", [("top/a", b"1" * 1000), ("top/b", b"1" * 1000)])
+    raw = bytearray(archive.read_bytes())
+    second = raw.rindex(b"PK\x01\x02")
+    raw[second + 42 : second + 46] = struct.pack("<I", 0)  # where the first one begins
+    archive.write_bytes(raw)
+    assert "overlap" in refused(archive, tmp_path)
+
+
+def test_a_zip_with_a_directory_without_end_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a", "w") as archive:
+        for i in range(9000):
+            archive.writestr("top/" + "n" * 60 + str(i), b"")
+    assert "headers are too long" in refused(tmp_path / "a", tmp_path, most_members=10)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a")
+    refused(tmp_path / "a", tmp_path)
+    refused(tmp_path / "nothing", tmp_path)
 
 
 def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
@@ -327,7 +389,7 @@ def test_what_comes_meanwhile_is_not_written_over(tmp_path: Path) -> None:
     with pytest.raises((DatasetError, OSError)):
         take(pack("zip", tmp_path, GOOD), tmp_path / "data", check=meanwhile)
     assert content(tmp_path / "data") == {"top/mine.txt": b"mine"}
-    assert not (tmp_path / ".data.part").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"archive", "data"}
 
 
 def test_an_empty_folder_and_a_link_to_one_are_filled(tmp_path: Path) -> None:
@@ -339,9 +401,10 @@ def test_an_empty_folder_and_a_link_to_one_are_filled(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
-    (tmp_path / ".data.part" / "audio").mkdir(parents=True)
-    (tmp_path / ".data.part" / "audio" / "1.wav").write_bytes(b"half")
+    (tmp_path / f".spectro-{1:032x}" / "new" / "audio").mkdir(parents=True)
+    (tmp_path / f".spectro-{1:032x}" / "new" / "audio" / "1.wav").write_bytes(b"half")
     assert content(take(pack("zip", tmp_path, GOOD), tmp_path / "data")) == GOOD
+    assert {path.name for path in tmp_path.iterdir()} == {"archive", "data"}
 
 
 def test_what_the_check_says_stands_and_nothing_is_left(tmp_path: Path) -> None:
@@ -374,3 +437,82 @@ def test_modes_and_owners_of_the_archive_are_not_taken(tmp_path: Path) -> None:
     found = (folder / "run").stat()
     assert not found.st_mode & 0o7111
     assert found.st_uid == os.getuid()
+
+
+# Mutated archives: of the container, of what it compresses, and of the fields in both.
+
+PLAIN = {
+    "top/meta/list.csv": b"a,b\n", "top/audio/1.wav": b"RIFF" * 99, "top/" + "l" * 120: b"x",
+}  # fmt: skip
+PIECES = [
+    b"", b"\0", b"\xff" * 4, b"\xff" * 8, b"\x80" * 12, b"-1", b"7777777", b"../", b"/",
+    b"PK\x01\x02", b"x", b"g", b"L", b"K", b"S", b"1", b"2", b"5", b"99999 path=../../up\n",
+]  # fmt: skip
+
+
+def mutated(raw: bytes, chance: random.Random, ways: int = 4) -> bytes:
+    """Set or overwrite bytes, up to four times; with all four ways also cut, insert and repeat."""
+    changed = bytearray(raw)
+    for _ in range(chance.randint(1, 4)):
+        at, piece = chance.randrange(len(changed) + 1), chance.choice(PIECES)
+        till = min(len(changed), at + chance.choice((0, 1, len(piece), 30, 512)))
+        way = chance.randrange(ways)
+        if way == 0 and at < len(changed):
+            changed[at] = chance.randrange(256)
+        elif way == 1:
+            changed[at : at + len(piece)] = piece
+        elif way == 2:
+            changed[at:till] = piece
+        elif way == 3:
+            changed[at:at] = changed[at:till] * chance.randint(1, 40)
+    return bytes(changed)
+
+
+def with_right_checksums(raw: bytes) -> bytes:
+    """Mend the checksum of each tar header, so that what else is wrong with it is read."""
+    blocks = [raw[i : i + 512] for i in range(0, len(raw), 512)]
+    for number, block in enumerate(blocks):
+        if block[257:262] == b"ustar" and len(block) == 512:
+            total = sum(block) - sum(block[148:156]) + 8 * 32
+            blocks[number] = block[:148] + b"%06o\0 " % total + block[156:]
+    return b"".join(blocks)
+
+
+def check_mutated(kind: str, seed: int, place: Path) -> None:
+    chance = random.Random(seed)
+    archive = pack(kind, place, PLAIN)
+    raw = archive.read_bytes()
+    if kind == "tar" and seed % 4:
+        inner = mutated(gzip.decompress(raw), chance, ways=2 if seed % 2 else 4)
+        raw = gzip.compress(with_right_checksums(inner) if seed % 2 else inner, 1)
+    else:
+        raw = mutated(raw, chance)
+    archive.write_bytes(raw)
+    (place / "canary").write_text("precious")
+    target = place / "to" / "data"
+    try:
+        take(archive, target)
+    except ArchiveError as problem:
+        assert str(problem).isprintable(), seed
+        assert len(str(problem)) < 900, seed
+        assert not list((place / "to").glob("*")), seed
+    there = [path for path in place.rglob("*") if target not in path.parents]
+    assert set(there) <= {archive, place / "canary", place / "to", target}, seed
+    assert not any(path.is_symlink() for path in place.rglob("*")), seed
+    assert (place / "canary").read_text() == "precious"
+    shutil.rmtree(place)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mutated_archives_are_refused_or_stay_inside(kind: str, tmp_path: Path) -> None:
+    for seed in range(200):
+        (tmp_path / str(seed)).mkdir()
+        check_mutated(kind, seed, tmp_path / str(seed))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_mutated_archives_are_refused_or_stay_inside(kind: str, tmp_path: Path) -> None:
+    for seed in range(1000, 6000):
+        (tmp_path / str(seed)).mkdir()
+        check_mutated(kind, seed, tmp_path / str(seed))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from spectro.plumbing.files import replacing, replacing_folder, write_text
+from spectro.plumbing.files import is_scratch, replacing, replacing_folder, write_text
 
 
 class BlockError(Exception):
@@ -75,9 +75,9 @@ def test_the_temporary_lies_beside_and_keeps_the_suffix(tmp_path: Path) -> None:
     # Beside: another file system could not be renamed from. The suffix: writers read it.
     with replacing(tmp_path / "weights.pth") as first, replacing(tmp_path / "weights.pth") as other:
         for temporary in (first, other):
-            assert temporary.parent == tmp_path
+            assert temporary.parent.parent == tmp_path
             assert temporary.suffix == ".pth"
-            assert temporary.name.startswith(".")
+            assert is_scratch(temporary.parent)
             temporary.write_text("")
         assert first != other
 
@@ -162,7 +162,7 @@ def test_a_new_folder_appears_when_the_block_ends(tmp_path: Path, as_type: Any) 
     with replacing_folder(as_type(path)) as temporary:
         fill(temporary, NEW)
         assert not path.exists()
-        assert temporary.parent == path.parent
+        assert temporary.parent.parent == path.parent
     assert contents(path) == NEW
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
@@ -266,7 +266,7 @@ def test_a_link_to_a_folder_leads_to_the_new_one(tmp_path: Path) -> None:
     assert contents(path) == NEW
 
 
-@pytest.mark.parametrize("name", ["n" * 255, "n" * 251 + ".png"])
+@pytest.mark.parametrize("name", ["n" * 255, "n" * 251 + ".png", "n." + "é" * 126])
 def test_a_file_name_may_be_as_long_as_the_file_system_takes(tmp_path: Path, name: str) -> None:
     write_text(tmp_path / name, "new")
     assert contents(tmp_path) == {name: "new"}

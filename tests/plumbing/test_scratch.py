@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from spectro.plumbing.files import is_scratch, outside, scratch, sweep
+from spectro.plumbing.files import (
+    is_scratch,
+    is_taken,
+    replacing_folder,
+    scratch,
+    sweep,
+    without_scratch,
+    write_text,
+)
 
 
 def scratches(folder: Path) -> list[Path]:
@@ -30,8 +38,8 @@ def test_folder_is_there_in_the_block_and_gone_after(tmp_path: Path) -> None:
 
 def test_the_folder_outside_is_named(tmp_path: Path) -> None:
     with scratch(tmp_path) as own:
-        assert outside(str(own)) == outside(str(own / "half.png")) == str(tmp_path)
-    assert outside(str(tmp_path / "fold1" / "a.png")) == str(tmp_path / "fold1" / "a.png")
+        assert without_scratch(str(own)) == without_scratch(str(own / "half.png")) == str(tmp_path)
+    assert without_scratch(str(tmp_path / "fold1" / "a.png")) == str(tmp_path / "fold1" / "a.png")
 
 
 def test_folder_is_gone_after_an_error(tmp_path: Path) -> None:
@@ -133,3 +141,140 @@ def test_a_folder_swept_before_it_is_locked_is_made_anew(
         assert own.is_dir()
         assert own != swept[0]
     assert list(tmp_path.iterdir()) == []
+
+
+# Processes that are killed while they write
+
+WRITER = """
+import os, signal, sys
+from pathlib import Path
+from spectro.plumbing import files
+folder, step = Path(sys.argv[1]), sys.argv[2]
+def die(*args):
+    os.kill(os.getpid(), signal.SIGKILL)
+rename = Path.rename
+def rename_and_die(path, target):
+    if step == "before both renames":
+        die()
+    rename(path, target)
+    if step == "between the renames" or path.name == "new":
+        die()
+Path.rename = rename_and_die
+if step == "in a file":
+    with files.replacing(folder / "table.csv") as temporary:
+        temporary.write_text("half")
+        die()
+with files.replacing_folder(folder / "fold2") as temporary:
+    (temporary / "scores.txt").write_text("new")
+    if step == "in a file of the folder":
+        with files.replacing(temporary / "model.json") as part:
+            part.write_text("half")
+            die()
+    if step == "in the folder":
+        die()
+"""
+STEPS = [
+    "in a file", "in the folder", "in a file of the folder", "before both renames",
+    "between the renames", "after both renames",
+]  # fmt: skip
+
+
+def written(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in files}
+
+
+def killed_while_writing(folder: Path, step: str) -> None:
+    done = subprocess.run([sys.executable, "-c", WRITER, str(folder), step], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert scratches(folder)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+@pytest.mark.parametrize("existed", [True, False])
+@pytest.mark.parametrize("step", STEPS)
+def test_what_a_killed_writer_left_is_swept_and_nothing_is_lost(
+    step: str, existed: bool, tmp_path: Path
+) -> None:
+    before = {"fold2/scores.txt": "old", "fold2/only.old": "old", "table.csv": "old"}
+    if existed:
+        (tmp_path / "fold2").mkdir()
+        for name, text in before.items():
+            (tmp_path / name).write_text(text)
+    elif step == "between the renames":
+        step = "after both renames"  # there is but one
+    killed_while_writing(tmp_path, step)
+    assert not is_taken(tmp_path) or existed or step == "after both renames"
+    sweep(tmp_path)
+    kept = before if existed else {}
+    if step == "after both renames":
+        kept = {name: text for name, text in kept.items() if not name.startswith("fold2")}
+        kept |= {"fold2/scores.txt": "new"}
+    assert written(tmp_path) == kept
+    assert scratches(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_the_next_writer_sweeps(tmp_path: Path) -> None:
+    for step in ("in a file", "in the folder"):
+        killed_while_writing(tmp_path, step)
+        write_text(tmp_path / "run.json", "{}")
+        assert written(tmp_path) == {"run.json": "{}"}
+    killed_while_writing(tmp_path, "in the folder")
+    with replacing_folder(tmp_path / "fold1") as temporary:
+        (temporary / "scores.txt").write_text("new")
+    assert written(tmp_path) == {"run.json": "{}", "fold1/scores.txt": "new"}
+
+
+def test_sweep_restores_nothing_by_links_and_over_nothing(tmp_path: Path) -> None:
+    for name in ("victim", "set/fold1"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "canary.txt").write_text("precious")
+    linked, holding = (tmp_path / "set" / f".spectro-{n:032x}" for n in (1, 2))
+    linked.mkdir()
+    (linked / "old").symlink_to(tmp_path / "victim", target_is_directory=True)
+    (holding / "old" / "fold1").mkdir(parents=True)
+    (holding / "old" / "fold2").symlink_to(tmp_path / "victim", target_is_directory=True)
+    sweep(tmp_path / "set")
+    assert written(tmp_path) == dict.fromkeys(
+        ("victim/canary.txt", "set/fold1/canary.txt"), "precious"
+    )
+    assert [path.name for path in (tmp_path / "set").iterdir()] == ["fold1"]
+
+
+@pytest.mark.parametrize("name", [".spectro-config", ".spectro-0123", f".spectro-{'A' * 32}"])
+def test_sweep_leaves_what_is_not_a_scratch_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "mine.txt").write_text("mine")
+    (tmp_path / f".spectro-{0:032x}").write_text("a file of that name")
+    sweep(tmp_path)
+    sweep(tmp_path / "not there")
+    assert len(written(tmp_path)) == 2
+
+
+def test_writing_does_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(lock: FileLock, **how: Any) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(FileLock, "acquire", no_locks)
+    (tmp_path / f".spectro-{0:032x}").mkdir()
+    write_text(tmp_path / "a.txt", "text")
+    assert written(tmp_path) == {"a.txt": "text"}
+    assert len(scratches(tmp_path)) == 1  # may be in use
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, *args: Any, **how: Any) -> None:
+        if ".spectro-" in path.name:
+            raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    for path in (tmp_path / "a.txt", tmp_path / "fold1"):
+        with pytest.raises(PermissionError) as error:
+            write_text(path, "text")
+        assert error.value.filename == str(path)
+        with pytest.raises(PermissionError) as error, replacing_folder(path):
+            pass
+        assert error.value.filename == str(path)

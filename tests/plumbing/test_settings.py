@@ -30,13 +30,16 @@ def spectrogram_configs(draw: st.DrawFn) -> SpectrogramConfig:
     sr = draw(st.integers(1_000, 1_000_000))
     n_fft = draw(st.integers(16, 1_048_576))
     fmin = draw(st.floats(0, sr / 4))
+    duration = draw(st.floats(1 / sr, min(3_600, 99_999_999 / sr)))
+    n_mels = draw(st.integers(2, min(4_096, 20_000_000 // (n_fft // 2 + 1))))
+    most_frames = min(2**26 // n_mels, 4_000_000_000 // n_fft)
     return SpectrogramConfig(
         sr=sr,
-        duration=draw(st.floats(1 / sr, 3_600)),
+        duration=duration,
         n_fft=n_fft,
         win_length=draw(st.none() | st.integers(2, n_fft)),
-        hop_length=draw(st.integers(1, 100_000)),
-        n_mels=draw(st.integers(2, 4_096)),
+        hop_length=draw(st.integers(1 + int(duration * sr) // (most_frames - 1), 100_000)),
+        n_mels=n_mels,
         fmin=fmin,
         fmax=draw(st.none() | st.floats(fmin, sr / 2, exclude_min=True)),
         ref=draw(st.just("max") | st.floats(1e-9, 1e9)),
@@ -144,6 +147,22 @@ def test_a_file_without_the_table_gives_the_defaults(config: Settings, toml_file
     assert type(config).from_toml(toml_file) == config
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"duration": 3_600.0, "n_mels": 256},
+        {"duration": 480.0, "sr": 192_000},
+        {"duration": 600.0, "sr": 96_000, "n_fft": 16_384, "n_mels": 512},
+        {"duration": 10.0, "sr": 384_000, "n_fft": 4_096, "hop_length": 128},
+        {"n_fft": 8_192, "n_mels": 4_096},
+    ],
+    ids=repr,
+)
+def test_the_largest_pictures_that_people_draw_are_allowed(values: dict[str, Any]) -> None:
+    config = SpectrogramConfig(**values)
+    assert config.n_samples == round(config.duration * config.sr)
+
+
 def test_a_file_changes_only_what_it_names(toml_file: Path) -> None:
     write_text(toml_file, "[spectrogram]\r\nn_mels = 64\r\nref = 1\r\n")
     assert SpectrogramConfig.from_toml(toml_file) == SpectrogramConfig(n_mels=64, ref=1.0)
@@ -165,6 +184,10 @@ def test_phases_are_written_as_toml_tables(toml_file: Path) -> None:
 NAN, INF = float("nan"), float("inf")
 
 BAD_PICTURES: list[tuple[dict[str, Any], str]] = [
+    ({"duration": 3_600.0, "sr": 1_000_000}, "3,600,000,000 samples"),
+    ({"duration": 3_600.0, "hop_length": 16}, "4,961,251 frames of 128 bands"),
+    ({"n_mels": 4_096, "n_fft": 1_048_576}, "filter bank"),
+    ({"duration": 3_600.0, "n_fft": 131_072, "n_mels": 2}, "samples to transform"),
     ({"n_mel": 64}, "n_mel;"),
     ({"table": "x"}, "table"),
     ({"sr": "fast"}, "sr"),

@@ -15,7 +15,7 @@ import soundfile as sf
 import typer
 from typer.testing import CliRunner
 
-from spectro.cli.report import report as report_command
+from spectro.cli.results import report as report_command
 from spectro.crossval.records import Origin
 from spectro.crossval.run import Run
 from spectro.errors import ModelError

@@ -17,8 +17,7 @@ from spectro.models.weights import Weights
 from spectro.pictures.colors import palette
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
-from spectro.training import augment, learner
-from spectro.training import data as datablock
+from spectro.training import augment, data, learner
 from spectro.training.augment import (
     Background,
     BandGain,
@@ -383,12 +382,12 @@ def test_the_plain_recipe_augments_nothing() -> None:
 def test_training_batches_are_augmented_and_no_others(rendered: RenderedSet) -> None:
     parts = split(rendered.clips, 1)
     plain, changed = (
-        datablock.dataloaders(parts.train, parts.watch, rendered.labels, config, rendered.config)
+        data.dataloaders(parts.train, parts.watch, rendered.labels, config, rendered.config)
         for config in (SHORT_TRAINING, ALL_ON)
     )
     for first, second in zip(plain.valid, changed.valid, strict=True):
         assert torch.equal(first[0], second[0])
-    items = datablock.to_predict(parts.score)
+    items = data.to_predict(parts.score)
     assert torch.equal(plain.test_dl(items).one_batch()[0], changed.test_dl(items).one_batch()[0])
     pool = {x.numpy().tobytes() for x, _ in plain.train for x in x}
     assert not any(x.numpy().tobytes() in pool for x in changed.train.one_batch()[0])
@@ -399,7 +398,7 @@ def test_labels_stay_with_their_pictures(rendered: RenderedSet) -> None:
     parts = split(rendered.clips, 1)
 
     def told(config: TrainConfig) -> set[tuple[bytes, int]]:
-        dls = datablock.dataloaders(parts.train, parts.watch, rendered.labels, config)
+        dls = data.dataloaders(parts.train, parts.watch, rendered.labels, config)
         batches = [(torch.Tensor(x).sort(dim=3).values, y) for x, y in dls.train]
         return {
             (picture.numpy().tobytes(), int(label))
@@ -413,8 +412,8 @@ def test_labels_stay_with_their_pictures(rendered: RenderedSet) -> None:
 def test_mixup_is_fastais_and_only_where_it_is_asked_for(rendered: RenderedSet) -> None:
     parts = split(rendered.clips, 1)
     for alpha in (0.0, 0.4):
-        config = SHORT_TRAINING.with_last_phase(epochs=1).replace(mixup=alpha)
-        dls = datablock.dataloaders(parts.train, parts.watch, rendered.labels, config)
+        config = SHORT_TRAINING.with_last_phase(epochs=1).replace(arch="cnn4", mixup=alpha)
+        dls = data.dataloaders(parts.train, parts.watch, rendered.labels, config)
         learn = learner.new_learner(dls, config, Weights("random", "as asked"))
         assert len(learn.cbs.filter(lambda cb: isinstance(cb, MixUp))) == bool(alpha)
         history = learner.fit(learn, config)
@@ -423,6 +422,6 @@ def test_mixup_is_fastais_and_only_where_it_is_asked_for(rendered: RenderedSet) 
 
 def test_the_same_seed_augments_alike(rendered: RenderedSet) -> None:
     parts = split(rendered.clips, 1)
-    data = (parts.train, parts.watch, rendered.labels, ALL_ON, rendered.config)
-    first, second = (datablock.dataloaders(*data).train.one_batch()[0] for _ in range(2))
+    given = (parts.train, parts.watch, rendered.labels, ALL_ON, rendered.config)
+    first, second = (data.dataloaders(*given).train.one_batch()[0] for _ in range(2))
     assert torch.equal(first, second)

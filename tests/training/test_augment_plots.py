@@ -7,7 +7,7 @@ import torch
 
 from spectro.pictures.read import read_levels
 from spectro.pictures.rendered import RenderedSet
-from spectro.training.augment import plots as plots_augmented
+from spectro.training.augment.plots import augmented
 from spectro.training.settings import TrainConfig
 
 
@@ -17,7 +17,7 @@ def test_a_row_a_change_alone_from_the_pictures_as_they_are_to_all_together(
     torch.manual_seed(0)
     some = rendered.clips.drop_duplicates("label").head(3)
     config = TrainConfig(shift=1.0, background=1.0, time_masks=2, mixup=0.4)
-    figure = plots_augmented.augmented(some, config, rendered.config)
+    figure = augmented(some, config, rendered.config)
     rows = np.array(figure.axes).reshape(-1, 3)
     named = [row[0].get_ylabel() for row in rows]
     assert named == ["as they are", "background", "shift", "time_masks", "all together"]
@@ -33,5 +33,5 @@ def test_a_row_a_change_alone_from_the_pictures_as_they_are_to_all_together(
 
 def test_without_augmentation_two_rows_of_the_same(rendered: RenderedSet) -> None:
     some = rendered.clips.head(1)
-    first, second = plots_augmented.augmented(some, TrainConfig(), rendered.config).axes
+    first, second = augmented(some, TrainConfig(), rendered.config).axes
     np.testing.assert_array_equal(first.images[0].get_array(), second.images[0].get_array())

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import soundfile as sf
 import torch
+from fastai.torch_core import set_seed
 
 from spectro.clips.clip import Clip
 from spectro.clips.table import Dataset, clip_table
@@ -18,10 +19,8 @@ from spectro.errors import AudioError, ConfigError
 from spectro.pictures.render import render
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
-from spectro.training import callbacks as norms
-from spectro.training import data as datablock
-from spectro.training import from_sounds as sounds
-from spectro.training import learner
+from spectro.training import data, from_sounds
+from spectro.training.callbacks import to_settle_on
 from spectro.training.settings import TrainConfig
 from tests.conftest import SHORT_TRAINING
 
@@ -57,7 +56,7 @@ def beeps(tmp_path_factory: pytest.TempPathFactory) -> RenderedSet:
 def loaders(beeps: RenderedSet, config: TrainConfig) -> Any:
     clips = beeps.clips
     train, valid = (clips[clips["fold"] == fold] for fold in (1, 2))
-    return datablock.dataloaders(train, valid, beeps.labels, config, beeps.config)
+    return data.dataloaders(train, valid, beeps.labels, config, beeps.config)
 
 
 def batch(dl: Any) -> torch.Tensor:
@@ -78,16 +77,16 @@ def test_without_changes_sounds_are_pixel_for_pixel_the_pictures(
     # Half of each picture is silence: that the parts of the long files are kept to shows here.
     assert torch.equal(plain(heard), plain(seen))
     assert torch.equal(batch(heard.valid), batch(seen.valid))
-    learner.set_seed(0)
+    set_seed(0)
     first = batch(heard.train)
-    learner.set_seed(0)
+    set_seed(0)
     assert torch.equal(first, batch(seen.train))
 
 
 def test_only_training_clips_are_changed(beeps: RenderedSet) -> None:
     dls, seen = loaders(beeps, CHANGED), loaders(beeps, FROM_SOUNDS.replace(source="pictures"))
     assert torch.equal(batch(dls.valid), batch(seen.valid))
-    test_items = datablock.to_predict(beeps.clips)
+    test_items = data.to_predict(beeps.clips)
     assert torch.equal(batch(dls.test_dl(test_items)), batch(seen.test_dl(test_items)))
     first, second = plain(dls), plain(dls)
     for one, other, as_is in zip(first, second, plain(seen), strict=True):
@@ -113,7 +112,9 @@ def test_nothing_beyond_the_ends_of_a_clip_is_heard(
     train = FROM_SOUNDS.replace(**changes)
     frames = 0.2 * SR / PICTURES.hop_length + PICTURES.n_fft / PICTURES.hop_length + 1
     for _ in range(10):
-        image = sounds.augmented_image(clip["path"], PICTURES, train, clip["start"], clip["end"])
+        image = from_sounds.augmented_image(
+            clip["path"], PICTURES, train, clip["start"], clip["end"]
+        )
         loud = (np.asarray(image)[..., 0] > 120).any(axis=0).sum()
         assert 0.2 * SR / PICTURES.hop_length - 2 <= loud <= frames
 
@@ -125,7 +126,7 @@ def test_place_reaches_the_whole_of_the_silence(beeps: RenderedSet) -> None:
     starts = [
         int((np.asarray(image)[..., 0] > 120).any(axis=0).argmax())
         for _ in range(60)
-        for image in [sounds.augmented_image(clip["path"], PICTURES, train, 0.0, 0.2)]
+        for image in [from_sounds.augmented_image(clip["path"], PICTURES, train, 0.0, 0.2)]
     ]
     room = 0.3 * SR / PICTURES.hop_length  # frames
     assert min(starts) <= 2
@@ -138,7 +139,7 @@ def test_a_shift_rolls_all_channels_alike_and_loses_nothing() -> None:
     y = np.arange(200, dtype=np.float32).reshape(2, 100)
     shifts = set()
     for _ in range(300):
-        rolled = sounds.change(y, rng, shift=0.1)
+        rolled = from_sounds.change(y, rng, shift=0.1)
         by = int(rolled[0].argmin())
         assert np.array_equal(rolled, np.roll(y, by, axis=1))
         shifts.add(by if by < 50 else by - 100)
@@ -148,7 +149,7 @@ def test_a_shift_rolls_all_channels_alike_and_loses_nothing() -> None:
 def test_a_gain_is_at_most_what_was_asked_either_way() -> None:
     rng = np.random.default_rng(0)
     y = np.ones((1, 4), dtype=np.float32)
-    gains = [20 * np.log10(sounds.change(y, rng, gain=6.0)[0, 0]) for _ in range(300)]
+    gains = [20 * np.log10(from_sounds.change(y, rng, gain=6.0)[0, 0]) for _ in range(300)]
     assert -6.01 < min(gains) < -5
     assert 5 < max(gains) < 6.01
 
@@ -158,10 +159,10 @@ def test_gain_shows_in_the_picture_as_so_many_decibels(
 ) -> None:
     clip = beeps.clips.iloc[2]
     part = (clip["start"], clip["end"])
-    as_is = np.asarray(sounds.plain_image(clip["path"], PICTURES, *part), dtype=int)[..., :2]
-    monkeypatch.setattr(sounds, "change", lambda y, rng, **_: y * np.float32(10 ** (-10 / 20)))
+    as_is = np.asarray(from_sounds.plain_image(clip["path"], PICTURES, *part), dtype=int)[..., :2]
+    monkeypatch.setattr(from_sounds, "change", lambda y, rng, **_: y * np.float32(10 ** (-10 / 20)))
     quieter = np.asarray(
-        sounds.augmented_image(clip["path"], PICTURES, FROM_SOUNDS, *part), dtype=int
+        from_sounds.augmented_image(clip["path"], PICTURES, FROM_SOUNDS, *part), dtype=int
     )[..., :2]
     shown = (as_is > 100) & (as_is < 255)
     assert np.abs((as_is - quieter)[shown] - 10 / PICTURES.top_db * 255).max() <= 1
@@ -176,31 +177,31 @@ def test_changes_of_the_sound_need_the_sound(change: dict[str, Any]) -> None:
 def test_gain_where_it_cannot_show_is_refused(beeps: RenderedSet) -> None:
     relative = PICTURES.replace(ref="max")
     with pytest.raises(ConfigError, match="gain changes nothing"):
-        sounds.check([], relative, CHANGED)
+        from_sounds.check([], relative, CHANGED)
 
 
 def test_a_sound_that_is_gone_is_told_before_training(beeps: RenderedSet, tmp_path: Path) -> None:
     clips = beeps.clips.assign(path=str(tmp_path / "gone.wav"))
     with pytest.raises(AudioError, match=r"gone\.wav: no such file, and source"):
-        datablock.dataloaders(clips, clips, beeps.labels, FROM_SOUNDS, beeps.config)
+        data.dataloaders(clips, clips, beeps.labels, FROM_SOUNDS, beeps.config)
     pictures = FROM_SOUNDS.replace(source="pictures")
-    datablock.dataloaders(clips, clips, beeps.labels, pictures, beeps.config)  # asks for no sound
+    data.dataloaders(clips, clips, beeps.labels, pictures, beeps.config)  # asks for no sound
 
 
 def test_the_settings_of_the_pictures_are_needed(beeps: RenderedSet) -> None:
     with pytest.raises(ConfigError, match="needs the settings"):
-        datablock.dataloaders(beeps.clips, beeps.clips, beeps.labels, FROM_SOUNDS)
+        data.dataloaders(beeps.clips, beeps.clips, beeps.labels, FROM_SOUNDS)
 
 
 def test_items_have_no_part_where_the_table_has_none() -> None:
     table = pd.DataFrame({"image": ["a", "b"], "label": ["x", "y"], "path": ["a", "b"],
                           "start": [np.nan, 1.0], "end": [np.nan, np.nan]})  # fmt: skip
-    first, second = datablock.to_predict(table)
+    first, second = data.to_predict(table)
     assert (first.clip, second.clip) == (Clip("a", None, None), Clip("b", 1.0, None))
 
 
 def test_norms_settle_on_sounds_as_they_are(beeps: RenderedSet) -> None:
     dls = loaders(beeps, CHANGED)
     as_drawn = loaders(beeps, FROM_SOUNDS.replace(source="pictures"))
-    (found,), (wanted,) = (next(iter(norms.to_settle_on(d, 0))) for d in (dls, as_drawn))
+    (found,), (wanted,) = (next(iter(to_settle_on(d, 0))) for d in (dls, as_drawn))
     assert torch.equal(torch.Tensor(found), torch.Tensor(wanted))

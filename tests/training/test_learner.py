@@ -25,9 +25,7 @@ from spectro.models.weights import Weights
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import network_pixels
-from spectro.training import callbacks as norms
-from spectro.training import data as datablock
-from spectro.training import learner
+from spectro.training import callbacks, data, learner
 from spectro.training.log import training_log
 from spectro.training.progress import Listener
 from spectro.training.recipes import recipe
@@ -36,12 +34,12 @@ from spectro.training.splits import split
 from tests.conftest import SHORT_TRAINING
 
 RANDOM = Weights("random", "as asked")
-ONE_EPOCH = SHORT_TRAINING.with_last_phase(epochs=1)
+ONE_EPOCH = SHORT_TRAINING.with_last_phase(epochs=1).replace(arch="cnn4")
 
 
 def make(rendered: RenderedSet, config: TrainConfig, fold: int = 1) -> Learner:
     parts = split(rendered.clips, fold, config.inner_fold)
-    dls = datablock.dataloaders(parts.train, parts.watch, rendered.labels, config)
+    dls = data.dataloaders(parts.train, parts.watch, rendered.labels, config)
     return learner.new_learner(dls, config, RANDOM)
 
 
@@ -71,7 +69,7 @@ def test_a_batch_is_what_prediction_shows_the_network(
 ) -> None:
     dls = make(rendered, ONE_EPOCH.replace(size=size)).dls
     clips = rendered.clips.head(3)
-    (batch, *_) = dls.test_dl(datablock.to_predict(clips)).one_batch()
+    (batch, *_) = dls.test_dl(data.to_predict(clips)).one_batch()
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (
         IMAGENET_MEAN, IMAGENET_STD))  # fmt: skip
     pixels = np.stack([network_pixels(Image.open(i), size) for i in clips["image"]])
@@ -81,7 +79,7 @@ def test_a_batch_is_what_prediction_shows_the_network(
 
 def test_pictures_are_not_flipped_or_warped(rendered: RenderedSet) -> None:
     dls = make(rendered, ONE_EPOCH).dls
-    clip = datablock.to_predict(rendered.clips.head(1))
+    clip = data.to_predict(rendered.clips.head(1))
     first, second = (dls.test_dl(clip).one_batch()[0] for _ in range(2))
     assert torch.equal(first, second)
     trained = torch.cat([dls.train.one_batch()[0].flatten(1) for _ in range(2)])
@@ -130,7 +128,7 @@ def test_history_has_a_row_an_epoch_and_the_listener_hears_all(rendered: Rendere
 
 
 def test_the_last_epoch_counts(rendered: RenderedSet) -> None:
-    config = SHORT_TRAINING.with_last_phase(epochs=3).replace(precision="fp32")
+    config = ONE_EPOCH.with_last_phase(epochs=3).replace(precision="fp32")
     learn = make(rendered, config)
     history = learner.fit(learn, config)
     scored = rendered.clips[rendered.clips["fold"] == 1]
@@ -159,9 +157,9 @@ def test_the_order_of_clips_hangs_on_no_other_threads_draws(
     """Dask's threads draw from Python's generator at any time, also after it was seeded."""
     orders = []
     for draws in range(3):
-        fits = partial(_after_drawing, datablock.fits, draws)
+        fits = partial(_after_drawing, data.fits, draws)
         with monkeypatch.context() as patched:
-            patched.setattr(datablock, "fits", fits)
+            patched.setattr(data, "fits", fits)
             orders.append([y.tolist() for _, y in make(rendered, ONE_EPOCH).dls.train])
     assert orders[0] == orders[1] == orders[2]
 
@@ -215,7 +213,9 @@ def test_lr_find_looks_at_training_folds_only_and_draws_its_curve(
     monkeypatch.setattr(Image, "open", spy)
     out = tmp_path / "curve.png"
     words = ["lr-find", rendered.folder, "--fold", 2, "--weights", "none", "--out", out]
-    done = CliRunner().invoke(app, [*map(str, words), "--batch-size", "8", "--steps", "30"])
+    done = CliRunner().invoke(
+        app, [*map(str, words), "--batch-size", "8", "--steps", "30", "--arch", "cnn4"]
+    )
     assert done.exit_code == 0, done.output
     seen = {Path(path).parent.name for path in opened}
     assert seen == {"fold1", "fold3"}
@@ -228,7 +228,7 @@ def test_lr_find_looks_at_training_folds_only_and_draws_its_curve(
 
 def test_too_few_clips_are_refused_in_words(rendered: RenderedSet) -> None:
     with pytest.raises(ConfigError, match="1 training clips are too few"):
-        datablock.dataloaders(rendered.clips.head(1), rendered.clips, rendered.labels, ONE_EPOCH)
+        data.dataloaders(rendered.clips.head(1), rendered.clips, rendered.labels, ONE_EPOCH)
 
 
 def test_phases_take_a_pair_of_rates() -> None:
@@ -305,7 +305,7 @@ def test_norms_settle_in_the_last_phase_alone(
     config = ONE_EPOCH.replace(arch="cnn4", phases=phases, settle_norms=True)
     learn = make(rendered, config)
     settled = []
-    monkeypatch.setattr(norms, "settle", lambda model, pictures: settled.append(model))
+    monkeypatch.setattr(callbacks, "settle", lambda model, pictures: settled.append(model))
     assert len(learner.fit(learn, config)) == 3
     assert len(settled) == 1
 
@@ -316,15 +316,15 @@ def test_norms_settle_on_whole_batches_of_many_pictures(rendered: RenderedSet) -
     learn = make(rendered, config)
     many = learn.dls.train.items * 10
     learn.dls.train.items = many[:129]
-    norms.settle(learn.model, norms.to_settle_on(learn.dls, 0))
+    callbacks.settle(learn.model, callbacks.to_settle_on(learn.dls, 0))
     norm = next(m for m in learn.model.modules() if isinstance(m, torch.nn.BatchNorm2d))
     assert norm.num_batches_tracked == 2
 
 
 def test_the_training_log_names_what_changes_pictures_and_norms() -> None:
     config = ONE_EPOCH.replace(arch="cnn4", band_gain=0.1, pitch=0.2, settle_norms=True)
-    data = (SpectrogramConfig(), network.build("cnn4", 3), {}, pd.DataFrame({"epoch": [1]}))
-    log = training_log(config, *data, about={})
+    given = (SpectrogramConfig(), network.build("cnn4", 3), {}, pd.DataFrame({"epoch": [1]}))
+    log = training_log(config, *given, about={})
     assert "augmentation: band_gain 0.1, pitch 0.2\n" in log
     assert "batch norm's statistics, measured anew" in log
-    assert "batch norm's" not in training_log(config.replace(settle_norms=False), *data, about={})
+    assert "batch norm's" not in training_log(config.replace(settle_norms=False), *given, about={})

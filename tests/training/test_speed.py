@@ -19,21 +19,19 @@ from spectro.errors import ConfigError, RenderError
 from spectro.models.precision import choose_precision
 from spectro.models.weights import Weights
 from spectro.pictures.rendered import RenderedSet
-from spectro.training import data as datablock
-from spectro.training import data as loading
-from spectro.training import learner
+from spectro.training import data, learner
 from spectro.training.callbacks import FusedAdam
 from spectro.training.data import KeptDL
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import split
 from tests.conftest import SHORT_TRAINING
 
-CONFIG = SHORT_TRAINING.with_last_phase(epochs=2).replace(precision="fp32")
+CONFIG = SHORT_TRAINING.with_last_phase(epochs=2).replace(arch="cnn4", precision="fp32")
 
 
 def loaders(rendered: RenderedSet, config: TrainConfig = CONFIG) -> Any:
     parts = split(rendered.clips, 1)
-    return datablock.dataloaders(parts.train, parts.watch, rendered.labels, config)
+    return data.dataloaders(parts.train, parts.watch, rendered.labels, config)
 
 
 def batches(dls: Any) -> list[torch.Tensor]:
@@ -48,8 +46,8 @@ def test_kept_pictures_make_the_very_batches_of_fastais_own_loader(
 ) -> None:
     config = CONFIG.replace(size=size)
     kept = loaders(rendered, config)
-    monkeypatch.setattr(datablock, "fits", lambda *_: False)
-    monkeypatch.setattr(datablock.os, "cpu_count", lambda: 1)  # no processes: the test is quicker
+    monkeypatch.setattr(data, "fits", lambda *_: False)
+    monkeypatch.setattr(data.os, "cpu_count", lambda: 1)  # no processes: the test is quicker
     plain = loaders(rendered, config)
     assert type(kept.train) is type(kept.valid) is KeptDL
     assert type(plain.train) is TfmdDL
@@ -62,7 +60,7 @@ def test_kept_pictures_make_the_very_batches_of_fastais_own_loader(
 
 
 def test_clips_to_predict_have_no_labels(rendered: RenderedSet) -> None:
-    dl = loaders(rendered).test_dl(datablock.to_predict(rendered.clips.head(9)))
+    dl = loaders(rendered).test_dl(data.to_predict(rendered.clips.head(9)))
     assert type(dl) is KeptDL
     assert [(len(batch), len(batch[0])) for batch in dl] == [(1, 8), (1, 1)]
 
@@ -88,11 +86,11 @@ def test_pictures_that_would_fill_the_memory_are_not_kept(
     images = rendered.clips["image"].tolist()
     one = np.asarray(Image.open(images[0]).convert("RGB")).nbytes
     memory = {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 4 * one * len(images)}
-    monkeypatch.setattr(loading.os, "sysconf", memory.__getitem__)
+    monkeypatch.setattr(data.os, "sysconf", memory.__getitem__)
     cpu = torch.device("cpu")
-    assert loading.fits(images, None, cpu)
-    assert not loading.fits([*images, images[0]], None, cpu)
-    assert not loading.fits(images, 256, cpu)
+    assert data.fits(images, None, cpu)
+    assert not data.fits([*images, images[0]], None, cpu)
+    assert not data.fits(images, 256, cpu)
 
 
 def test_memory_is_asked_for_all_that_is_ever_kept_at_a_time(
@@ -100,7 +98,7 @@ def test_memory_is_asked_for_all_that_is_ever_kept_at_a_time(
 ) -> None:
     """Training pictures once more while norms settle on them, after the last step."""
     asked: list[list[str]] = []
-    monkeypatch.setattr(datablock, "fits", lambda images, *_: asked.append(images))
+    monkeypatch.setattr(data, "fits", lambda images, *_: asked.append(images))
     for config in (CONFIG, CONFIG.replace(settle_norms=True)):
         loaders(rendered, config)
     parts = split(rendered.clips, 1)
@@ -111,7 +109,7 @@ def test_memory_is_asked_for_all_that_is_ever_kept_at_a_time(
 def test_a_picture_that_is_gone_is_named(rendered: RenderedSet, tmp_path: Path) -> None:
     clips = rendered.clips.assign(image=str(tmp_path / "gone.png"))
     with pytest.raises(RenderError, match=r"gone\.png: is not there; run spectro render again"):
-        datablock.dataloaders(clips, clips, rendered.labels, CONFIG)
+        data.dataloaders(clips, clips, rendered.labels, CONFIG)
 
 
 def steps(opt_func: Any, n: int, *, skip: int = -1) -> list[torch.Tensor]:

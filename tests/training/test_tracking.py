@@ -12,10 +12,10 @@ from spectro.crossval import folds as crossval
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError, MissingExtraError
 from spectro.pictures.rendered import RenderedSet
-from spectro.training import progress as tracking
+from spectro.training.progress import check
 from tests.conftest import SHORT_TRAINING
 
-BRIEF = SHORT_TRAINING.with_last_phase(epochs=2)
+BRIEF = SHORT_TRAINING.with_last_phase(epochs=2).replace(arch="cnn4")
 
 
 def train(rendered: RenderedSet, folder: Path, tool: str | None) -> Run:
@@ -25,20 +25,24 @@ def train(rendered: RenderedSet, folder: Path, tool: str | None) -> Run:
     return run
 
 
-def test_tensorboard_holds_what_the_history_says(rendered: RenderedSet, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def watched(rendered: RenderedSet, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    pytest.importorskip("tensorboard")
+    return train(rendered, tmp_path_factory.mktemp("runs") / "watched", "tensorboard")
+
+
+def test_tensorboard_holds_what_the_history_says(watched: Run) -> None:
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    run = train(rendered, tmp_path / "run", "tensorboard")
-    events = reader.EventAccumulator(str(run.folder / "tensorboard" / "fold1")).Reload()
+    events = reader.EventAccumulator(str(watched.folder / "tensorboard" / "fold1")).Reload()
     accuracies = [event.value for event in events.Scalars("accuracy")]
-    assert accuracies == pytest.approx(run.history(1)["accuracy"].tolist(), abs=1e-6)
+    assert accuracies == pytest.approx(watched.history(1)["accuracy"].tolist(), abs=1e-6)
     steps = {event.step for event in events.Scalars("train_loss")}
     assert steps == set(range(1, 1 + 2 * 3))  # 24 clips in batches of 8, two epochs
 
 
-def test_recording_changes_no_score(rendered: RenderedSet, tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
-    watched = train(rendered, tmp_path / "watched", "tensorboard").predictions()
-    assert watched.equals(train(rendered, tmp_path / "unwatched", None).predictions())
+def test_recording_changes_no_score(watched: Run, rendered: RenderedSet, tmp_path: Path) -> None:
+    unwatched = train(rendered, tmp_path / "unwatched", None)
+    assert watched.predictions().equals(unwatched.predictions())
 
 
 def test_wandb_stays_offline(
@@ -56,10 +60,10 @@ def test_wandb_stays_offline(
 
 def test_unknown_tool_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"--track mlflow: there are tensorboard, wandb"):
-        tracking.check("mlflow")
+        check("mlflow")
 
 
 def test_missing_tool_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(MissingExtraError, match=r"--track wandb needs .*spectro\[track\]"):
-        tracking.check("wandb")
+        check("wandb")

@@ -28,10 +28,10 @@ from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.spectrogram import network_pixels
 from spectro.scores import plots
 from spectro.scores.metrics import probability_columns
-from spectro.training import train as members
 from spectro.training.progress import Listener
 from spectro.training.settings import Phase, TrainConfig
 from spectro.training.splits import Split, split
+from spectro.training.train import configs, train
 
 TWO = TrainConfig(arch="cnn4", weights="none", batch_size=8, phases=(Phase(epochs=2),), members=2)
 
@@ -59,10 +59,10 @@ def test_its_softmax_is_the_mean_of_theirs(n: int, classes: int, seed: int) -> N
 
 
 def test_no_two_seeds_share_a_network() -> None:
-    seeds = [one.seed for seed in range(4) for one in members.configs(TWO.replace(seed=seed))]
+    seeds = [one.seed for seed in range(4) for one in configs(TWO.replace(seed=seed))]
     assert seeds == list(range(8))
-    assert members.configs(TWO.replace(members=1, seed=9)) == [TWO.replace(members=1, seed=9)]
-    last = members.configs(TWO.replace(seed=2**32 - 1))
+    assert configs(TWO.replace(members=1, seed=9)) == [TWO.replace(members=1, seed=9)]
+    last = configs(TWO.replace(seed=2**32 - 1))
     assert all(0 <= one.seed < 2**32 and one.members == 1 for one in last)
 
 
@@ -115,7 +115,7 @@ def test_history_is_numbered_through_and_told_as_it_is_kept(rendered: RenderedSe
     rows: list[dict[str, Any]] = []
     batches: list[tuple[int, int]] = []
     listener = Listener(batch=lambda *at: batches.append(at), epoch=rows.append)
-    _, history = members.train(
+    _, history = train(
         split(rendered.clips, 1), rendered.labels, TWO, resolve("none", "cnn4"), listener=listener
     )
     assert history["member"].tolist() == [1, 1, 2, 2]

@@ -1,9 +1,9 @@
 """Mutants of every kind of file that the product reads, and a process that watches what they do.
 
-``python tests/whole/hostile.py FOLDER KIND FIRST LAST`` makes a small dataset, its pictures, a run and
-a model below FOLDER, replaces one file of it by each mutant in turn, calls a command on it, and
-prints a JSON line for each finding: a traceback, a wrong exit status, too many lines, a write outside
-FOLDER, a socket, too much time or memory.
+``python tests/whole/hostile.py FOLDER KIND FIRST LAST`` makes a small dataset, its pictures, a run
+and a model below FOLDER, replaces one file of it by each mutant in turn, calls a command on it, and
+prints a JSON line for each finding: a traceback, a wrong exit status, too many lines, a write
+outside FOLDER, a socket, too much time or memory.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ SECONDS, MEMORY = 30, 3 << 30  # of one command; bytes above what the imports ta
 LINES, WIDTH = 45, 4_000  # of what it may print
 
 ODD: list[Any] = [
-    None, True, False, 0, -1, 1, 3, 10**9, 10**30, 1e300, -1e300, 0.5, "", "x", "..", "../../canary",
-    "/", "http://127.0.0.1:9/x", "s3://bucket/x", "\x1b[31m", "\x00", "é" * 300, "x" * 100_000, "nan",
-    "NaN", "inf", "=1+1", "\ud800", [], {}, [[]], [1, 2], {"a": {"b": []}}, "fold1/../../canary",
+    None, True, False, 0, -1, 1, 3, 10**9, 10**30, 1e300, -1e300, 0.5, "", "x", "..",
+    "/", "http://127.0.0.1:9/x", "s3://bucket/x", "\x1b[31m", "\x00", "é" * 300, "x" * 100_000,
+    "nan", "NaN", "../../canary", "inf", "=1+1", "\ud800",
+    [], {}, [[]], [1, 2], {"a": {"b": []}}, "fold1/../../canary",
 ]  # fmt: skip
 
 
@@ -135,9 +136,11 @@ def toml_text(rng: random.Random, data: bytes) -> bytes:
 
 RUN = ("runs --runs run", "runs --runs run --json", "compare run other", "report run --out r.html")
 SET = ("render ds --out pics --duration 1", "train-fold pics --fold 1 --run t " + "{brief}")
+MODEL, NEW = "run/fold1/model/", "render ds --out new --duration 1"
+PROBE = "probe pics --run t --weights "
 KINDS: dict[str, Kind] = {
-    "model.json": Kind("run/fold1/model/model.json", json_values, ("predict {model} {clip} --json",)),
-    "model.safetensors": Kind("run/fold1/model/model.safetensors", any_bytes, ("predict {model} {clip}",)),
+    "model.json": Kind(MODEL + "model.json", json_values, ("predict {model} {clip} --json",)),
+    "model.safetensors": Kind(MODEL + "model.safetensors", any_bytes, ("predict {model} {clip}",)),
     "run.json": Kind("run/run.json", json_values, RUN),
     "fold.json": Kind("run/fold1/fold.json", json_values, RUN[2:]),
     "scores.json": Kind("run/scores.json", json_values, (RUN[0], RUN[1], RUN[3])),
@@ -146,15 +149,17 @@ KINDS: dict[str, Kind] = {
     "clips.csv": Kind("pics/clips.csv", cells, SET),
     "dataset.json": Kind("pics/dataset.json", json_values, SET),
     "spectrogram.json": Kind("pics/spectrogram.json", json_values, SET),
-    "folds.csv": Kind("ds/folds.csv", cells, ("render ds --out new --duration 1",)),
-    "quarantine.csv": Kind("q.csv", cells, ("render ds --out new --duration 1 --quarantine q.csv",)),
-    "table.csv": Kind("table.csv", cells, ("check table.csv", "render table.csv --out new --duration 1")),
-    "settings.toml": Kind("settings.toml", toml_text, ("render ds --out new --config settings.toml",)),
-    "train.toml": Kind("train.toml", toml_text, ("probe pics --run t --config train.toml --weights none",)),
+    "folds.csv": Kind("ds/folds.csv", cells, (NEW,)),
+    "quarantine.csv": Kind("q.csv", cells, (f"{NEW} --quarantine q.csv",)),
+    "table.csv": Kind("table.csv", cells, ("check table.csv", NEW.replace("ds", "table.csv"))),
+    "settings.toml": Kind(
+        "settings.toml", toml_text, ("render ds --out new --config settings.toml",)
+    ),
+    "train.toml": Kind("train.toml", toml_text, (f"{PROBE}none --config train.toml",)),
     "picture.png": Kind("{picture}", any_bytes, SET[::-1]),
-    "weights.safetensors": Kind("w.safetensors", any_bytes, ("probe pics --run t --weights w.safetensors",)),
-    "weights.pth": Kind("w.pth", any_bytes, ("probe pics --run t --weights w.pth",)),
-}  # fmt: skip
+    "weights.safetensors": Kind("w.safetensors", any_bytes, (f"{PROBE}w.safetensors",)),
+    "weights.pth": Kind("w.pth", any_bytes, (f"{PROBE}w.pth",)),
+}
 BRIEF = "--arch cnn4 --weights none --epochs 1 --size 32"
 
 
@@ -222,7 +227,7 @@ def expect(command: str) -> None:
 
 
 class Watch:
-    """Notes sockets, and writes and removals outside a folder (an audit hook of the interpreter)."""
+    """Notes sockets, and writes and removals outside a folder, as an audit hook."""
 
     WRITES = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "shutil.rmtree", "os.truncate",
               "os.symlink", "os.link", "os.chmod")  # fmt: skip
@@ -254,7 +259,7 @@ class Watch:
             self.seen.append(f"{event} {whole}")
 
 
-CACHE = os.path.realpath(os.environ.get("MPLCONFIGDIR", os.path.expanduser("~/.config/matplotlib")))
+CACHE = os.path.realpath(os.environ.get("MPLCONFIGDIR", Path.home() / ".config/matplotlib"))
 
 
 def watch(folder: Path, kind: str, first: int, last: int) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,7 @@
-"""Augmentation: changes to a batch of pictures after which their labels are still true.
+"""Augmentation: random changes of training pictures that leave their labels true.
 
-All work on whole batches, on whichever device they lie, with a draw of its own for each picture.
-None flips or turns a picture: a spectrogram upside down is another sound.
+All work on whole batches, on the batch's device, with a random draw for each picture. None flips or
+rotates a picture: a spectrogram upside down is another sound.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ __all__ = [
 
 
 def transforms(config: TrainConfig, spectrogram: SpectrogramConfig | None) -> list[Transform]:
-    """List what a training batch goes through under these settings, in order.
+    """List the changes of a training batch under these settings, in order.
 
     Parameters
     ----------
     config : TrainConfig
-        Says what.
+        Gives the changes.
     spectrogram : SpectrogramConfig or None
-        Says what the pictures' colours mean, which changes of levels need to know.
+        Gives the meaning of colours, which `background`, `mixstyle` and `band_gain` need.
 
     Raises
     ------
     ConfigError
-        If it is needed and not given.
+        If `spectrogram` is needed and not given.
     """
     chosen: list[Transform] = []
     if config.background or config.mixstyle or config.band_gain:

@@ -1,6 +1,6 @@
-"""Changes of levels: of what a microphone, a room or another sound would have made of a clip.
+"""Changes of levels, as another microphone, another room or a second sound would cause.
 
-They take levels from 0 (the bottom of the picture's range, or silence) to 1, see
+Levels go from 0 (the bottom of the picture's range, or silence) to 1; see
 :class:`~spectro.training.augment.levels.OnLevels`.
 """
 
@@ -15,10 +15,10 @@ from spectro.training.augment.transform import Transform, checked_share
 
 __all__ = ["Background", "BandGain", "MixStyle"]
 
-_KNOTS = 6  # of a filter, from the lowest band to the highest: broad, as rooms and microphones are
-_ALPHA = 0.4  # of the Beta distribution, as in DCASE: mostly a little of the other
-_STILL = 0.02  # a band's least deviation: a steady tone is not blown up into noise
-_BELOW = (10.0, 30.0)  # dB that a background is quieter
+_KNOTS = 6  # of a filter from the lowest band to the highest: as smooth as of a microphone or room
+_ALPHA = 0.4  # of the Beta distribution, as in DCASE: mostly a small share of the other clip
+_STILL = 0.02  # lower bound of a band's deviation: else a steady tone is amplified into noise
+_BELOW = (10.0, 30.0)  # dB by which a background is quieter
 
 
 class BandGain(Transform):
@@ -29,8 +29,8 @@ class BandGain(Transform):
     Parameters
     ----------
     share : float
-        The most, up or down, as a share of the picture's range (of 80 dB, 0.1 is 8 dB); above 0, at
-        most 1.
+        The largest change, up or down, as a share of the picture's range (0.1 of 80 dB is 8 dB);
+        above 0, at most 1.
 
     Raises
     ------
@@ -40,30 +40,30 @@ class BandGain(Transform):
     References
     ----------
     H. Nam, S.-H. Kim, Y.-H. Park, "FilterAugment: An Acoustic Environmental Data Augmentation
-    Method", ICASSP 2022; its linear kind, with knots at even places.
+    Method", ICASSP 2022; the linear kind, with evenly spaced knots.
     """
 
     def __init__(self, share: float) -> None:
         self.share = checked_share("band_gain", share)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Filter them."""
+        """Filter each picture."""
         knots = self.share * (2 * torch.rand(len(x), 1, _KNOTS, device=x.device, dtype=x.dtype) - 1)
         gains = functional.interpolate(knots, x.shape[2], mode="linear", align_corners=True)
         return torch.where(_sounding(x), (x + gains[..., None]).clamp(0, 1), x)
 
 
 class MixStyle(Transform):
-    """Give a picture's bands levels and contrasts between its own and those of another.
+    """Move the mean and deviation of a picture's bands towards those of another of the batch.
 
-    A band's mean and deviation over time tell how a clip was recorded as much as what it is of. The
-    other is of the same batch. How far between is drawn from a Beta distribution, at most half way.
-    Frames of silence stay silent.
+    A band's mean and deviation over time depend on the recording as much as on the sound. The share
+    of the other picture is drawn from a Beta distribution and is at most one half. Frames of
+    silence stay silent.
 
     Parameters
     ----------
     share : float
-        Of pictures that are changed; above 0, at most 1.
+        Share of pictures that are changed; above 0, at most 1.
 
     Raises
     ------
@@ -81,7 +81,7 @@ class MixStyle(Transform):
         self.share = checked_share("mixstyle", share)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Mix them."""
+        """Mix the statistics of each picture with those of another."""
         sounding = _sounding(x)
         n_frames = sounding.sum(dim=3, keepdim=True).clamp(min=1)
         mean = x.sum(dim=3, keepdim=True) / n_frames  # (n, channels, n_mels, 1)
@@ -97,17 +97,17 @@ class MixStyle(Transform):
 
 
 class Background(Transform):
-    """Put another clip of the batch under a picture, as powers add up.
+    """Add another clip of the batch to a picture as background; powers are added.
 
-    The loudest of it comes to lie 10 to 30 dB below the loudest of the picture, whose label stays.
+    The background's maximum is set 10 to 30 dB below the picture's, whose label stays.
 
     Parameters
     ----------
     share : float
-        Of pictures that are changed; above 0, at most 1.
+        Share of pictures that are changed; above 0, at most 1.
     top_db : float
-        Range of the pictures, in dB. Where each has a range of its own it is the widest, and what
-        comes to lie 10 dB below may be nearer.
+        Range of the pictures, in dB; of pictures with individual ranges the widest, and the
+        background may then be less than 10 dB below.
 
     Raises
     ------
@@ -116,20 +116,20 @@ class Background(Transform):
 
     References
     ----------
-    Salamon and Bello, see :class:`~spectro.training.augment.geometry.Warp`: their background noise, of the
-    scene instead of a recording of noise.
+    Salamon and Bello, see :class:`~spectro.training.augment.geometry.Warp`: their background noise,
+    with another clip instead of a recording of noise.
     """
 
     def __init__(self, share: float, top_db: float) -> None:
         self.share, self.top_db = checked_share("background", share), top_db
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Add the others."""
+        """Add a background to each picture."""
         low, high = _BELOW
         below = low + (high - low) * torch.rand(len(x), 1, 1, 1, device=x.device, dtype=x.dtype)
         peak, other = x.amax(dim=(1, 2, 3), keepdim=True), _others(x)
         lower = other - _others(peak) + peak - below / self.top_db
-        # Both are dB over the range: the sum of their powers is log-add-exp to another base.
+        # Levels are dB over the range, so the sum of powers is a log-add-exp to another base.
         bels = math.log(10) * self.top_db / 10
         sum_of_both = (torch.logaddexp(bels * x, bels * lower) / bels).clamp(max=1)
         heard = (other > 0) & (lower > 0)
@@ -137,15 +137,15 @@ class Background(Transform):
 
 
 def _sounding(x: torch.Tensor) -> torch.Tensor:
-    """Tell frames of sound from silence, shape (n, channels, 1, n_frames)."""
+    """Return True for frames that are not silent, shape (n, channels, 1, n_frames)."""
     return x.amax(dim=2, keepdim=True) > 0
 
 
 def _others(x: torch.Tensor) -> torch.Tensor:
-    """Give each picture another one's; batches are drawn anew in each epoch, so its neighbour's."""
+    """Pair each picture with its neighbour; batches are shuffled anew in each epoch."""
     return x.roll(1, dims=0)
 
 
 def _drawn(share: float, x: torch.Tensor) -> torch.Tensor:
-    """Draw that share of pictures, shape (n, 1, 1, 1)."""
+    """Draw which pictures are changed, shape (n, 1, 1, 1)."""
     return torch.rand(len(x), 1, 1, 1, device=x.device) < share

@@ -1,4 +1,4 @@
-"""Changes of when a sound happens, how quickly, and how high."""
+"""Changes in time and frequency: masks, shifts, and changes of tempo and pitch."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["Masks", "Shift", "Warp"]
 class Masks(Transform):
     """Cover stretches of time and bands of frequency with the picture's own mean (SpecAugment).
 
-    The network must then not rely on any one moment or band.
+    So the network cannot rely on a single moment or band.
 
     Parameters
     ----------
     time, freq : int
-        How many of each a picture gets; 0 or more.
+        Number of masks in time and in frequency for each picture; 0 or more.
     share : float
-        The widest, as a share of the side it lies on; above 0, at most 1. Each width is drawn
-        evenly from nothing to that.
+        The largest width of a mask, as a share of the picture's width or height; above 0, at most
+        1. Widths are uniform from 0 to that.
 
     Raises
     ------
@@ -41,7 +41,7 @@ class Masks(Transform):
         self.time, self.freq, self.share = time, freq, checked_share("mask_share", share)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Cover parts of them."""
+        """Cover parts of each picture."""
         n, _, height, width = x.shape
         covered = torch.zeros(n, 1, height, width, dtype=torch.bool, device=x.device)
         for _ in range(self.time):
@@ -59,14 +59,14 @@ class Masks(Transform):
 
 
 class Shift(Transform):
-    """Roll pictures in time: what leaves at one end comes in at the other.
+    """Roll pictures in time: what leaves at one end enters at the other.
 
-    When a sound happens within its clip says nothing of what it is.
+    The class of a sound does not depend on when it occurs in its clip.
 
     Parameters
     ----------
     share : float
-        The farthest, as a share of the width, either way; above 0, at most 1.
+        The largest shift in either direction, as a share of the width; above 0, at most 1.
 
     Raises
     ------
@@ -84,7 +84,7 @@ class Shift(Transform):
         self.share = checked_share("shift", share)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Roll them."""
+        """Roll each picture."""
         width = x.shape[3]
         farthest = round(self.share * width)
         by = torch.randint(-farthest, farthest + 1, (len(x), 1), device=x.device)
@@ -95,17 +95,17 @@ class Shift(Transform):
 class Warp(Transform):
     """Stretch or squeeze pictures in time, and move them in frequency.
 
-    Quicker or slower, higher or lower, a dog is a dog. Recordings of the same thing differ in just
-    that. On the mel scale a move is nearly a change of pitch.
+    Recordings of one class differ in tempo and pitch. On the mel scale a move is nearly a change of
+    pitch.
 
     Parameters
     ----------
     stretch : float
-        The most that the pace changes, as a share of it; 0 or more, below 1. The start stays where
-        it is; what comes after the end of a squeezed picture is as dark as its darkest pixel.
+        The largest change of tempo, as a share of it; 0 or more, below 1. The start stays in place;
+        after the end of a squeezed picture, pixels get the value of its darkest.
     pitch : float
-        The farthest that a picture moves up or down, as a share of its height; 0 or more, below 1.
-        The lowest or highest band fills the gap.
+        The largest move up or down, as a share of the height; 0 or more, below 1. The lowest or
+        highest band fills the gap.
 
     Raises
     ------
@@ -115,8 +115,8 @@ class Warp(Transform):
     References
     ----------
     J. Salamon, J. P. Bello, "Deep Convolutional Neural Networks and Data Augmentation for
-    Environmental Sound Classification", IEEE Signal Processing Letters 24 (3), 2017: of what they
-    tried, changes of pitch did most. They changed the sound; the picture costs next to nothing.
+    Environmental Sound Classification", IEEE Signal Processing Letters 24 (3), 2017: changes of
+    pitch helped most. They changed the sound; changing the picture takes far less time.
     """
 
     def __init__(self, stretch: float, pitch: float) -> None:
@@ -128,10 +128,10 @@ class Warp(Transform):
         self.stretch, self.pitch = stretch, pitch
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Warp them."""
+        """Warp each picture."""
         pace, rise = 2 * torch.rand(2, len(x), device=x.device, dtype=x.dtype) - 1
         pace = 1 + self.stretch * pace
-        # Where each pixel comes from, by an affine map of coordinates that go from -1 to 1.
+        # An affine map from each pixel to its source, in coordinates from -1 to 1.
         theta = x.new_zeros(len(x), 2, 3)
         theta[:, 0, 0], theta[:, 0, 2] = pace, pace - 1
         theta[:, 1, 1], theta[:, 1, 2] = 1, 2 * self.pitch * rise

@@ -1,4 +1,4 @@
-"""From a picture's colours to the levels that they stand for, and back."""
+"""Levels of a picture from its colours, and colours from levels."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from spectro.training.augment.transform import Transform
 
 __all__ = ["OnLevels", "to_colours", "to_levels"]
 
-# Of red, green and blue: in whole steps of 8 bits, no two colours of magma are as bright.
+# Weights of red, green and blue under which all 256 colours of magma differ in brightness.
 _BRIGHTNESS = (2.0, 3.0, 1.0)
 
 
 class OnLevels(Transform):
-    """Changes of levels, from 0 to 1, made to pictures in colours.
+    """Apply changes of levels, from 0 to 1, to pictures in colours.
 
-    Pixels whose level they leave keep their colour, whether the palette has it or not.
+    Pixels whose level stays the same keep their exact colour, even one that the palette lacks.
 
     Parameters
     ----------
     changes : sequence of Transform
-        Made in turn, to levels of shape (n, channels, height, width).
+        Applied in this order, to levels of shape (n, channels, height, width).
     drawn : "magma", "gray" or "both"
-        What tells a level from a pixel: the colours of one channel of sound, or the levels of two
-        in red and green and their mean in blue.
+        How pixels stand for levels: by the palette, for one channel of sound; or "both" channels,
+        with levels in red and green and their mean in blue.
     """
 
     def __init__(self, changes: Sequence[Transform], drawn: str) -> None:
         self.changes, self.drawn = list(changes), drawn
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Change them; `x` holds what the picture does, from 0 to 1, not yet normalised."""
+        """Change a batch; values of `x` are those of the picture, from 0 to 1, not normalised."""
         levels = to_levels(x, self.drawn)
         changed = levels
         for change in self.changes:
@@ -46,7 +46,7 @@ class OnLevels(Transform):
 
 @functools.cache
 def _palette(cmap: str, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Give the colours of all levels from 0 to 1, shape (256, 3)."""
+    """Return the colours of all levels from 0 to 1, shape (256, 3)."""
     table = torch.frombuffer(bytearray(palette(cmap)), dtype=torch.uint8).view(256, 3)
     return table.to(device, dtype) / 255
 
@@ -54,7 +54,7 @@ def _palette(cmap: str, dtype: torch.dtype, device: torch.device) -> torch.Tenso
 def to_levels(x: torch.Tensor, drawn: str) -> torch.Tensor:
     """Find the level of each pixel, shape (n, channels, height, width) of one or two channels.
 
-    Of a pixel that is no colour of the palette, as resizing makes them, one about as bright.
+    Resizing blends colours; such a pixel gets the level of similar brightness.
     """
     if drawn != "magma":
         return x[:, : 2 if drawn == "both" else 1]
@@ -65,7 +65,7 @@ def to_levels(x: torch.Tensor, drawn: str) -> torch.Tensor:
 
 
 def to_colours(levels: torch.Tensor, drawn: str) -> torch.Tensor:
-    """Colour levels as pictures are, shape (n, 3, height, width)."""
+    """Return the colours of levels, shape (n, 3, height, width)."""
     if drawn == "gray":
         return levels.expand(-1, 3, -1, -1)
     if drawn == "both":

@@ -1,4 +1,4 @@
-"""A picture of what training makes of pictures, as a matplotlib figure."""
+"""A figure that shows how augmentation changes pictures."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ __all__ = ["augmented"]
 
 
 def augmented(clips: pd.DataFrame, config: TrainConfig, spectrogram: SpectrogramConfig) -> Figure:
-    """Show what training may make of pictures: a row a change alone, then all together.
+    """Draw pictures under each augmentation alone, a row each, and then under all together.
 
-    But for `mixup`, and for what changes sounds before they are pictures.
+    Not `mixup`, nor the changes of sounds.
 
     Parameters
     ----------
     clips : pandas.DataFrame
-        A few rendered clips, with ``image`` and ``label``; a column each. Two that mix
-        are neighbours.
+        A few rendered clips with ``image`` and ``label``; one column each. A background comes from
+        the neighbour.
     config : TrainConfig
-        Says which changes. Each is drawn anew, as it is in each epoch.
+        Gives the augmentations, which are random in each row, as in each epoch.
     spectrogram : SpectrogramConfig
         How the pictures were drawn.
     """

@@ -1,4 +1,4 @@
-"""What every change of a batch of pictures is."""
+"""The base class of changes of a batch of pictures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Transform(ABC):
         Parameters
         ----------
         x : torch.Tensor [shape=(n, channels, n_mels, n_frames)]
-            Floating point; left as it is.
+            Floating point; not changed in place.
 
         Returns
         -------
@@ -34,12 +34,12 @@ class Transform(ABC):
 
 
 def checked_share(name: str, value: float) -> float:
-    """Return `value` if it is a share that changes something.
+    """Return `value` if it is above 0 and at most 1.
 
     Raises
     ------
     ConfigError
-        If it is not above 0 and at most 1; `name` says of what.
+        If it is out of range; the message calls it `name`.
     """
     if not 0 < value <= 1:
         raise ConfigError(f"{name} is {value}: a share must be above 0 and at most 1")

@@ -1,7 +1,8 @@
-"""Commands that look at runs: ``runs``, ``compare``."""
+"""Commands that look at what was trained: ``report``, ``runs``, ``compare``."""
 
 from __future__ import annotations
 
+import json as json_format
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -10,7 +11,28 @@ import typer
 from spectro.cli import console, tables
 from spectro.cli.options import RunsFolder
 
-__all__ = ["compare", "runs"]
+__all__ = ["compare", "report", "runs"]
+
+
+def report(
+    run: Annotated[
+        Optional[Path], typer.Argument(help="Run folder; by default the one scored last in runs.")
+    ] = None,
+    out: Annotated[
+        Optional[Path], typer.Option(help="File to write; by default report.html in the run.")
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+) -> None:
+    """Write one HTML file with all there is to say of a run: scores, mistakes, sounds, data."""
+    from spectro.crossval.run import Run, latest_run
+    from spectro.report.write import write_report
+
+    opened = latest_run("runs") if run is None else Run.load(run)
+    with console.counting("examining", "clips") as progress:
+        path = write_report(opened, out, progress=progress)
+    console.say(f"report: {path}")
+    if open_:
+        typer.launch(path.absolute().as_uri())
 
 
 def runs(
@@ -27,9 +49,15 @@ def runs(
     """List the runs that are there, with dataset, recipe, score and date."""
     from spectro.crossval.runs import list_runs, to_json
 
-    found = list_runs(folder, dataset=dataset, recipe=recipe, sort=sort)
+    found = list_runs(
+        folder,
+        dataset=dataset,
+        recipe=recipe,
+        sort=sort,
+        damaged=lambda error: console.complain(str(error)),
+    )
     if json:
-        print(to_json(found))
+        console.data(json_format.loads(to_json(found)), indent=2)
     elif found.empty:
         console.say(f"no run in {folder}" + (" that is asked for" if dataset or recipe else ""))
     else:
@@ -51,7 +79,8 @@ def compare(
 
     first, second = Run.load(run_a), Run.load(run_b)
     found = compare_runs(first, second, names=(run_a.name, run_b.name), seed=seed)
-    tables.comparison(found, (run_a.name, run_b.name))
     if csv is not None:
         write_text(csv, found.moved.to_csv(index=False, lineterminator="\n"))
+    tables.comparison(found, (run_a.name, run_b.name))
+    if csv is not None:
         console.say(f"clips that changed sides: {csv}")

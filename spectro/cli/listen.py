@@ -8,7 +8,6 @@ from typing import Annotated, Optional
 import typer
 
 from spectro.cli import console
-from spectro.cli.options import SOME_FAILED
 
 __all__ = ["predict"]
 
@@ -23,16 +22,16 @@ def predict(
     """Name the sound in each file."""
     from spectro.errors import AudioError
     from spectro.listening.classifier import Classifier
-    from spectro.plumbing.files import replacing
+    from spectro.plumbing.files import write_bytes
 
     failures: list[AudioError] = []
     predictions = Classifier.load(model).predict(files, failed=failures.append)
+    if csv is not None:
+        table = predictions.to_csv(index=False, lineterminator="\n")
+        write_bytes(csv, table.encode(errors="backslashreplace"))  # names may be no Unicode
     for row in predictions.to_dict("records"):
         console.prediction(row, top=top, json=json)
-    if csv is not None:
-        with replacing(csv) as temporary:
-            predictions.to_csv(temporary, index=False, lineterminator="\n")
     for error in failures:
         console.complain(str(error))
     if failures:
-        raise typer.Exit(SOME_FAILED)
+        raise typer.Exit(console.SOME_FAILED)
