@@ -96,9 +96,8 @@ class Found:
         if in_folds:
             keys = [f"fold{fold}/{key}" for fold, key in zip(table["fold"], keys, strict=True)]
         found = _places(self.files, keys)
-        if in_folds:  # all in one folder
-            flat = _places(self.files, [key.rpartition("/")[2] for key in keys])
-            found = [place or other for place, other in zip(found, flat, strict=True)]
+        if in_folds and not any(found):  # all in one folder
+            found = _places(self.files, [key.rpartition("/")[2] for key in keys])
         home = PurePosixPath(self.name).parent
         home = home.parent if home.name in ("meta", "metadata") else home
         if not any(found):
