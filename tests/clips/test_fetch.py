@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from spectro.cli import fetch as cli
+from spectro.cli import data as cli
 from spectro.clips import datasets
 from spectro.clips.datasets import esc50 as esc50_layout
 from spectro.clips.datasets import sources
@@ -317,11 +317,11 @@ def test_the_command_says_terms_first_and_what_is_next(
 # The command line as it is, but that a dataset's source is another.
 CODE = """
 import json, sys
-from spectro.cli import app, fetch
+from spectro.cli import app, data
 from importlib import import_module
 from spectro.clips.datasets import sources
 if "fetch" not in {command.callback.__name__ for command in app.app.registered_commands}:
-    app.app.command()(fetch.fetch)
+    app.app.command()(data.fetch)
 source = sources.Source(**json.loads(sys.argv.pop(1)))
 import_module(sources.SOURCES[source.name]).SOURCE = source
 """

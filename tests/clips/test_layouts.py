@@ -104,6 +104,36 @@ def test_esc50_is_read_wherever_clips_and_table_lie(
     assert found.notes == ((told,) if copies else ())
 
 
+def test_us8k_with_all_clips_in_one_folder_is_read(tmp_path: Path) -> None:
+    write_csv(tmp_path / "UrbanSound8K.csv", US8K_COLUMNS, US8K_ROWS)
+    touch(tmp_path / "wavs", [row[0] for row in US8K_ROWS])
+    assert parts(datasets.load(tmp_path)) == [
+        ("7-0-0-0.wav", "air_conditioner", 2, "7"),
+        ("7-0-0-1.wav", "air_conditioner", 2, "7"),
+        ("9-3-0-0.wav", "dog_bark", 10, "9"),
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".ogg", ".flac", ".WAV"])
+def test_clips_that_were_encoded_otherwise_are_found(tmp_path: Path, suffix: str) -> None:
+    official = parts(datasets.load(us8k(tmp_path, "", "UrbanSound8K.csv")))
+    for file in tmp_path.rglob("*.wav"):
+        file.rename(file.with_suffix(suffix))
+    found = parts(datasets.load(tmp_path))
+    assert [(Path(name).stem, *rest) for name, *rest in found] == [
+        (Path(name).stem, *rest) for name, *rest in official
+    ]
+    assert {Path(name).suffix for name, *_ in found} == {suffix}
+
+
+def test_of_two_encodings_the_one_that_the_table_names_is_taken(tmp_path: Path) -> None:
+    us8k(tmp_path, "", "UrbanSound8K.csv")
+    touch(tmp_path, [f"ogg/fold{row[5]}/{Path(row[0]).stem}.ogg" for row in US8K_ROWS * 2])
+    dataset = datasets.load(tmp_path)
+    assert {Path(path).suffix for path in dataset.clips["path"]} == {".wav"}
+    assert any("3 sound files are not in UrbanSound8K.csv" in note for note in dataset.notes)
+
+
 def test_the_table_itself_may_be_given(tmp_path: Path) -> None:
     for table in ("metadata/UrbanSound8K.csv", "UrbanSound8K.csv"):
         root = us8k(tmp_path / table.replace("/", "-"), "audio/", table)

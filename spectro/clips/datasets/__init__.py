@@ -6,6 +6,7 @@ Importing this package imports no layout and no pandas, so that a help text can 
 from __future__ import annotations
 
 import inspect
+import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,7 +83,9 @@ def load(root: str | Path, layout: str = "auto", **options: Any) -> Dataset:
 def _folder(root: str | Path) -> Path:
     """Find the folder to list: that of UrbanSound8K in `root`, or that of a dataset's own table."""
     try:
-        there = place(root)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of kinds of URL that are seldom used
+            there = place(root)
         str(there)  # some kinds of URL are read only now
     except SpectroError:
         raise

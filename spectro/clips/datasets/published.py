@@ -96,6 +96,8 @@ class Found:
         if in_folds:
             keys = [f"fold{fold}/{key}" for fold, key in zip(table["fold"], keys, strict=True)]
         found = _places(self.files, keys)
+        if in_folds and not any(found):  # all in one folder
+            found = _places(self.files, [key.rpartition("/")[2] for key in keys])
         home = PurePosixPath(self.name).parent
         home = home.parent if home.name in ("meta", "metadata") else home
         if not any(found):
@@ -168,24 +170,45 @@ def _inside(folder: PurePosixPath, other: PurePosixPath) -> bool:
 
 
 def _places(files: Listing, keys: list[str]) -> list[str | None]:
-    """Find each file by the end of its path; of copies, those with the most others around them."""
-    wanted = {key.rpartition("/")[2] for key in keys}
+    """Find each file by the end of its path, encoded as the table says or otherwise.
+
+    Of copies, those with the most others around them, then those nearest to the top.
+    """
+    wanted = {_stem(key).rpartition("/")[2] for key in keys}
     named: dict[str, list[str]] = {}
-    for file in files.files:
-        if (name := file.rpartition("/")[2]) in wanted:
+    for file in files.sounds:
+        if (name := _stem(file).rpartition("/")[2]) in wanted:
             named.setdefault(name, []).append(file)
+    options = [_options(_stem(key), named) for key in keys]
+    counts = Counter(home for found in options for home in found.values())
 
-    def homes_of(key: str) -> list[str]:
-        files = named.get(key.rpartition("/")[2], ())
-        return [file[: -len(key)] for file in files if f"/{file}".endswith(f"/{key}")]
+    def best(found: dict[str, str], key: str) -> str:
+        suffix = key[len(_stem(key)) :]
+        return min(
+            found,
+            key=lambda file: (
+                not file.endswith(suffix),
+                -counts[found[file]],
+                file.count("/"),
+                file,
+            ),
+        )
 
-    options = [homes_of(key) for key in keys]
-    counts = Counter(home for homes in options for home in homes)
+    return [best(found, key) if found else None for found, key in zip(options, keys, strict=True)]
 
-    def best(homes: list[str]) -> str:
-        return min(homes, key=lambda home: (-counts[home], home.count("/"), home))
 
-    return [best(homes) + key if homes else None for homes, key in zip(options, keys, strict=True)]
+def _options(stem: str, named: dict[str, list[str]]) -> dict[str, str]:
+    """Map the files that may be the one to the folder that the table's path starts at."""
+    files = named.get(stem.rpartition("/")[2], ())
+    return {
+        file: _stem(file)[: -len(stem)] for file in files if f"/{_stem(file)}".endswith(f"/{stem}")
+    }
+
+
+def _stem(name: str) -> str:
+    """Return a path without its suffix."""
+    folder, slash, own = name.rpartition("/")
+    return f"{folder}{slash}{own.rpartition('.')[0] or own}"
 
 
 def _common(names: list[str]) -> str:
