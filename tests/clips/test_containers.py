@@ -175,7 +175,7 @@ UNKNOWN = {
 
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_a_length_that_was_never_filled_in_is_found_out(name: str, tmp_path: Path) -> None:
-    path = tmp_path / f"a.{name.split('-')[0]}"
+    path = tmp_path / f"a.{name.split('-', maxsplit=1)[0]}"
     path.write_bytes(UNKNOWN[name])
     check_same(path, Y16)
 

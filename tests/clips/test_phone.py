@@ -16,7 +16,12 @@ from spectro.clips.measure import examine, is_empty
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import load_extent
 from tests.clips.test_containers import (
-    encoded, ffmpeg, heard_by_ffmpeg, needs_ffmpeg, refusal, tone,
+    encoded,
+    ffmpeg,
+    heard_by_ffmpeg,
+    needs_ffmpeg,
+    refusal,
+    tone,
 )  # fmt: skip
 
 SR = 22_050
