@@ -108,7 +108,12 @@ def examine(path: str | Path, start: float | None = None, end: float | None = No
         for block in part.blocks():
             levels = levels or _Levels(part)
             levels.feed(block)
-            kept = [block] if levels.frames == len(block) else []  # a clip is one block
+            if levels.frames == len(block):  # a clip is one block
+                kept = [block]
+                continue
+            for each in (*kept, block):
+                levels.feed_channels(each)
+            kept = []
         assert levels is not None
         whole = math.nan if part.file_seconds is None else part.file_seconds
     shape = levels.shape()
@@ -116,6 +121,8 @@ def examine(path: str | Path, start: float | None = None, end: float | None = No
         return Vitals(*shape, *(math.nan,) * 5, 0, levels.non_finite, "", whole)
     clipped, wrapped = 0.0, 0
     if levels.peak >= NEAR:
+        for block in kept:
+            levels.feed_channels(block)
         again = iter(kept) if kept else _blocks(path, start, end)
         clipped, wrapped = _damage(again, levels)
     return Vitals(
@@ -172,7 +179,7 @@ class _Levels:
         self.high = np.full(part.channels, -np.inf, dtype=np.float32)
         self.low = np.full(part.channels, np.inf, dtype=np.float32)
         self.frames = self.non_finite = 0
-        self.mono_peak = self._power = 0.0
+        self.peak = self.mono_peak = self._power = 0.0
         self.offset, self.fingerprint = _Offset(part.sr), _Fingerprint(part.sr)
 
     def feed(self, samples: Samples) -> None:
@@ -186,17 +193,18 @@ class _Levels:
             self.non_finite += int(np.sum(~(loudness < LOUDEST)))
             return
         self.mono_peak = max(self.mono_peak, loudest)
-        for number in range(self.channels):  # column by column is faster than along an axis
-            self.high[number] = max(self.high[number], samples[:, number].max())
-            self.low[number] = min(self.low[number], samples[:, number].min())
+        loudest = loudest if self.channels == 1 else max(samples.max(), -samples.min())
+        self.peak = max(self.peak, float(loudest))
         self._power += float(np.square(y).sum(dtype=np.float64))
         self.offset.feed(y)
         self.fingerprint.feed(y)
 
-    @property
-    def peak(self) -> float:
-        """The largest magnitude in any channel."""
-        return float(max(self.high.max(), -self.low.min()))
+    def feed_channels(self, samples: Samples) -> None:
+        """Find the extremes of each channel, which only a loud sound needs."""
+        for number, channel in enumerate(samples.T):
+            x = np.ascontiguousarray(channel)
+            self.high[number] = max(self.high[number], x.max())
+            self.low[number] = min(self.low[number], x.min())
 
     def shape(self) -> tuple[int, int, str, str, float]:
         """Return what does not depend on the samples."""

@@ -49,7 +49,7 @@ def ffmpeg(*arguments: str, given: bytes = b"") -> bytes:
 
 
 def heard_by_ffmpeg(path: Path) -> Samples:
-    channels = decode(path)[0].shape[1]
+    channels = decode(path, end=0.01)[0].shape[1]
     raw = ffmpeg("-nostdin", "-i", str(path), "-map", "0:a:0", "-f", "f32le", "-")
     return np.frombuffer(raw, "<f4").reshape(-1, channels)
 
@@ -175,7 +175,7 @@ UNKNOWN = {
 
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_a_length_that_was_never_filled_in_is_found_out(name: str, tmp_path: Path) -> None:
-    path = tmp_path / f"a.{name.split('-')[0]}"
+    path = tmp_path / f"a.{name.split('-', maxsplit=1)[0]}"
     path.write_bytes(UNKNOWN[name])
     check_same(path, Y16)
 

@@ -16,7 +16,12 @@ from spectro.clips.measure import examine, is_empty
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import load_extent
 from tests.clips.test_containers import (
-    encoded, ffmpeg, heard_by_ffmpeg, needs_ffmpeg, refusal, tone,
+    encoded,
+    ffmpeg,
+    heard_by_ffmpeg,
+    needs_ffmpeg,
+    refusal,
+    tone,
 )  # fmt: skip
 
 SR = 22_050
@@ -37,7 +42,7 @@ STREAMED = {
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sound") / "a.wav"
-    path.write_bytes(encoded("WAV", tone(2, channels=2)))
+    path.write_bytes(encoded("WAV", tone(1, channels=2)))
     return path
 
 
@@ -49,12 +54,14 @@ def made(source: Path, path: Path, *options: str) -> Path:
     return path
 
 
-def check_as_ffmpeg(path: Path) -> None:
+def check_as_ffmpeg(path: Path, *, parts: bool = False) -> None:
     samples, sr = decode(path)
     expected = heard_by_ffmpeg(path)
     assert samples.shape == expected.shape
     np.testing.assert_allclose(samples, expected, rtol=0, atol=1e-4)
-    assert abs(len(samples) / sr - 2) < 0.15
+    assert abs(len(samples) / sr - 1) < 0.15
+    if not parts:
+        return
     part, _ = decode(path, start=0.5, end=0.75)
     np.testing.assert_array_equal(part, samples[round(0.5 * sr) : round(0.75 * sr)])
     *_, last = audio.windows(path, sr=sr, duration=0.5)
@@ -66,7 +73,8 @@ def check_as_ffmpeg(path: Path) -> None:
 def test_a_phone_recording_is_what_ffmpeg_makes_of_it(
     suffix: str, source: Path, tmp_path: Path
 ) -> None:
-    check_as_ffmpeg(made(source, tmp_path / f"a.{suffix}", *KINDS[suffix]))
+    path = made(source, tmp_path / f"a.{suffix}", *KINDS[suffix])
+    check_as_ffmpeg(path, parts=suffix in ("m4a", "webm"))
 
 
 @needs_ffmpeg
@@ -85,13 +93,13 @@ def test_what_was_written_to_a_pipe_is_read_to_its_end(
     path = tmp_path / f"a.{suffix}"
     path.write_bytes(ffmpeg("-i", str(source), *STREAMED[suffix], "-"))
     samples, sr = decode(path)
-    assert 0 <= len(samples) / sr - 2 < 0.1
+    assert 0 <= len(samples) / sr - 1 < 0.1
     assert np.abs(samples[-sr // 4 : -sr // 8]).max() > 0.1
 
 
 @needs_ffmpeg
 @pytest.mark.parametrize("suffix", ["m4a", "aac", "3gp", "webm", "mkv", "wma", "avi", "spx"])
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+@pytest.mark.parametrize("share", [0.3, 0.9])
 def test_a_phone_recording_that_was_cut_is_refused(
     suffix: str, share: float, source: Path, tmp_path: Path
 ) -> None:
@@ -126,7 +134,7 @@ def test_a_name_is_a_name(
 ) -> None:
     made(source, tmp_path / "x.m4a").rename(tmp_path / name)
     monkeypatch.chdir(tmp_path)
-    assert len(decode(Path(name))[0]) > SR
+    assert len(decode(Path(name))[0]) > SR / 2
 
 
 @needs_ffmpeg
@@ -171,11 +179,11 @@ def test_a_file_that_only_begins_as_a_phones_is_refused(tmp_path: Path) -> None:
 def test_how_much_of_a_phone_recording_is_used(source: Path, tmp_path: Path) -> None:
     path = made(source, tmp_path / "a.m4a")
     assert file_seconds(path) is None  # only decoding tells
-    assert examine(path).file_seconds == pytest.approx(2, abs=0.1)
+    assert examine(path).file_seconds == pytest.approx(1, abs=0.1)
     _, extent = load_extent(path, SpectrogramConfig(duration=4))
-    assert extent.used == extent.available == pytest.approx(2, abs=0.1)
-    _, extent = load_extent(path, SpectrogramConfig(duration=1))
-    assert extent == (1, None)
+    assert extent.used == extent.available == pytest.approx(1, abs=0.1)
+    _, extent = load_extent(path, SpectrogramConfig(duration=0.5))
+    assert extent == (0.5, None)
 
 
 @needs_ffmpeg

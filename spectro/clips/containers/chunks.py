@@ -123,7 +123,7 @@ def _chunks(file: IO[bytes], at: int, size: int, head: str) -> Iterator[tuple[by
     """Yield name, place and stated size of each chunk, the file being at its content."""
     length = struct.calcsize(head)
     for _ in range(_MOST_CHUNKS):
-        file.seek(at)
+        file.seek(min(at, size))
         read = file.read(length)
         if len(read) < length:
             return

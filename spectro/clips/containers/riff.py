@@ -194,7 +194,7 @@ def _read_w64(path: Path, file: IO[bytes], size: int) -> Wave | None:
     """Read a W64 file: as WAV, with identifiers of 16 bytes and sizes of 8 that count these 24."""
     fmt, fact, at = b"", None, 40
     for _ in range(_MOST_CHUNKS):
-        file.seek(at)
+        file.seek(min(at, size))
         head = file.read(24)
         if len(head) < 24:
             return None
