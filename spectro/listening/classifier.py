@@ -7,21 +7,23 @@ that drew the training pictures.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from spectro.clips.waveform import Window, fit, windows
-from spectro.errors import AudioError
+from spectro.errors import AudioError, ModelError
+from spectro.listening.backends import Backend, BackendName, open_backend
 from spectro.models.card import ModelCard
-from spectro.models.folder import load_model, predict_probabilities
-from spectro.pictures.spectrogram import clip_image, network_pixels, spectrogram_image
+from spectro.pictures.spectrogram import clip_image, network_levels, spectrogram_image
 
-__all__ = ["Classifier"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Classifier", "Prediction"]
 
 _BATCH = 32
 
@@ -30,50 +32,74 @@ T = TypeVar("T")
 Probabilities = npt.NDArray[np.float32]
 
 
+class Prediction(NamedTuple):
+    """What a network made of a file, or of a window of it.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    start, end : float or None
+        The window in seconds; None for a whole clip.
+    label : str
+        The likeliest class.
+    probability : float
+        Its probability.
+    probabilities : np.ndarray [shape=(classes,)], float32
+        Of each class, in the order of :attr:`Classifier.labels`.
+    """
+
+    path: str
+    start: float | None
+    end: float | None
+    label: str
+    probability: float
+    probabilities: Probabilities
+
+
 class Classifier:
     """A trained network with everything it needs to hear a file.
 
     Parameters
     ----------
-    card : ModelCard
-        What the model is.
-    probabilities : callable
-        Maps pixels (n, 3, height, width), float32 between 0 and 1, to probabilities (n, classes).
+    backend : Backend
+        What runs the network; see :func:`spectro.listening.backends.open_backend`.
     """
 
-    def __init__(self, card: ModelCard, probabilities: Callable[[Probabilities], Probabilities]):
-        self.card = card
-        self._probabilities = probabilities
+    def __init__(self, backend: Backend) -> None:
+        self.card: ModelCard = backend.card
+        self._backend = backend
 
     @classmethod
-    def load(cls, folder: str | Path) -> Classifier:
+    def load(cls, folder: str | Path, *, backend: BackendName = "auto") -> Classifier:
         """Load a model folder.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Model folder.
+        backend : "auto", "torch", "onnx" or "int8"
+            What runs the network: torch; or ONNX Runtime, from ``model.onnx`` or
+            ``model.int8.onnx``. "auto" takes torch if it is installed, else ``model.onnx``.
 
         Raises
         ------
         ModelError
             If there is none, or it is damaged.
+        MissingExtraError
+            If what is needed is not installed.
         """
-        import torch
-
-        model, card = load_model(folder)
-
-        def probabilities(pixels: Probabilities) -> Probabilities:
-            result: Probabilities
-            result = predict_probabilities(model, card, torch.from_numpy(pixels)).numpy()
-            return result
-
-        return cls(card, probabilities)
+        return cls(open_backend(folder, backend))
 
     @property
     def labels(self) -> list[str]:
         """Classes, in the order of the probabilities."""
         return list(self.card.labels)
 
-    def predict(
+    def classify(
         self, paths: Iterable[str | Path], *, failed: Callable[[AudioError], None] | None = None
-    ) -> pd.DataFrame:
-        """Predict the class of clips.
+    ) -> Iterator[Prediction]:
+        """Predict the class of clips, one after another; the next are read when they are asked for.
 
         Parameters
         ----------
@@ -82,20 +108,23 @@ class Classifier:
         failed : callable or None
             Told of each file that cannot be decoded, which is then left out. None raises instead.
 
-        Returns
-        -------
-        predictions : pandas.DataFrame
-            A row a file, in order: ``path``, ``label``, ``probability``, then a column a class.
+        Yields
+        ------
+        prediction : Prediction
+            A file each, in order.
 
         Raises
         ------
         AudioError
             If a file cannot be decoded and `failed` is None.
+        ModelError
+            If the network gives no numbers.
         """
-        tables = [self._predict_batch(batch, failed) for batch in _batches(paths)]
-        return pd.concat(tables or [self._nothing()], ignore_index=True)
+        for batch in _batches(self._pictures(paths, failed)):
+            heard = [(path, None, None) for path, _ in batch]
+            yield from self._ask(heard, [levels for _, levels in batch])
 
-    def predict_long(self, path: str | Path, *, hop: float | None = None) -> pd.DataFrame:
+    def classify_long(self, path: str | Path, *, hop: float | None = None) -> Iterator[Prediction]:
         """Predict what sounds when in a recording of any length, window by window.
 
         A window is as long as the pictures that the network was trained on, and drawn as they
@@ -108,13 +137,12 @@ class Classifier:
         hop : float or None
             Step from one window to the next in seconds; None means a window's length.
 
-        Returns
-        -------
-        predictions : pandas.DataFrame
-            A row a window, in order: ``start`` and ``end`` in seconds, ``label``, ``probability``,
-            then a column a class. The last window ends with the recording
-            (:func:`spectro.clips.waveform.windows`); only a recording shorter than a window is padded, as
-            a short clip was in training.
+        Yields
+        ------
+        prediction : Prediction
+            A window each, in order. The last ends with the recording
+            (:func:`spectro.clips.waveform.windows`); only a recording shorter than a window is
+            padded, as a short clip was in training.
 
         Raises
         ------
@@ -122,25 +150,69 @@ class Classifier:
             If the file cannot be decoded to its end.
         ConfigError
             If `hop` is not above 0.
+        ModelError
+            If the network gives no numbers.
         """
         config = self.card.spectrogram
         walk = windows(
             path, sr=config.sr, duration=config.duration, hop=hop, channels=config.channels
         )
-        tables = [self._predict_windows(batch) for batch in _batches(walk)]
-        return pd.concat(tables, ignore_index=True)
+        for batch in _batches(walk):
+            heard = [(str(path), window.start, window.end) for window in batch]
+            yield from self._ask(heard, [self._draw(window) for window in batch])
 
-    def _predict_windows(self, batch: list[Window]) -> pd.DataFrame:
-        config = self.card.spectrogram
-        waveforms = (fit(window.y, config.n_samples, pad=config.pad) for window in batch)
-        pixels = [network_pixels(spectrogram_image(y, config), self.card.size) for y in waveforms]
-        about = {"start": [w.start for w in batch], "end": [w.end for w in batch]}
-        return self._table(about, self._probabilities(np.stack(pixels)))
-
-    def _predict_batch(
-        self, paths: list[str | Path], failed: Callable[[AudioError], None] | None
+    def predict(
+        self, paths: Iterable[str | Path], *, failed: Callable[[AudioError], None] | None = None
     ) -> pd.DataFrame:
-        heard, pixels = [], []
+        """Predict the class of clips, as a table.
+
+        Parameters and errors are those of :meth:`classify`.
+
+        Returns
+        -------
+        predictions : pandas.DataFrame
+            A row a file, in order: ``path``, ``label``, ``probability``, then a column a class,
+            ``p_<label>``.
+        """
+        found = self.to_frame(self.classify(paths, failed=failed))
+        return found.drop(columns=["start", "end"])
+
+    def predict_long(self, path: str | Path, *, hop: float | None = None) -> pd.DataFrame:
+        """Predict what sounds when in a recording of any length, as a table.
+
+        Parameters and errors are those of :meth:`classify_long`.
+
+        Returns
+        -------
+        predictions : pandas.DataFrame
+            A row a window, in order: ``start`` and ``end`` in seconds, ``label``, ``probability``,
+            then a column ``p_<label>`` a class.
+        """
+        return self.to_frame(self.classify_long(path, hop=hop)).drop(columns="path")
+
+    def to_frame(self, predictions: Iterable[Prediction]) -> pd.DataFrame:
+        """Put predictions into a table, a row each; this alone needs pandas.
+
+        Returns
+        -------
+        table : pandas.DataFrame
+            ``path``, ``start``, ``end``, ``label``, ``probability``, then a column ``p_<label>`` a
+            class.
+        """
+        import pandas as pd
+
+        rows = list(predictions)
+        each = np.array([row.probabilities for row in rows], dtype=np.float32)
+        each = each.reshape(len(rows), len(self.labels))
+        columns = {name: [getattr(row, name) for row in rows] for name in Prediction._fields[:4]}
+        likeliest = {"probability": each.max(axis=1, initial=0)}
+        by_class = {f"p_{label}": each[:, i] for i, label in enumerate(self.labels)}
+        return pd.DataFrame({**columns, **likeliest, **by_class})
+
+    def _pictures(
+        self, paths: Iterable[str | Path], failed: Callable[[AudioError], None] | None
+    ) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+        """Draw the clips that can be decoded."""
         for path in paths:
             try:
                 image = clip_image(path, self.card.spectrogram)
@@ -148,28 +220,28 @@ class Classifier:
                 if failed is None:
                     raise
                 failed(error)
-                continue
-            heard.append(str(path))
-            pixels.append(network_pixels(image, self.card.size))
-        if not heard:
-            return self._nothing()
-        return self._table({"path": heard}, self._probabilities(np.stack(pixels)))
+            else:
+                yield str(path), network_levels(image, self.card.size)
 
-    def _nothing(self) -> pd.DataFrame:
-        return self._table({"path": []}, np.empty((0, len(self.labels)), np.float32))
+    def _draw(self, window: Window) -> npt.NDArray[np.uint8]:
+        config = self.card.spectrogram
+        y = fit(window.y, config.n_samples, pad=config.pad)
+        return network_levels(spectrogram_image(y, config), self.card.size)
 
-    def _table(self, about: dict[str, list[Any]], probabilities: Probabilities) -> pd.DataFrame:
-        """Put what was heard and what was made of it side by side, a row a picture."""
-        best = probabilities.argmax(axis=1)
-        columns = {label: probabilities[:, i] for i, label in enumerate(self.labels)}
-        return pd.DataFrame(
-            {
-                **about,
-                "label": [self.labels[i] for i in best],
-                "probability": probabilities.max(axis=1, initial=0),
-                **{f"p_{label}": column for label, column in columns.items()},
-            }
-        )
+    def _ask(
+        self,
+        heard: Sequence[tuple[str, float | None, float | None]],
+        levels: list[npt.NDArray[np.uint8]],
+    ) -> Iterator[Prediction]:
+        probabilities = self._backend(np.stack(levels))
+        if not np.isfinite(probabilities).all():
+            raise ModelError(
+                f"{self.card.arch} gives no numbers for {heard[0][0]}: the model is damaged; "
+                "take another copy, or train it anew"
+            )
+        for about, row in zip(heard, probabilities, strict=True):
+            best = int(row.argmax())
+            yield Prediction(*about, self.card.labels[best], float(row[best]), row)
 
 
 def _batches(items: Iterable[T]) -> Iterator[list[T]]:

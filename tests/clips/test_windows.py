@@ -17,7 +17,7 @@ from spectro.clips.waveform import Window
 from spectro.crossval.run import Run
 from spectro.errors import AudioError, ConfigError
 from spectro.listening.classifier import Classifier
-from spectro.pictures.spectrogram import clip_image, network_pixels
+from spectro.pictures.spectrogram import clip_image, network_levels
 
 SR = 8_000
 
@@ -147,8 +147,7 @@ def test_a_long_recording_is_predicted_as_its_parts_would_be(
     card = classifier.card
     for row in heard.iloc[[0, 20, 38]].to_dict("records"):
         image = clip_image(path, card.spectrogram, start=row["start"], end=row["end"])
-        pixels = network_pixels(image, card.size)[np.newaxis]
-        (alone,) = classifier._probabilities(pixels)
+        (alone,) = classifier._backend(network_levels(image, card.size)[np.newaxis])
         np.testing.assert_allclose([row[name] for name in columns], alone, atol=1e-5)
         assert row["label"] == classifier.labels[int(alone.argmax())]
         assert row["probability"] == pytest.approx(alone.max(), abs=1e-5)

@@ -1,0 +1,197 @@
+"""What runs a network: torch, from its tensors, or ONNX Runtime, from its export. One protocol.
+
+A backend maps the levels of pictures to probabilities; all else (reading sound, drawing, resizing)
+is done before, by the functions that drew the training pictures. Neither is imported before a model
+is opened, so that listening through ONNX Runtime needs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from spectro.errors import MissingExtraError, ModelError
+from spectro.models.card import ModelCard, read_card, shortened
+
+__all__ = ["Backend", "BackendName", "OnnxBackend", "TorchBackend", "open_backend"]
+
+Levels = npt.NDArray[np.uint8]
+Probabilities = npt.NDArray[np.float32]
+BackendName = Literal["auto", "torch", "onnx", "int8"]
+
+FILES = {"onnx": "model.onnx", "int8": "model.int8.onnx"}
+_MAX_BYTES = 1 << 31  # of an export; protobuf takes no more
+
+
+class Backend(Protocol):
+    """A network that can be asked.
+
+    Attributes
+    ----------
+    card : ModelCard
+        What it is, and how its pictures are drawn.
+    """
+
+    card: ModelCard
+
+    def __call__(self, levels: Levels) -> Probabilities:
+        """Map pictures to probabilities.
+
+        Parameters
+        ----------
+        levels : np.ndarray [shape=(n, height, width, 3)], uint8
+            Of :func:`spectro.pictures.spectrogram.network_levels`.
+
+        Returns
+        -------
+        probabilities : np.ndarray [shape=(n, classes)], float32
+            Each row sums to one.
+        """
+        ...
+
+
+class TorchBackend:
+    """The network as torch runs it, on the CPU.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Model folder with ``model.safetensors``.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be loaded.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        from spectro.models.folder import load_model
+
+        self._network, self.card = load_model(folder)
+
+    def __call__(self, levels: Levels) -> Probabilities:
+        """Map pictures to probabilities; see :class:`Backend`."""
+        import torch
+
+        from spectro.models.folder import predict_probabilities
+
+        pixels = levels.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+        asked = torch.from_numpy(np.ascontiguousarray(pixels))
+        result: Probabilities = predict_probabilities(self._network, self.card, asked).numpy()
+        return result
+
+
+class OnnxBackend:
+    """The network as ONNX Runtime runs it, on one thread that does not spin while it waits.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Model folder with an export (:mod:`spectro.models.export`).
+    name : str
+        Which file of it: "model.onnx" or "model.int8.onnx".
+
+    Raises
+    ------
+    ModelError
+        If there is none, it cannot be loaded, or it was exported from another model.
+    MissingExtraError
+        If ONNX Runtime is not installed.
+    """
+
+    def __init__(self, folder: str | Path, name: str = FILES["onnx"]) -> None:
+        self.card = read_card(folder)
+        self._session = _open_session(Path(folder) / name)
+        _check_export(self._session, self.card, Path(folder) / name)
+
+    def __call__(self, levels: Levels) -> Probabilities:
+        """Map pictures to probabilities; see :class:`Backend`."""
+        result: Probabilities
+        (result,) = self._session.run(["probabilities"], {"levels": levels})
+        return result
+
+
+def open_backend(folder: str | Path, name: BackendName = "auto") -> Backend:
+    """Open a model folder with what is installed, or with what was asked for.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Model folder.
+    name : "auto", "torch", "onnx" or "int8"
+        "auto" takes torch if it is installed, else ONNX Runtime.
+
+    Returns
+    -------
+    Backend
+
+    Raises
+    ------
+    ModelError
+        If the folder holds no such model, or a damaged one.
+    MissingExtraError
+        If what is needed is not installed.
+    """
+    if name == "auto":
+        name = "torch" if _has_torch() else "onnx"
+    if name == "torch":
+        return TorchBackend(folder)
+    return OnnxBackend(folder, FILES[name])
+
+
+def _has_torch() -> bool:
+    try:
+        return importlib.util.find_spec("torch") is not None
+    except ImportError:
+        return False
+
+
+def _open_session(path: Path) -> Any:
+    """Load an export from its bytes alone: it can name no other file."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise MissingExtraError("onnx", f"{path.name} without torch") from None
+    if not path.is_file():
+        raise ModelError(
+            f"{path}: is not there; export the model where torch is installed, or install it here"
+        )
+    if path.stat().st_size > _MAX_BYTES:
+        raise ModelError(f"{path}: is longer than {_MAX_BYTES:,} bytes; export the model again")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # what goes wrong is raised
+    try:
+        return onnxruntime.InferenceSession(
+            path.read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # ONNX Runtime's errors have no common class but this
+        raise ModelError(
+            f"{path}: cannot be loaded ({shortened(error)}); export the model again"
+        ) from None
+
+
+def _check_export(session: Any, card: ModelCard, path: Path) -> None:
+    """Compare what an export says of itself with the card beside it."""
+    height, width = (card.size, card.size) if card.size else card.spectrogram.shape
+    (asked, *more), (answer, *others) = session.get_inputs(), session.get_outputs()
+    found = (asked.name, asked.type, asked.shape[1:], answer.name, answer.shape[1:])
+    wanted = ("levels", "tensor(uint8)", [height, width, 3], "probabilities", [len(card.labels)])
+    kept = session.get_modelmeta().custom_metadata_map.get("spectro", "")
+    if more or others or found != wanted or not _is_of(kept, card):
+        raise ModelError(f"{path}: was not exported from this model; export the model again")
+
+
+def _is_of(text: str, card: ModelCard) -> bool:
+    """Tell whether the card in an export says the same of network and pictures."""
+    try:
+        exported = ModelCard.from_json(text)
+    except Exception:  # whatever is in it, it is not this card
+        return False
+    names = ("arch", "members", "labels", "spectrogram", "size", "mean", "std")
+    return all(getattr(exported, name) == getattr(card, name) for name in names)

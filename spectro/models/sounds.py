@@ -1,0 +1,55 @@
+"""Sounds that a model must not be fooled by: silence, noise and hum, drawn as its clips are."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from spectro.models.card import ModelCard
+from spectro.pictures.settings import SpectrogramConfig
+from spectro.pictures.spectrogram import network_levels, spectrogram_image
+
+__all__ = ["PROBES", "probe_pictures"]
+
+PROBES = ("silence", "loud noise", "faint noise", "pink noise", "hum at 50 Hz", "hum at 60 Hz")
+
+
+def probe_pictures(card: ModelCard) -> npt.NDArray[np.uint8]:
+    """Draw the sounds of `PROBES` as the model's clips are drawn.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Gives the settings of the pictures and their size.
+
+    Returns
+    -------
+    levels : np.ndarray [shape=(len(PROBES), height, width, 3)], uint8
+        The same on every call.
+    """
+    config = card.spectrogram
+    pictures = [spectrogram_image(_channels(y, config), config) for y in _waveforms(config)]
+    return np.stack([network_levels(picture, card.size) for picture in pictures])
+
+
+def _waveforms(config: SpectrogramConfig) -> list[npt.NDArray[np.float32]]:
+    rng = np.random.default_rng(0)
+    n = config.n_samples
+    t = np.arange(n) / config.sr
+    white = rng.standard_normal(n).astype(np.float32)
+    waves = [np.zeros(n), 0.1 * white, 1e-4 * white, 0.1 * _pink(white)]
+    k = np.arange(1, 9)[:, np.newaxis]  # harmonics
+    waves += [(0.1 / k * np.sin(2 * np.pi * k * hz * t)).sum(axis=0) for hz in (50, 60)]
+    return [wave.astype(np.float32) for wave in waves]
+
+
+def _pink(white: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Give noise as loud in every octave, of about the level of `white`."""
+    spectrum = np.fft.rfft(white)
+    spectrum /= np.sqrt(np.maximum(np.arange(len(spectrum)), 1))
+    pink = np.fft.irfft(spectrum, len(white))
+    return pink / max(float(pink.std()), 1e-12)
+
+
+def _channels(y: npt.NDArray[np.float32], config: SpectrogramConfig) -> npt.NDArray[np.float32]:
+    return np.stack([y, y]) if config.channels == "both" else y
