@@ -361,7 +361,7 @@ def test_levels() -> None:
     assert level_dbfs([np.zeros(4), np.full(4, 0.1)]) == pytest.approx(-20)
 
 
-MODULES = ("events", "recorders", "riff", "names", "tables", "annotations", "scoring", "thresholds")
+MODULES = ("events", "recorders", "tables", "annotations", "scoring", "thresholds", "scan")
 HEAVY = ("torch", "fastai", "pandas", "matplotlib", "sklearn", "scipy.stats", "pyarrow", "librosa")
 
 

@@ -17,15 +17,15 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from spectro.errors import AudioError, ConfigError
-from spectro.listening import riff
-from spectro.listening.names import begin_in_name, place_in_name
 from spectro.listening.recorders import (
     Beginning,
     beginning,
     parse_comment,
     parse_guano,
     parse_start_time,
+    riff,
 )
+from spectro.listening.recorders.names import begin_in_name, place_in_name
 
 # name, time (ISO 8601, with a zone where the name has one), place
 NAMES = [

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from spectro.errors import AudioError, ConfigError
-from spectro.listening.names import NamedPlace, begin_in_name, moment, place_in_name
-from spectro.listening.riff import Words, read_words
+from spectro.listening.recorders.names import NamedPlace, begin_in_name, moment, place_in_name
+from spectro.listening.recorders.riff import Words, read_words
 
 __all__ = ["Beginning", "Source", "beginning", "parse_comment", "parse_guano", "parse_start_time"]
 

@@ -1,0 +1,267 @@
+"""A scan: the same events killed or not, by one process or two, and one bad file costs itself."""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from spectro.clips.waveform import load
+from spectro.errors import AudioError, ConfigError
+from spectro.listening.event_settings import EventSettings
+from spectro.listening.scan import (
+    ScanSettings,
+    heard_in,
+    kept,
+    scan,
+    scan_recording,
+    score_windows,
+)
+from spectro.listening.tables import read_csv, write_csv
+from spectro.models.card import ModelCard
+from spectro.pictures.settings import SpectrogramConfig
+from spectro.pictures.spectrogram import network_pixels, spectrogram_image
+
+SR = 8_000
+CONFIG = SpectrogramConfig(
+    sr=SR, duration=1, n_fft=256, hop_length=128, n_mels=32, ref=1.0, fmax=SR / 2
+)
+
+
+class Ears:
+    """Hears a high tone as "high", a low one as "low": the brighter half of the picture."""
+
+    card = ModelCard(arch="ears", labels=("high", "low"), spectrogram=CONFIG)
+
+    def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+        half = pixels.shape[2] // 2
+        high = pixels[:, :, :half].mean(axis=(1, 2, 3)) * 6
+        low = pixels[:, :, half:].mean(axis=(1, 2, 3)) * 6
+        total = 1 + high + low
+        return np.stack([high / total, low / total], axis=1).astype(np.float32)
+
+
+def ears() -> Ears:
+    return Ears()
+
+
+SETTINGS = ScanSettings(
+    model="ears", hop=0.5, site="here", events=EventSettings(on=0.3, off=0.2, extent=0.2)
+)
+
+
+def recording(path: Path, *tones: tuple[float, float, float], seconds: float = 12, sr: int = SR):
+    """Write silence with tones: frequency, start, end."""
+    y = np.zeros(round(seconds * sr), np.float32)
+    for frequency, start, end in tones:
+        t = np.arange(round(start * sr), round(end * sr))
+        y[t] += 0.5 * np.sin(2 * np.pi * frequency * t / sr)
+    sf.write(path, y, sr)
+    return path
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Path:
+    return recording(tmp_path / "20260501_230000.wav", (3000, 2, 5), (200, 7, 10))
+
+
+def table(recordings: list[str], out: Path, settings: ScanSettings = SETTINGS) -> bytes:
+    """Scan, and give the table of events."""
+    for outcome in scan(recordings, out, ears, settings):
+        assert outcome.error == "", outcome
+    return written(recordings, out, settings)
+
+
+def written(recordings: list[str], out: Path, settings: ScanSettings = SETTINGS) -> bytes:
+    found = heard_in(recordings, out, settings)
+    write_csv(out / "events.csv", (event for one in found for event in one.events))
+    return (out / "events.csv").read_bytes()
+
+
+def test_sounds_become_events(night: Path) -> None:
+    found = scan_recording(night, Ears(), SETTINGS)
+    assert [(event.label, event.site, event.model) for event in found.events] == [
+        ("high", "here", "ears"), ("low", "here", "ears"),
+    ]  # fmt: skip
+    for event, (start, end) in zip(found.events, [(2, 5), (7, 10)], strict=True):
+        assert abs(event.start - start) <= 0.5
+        assert abs(event.end - end) <= 0.5
+    assert found.events[0].begin_time == "2026-05-01T23:00:01.750"
+    assert found.began.endswith("(from the file name, time zone not stated)")
+    assert (found.heard.duration, found.heard.sr) == (12, SR)
+
+
+def test_a_window_is_what_a_clip_of_it_would_be(night: Path) -> None:
+    scored = list(score_windows(night, Ears(), 0.5))
+    for window in (scored[3], scored[9]):
+        y = load(night, sr=SR, start=window.start, end=window.end)
+        pixels = network_pixels(spectrogram_image(y, CONFIG), None)[np.newaxis]
+        assert np.array_equal(Ears().probabilities(pixels)[0], window.probabilities)
+    assert scored[0].level == -np.inf
+
+
+@pytest.mark.parametrize(("sr", "channels"), [(192_000, 8), (44_100, 2), (8_000, 1)])
+def test_any_rate_and_channels(sr: int, channels: int, tmp_path: Path) -> None:
+    mono = sf.read(recording(tmp_path / "a.wav", (3000, 1, 3), seconds=4, sr=sr))[0]
+    sf.write(tmp_path / "b.wav", np.tile(mono[:, np.newaxis], channels), sr)
+    [event] = scan_recording(tmp_path / "b.wav", Ears(), SETTINGS).events
+    assert (event.label, abs(event.start - 1) <= 0.5) == ("high", True)
+
+
+def test_silence_and_files_shorter_than_a_window(tmp_path: Path) -> None:
+    assert scan_recording(recording(tmp_path / "s.wav"), Ears(), SETTINGS).events == []
+    short = recording(tmp_path / "t.wav", (3000, 0, 0.5), seconds=0.5)
+    found = scan_recording(short, Ears(), SETTINGS)
+    assert found.heard.duration == 0.5
+    assert all(event.end <= 0.5 for event in found.events)
+
+
+def test_a_second_scan_reads_nothing_again(night: Path, tmp_path: Path) -> None:
+    out, paths = tmp_path / "out", [str(night)]
+    first = table(paths, out)
+    [outcome] = scan(paths, out, lambda: pytest.fail("loaded"), SETTINGS)
+    assert (outcome.resumed, outcome.events, outcome.seconds) == (True, 2, 12)
+    assert written(paths, out) == first
+
+
+def test_what_changed_is_scanned_again(night: Path, tmp_path: Path) -> None:
+    out, name = tmp_path / "out", str(night)
+    table([name], out)
+    assert kept(name, out, SETTINGS) is not None
+    changes = [
+        {"hop": 0.25}, {"site": "there"}, {"model": "m"}, {"start_time": "2026-01-01 00:00"},
+        {"events": EventSettings(on=0.9)},
+    ]  # fmt: skip
+    for change in changes:
+        assert kept(name, out, SETTINGS.replace(**change)) is None
+    os.utime(night, ns=(1, 1))
+    assert kept(name, out, SETTINGS) is None
+    table([name], out)
+    with night.open("ab") as file:
+        file.write(b"\0\0")
+    assert kept(name, out, SETTINGS) is None
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff", b"null", b'{"path": 1}'])
+def test_what_was_kept_and_is_damaged_is_scanned_again(
+    damage: bytes, night: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    first = table([str(night)], out)
+    [part] = (out / ".scan").rglob("*.json")
+    part.write_bytes(damage)
+    assert kept(str(night), out, SETTINGS) is None
+    assert table([str(night)], out) == first
+
+
+def test_a_bad_file_costs_itself_and_is_tried_again(night: Path, tmp_path: Path) -> None:
+    bad, cut, gone = (str(tmp_path / name) for name in ("bad.wav", "cut.wav", "gone.wav"))
+    Path(bad).write_bytes(b"no sound")
+    Path(cut).write_bytes(night.read_bytes()[:50_000])
+    paths = [bad, str(night), cut, gone]
+    out = tmp_path / "out"
+    outcomes = {one.recording: one for one in scan(paths, out, ears, SETTINGS)}
+    assert outcomes[str(night)].events == 2
+    for name in (bad, cut, gone):
+        assert outcomes[name].error.startswith(name)
+        assert "\n" not in outcomes[name].error
+    assert [one.heard.recording for one in heard_in(paths, out, SETTINGS)] == [str(night)]
+    recording(Path(gone), (200, 1, 3))
+    assert sum(not one.error for one in scan(paths, out, ears, SETTINGS)) == 2
+
+
+@pytest.mark.parametrize("pool", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_workers_give_the_same_table(pool, tmp_path: Path) -> None:
+    paths = [str(recording(tmp_path / f"{i}.wav", (3000, i, i + 2))) for i in range(6)]
+    alone = table(paths, tmp_path / "alone")
+    with pool(2) as executor:
+        outcomes = list(scan(paths, tmp_path / "together", ears, SETTINGS, executor))
+    assert sorted(one.recording for one in outcomes) == paths
+    assert written(paths, tmp_path / "together") == alone
+    assert len(list(read_csv(tmp_path / "alone" / "events.csv"))) == 6
+
+
+SCAN = """
+import sys
+from tests.listening.test_scan import SETTINGS, ears, scan, written
+out, *paths = sys.argv[1:]
+print("ready", flush=True)
+for outcome in scan(paths, out, ears, SETTINGS):
+    assert not outcome.error
+written(paths, __import__("pathlib").Path(out))
+"""
+
+
+def start(out: Path, paths: list[str]) -> subprocess.Popen[str]:
+    root = Path(__file__).parents[2]
+    return subprocess.Popen(
+        [sys.executable, "-c", SCAN, out, *paths], cwd=root, stdout=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.slow
+def test_a_killed_scan_goes_on_to_the_same_table(tmp_path: Path) -> None:
+    paths = [str(recording(tmp_path / f"{i}.wav", (3000, i % 9, i % 9 + 2))) for i in range(200)]
+    expected, out, rng = table(paths, tmp_path / "whole"), tmp_path / "killed", random.Random(5)
+    for _ in range(20):
+        process = start(out, paths)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(rng.uniform(0, 0.1))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert start(out, paths).wait() == 0
+    assert (out / "events.csv").read_bytes() == expected
+
+
+@pytest.mark.slow
+def test_two_processes_on_one_folder_do_no_harm(tmp_path: Path) -> None:
+    paths = [str(recording(tmp_path / f"{i}.wav", (3000, i % 9, i % 9 + 2))) for i in range(30)]
+    both = [start(tmp_path / "out", paths) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    assert (tmp_path / "out" / "events.csv").read_bytes() == table(paths, tmp_path / "whole")
+
+
+def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
+    def peak(seconds: int) -> int:
+        path = recording(tmp_path / f"{seconds}.wav", (3000, 1, 2), seconds=seconds)
+        tracemalloc.start()
+        scan_recording(path, Ears(), SETTINGS.replace(hop=1))
+        size = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return size
+
+    peak(60)
+    assert peak(1200) < 1.2 * peak(120) + 200_000
+
+
+def test_settings_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ConfigError, match="'now' is no start time"):
+        ScanSettings(start_time="now")
+    with pytest.raises(ConfigError, match="hop is 0"):
+        ScanSettings(hop=0)
+    with pytest.raises(AudioError):
+        scan_recording("gone.wav", Ears(), SETTINGS)
+
+
+def test_the_listener_is_loaded_once(night: Path, tmp_path: Path) -> None:
+    loads: list[int] = []
+
+    def counted(loads: list[int]) -> Ears:
+        loads.append(1)
+        return Ears()
+
+    other = str(recording(tmp_path / "b.wav"))
+    list(scan([str(night), other], tmp_path / "o", functools.partial(counted, loads), SETTINGS))
+    assert loads == [1]
