@@ -30,8 +30,8 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            if isinstance(getattr(error, "message", None), str):  # a usage error quotes a word
-                error.message = console.shown(error.message, 2_000)  # type: ignore[attr-defined]
+            if hasattr(error, "exit_code") and hasattr(error, "message"):  # one about usage
+                error.message = console.shown(str(error.message), 2_000)
             raise
 
 

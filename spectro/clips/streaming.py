@@ -1,7 +1,8 @@
 """Part of a long recording that a padding policy chooses, without the recording in memory.
 
 Sample for sample what :func:`spectro.clips.waveform.fit` makes of the whole waveform: soxr gives
-the same numbers in pieces as at once, and the place that "random" draws depends on a checksum alone.
+the same numbers in pieces as at once, and the place that "random" draws depends on a checksum
+alone.
 """
 
 from __future__ import annotations

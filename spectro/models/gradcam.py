@@ -46,7 +46,7 @@ def gradcam(
     Parameters
     ----------
     network : torch.nn.Sequential or Ensemble
-        Body and head, as :func:`spectro.models.networks.build` makes them; judged in evaluation mode. Of an
+        Body and head of :func:`spectro.models.networks.build`, used in evaluation mode. Of an
         ensemble, the mean of its networks' maps.
     pixels : torch.Tensor [shape=(n, 3, height, width)], float32
         Between 0 and 1; see :func:`spectro.pictures.spectrogram.network_pixels`.

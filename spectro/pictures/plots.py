@@ -1,7 +1,6 @@
 """Pictures of signals: waveforms, spectrograms with their axes, and what was heard when.
 
-Each function returns a matplotlib figure, for a notebook to show or :func:`spectro.pictures.plots.save` to
-write.
+Each function returns a matplotlib figure, for a notebook to show or :func:`save` to write.
 """
 
 from __future__ import annotations
@@ -83,7 +82,7 @@ def waveforms(sounds: Mapping[str, audio.Waveform], sr: int) -> Figure:
 def spectrograms(pictures: Mapping[str, tuple[audio.Waveform, SpectrogramConfig]]) -> Figure:
     """Draw the pictures that waveforms become, with axes in seconds and Hz and a scale in dB.
 
-    Pixel for pixel and colour for colour what :func:`spectro.pictures.spectrogram.spectrogram_image` draws.
+    Pixel for pixel what :func:`spectro.pictures.spectrogram.spectrogram_image` draws.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The offline stage: every clip of a dataset to a picture, resumable, through any `Executor`.
 
-What is up to date is known from clip and picture alone (:mod:`spectro.pictures.render`): there is no journal
-to lose, and an interrupted run goes on where it stopped.
+What is up to date is known from clip and picture alone: there is no journal to lose, and an
+interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def render(
     config : SpectrogramConfig
         How to draw them.
     executor : concurrent.futures.Executor or None
-        Where the work is done. None means a worker for each processor (:mod:`spectro.plumbing.workers`).
+        Where the work is done. None means a worker for each processor.
     progress : callable or None
         Called with the number of clips done and the number of all.
 

@@ -1,9 +1,9 @@
 """The spectrogram: waveform -> mel dB -> grey levels -> picture. Nothing else computes one.
 
 What trains is what predicts: rendering, training and prediction all come through here, with one
-:class:`~spectro.pictures.settings.SpectrogramConfig`. The arithmetic is librosa's (its picture differs by at
-most one grey level), done in float32 over a mel matrix that is 98.5 % zeros. Every heavy call
-releases the GIL, so threads scale.
+`SpectrogramConfig`. The arithmetic is librosa's (its picture differs by at most one grey level),
+done in float32 over a mel matrix that is 98.5 % zeros. Every heavy call releases the GIL, so threads
+scale.
 """
 
 from __future__ import annotations

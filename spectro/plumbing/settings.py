@@ -67,7 +67,8 @@ class Checked(BaseModel):
             return f"{where} is missing"
         if detail["type"] == "value_error":  # a rule of our own, which names its setting
             error = detail["ctx"]["error"]
-            return f"{where}: {error}" if isinstance(error, _NestedError) else str(error)
+            nested = where and isinstance(error, _NestedError)
+            return f"{where}: {error}" if nested else str(error)
         if not where:  # the whole of a JSON text
             return f"these are no settings: {detail['msg'].lower()}"
         shown = repr(detail["input"])

@@ -157,7 +157,8 @@ def _highest(histories: Sequence[Row], names: Sequence[str]) -> float:
 
 
 def _ticks(top: float) -> list[float]:
-    step = next(s for s in (0.1, 0.25, 0.5, 1, 2, 5, 10, 25, 100, 1e9) if top / s <= 6)
+    steps = (0.1, 0.25, 0.5, 1, 2, 5, 10, 25, 100)
+    step = next((s for s in steps if top / s <= 6), top / 6)
     return [step * i for i in range(int(top / step) + 1)]
 
 

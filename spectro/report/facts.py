@@ -94,7 +94,7 @@ def _rows(table: pd.DataFrame) -> list[Row]:
 
 
 def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 # ---------------------------------------------------------------------------------- the headline
