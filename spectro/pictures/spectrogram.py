@@ -2,7 +2,7 @@
 
 What trains is what predicts: rendering, training and prediction all come through here, with one
 `SpectrogramConfig`. The arithmetic is librosa's (its picture differs by at most one grey level),
-done in float32 over a mel matrix that is 98.5 % zeros. Every heavy call releases the GIL, so threads
+done in float32 over a mel matrix that is 98.5 % zeros. Heavy calls release the GIL, so threads
 scale.
 """
 
