@@ -269,7 +269,8 @@ def _check_regular(path: Path) -> None:
 def _open(path: Path) -> Source:
     with path.open("rb") as file:
         head = file.read(phone.HEAD)
-    find = _PLANS.get(head[:4])
+        plain = not is_url(path) and riff.is_plain(head, os.fstat(file.fileno()).st_size)
+    find = None if plain else _PLANS.get(head[:4])
     try:
         plan = find(path) if find else None
         return _planned(path, plan) if plan else _as_it_is(path)

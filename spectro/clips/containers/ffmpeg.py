@@ -154,7 +154,7 @@ class Ffmpeg:
 
 
 def _plain(line: str) -> str:
-    """Drop the name of ffmpeg's part, with its address, and what is not printable."""
+    """Drop the part of ffmpeg that speaks, with its address; and what is not printable."""
     if line.startswith("[") and "] " in line:
         line = line.split("] ", 1)[1]
     return "".join(letter for letter in line if letter.isprintable()).strip()

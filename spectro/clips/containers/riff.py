@@ -20,7 +20,7 @@ from spectro.clips.containers.sizes import is_chunk_id, sound_bytes
 from spectro.clips.containers.views import Piece, Plan, size_of
 from spectro.errors import AudioError
 
-__all__ = ["Wave", "is_foreign", "plan", "read"]
+__all__ = ["Wave", "is_foreign", "is_plain", "plan", "read"]
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # format tags (mmreg.h)
 MPEG_TAGS = (0x50, 0x55)  # layers I and II; layer III
@@ -214,6 +214,25 @@ def _read_w64(path: Path, file: IO[bytes], size: int) -> Wave | None:
     unknown = stated <= 0 or stated >= 1 << 62
     n = there if unknown else sound_bytes(path, stated, there, header=start, unknown=1 << 62)
     return Wave(b"riff", fmt, fact, range(start, start + n), stated)
+
+
+def is_plain(head: bytes, size: int) -> bool:
+    """Tell from its first bytes whether a WAV file is as most are: PCM, and all sizes agree.
+
+    Parameters
+    ----------
+    head : bytes
+        What it begins with.
+    size : int
+        Bytes of the file.
+    """
+    if len(head) < 44 or head[:4] != b"RIFF" or head[8:20] != b"WAVEfmt \x10\0\0\0":
+        return False
+    riff, _, _, tag, channels, _, _, align, bits, name, n = struct.unpack(
+        "<I8sIHHIIHH4sI", head[4:44]
+    )
+    agreed = riff + 8 == size and n + 44 == size and align == channels * -(-bits // 8)
+    return bool(tag == PCM and name == b"data" and agreed)
 
 
 def plan(path: Path) -> Plan | None:
