@@ -243,7 +243,7 @@ def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
         return size
 
     peak(60)
-    assert peak(1200) < 1.2 * peak(120) + 200_000
+    assert peak(480) < 1.2 * peak(120) + 200_000
 
 
 def test_settings_that_cannot_be_are_refused() -> None:
