@@ -142,9 +142,10 @@ def score(run: Run, rendered: RenderedSet) -> float:
     from spectro.crossval.plots import save_run
 
     scores = score_run(run, rendered)
-    tables.scores(scores)
-    console.say(f"pictures: {', '.join(str(path) for path in save_run(run))}")
+    drawn = save_run(run)
     _report(run)
+    tables.scores(scores)
+    console.say(f"pictures: {', '.join(str(path) for path in drawn)}")
     return scores.accuracy
 
 
