@@ -136,6 +136,7 @@ def check(
     tables.checkup(_problems(checkup), _classes(checkup), _formats(checkup))
     for line in written:
         console.say(line)
+    _tell_long(checkup)
     console.say(_verdict(checkup, advise=quarantine is None))
     if checkup.count("error"):
         raise typer.Exit(console.SOME_FAILED)
@@ -158,6 +159,25 @@ def _write(
         left_out = leaving_out.write(quarantine, checkup)
         lines.append(f"{left_out:,} clips to leave out with --quarantine {quarantine}")
     return lines
+
+
+def _clips(count: int) -> str:
+    return f"{count:,} clip is" if count == 1 else f"{count:,} clips are"
+
+
+def _tell_long(checkup: Checkup) -> None:
+    """Say how many clips a default picture shows a part of."""
+    from spectro.pictures.settings import SpectrogramConfig
+
+    shown = SpectrogramConfig().duration
+    seconds = checkup.clips["seconds"]
+    longer = seconds[seconds > shown + 0.05]
+    if len(longer):
+        console.note(
+            f"{_clips(len(longer))} longer than the {shown:g} s of a default picture, up to "
+            f"{longer.max():,.0f} s: render --duration shows more, a CSV with start and end makes "
+            "several clips of a file"
+        )
 
 
 def _verdict(checkup: Checkup, *, advise: bool) -> str:
@@ -276,7 +296,7 @@ def render(
     clips = _without(reading.load(dataset), quarantine)
     console.dataset(clips)
     summary = _draw(clips, out, settings, _pool(workers, scheduler))
-    _report(summary, out)
+    _report(summary, out, settings.duration)
     if len(summary.failures) < len(clips.clips):
         _glance(out, settings, anew=bool(summary.rendered or summary.dropped))
     if len(summary.failures):
@@ -331,12 +351,18 @@ def _glance(out: str, settings: SpectrogramConfig, *, anew: bool) -> None:
     console.say(f"a glance at each class: {glance}")
 
 
-def _report(summary: RenderSummary, out: str) -> None:
+def _report(summary: RenderSummary, out: str, seconds: float) -> None:
     """Print what was drawn and, to the error stream, what could not be."""
     console.say(
         f"rendered {summary.rendered:,}, already there {summary.already_there:,}, dropped "
         f"{summary.dropped:,}, failed {len(summary.failures):,} in {summary.seconds:.1f} s: {out}"
     )
+    if summary.cut:
+        console.note(
+            f"{_clips(summary.cut)} longer than a picture, up to {summary.longest:,.0f} s: "
+            f"{seconds:g} s of each show; --duration shows more, a CSV with start and end makes "
+            "several clips of a file"
+        )
     for failure in summary.failures.head(_NAMED).itertuples():
         console.complain(f"{failure.path}: {failure.reason}")
     if len(summary.failures):

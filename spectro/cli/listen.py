@@ -25,13 +25,28 @@ def predict(
     from spectro.plumbing.files import write_bytes
 
     failures: list[AudioError] = []
-    predictions = Classifier.load(model).predict(files, failed=failures.append)
+    classifier = Classifier.load(model)
+    predictions = classifier.predict(files, failed=failures.append)
     if csv is not None:
         table = predictions.to_csv(index=False, lineterminator="\n")
         write_bytes(csv, table.encode(errors="backslashreplace"))  # names may be no Unicode
     for row in predictions.to_dict("records"):
         console.prediction(row, top=top, json=json)
+    for path in predictions["path"]:
+        _tell_part(path, classifier.card.spectrogram.duration)
     for error in failures:
         console.complain(str(error))
     if failures:
         raise typer.Exit(console.SOME_FAILED)
+
+
+def _tell_part(path: str, shown: float) -> None:
+    """Say, on the error stream, that of a longer file only a part was heard."""
+    from spectro.clips.decode import file_seconds
+
+    seconds = file_seconds(Path(path)) or 0.0
+    if seconds > shown + 0.05:
+        console.complain(
+            f"{path}: {shown:g} s of {seconds:,.1f} s were heard; Classifier.predict_long, from "
+            "Python, hears all of it"
+        )

@@ -43,6 +43,8 @@ _LONGEST = 1 << 26  # samples that may come of going up more: 256 MiB, 50 minute
 _MARGIN = 0.1  # s read behind the end of a picture, so that resampling does not see an edge there
 _AT_ONCE = 1 << 24  # samples of a file, in all channels, from which on it is not held in memory
 
+_HEARD = 0.05  # seconds that may be left out without a word: encoders pad by less
+
 
 def load(
     path: str | Path,
@@ -93,6 +95,12 @@ class Extent(NamedTuple):
 
     used: float
     available: float | None
+
+    @property
+    def cut(self) -> float:
+        """Length in seconds of a sound of which a part is not used, else 0."""
+        longer = self.available is not None and self.available > self.used + _HEARD
+        return float(self.available or 0) if longer else 0.0
 
 
 def load_fitted(

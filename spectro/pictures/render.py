@@ -27,7 +27,7 @@ from spectro.errors import AudioError, RenderError
 from spectro.pictures import rendered
 from spectro.pictures.read import is_whole, open_picture, picture_size
 from spectro.pictures.settings import SpectrogramConfig
-from spectro.pictures.spectrogram import clip_image, save_png
+from spectro.pictures.spectrogram import load_extent, save_png, spectrogram_image
 from spectro.plumbing import workers
 from spectro.plumbing.files import scratch, sweep, without_scratch
 from spectro.plumbing.paths import absolute, below, is_url, modified, place
@@ -45,11 +45,16 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of it: drawn now or found up to date; or, with a reason, neither."""
+    """What became of it: drawn now or found up to date; or, with a reason, neither.
+
+    `seconds` is the length of a clip that is longer than its picture, else 0. It is known of clips
+    drawn now, in formats that say how long they are.
+    """
 
     image: str
     drawn: bool
     reason: str = ""
+    seconds: float = 0.0
 
 
 def draw_batch(config: SpectrogramConfig, out: str, jobs: list[Job]) -> list[Outcome]:
@@ -82,7 +87,8 @@ def draw_batch(config: SpectrogramConfig, out: str, jobs: list[Job]) -> list[Out
 def _draw(job: Job, config: SpectrogramConfig, time: int, temporary: Path | None) -> Outcome:
     """Draw one clip, through `temporary` on a disk; an object store shows only whole files."""
     try:
-        image = clip_image(job.clip.path, config, start=job.clip.start, end=job.clip.end)
+        y, extent = load_extent(job.clip.path, config, start=job.clip.start, end=job.clip.end)
+        image = spectrogram_image(y, config)
     except AudioError as error:
         return _failed(job, error)
     png = io.BytesIO()
@@ -93,7 +99,7 @@ def _draw(job: Job, config: SpectrogramConfig, time: int, temporary: Path | None
         temporary.write_bytes(png.getbuffer())
         os.utime(temporary, ns=(time, time))
         temporary.replace(job.image)
-    return Outcome(job.image, drawn=True)
+    return Outcome(job.image, drawn=True, seconds=extent.cut)
 
 
 def _failed(job: Job, error: AudioError) -> Outcome:
@@ -142,6 +148,10 @@ class RenderSummary:
         Clip table of what could not be drawn, plus ``reason``.
     seconds : float
         Time it took.
+    cut : int
+        Clips drawn now that are longer than their picture, which shows a part of them.
+    longest : float
+        Length of the longest of them in seconds.
     """
 
     rendered: int
@@ -149,6 +159,8 @@ class RenderSummary:
     dropped: int
     failures: pd.DataFrame
     seconds: float
+    cut: int = 0
+    longest: float = 0.0
 
 
 def render(
@@ -195,9 +207,10 @@ def render(
             for fold in clips["fold"].unique():
                 (folder / f"fold{fold}").mkdir(parents=True, exist_ok=True)
             jobs = _jobs(clips, dataset.root, folder)
-            drawn, failed = 0, {}
+            drawn, failed, cut = 0, {}, []
             for outcome in _draw_all(jobs, config, folder, executor, progress, len(clips)):
                 drawn += outcome.drawn
+                cut += [outcome.seconds] * (outcome.seconds > 0)
                 if outcome.reason:
                     failed[below(outcome.image, folder)] = outcome.reason
             reasons = clips["image"].map(failed)
@@ -223,6 +236,8 @@ def render(
         dropped=len(dropped),
         failures=failures,
         seconds=time.perf_counter() - started,
+        cut=len(cut),
+        longest=max(cut, default=0.0),
     )
 
 

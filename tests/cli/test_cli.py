@@ -281,3 +281,22 @@ def test_labels_that_look_like_markup_are_printed_as_they_are() -> None:
 def test_a_place_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     one_line(call("sample", tmp_path / "file" / "deeper"))
+
+
+def test_of_a_long_recording_it_is_said_how_much_is_used(tmp_path: Path, run: Run) -> None:
+    y = 0.1 * np.random.default_rng(0).standard_normal(8_000 * 30)
+    for name, n in (("a/long", len(y)), ("a/short", 8_000), ("b/one", 8_000), ("b/two", 8_000)):
+        (tmp_path / "ds" / name).parent.mkdir(parents=True, exist_ok=True)
+        sf.write(tmp_path / "ds" / f"{name}.wav", y[:n] * (1 + n % 7), 8_000)
+    words = ["ds", "--n-folds", "2"]
+    rendered = call("render", *words, "--out", "pics", cwd=tmp_path)
+    assert "1 clip is longer than a picture, up to 30 s: 4 s of each show" in rendered.stdout
+    assert (
+        "longer than a picture" not in call("render", *words, "--out", "pics", cwd=tmp_path).stdout
+    )
+    checked = " ".join(call("check", *words, cwd=tmp_path).stdout.split())
+    assert "1 clip is longer than the 4 s of a default picture, up to 30 s" in checked
+    model = run.folder / "fold1" / "model"
+    heard = call("predict", str(model), "ds/a/long.wav", "ds/b/one.wav", cwd=tmp_path)
+    assert heard.stderr.count("were heard") == 1
+    assert "long.wav: 4 s of 30.0 s were heard" in " ".join(heard.stderr.split())

@@ -890,7 +890,7 @@ def test_a_bug_is_not_taken_for_a_broken_clip(
     def broken(*args: Any, **kwargs: Any) -> Image.Image:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(rendering, "clip_image", broken)
+    monkeypatch.setattr(rendering, "load_extent", broken)
     with pytest.raises(ZeroDivisionError):
         render(dataset, out, CONFIG)
     assert not (out / "clips.csv").exists()
