@@ -21,7 +21,6 @@ __all__ = ["is_whole", "n_bytes", "open_picture", "picture_size", "read_levels"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = bytes.fromhex("0000000049454e44ae426082")  # the chunk IEND, last in every whole PNG
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _AGAIN = "remove it and run spectro render again"
 
 Levels = npt.NDArray[np.uint8]
@@ -37,11 +36,16 @@ def open_picture(path: str) -> IO[bytes]:
     """
     if is_url(path):
         return place(path).open("rb")
-    descriptor = os.open(path, _FLAGS)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
+    file = open(path, "rb", opener=_at_once)  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
         raise OSError(0, "it is no regular file")
-    return os.fdopen(descriptor, "rb")
+    return file
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting for anyone at the other end of a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def is_whole(file: IO[bytes]) -> bool:

@@ -79,7 +79,9 @@ def dataloaders(
     if config.settle_norms:
         images += [*train["image"]]  # read again to settle on
     if config.source == "pictures" and fits(images, config.size, device()):
-        how: dict[str, Any] = {"dl_type": partial(KeptDL, size=config.size), "num_workers": 0}
+        shape = spectrogram.shape if spectrogram else None
+        kept = partial(KeptDL, size=config.size, picture_shape=shape)
+        how: dict[str, Any] = {"dl_type": kept, "num_workers": 0}
     else:
         how = {"num_workers": _n_loaders(len(train))}
     dls = data_block(labels, config, spectrogram).dataloaders(
@@ -206,16 +208,26 @@ class KeptDL(TfmdDL):  # type: ignore[misc]
     ----------
     size : int or None
         Side of the square that pictures are resized to.
+    picture_shape : tuple of int, or None
+        Height and width that their files must have; None takes those of the first.
     """
 
-    def __init__(self, *args: Any, size: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        size: int | None = None,
+        picture_shape: tuple[int, int] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.size = size
+        self.picture_shape = picture_shape
         self._kept: tuple[torch.Tensor, ...] | None = None
 
     def new(self, dataset: Any = None, cls: Any = None, **kwargs: Any) -> TfmdDL:
         """Make a loader of the same kind for other clips."""
-        return super().new(dataset, cls, **{"size": self.size, **kwargs})
+        about = {"size": self.size, "picture_shape": self.picture_shape}
+        return super().new(dataset, cls, **{**about, **kwargs})
 
     def create_batches(self, samps: Iterable[int]) -> Iterator[tuple[torch.Tensor, ...]]:
         """Yield batches of the clips whose numbers are `samps`."""
@@ -228,7 +240,8 @@ class KeptDL(TfmdDL):  # type: ignore[misc]
 
     def _read(self) -> tuple[torch.Tensor, ...]:
         """Read all pictures, and their labels if the dataset has labels."""
-        levels = torch.from_numpy(read_levels([clip.image for clip in self.items], self.size))
+        images = [clip.image for clip in self.items]
+        levels = torch.from_numpy(read_levels(images, self.size, self.picture_shape))
         pixels = TensorImage(levels.to(self.device).permute(0, 3, 1, 2))  # channels_last in memory
         if len(self.dataset.tls) == 1:
             return (pixels,)

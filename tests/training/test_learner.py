@@ -207,7 +207,7 @@ def test_lr_find_looks_at_training_folds_only_and_draws_its_curve(
     real_open = Image.open
 
     def spy(path: Any, *args: Any, **kwargs: Any) -> Image.Image:
-        opened.add(str(path))
+        opened.add(str(getattr(path, "name", path)))
         return real_open(path, *args, **kwargs)
 
     monkeypatch.setattr(Image, "open", spy)

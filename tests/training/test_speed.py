@@ -107,6 +107,17 @@ def test_memory_is_asked_for_all_that_is_ever_kept_at_a_time(
     assert sorted(asked[1]) == sorted([*asked[0], *parts.train["image"]])
 
 
+def test_pictures_must_have_the_shape_of_the_settings(rendered: RenderedSet) -> None:
+    parts = split(rendered.clips, 1)
+    other = rendered.config.replace(n_mels=32)
+    dls = data.dataloaders(parts.train, parts.score, rendered.labels, CONFIG, other)
+    for dl in (dls.train, dls.test_dl(data.to_predict(parts.score))):
+        with pytest.raises(
+            RenderError, match=r"is 87 x 64 pixels, unlike the settings \(87 x 32\)"
+        ):
+            next(iter(dl))
+
+
 def test_a_picture_that_is_gone_is_named(rendered: RenderedSet, tmp_path: Path) -> None:
     clips = rendered.clips.assign(image=str(tmp_path / "gone.png"))
     with pytest.raises(RenderError, match=r"gone\.png: is not there; run spectro render again"):
