@@ -69,6 +69,7 @@ class TorchBackend:
     """
 
     def __init__(self, folder: str | Path) -> None:
+        read_card(folder)  # a bad one is told before seconds are spent on importing torch
         from spectro.models.folder import load_model
 
         self._network, self.card = load_model(folder)

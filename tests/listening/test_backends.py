@@ -225,3 +225,17 @@ def test_a_network_that_gives_no_numbers_is_told(tmp_path: Path, sounds: list[Pa
 def test_a_step_of_nothing_is_refused(folder: Path, sounds: list[Path]) -> None:
     with pytest.raises(ConfigError, match="hop is 0 s"):
         list(Classifier.load(folder, backend="onnx").classify_long(sounds[0], hop=0))
+
+
+def test_a_bad_card_is_told_before_torch_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text(json.dumps({**CARD.to_dict(), "members": 10**9}))
+    code = """
+import sys
+from spectro.errors import ModelError
+from spectro.listening.classifier import Classifier
+try:
+    Classifier.load(sys.argv[1])
+except ModelError as error:
+    sys.exit(0 if "members" in str(error) and "torch" not in sys.modules else 1)
+"""
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=True)
