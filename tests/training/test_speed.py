@@ -18,6 +18,7 @@ from torch import nn
 from spectro.errors import ConfigError, RenderError
 from spectro.models.precision import choose_precision
 from spectro.models.weights import Weights
+from spectro.pictures import read
 from spectro.pictures.rendered import RenderedSet
 from spectro.training import data, learner
 from spectro.training.callbacks import FusedAdam
@@ -69,8 +70,8 @@ def test_a_picture_is_read_once_for_all_epochs(
     rendered: RenderedSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
-    real_open = Image.open
-    monkeypatch.setattr(Image, "open", lambda path: opened.append(str(path)) or real_open(path))
+    real_open = read.open_picture
+    monkeypatch.setattr(read, "open_picture", lambda path: opened.append(path) or real_open(path))
     dls = loaders(rendered)
     opened.clear()  # fastai has looked at one, to see what a batch is
     for _ in range(3):
