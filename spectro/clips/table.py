@@ -29,6 +29,10 @@ import pandas as pd
 
 from spectro.errors import DatasetError
 
+# A file name may hold bytes that are no Unicode. Strings of pyarrow, which pandas takes where it is
+# installed, cannot hold them.
+pd.set_option("mode.string_storage", "python")
+
 __all__ = [
     "COLUMNS",
     "Dataset",

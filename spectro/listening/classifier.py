@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -204,9 +204,12 @@ class Classifier:
         rows = list(predictions)
         each = np.array([row.probabilities for row in rows], dtype=np.float32)
         each = each.reshape(len(rows), len(self.labels))
-        columns = {name: [getattr(row, name) for row in rows] for name in Prediction._fields[:4]}
+        names = Prediction._fields[:4]
+        columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in names}
         likeliest = {"probability": each.max(axis=1, initial=0)}
         by_class = {f"p_{label}": each[:, i] for i, label in enumerate(self.labels)}
+        # As objects: pyarrow, where pandas finds it, holds no name that is not Unicode.
+        columns["path"] = pd.Series(columns["path"], dtype=object)
         return pd.DataFrame({**columns, **likeliest, **by_class})
 
     def _pictures(

@@ -22,6 +22,7 @@ from spectro.models import networks as network
 from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
 from spectro.models.precision import choose_precision
 from spectro.models.weights import Weights
+from spectro.pictures import read
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import network_pixels
@@ -204,13 +205,13 @@ def test_lr_find_looks_at_training_folds_only_and_draws_its_curve(
     rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: set[str] = set()
-    real_open = Image.open
+    real_open = read.open_picture
 
-    def spy(path: Any, *args: Any, **kwargs: Any) -> Image.Image:
-        opened.add(str(getattr(path, "name", path)))
-        return real_open(path, *args, **kwargs)
+    def spy(path: str) -> Any:
+        opened.add(path)
+        return real_open(path)
 
-    monkeypatch.setattr(Image, "open", spy)
+    monkeypatch.setattr(read, "open_picture", spy)
     out = tmp_path / "curve.png"
     words = ["lr-find", rendered.folder, "--fold", 2, "--weights", "none", "--out", out]
     done = CliRunner().invoke(
@@ -219,7 +220,7 @@ def test_lr_find_looks_at_training_folds_only_and_draws_its_curve(
     assert done.exit_code == 0, done.output
     seen = {Path(path).parent.name for path in opened}
     assert seen == {"fold1", "fold3"}
-    assert min(real_open(out).size) > 300
+    assert min(Image.open(out).size) > 300
     suggestion = re.search(r"suggested: --lr (\S+)", done.output)
     assert suggestion
     assert 1e-7 < float(suggestion[1]) < 10
