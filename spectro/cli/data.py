@@ -167,15 +167,15 @@ def _clips(count: int) -> str:
 
 def _tell_long(checkup: Checkup) -> None:
     """Say how many clips a default picture shows a part of."""
+    from spectro.clips.waveform import Extent
     from spectro.pictures.settings import SpectrogramConfig
 
     shown = SpectrogramConfig().duration
-    seconds = checkup.clips["seconds"]
-    longer = seconds[seconds > shown + 0.05]
-    if len(longer):
+    longer = [cut for s in checkup.clips["seconds"] if (cut := Extent(shown, s).cut)]
+    if longer:
         console.note(
             f"{_clips(len(longer))} longer than the {shown:g} s of a default picture, up to "
-            f"{longer.max():,.0f} s: render --duration shows more, a CSV with start and end makes "
+            f"{max(longer):,.0f} s: render --duration shows more, a CSV with start and end makes "
             "several clips of a file"
         )
 

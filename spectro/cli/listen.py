@@ -43,9 +43,10 @@ def predict(
 def _tell_part(path: str, shown: float) -> None:
     """Say, on the error stream, that of a longer file only a part was heard."""
     from spectro.clips.decode import file_seconds
+    from spectro.clips.waveform import Extent
 
-    seconds = file_seconds(Path(path)) or 0.0
-    if seconds > shown + 0.05:
+    seconds = Extent(shown, file_seconds(Path(path))).cut
+    if seconds:
         console.complain(
             f"{path}: {shown:g} s of {seconds:,.1f} s were heard; Classifier.predict_long, from "
             "Python, hears all of it"

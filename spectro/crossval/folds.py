@@ -18,7 +18,7 @@ from torch import nn
 from spectro.crossval import protocol
 from spectro.crossval.predictions import accuracy, out_of_fold, write_predictions
 from spectro.crossval.records import Design, FoldRecord, Origin, Scores
-from spectro.crossval.run import Run
+from spectro.crossval.run import RANDOM, Run
 from spectro.errors import ConfigError, DivergedError
 from spectro.models.card import ModelCard
 from spectro.models.folder import save_model
@@ -38,7 +38,6 @@ from spectro.training.splits import Split, random_folds, split
 from spectro.training.threads import Threads
 
 __all__ = [
-    "RANDOM",
     "Start",
     "Training",
     "cross_validate",
@@ -47,9 +46,6 @@ __all__ = [
     "score_run",
     "start",
 ]
-
-RANDOM = "random-split"
-"""Folder, inside a run, of the run that is split at random for comparison."""
 
 
 class Start(NamedTuple):

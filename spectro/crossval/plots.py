@@ -8,7 +8,7 @@ from spectro.crossval.run import Run
 from spectro.pictures.plots import save
 from spectro.scores.plots import confusion, history
 
-__all__ = ["save_run", "watched"]
+__all__ = ["save_run"]
 
 
 def save_run(run: Run) -> list[Path]:
@@ -19,10 +19,5 @@ def save_run(run: Run) -> list[Path]:
     drawn = [save(matrix, run.folder / "confusion.png")]
     if run.config.phases:
         curves = {fold: run.history(fold) for fold in run.finished_folds}
-        drawn.insert(0, save(history(curves, watched(run)), run.folder / "training.png"))
+        drawn.insert(0, save(history(curves, run.watched), run.folder / "training.png"))
     return drawn
-
-
-def watched(run: Run) -> str:
-    """Say what the accuracy of a run's training curves was measured on."""
-    return "the scored fold" if run.config.inner_fold is None else "the inner fold"

@@ -43,9 +43,12 @@ from spectro.plumbing.files import check_writable, is_taken, replacing_folder, s
 from spectro.plumbing.paths import check_no_link
 from spectro.training.settings import TrainConfig
 
-__all__ = ["RECORD", "Run", "default_run_folder", "latest_run"]
+__all__ = ["RANDOM", "RECORD", "Run", "default_run_folder", "latest_run"]
 
 RECORD = "run.json"
+RANDOM = "random-split"
+"""Folder, inside a run, of the run that is split at random for comparison."""
+
 _SCORES, _FOLD = "scores.json", "fold.json"
 _FOLD_NAME = re.compile(r"fold(-?\d+)")
 
@@ -180,6 +183,11 @@ class Run:
     def design(self) -> Design:
         """What makes this run other than a plain cross-validation."""
         return self.record.design or Design()
+
+    @property
+    def watched(self) -> str:
+        """What the accuracy of the training curves was measured on."""
+        return "the scored fold" if self.config.inner_fold is None else "the inner fold"
 
     def trained_with(self, config: TrainConfig, weights: Origin, precision: str) -> Run:
         """Return the same folder for training with other settings than ``run.json`` says.

@@ -29,6 +29,7 @@ from spectro.clips import waveform as audio
 from spectro.clips.clip import printable
 from spectro.clips.decode import Part, Samples, open_part
 from spectro.pictures.mel import band_frequencies
+from spectro.pictures.read import open_picture
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import (
     Spectrogram,
@@ -379,7 +380,7 @@ def examples(clips: pd.DataFrame, config: SpectrogramConfig, *, per_class: int =
             axis.set_xticks([])
             axis.set_yticks([])
         for axis, image in zip(row, chosen["image"], strict=False):
-            with place(image).open("rb") as file:
+            with open_picture(image) as file:
                 picture = Image.open(file).convert("RGB")
             axis.imshow(picture, aspect="auto", interpolation="nearest")
         row[0].set_ylabel(label, rotation=0, ha="right", va="center")

@@ -25,6 +25,7 @@ from spectro.clips.clip import Clip, check_name, clips_of
 from spectro.clips.table import Dataset
 from spectro.errors import AudioError, RenderError
 from spectro.pictures import rendered
+from spectro.pictures.names import image_names
 from spectro.pictures.read import is_whole, open_picture, picture_size
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import load_extent, save_png, spectrogram_image
@@ -200,8 +201,8 @@ def render(
     """
     started = time.perf_counter()
     folder = place(absolute(out))  # workers elsewhere have another working directory
-    clips = dataset.clips.assign(image=rendered.image_names(dataset.clips, dataset.root))
-    try:
+    clips = dataset.clips.assign(image=image_names(dataset.clips, dataset.root))
+    with _failing_in_words(out):
         with _claimed(folder, dataset, config) as own:
             rendered.set_aside(folder, dataset, clips)
             for fold in clips["fold"].unique():
@@ -219,6 +220,22 @@ def render(
             dropped = rendered.write_tables(folder, dataset, done, failures, own)
         for image in dropped:
             (folder / image).unlink(missing_ok=True)
+    return RenderSummary(
+        rendered=drawn,
+        already_there=len(clips) - len(failures) - drawn,
+        dropped=len(dropped),
+        failures=failures,
+        seconds=time.perf_counter() - started,
+        cut=len(cut),
+        longest=max(cut, default=0.0),
+    )
+
+
+@contextmanager
+def _failing_in_words(out: str | Path) -> Iterator[None]:
+    """Turn a disk that cannot be written, or a worker that died, into one line."""
+    try:
+        yield
     except OSError as error:
         where = without_scratch(str(error.filename2 or error.filename or out))
         raise RenderError(
@@ -230,15 +247,6 @@ def render(
             f"{out}: a worker died, for want of memory perhaps; what is done is kept, run it again "
             "to go on, with fewer --workers"
         ) from None
-    return RenderSummary(
-        rendered=drawn,
-        already_there=len(clips) - len(failures) - drawn,
-        dropped=len(dropped),
-        failures=failures,
-        seconds=time.perf_counter() - started,
-        cut=len(cut),
-        longest=max(cut, default=0.0),
-    )
 
 
 @contextmanager

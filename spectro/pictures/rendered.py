@@ -14,12 +14,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import re
-import unicodedata
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import ClassVar
 
 import pandas as pd
@@ -46,14 +43,11 @@ __all__ = [
     "RenderedSet",
     "check_free",
     "claim",
-    "image_names",
     "set_aside",
     "write_tables",
 ]
 
 _CONFIG, _DATASET = "spectrogram.json", "dataset.json"
-_LONGEST = 251  # bytes of a picture's name without .png: file systems take 255
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f/\\]")
 _SHOWN = 200  # characters of what is wrong with a table
 _MOST_FOLDS = 100_000
 _CLIPS, _PREVIOUS, _FAILURES = "clips.csv", ".clips.previous.csv", "failures.csv"
@@ -165,6 +159,18 @@ class RenderedSet:
         return len(_read_table(self.folder / _FAILURES))
 
     @property
+    def failures(self) -> pd.DataFrame:
+        """Clip table of what could not be drawn, plus ``reason``; ``path`` as one can open it.
+
+        Raises
+        ------
+        RenderError
+            If the table is damaged.
+        """
+        table = _read_typed(self.folder / _FAILURES, COLUMNS)
+        return table.assign(path=[os.path.join(self.dataset.root, p) for p in table["path"]])
+
+    @property
     def identity(self) -> str:
         """Sixteen hexadecimal digits of the settings and the clip list together."""
         clips = self.clips.assign(
@@ -172,74 +178,6 @@ class RenderedSet:
         )
         lines = _relative(clips, place(self.dataset.root)).to_csv(index=False)
         return hashlib.sha256((self.config.identity_text + lines).encode()).hexdigest()[:16]
-
-
-def image_names(clips: pd.DataFrame, root: Path) -> list[str]:
-    """Name the picture of each clip, ``fold3/<clip>.png``, no two alike.
-
-    The file's own name where it is the only one of its fold, whatever the case of letters; else
-    its path below `root`; and the second it starts at where several clips lie in one file. What no
-    file name may hold everywhere is escaped, and a long name is cut short and told apart.
-    """
-
-    def unique(names: list[str]) -> list[bool]:
-        keys = [unicodedata.normalize("NFC", name).lower() for name in names]
-        count = Counter(keys)
-        return [count[key] == 1 for key in keys]
-
-    folds = [f"fold{fold}" for fold in clips["fold"]]
-    short = [
-        f"{fold}/{_clean(PurePath(path).stem)}"
-        for fold, path in zip(folds, clips["path"], strict=True)
-    ]
-    names = [
-        name if alone else f"{fold}/{_flat(path, root)}"
-        for name, fold, path, alone in zip(short, folds, clips["path"], unique(short), strict=True)
-    ]
-    starts = clips["start"].fillna(0)
-    names = [
-        name if alone else f"{name}@{start:.3f}"
-        for name, start, alone in zip(names, starts, unique(names), strict=True)
-    ]
-    twice = clips.duplicated(["path", "fold", "start", "end"])
-    if twice.any():
-        raise RenderError(f"{clips['path'][twice].iloc[0]}: is listed twice")
-    keys = zip(clips["path"], clips["start"], clips["end"], strict=True)
-    names = [
-        name if alone and _fits(name) else f"{_cut(name)}~{_mark(root, *key)}"
-        for name, key, alone in zip(names, keys, unique(names), strict=True)
-    ]
-    return [f"{name}.png" for name in names]
-
-
-def _mark(root: Path, path: str, start: float, end: float) -> str:
-    """Tell apart what no readable name does: letters' case, times within a millisecond."""
-    inside = below(path, root)
-    text = f"{inside}|{start!r}|{end!r}"
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
-
-
-def _clean(name: str) -> str:
-    """Escape what no name of a picture may hold: separators, controls, bytes that are no text."""
-    return _FORBIDDEN.sub(lambda found: f"_x{ord(found[0]):02x}_", printable(name))
-
-
-def _fits(name: str) -> bool:
-    """Tell whether ``foldN/<name>.png`` is a name that any disk takes."""
-    return len(name.rpartition("/")[2].encode()) <= _LONGEST
-
-
-def _cut(name: str) -> str:
-    """Make room for a mark behind a name, in bytes of UTF-8."""
-    fold, _, own = name.rpartition("/")
-    if len(own.encode()) <= _LONGEST - 9:  # bytes of a mark
-        return name
-    return f"{fold}/{own.encode()[: _LONGEST - 9].decode(errors='ignore')}"
-
-
-def _flat(path: str, root: Path) -> str:
-    """Write a path below `root` as one file name."""
-    return _clean("__".join(part.strip("/\\:") for part in PurePath(below(path, root)).parts))
 
 
 def check_free(folder: Path, dataset: Dataset, config: SpectrogramConfig) -> None:
@@ -335,10 +273,10 @@ def set_aside(folder: Path, dataset: Dataset, clips: pd.DataFrame) -> None:
     """
     if not (folder / _CLIPS).is_file():
         return
-    text = io.StringIO(_relative(clips, dataset.root).to_csv(index=False))
+    text = _relative(clips, dataset.root).to_csv(index=False)
     before, after = (
-        pd.read_csv(table, dtype=str, keep_default_na=False).set_index("image").sort_index()
-        for table in (io.StringIO((folder / _CLIPS).read_text(encoding="utf-8")), text)
+        table.set_index("image").sort_index()
+        for table in (_read_table(folder / _CLIPS), _parsed(text, folder / _CLIPS))
     )
     kept = before.index.intersection(after.index)
     if not before.loc[kept].equals(after.loc[kept]):
@@ -382,21 +320,26 @@ def _read_config(folder: Path) -> SpectrogramConfig:
 def _read_clips(folder: Path) -> pd.DataFrame:
     """Read ``clips.csv``, and check what later stages rely on."""
     file = folder / _CLIPS
-    clips = _read_table(file)
-    _check_columns(clips, (*COLUMNS, "image"), file)
-    try:
-        clips = clips.replace({"start": {"": "nan"}, "end": {"": "nan"}}).astype(
-            {"fold": int, "start": float, "end": float}
-        )
-    except (ValueError, OverflowError) as error:
-        raise _damaged(file, f"holds what is not a number ({error})") from None
+    clips = _read_typed(file, (*COLUMNS, "image"))
     if clips["image"].duplicated().any():
         raise _damaged(file, "lists a picture twice")
     if (clips["label"] == "").any() or clips["fold"].nunique() > _MOST_FOLDS:
         raise _damaged(file, "has a clip without a label, or too many folds")
-    check_relative(clips["path"], file, RenderError)
     check_pictures(clips["image"], folder, file, RenderError)
     return clips
+
+
+def _read_typed(file: Path, columns: Iterable[str]) -> pd.DataFrame:
+    """Read a clip table that rendering wrote, with folds and times as numbers."""
+    table = _read_table(file)
+    _check_columns(table, columns, file)
+    check_relative(table["path"], file, RenderError)
+    try:
+        return table.replace({"start": {"": "nan"}, "end": {"": "nan"}}).astype(
+            {"fold": int, "start": float, "end": float}
+        )
+    except (ValueError, OverflowError) as error:
+        raise _damaged(file, f"holds what is not a number ({error})") from None
 
 
 def _check_columns(table: pd.DataFrame, columns: Iterable[str], file: Path) -> None:
@@ -426,11 +369,16 @@ def _listed_pictures(folder: Path) -> list[str]:
 def _read_table(path: Path) -> pd.DataFrame:
     """Read a table that rendering wrote, every cell as text."""
     try:
-        text = path.read_text(encoding="utf-8")
-        table: pd.DataFrame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-    except ValueError as error:  # not UTF-8, not CSV
+        return _parsed(path.read_text(encoding="utf-8"), path)
+    except UnicodeDecodeError as error:
         raise _damaged(path, f"cannot be read ({error})") from None
-    return table
+
+
+def _parsed(text: str, path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    except ValueError as error:
+        raise _damaged(path, f"cannot be read ({error})") from None
 
 
 def _relative(clips: pd.DataFrame, root: Path) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import base64
 import functools
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from PIL import Image
 from spectro.clips.clip import Clip
 from spectro.crossval.run import Run
 from spectro.errors import ModelError, SpectroError
+from spectro.pictures.read import open_picture, picture_size
 from spectro.pictures.spectrogram import clip_image, load_clip, network_pixels
 from spectro.plumbing.paths import is_url
 
@@ -114,15 +116,14 @@ class Showcase:
 
     def _image(self, row: int) -> Image.Image | None:
         """Open the picture that the network saw, or draw it again."""
-        path = Path(self._clip(row)["image"])
-        try:
-            if path.is_file():
-                with Image.open(path) as image:
-                    if image.size == self._config.shape[::-1]:  # before anything is decoded
+        path = str(self._clip(row)["image"])
+        with suppress(OSError, SyntaxError, ValueError):
+            if not is_url(path):
+                with open_picture(path) as file:
+                    if picture_size(file) == self._config.shape:  # before anything is decoded
+                        image = Image.open(file, formats=("PNG",))
                         image.load()
                         return image
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-            pass
         drawn: Image.Image | None = self._heard(row, clip_image)
         return drawn
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from spectro.crossval.run import Run
+from spectro.crossval.run import RANDOM, Run
 from spectro.scores import metrics
 from spectro.scores.breakdown import by_class, by_source
 from spectro.scores.calibration import Reliability, calibration
@@ -20,7 +20,6 @@ Row = dict[str, Any]
 _MOST_CLASSES = 60  # in the matrix: a page of 500 classes would have 250,000 cells
 _MOST_CONFUSIONS = 8
 _MOST_SOURCES = 60
-_RANDOM = "random-split"  # name of the run inside a run that was split at random
 
 
 @dataclass(frozen=True)
@@ -121,20 +120,20 @@ def _headline(run: Run, predictions: pd.DataFrame, scores: Row) -> Row:
         "random_split": _random_split(run),
         "weights": run.record.weights,
         "frozen": not run.config.phases,
-        "watched": "the scored fold" if run.config.inner_fold is None else "the inner fold",
+        "watched": run.watched,
     }
 
 
 def _is_random_split(run: Run) -> bool:
     """Tell whether this is the run inside a run whose folds leak on purpose."""
-    return run.folder.name == _RANDOM and Run.is_at(run.folder.parent)
+    return run.folder.name == RANDOM and Run.is_at(run.folder.parent)
 
 
 def _random_split(run: Run) -> Row | None:
     """Score the split at random that was trained for comparison, if there is one."""
-    if not Run.is_at(run.inner(_RANDOM)):
+    if not Run.is_at(run.inner(RANDOM)):
         return None
-    leaking = Run.load(run.inner(_RANDOM))
+    leaking = Run.load(run.inner(RANDOM))
     if not leaking.finished_folds:
         return None
     predictions = leaking.predictions()

@@ -118,16 +118,9 @@ def _clips(run: Run, predictions: pd.DataFrame) -> pd.DataFrame:
         return predictions[list(COLUMNS)]
     try:
         rendered = RenderedSet.load(folder)
-        failed = pd.read_csv(
-            rendered.folder / "failures.csv",
-            dtype={"label": str, "group": str},
-            keep_default_na=False,
-            na_values={"start": [""], "end": [""]},
-        )
-    except (SpectroError, OSError, ValueError):
+        failed = rendered.failures
+    except (SpectroError, OSError):
         return predictions[list(COLUMNS)]
-    root = rendered.dataset.root
-    failed["path"] = [os.path.join(root, path) for path in failed["path"]]
     tables = [table[list(COLUMNS)] for table in (rendered.clips, failed) if len(table)]
     clips = pd.concat(tables).sort_values(["path", "start"], ignore_index=True)
     return clips.astype({"fold": int, "start": float, "end": float})

@@ -9,7 +9,7 @@ import shlex
 from pathlib import PurePath
 from typing import Any
 
-from spectro.crossval.run import Run
+from spectro.crossval.run import RANDOM, Run
 
 __all__ = ["tell"]
 
@@ -97,7 +97,7 @@ def _commands(run: Run) -> list[str]:
     elif run.record.design is not None:
         lines.append(_by_design(run, pictures, folder))
     elif set(run.finished_folds) >= set(record.dataset.folds) and _plain(run):
-        more = " --compare-random-split" if (run.folder / "random-split").is_dir() else ""
+        more = " --compare-random-split" if (run.folder / RANDOM).is_dir() else ""
         lines.append(f"spectro cross-validate {pictures} {settings}{more}")
     else:
         lines += [

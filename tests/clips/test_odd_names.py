@@ -15,8 +15,9 @@ from spectro.clips import datasets, quarantine
 from spectro.clips.check import check
 from spectro.clips.clip import printable
 from spectro.clips.table import Dataset, alike_labels, clip_table
+from spectro.pictures.names import image_names
 from spectro.pictures.render import render
-from spectro.pictures.rendered import RenderedSet, image_names
+from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.workers import pool
 from tests.conftest import SMALL_PICTURES
 

@@ -25,8 +25,9 @@ from spectro.clips.datasets import Dataset
 from spectro.clips.table import clip_table
 from spectro.errors import RenderError
 from spectro.pictures import render as rendering
+from spectro.pictures.names import image_names
 from spectro.pictures.render import RenderSummary, render
-from spectro.pictures.rendered import RenderedSet, image_names
+from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import clip_image
 from spectro.plumbing import workers
