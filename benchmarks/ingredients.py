@@ -93,7 +93,7 @@ def accuracy_of(
     """Give a function that trains with some changes of a recipe, and watches a part."""
     from spectro.crossval.predictions import accuracy, out_of_fold
     from spectro.models.weights import resolve
-    from spectro.training import learner
+    from spectro.training.loop import learner
     from spectro.training.recipes import recipe as find
     from spectro.training.splits import Split
     from spectro.training.train import train

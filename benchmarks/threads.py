@@ -27,10 +27,10 @@ from spectro.models.precision import choose_precision
 from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
 from spectro.training.data import dataloaders
-from spectro.training.learner import new_learner
+from spectro.training.loop.learner import new_learner
+from spectro.training.loop.threads import one_step, quickest
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import split
-from spectro.training.threads import one_step, quickest
 
 
 def spin() -> None:

@@ -60,7 +60,8 @@ def spectro_in(precision: str) -> Callable[[Task], Train]:
 
     def make(task: Task) -> Train:
         from spectro.models.weights import resolve
-        from spectro.training import data, learner
+        from spectro.training import data
+        from spectro.training.loop import learner
         from spectro.training.settings import Phase, TrainConfig
 
         config = TrainConfig(

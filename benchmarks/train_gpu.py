@@ -27,7 +27,8 @@ from train import sample_pictures  # beside this file
 from spectro.models.precision import choose_precision
 from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
-from spectro.training import data, learner
+from spectro.training import data
+from spectro.training.loop import learner
 from spectro.training.settings import Phase, TrainConfig
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -35,7 +35,7 @@ from spectro.pictures.render import render
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.files import replacing, replacing_folder
-from spectro.training.progress import Listener
+from spectro.training.loop.progress import Listener
 from spectro.training.settings import Phase, TrainConfig
 
 __all__ = [

@@ -32,7 +32,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from spectro.training.progress import Listener
+from spectro.training.loop.progress import Listener
 
 if TYPE_CHECKING:
     from spectro.clips.table import Dataset

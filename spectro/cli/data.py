@@ -25,9 +25,9 @@ from spectro.clips.datasets.sources import SOURCES
 from spectro.pictures.settings import SpectrogramConfig
 
 if TYPE_CHECKING:
-    from spectro.clips.check import Checkup
+    from spectro.clips.checking.check import Checkup
+    from spectro.clips.checking.measure import Vitals
     from spectro.clips.datasets.sources import Source
-    from spectro.clips.measure import Vitals
     from spectro.clips.table import Dataset
     from spectro.pictures.render import RenderSummary
 
@@ -120,8 +120,8 @@ def check(
     workers: Workers = None,
 ) -> None:
     """Look for broken, silent, clipped, doubled and leaking clips, before any training."""
-    from spectro.clips import check as doctor
-    from spectro.clips.quarantine import check_free
+    from spectro.clips.checking import check as doctor
+    from spectro.clips.checking.quarantine import check_free
     from spectro.plumbing.workers import pool
 
     if quarantine is not None:  # told before a minute of reading
@@ -146,7 +146,7 @@ def _write(
     checkup: Checkup, csv: Path | None, vitals: Path | None, quarantine: Path | None
 ) -> list[str]:
     """Write the files that are asked for; return a line about each."""
-    from spectro.clips import quarantine as leaving_out
+    from spectro.clips.checking import quarantine as leaving_out
 
     lines = []
     if csv is not None:
@@ -249,7 +249,7 @@ def plot(
     settings: SpectrogramConfig,
 ) -> None:
     """Print what a sound file is, and draw its waveform and its spectrogram."""
-    from spectro.clips.measure import examine
+    from spectro.clips.checking.measure import examine
     from spectro.pictures import plots
 
     found = examine(clip)
@@ -322,7 +322,7 @@ def _without(dataset: Dataset, quarantine: Path | None) -> Dataset:
     """Leave out the clips that a quarantine names."""
     if quarantine is None:
         return dataset
-    from spectro.clips.quarantine import apply
+    from spectro.clips.checking.quarantine import apply
 
     return apply(dataset, quarantine)
 

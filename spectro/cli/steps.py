@@ -119,7 +119,7 @@ def check_gpus(n: int, config: TrainConfig, track: str | None, minutes: float | 
     """Refuse what does not go on several GPUs, before anything is done."""
     if n == 1:
         return
-    from spectro.training import several_gpus as gpus
+    from spectro.training.loop import several_gpus as gpus
 
     for name, given in {"--track": track, "--time-budget": minutes}.items():
         if given is not None:
@@ -212,7 +212,7 @@ def repeat(
 
 def _train_nested(rendered: RenderedSet, config: TrainConfig, folder: Path, rounds: Rounds) -> Run:
     """Choose settings for each fold on its training folds, and train it with them."""
-    from spectro.crossval.nested import Nested, read_candidates
+    from spectro.crossval.studies.nested import Nested, read_candidates
 
     assert rounds.candidates is not None
     candidates = read_candidates(rounds.candidates, config)
@@ -271,8 +271,8 @@ def fit_time(
     trainings: int = 1,
 ) -> TrainConfig:
     """Pick epochs and size so that it fits a time, or take those of the run that is there."""
-    from spectro.crossval import budget
     from spectro.crossval.run import Run
+    from spectro.crossval.studies import budget
     from spectro.models.weights import resolve
     from spectro.training import splits
 

@@ -58,8 +58,8 @@ def train_fold(
     threads: ThreadCount = None,
 ) -> None:
     """Fine-tune a network on all folds but one, and score it on that one."""
-    from spectro.training import progress as tracking
     from spectro.training import splits
+    from spectro.training.loop import progress as tracking
 
     steps.check_gpus(gpus, settings, track, time_budget)
     pictures, fold = _held_out(steps.load(rendered, quarantine), fold, random_share, settings.seed)
@@ -123,8 +123,8 @@ def cross_validate(
     threads: ThreadCount = None,
 ) -> None:
     """Train and score every fold that is there; a finished fold is not trained again."""
-    from spectro.training import progress as tracking
     from spectro.training import splits
+    from spectro.training.loop import progress as tracking
 
     rounds = steps.Rounds(
         candidates, inner_folds, scheduler, track, compare_random_split, gpus, threads
@@ -169,7 +169,7 @@ def probe(
     ] = None,
 ) -> None:
     """Score every fold by a linear head on a frozen network: a first honest score in a minute."""
-    from spectro.crossval import probe as probing
+    from spectro.crossval.studies import probe as probing
 
     settings = settings.replace(phases=())
     pictures = steps.load(rendered, quarantine)
@@ -202,7 +202,7 @@ def lr_find(
     out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("lr-find.png"),
 ) -> None:
     """Plot loss against learning rate, on training folds only, and suggest a rate."""
-    from spectro.crossval import budget as tuning
+    from spectro.crossval.studies import budget as tuning
     from spectro.models.weights import resolve
     from spectro.pictures.plots import save
     from spectro.scores.plots import learning_rates
@@ -234,7 +234,7 @@ def learning_curve(
     runs: RunsFolder = Path("runs"),
 ) -> None:
     """Train on growing shares of the training clips, to see how many more would help."""
-    from spectro.crossval.learning_curve import parse_shares
+    from spectro.crossval.studies.learning_curve import parse_shares
     from spectro.training import splits
 
     wanted = parse_shares(shares)
@@ -252,7 +252,7 @@ def _train_share(
 ) -> Run:
     """Train the folds on one share, and write the share's own scores."""
     from spectro.crossval.folds import score_run
-    from spectro.crossval.learning_curve import open_share, train_on_share
+    from spectro.crossval.studies.learning_curve import open_share, train_on_share
 
     training = open_share(folder, pictures, settings, share)
     steps.warn_of_chance(training.weights, settings)
@@ -266,7 +266,7 @@ def _train_share(
 
 def _show(trained: list[Run], folds: list[int], folder: Path) -> None:
     """Put the shares together, write and draw the curve, print it."""
-    from spectro.crossval import learning_curve
+    from spectro.crossval.studies import learning_curve
     from spectro.pictures.plots import save
     from spectro.scores import plots
 

@@ -28,14 +28,15 @@ from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.environment import environment
 from spectro.plumbing.files import write_text
 from spectro.scores import breakdown, metrics
-from spectro.training import learner, train
+from spectro.training import train
 from spectro.training.data import device
-from spectro.training.log import training_log
-from spectro.training.progress import Listener, tracking
+from spectro.training.loop import learner
+from spectro.training.loop.log import training_log
+from spectro.training.loop.progress import Listener, tracking
+from spectro.training.loop.threads import Threads
 from spectro.training.recipes import recipe
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import Split, random_folds, split
-from spectro.training.threads import Threads
 
 __all__ = [
     "Start",
@@ -91,11 +92,11 @@ class Training:
     weights : Weights
         Where each network starts.
     track : "tensorboard", "wandb" or None
-        Record each training with this tool too (:mod:`spectro.training.progress`).
+        Record each training with this tool too (:mod:`spectro.training.loop.progress`).
     n_gpus : int
-        Share each training among so many (:mod:`spectro.training.several_gpus`).
+        Share each training among so many (:mod:`spectro.training.loop.several_gpus`).
     n_threads : int or None
-        Threads of training; None chooses (:class:`spectro.training.threads.Threads`).
+        Threads of training; None chooses (:class:`spectro.training.loop.threads.Threads`).
     keep_models : bool
         Write the trained networks. Those that only help to choose or to compare are many, and
         45 MB each for a resnet18.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from spectro.errors import MissingExtraError, ModelError
 from spectro.models.card import ModelCard, read_card, shortened
 
-__all__ = ["Backend", "BackendName", "OnnxBackend", "TorchBackend", "open_backend"]
+__all__ = ["Answer", "Backend", "BackendName", "OnnxBackend", "TorchBackend", "open_backend"]
 
 Levels = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
@@ -25,6 +25,21 @@ BackendName = Literal["auto", "torch", "onnx", "int8"]
 
 FILES = {"onnx": "model.onnx", "int8": "model.int8.onnx"}
 _MAX_BYTES = 1 << 31  # of an export; protobuf takes no more
+
+
+class Answer(NamedTuple):
+    """What a network makes of pictures.
+
+    Attributes
+    ----------
+    probabilities : np.ndarray [shape=(n, classes)], float32
+        Each row sums to one.
+    known : np.ndarray [shape=(n,)], bool
+        False where the sound is none that the network was trained on.
+    """
+
+    probabilities: Probabilities
+    known: npt.NDArray[np.bool_]
 
 
 class Backend(Protocol):
@@ -38,8 +53,8 @@ class Backend(Protocol):
 
     card: ModelCard
 
-    def __call__(self, levels: Levels) -> Probabilities:
-        """Map pictures to probabilities.
+    def __call__(self, levels: Levels) -> Answer:
+        """Ask about pictures.
 
         Parameters
         ----------
@@ -48,8 +63,7 @@ class Backend(Protocol):
 
         Returns
         -------
-        probabilities : np.ndarray [shape=(n, classes)], float32
-            Each row sums to one.
+        Answer
         """
         ...
 
@@ -74,8 +88,8 @@ class TorchBackend:
 
         self._network, self.card = load_model(folder)
 
-    def __call__(self, levels: Levels) -> Probabilities:
-        """Map pictures to probabilities; see :class:`Backend`."""
+    def __call__(self, levels: Levels) -> Answer:
+        """Ask about pictures; see :class:`Backend`."""
         import torch
 
         from spectro.models.folder import predict_probabilities
@@ -83,7 +97,7 @@ class TorchBackend:
         pixels = levels.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
         asked = torch.from_numpy(np.ascontiguousarray(pixels))
         result: Probabilities = predict_probabilities(self._network, self.card, asked).numpy()
-        return result
+        return Answer(result, np.ones(len(levels), dtype=bool))
 
 
 class OnnxBackend:
@@ -92,7 +106,7 @@ class OnnxBackend:
     Parameters
     ----------
     folder : str or Path
-        Model folder with an export (:mod:`spectro.models.export`).
+        Model folder with an export (:mod:`spectro.models.exports.float32`).
     name : str
         Which file of it: "model.onnx" or "model.int8.onnx".
 
@@ -109,11 +123,11 @@ class OnnxBackend:
         self._session = _open_session(Path(folder) / name)
         _check_export(self._session, self.card, Path(folder) / name)
 
-    def __call__(self, levels: Levels) -> Probabilities:
-        """Map pictures to probabilities; see :class:`Backend`."""
+    def __call__(self, levels: Levels) -> Answer:
+        """Ask about pictures; see :class:`Backend`."""
         result: Probabilities
         (result,) = self._session.run(["probabilities"], {"levels": levels})
-        return result
+        return Answer(result, np.ones(len(levels), dtype=bool))
 
 
 def open_backend(folder: str | Path, name: BackendName = "auto") -> Backend:

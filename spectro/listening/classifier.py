@@ -236,7 +236,7 @@ class Classifier:
         heard: Sequence[tuple[str, float | None, float | None]],
         levels: list[npt.NDArray[np.uint8]],
     ) -> Iterator[Prediction]:
-        probabilities = self._backend(np.stack(levels))
+        probabilities, _ = self._backend(np.stack(levels))
         if not np.isfinite(probabilities).all():
             raise ModelError(
                 f"{self.card.arch} gives no numbers for {heard[0][0]}: the model is damaged; "

@@ -97,12 +97,15 @@ class ScoredWindow(NamedTuple):
         0 to 1.
     level : float
         Level of the window's sound in dBFS (:func:`level_dbfs`); infinity passes every gate.
+    known : bool
+        False where the model says that the sound is none of its classes: it raises nothing.
     """
 
     start: float
     end: float
     probabilities: npt.ArrayLike
     level: float = math.inf
+    known: bool = True
 
 
 def level_dbfs(y: npt.ArrayLike) -> float:
@@ -278,7 +281,7 @@ class EventTracker:
 
     def _silent(self, window: ScoredWindow) -> bool:
         gate = self.settings.level_gate
-        return gate is not None and not window.level >= gate
+        return not window.known or (gate is not None and not window.level >= gate)
 
     def _decide(self) -> list[Event]:
         """Smooth the window that has all its neighbours, or all that there will be."""

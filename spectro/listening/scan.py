@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,18 +25,18 @@ from pydantic import Field, model_validator
 from spectro.clips.waveform import Window, fit, windows
 from spectro.errors import AudioError, DatasetError
 from spectro.listening.annotations import Heard
+from spectro.listening.backends import Backend
 from spectro.listening.event_settings import EventSettings
 from spectro.listening.events import Event, Origin, ScoredWindow, find_events, level_dbfs
 from spectro.listening.recorders import beginning, parse_start_time
 from spectro.models.card import ModelCard
-from spectro.pictures.spectrogram import network_pixels, spectrogram_image
+from spectro.pictures.spectrogram import network_levels, spectrogram_image
 from spectro.plumbing.files import write_text
 from spectro.plumbing.settings import Settings
 from spectro.plumbing.workers import completed
 
 __all__ = [
     "Found",
-    "Listener",
     "Outcome",
     "ScanSettings",
     "heard_in",
@@ -49,20 +49,7 @@ __all__ = [
 _BATCH = 32
 _PARTS = ".scan"
 
-Pixels = npt.NDArray[np.float32]
-
-
-class Listener(Protocol):
-    """What hears: a model and what it must be shown."""
-
-    @property
-    def card(self) -> ModelCard:
-        """Classes, and how sound becomes a picture."""
-        ...
-
-    def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float32]:
-        """Map pixels (n, 3, height, width), 0 to 1, to calibrated probabilities (n, classes)."""
-        ...
+Levels = npt.NDArray[np.uint8]
 
 
 class ScanSettings(Settings):
@@ -138,7 +125,7 @@ class Outcome(NamedTuple):
 
 
 def score_windows(
-    path: str | Path, listener: Listener, hop: float | None = None
+    path: str | Path, listener: Backend, hop: float | None = None
 ) -> Iterator[ScoredWindow]:
     """Hear a recording window by window, in one pass, in flat memory.
 
@@ -149,7 +136,7 @@ def score_windows(
     ----------
     path : str or Path
         Sound file of any length.
-    listener : Listener
+    listener : Backend
     hop : float or None
         Seconds from one window to the next; None means a window's length.
 
@@ -161,17 +148,17 @@ def score_windows(
     config = listener.card.spectrogram
     walk = windows(path, sr=config.sr, duration=config.duration, hop=hop, channels=config.channels)
     while batch := list(itertools.islice(walk, _BATCH)):
-        pixels = np.stack([_pixels(window, listener.card) for window in batch])
-        for window, p in zip(batch, listener.probabilities(pixels), strict=True):
-            yield ScoredWindow(window.start, window.end, p, level_dbfs(window.y))
+        levels = np.stack([_levels(window, listener.card) for window in batch])
+        for window, p, known in zip(batch, *listener(levels), strict=True):
+            yield ScoredWindow(window.start, window.end, p, level_dbfs(window.y), bool(known))
 
 
-def _pixels(window: Window, card: ModelCard) -> Pixels:
+def _levels(window: Window, card: ModelCard) -> Levels:
     y = fit(window.y, card.spectrogram.n_samples, pad=card.spectrogram.pad)
-    return network_pixels(spectrogram_image(y, card.spectrogram), card.size)
+    return network_levels(spectrogram_image(y, card.spectrogram), card.size)
 
 
-def scan_recording(path: str | Path, listener: Listener, settings: ScanSettings) -> Found:
+def scan_recording(path: str | Path, listener: Backend, settings: ScanSettings) -> Found:
     """Find the events of one recording.
 
     Raises
@@ -207,7 +194,7 @@ def _rate(path: str | Path) -> int:
 def scan(
     recordings: Sequence[str],
     out: str | Path,
-    load: Callable[[], Listener],
+    load: Callable[[], Backend],
     settings: ScanSettings,
     executor: Executor | None = None,
 ) -> Iterator[Outcome]:
@@ -247,13 +234,13 @@ def _outcome(found: Found, *, resumed: bool = False) -> Outcome:
 
 
 def _scan_jobs(
-    recordings: list[str], *, out: str, load: Callable[[], Listener], settings: ScanSettings
+    recordings: list[str], *, out: str, load: Callable[[], Backend], settings: ScanSettings
 ) -> list[Outcome]:
     return [_scan_job(recording, out, load, settings) for recording in recordings]
 
 
 def _scan_job(
-    recording: str, out: str, load: Callable[[], Listener], settings: ScanSettings
+    recording: str, out: str, load: Callable[[], Backend], settings: ScanSettings
 ) -> Outcome:
     """Scan one recording and keep what was found; of a bad one, say why it is."""
     listener = _loaded(load)
@@ -270,7 +257,7 @@ def _scan_job(
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(load: Callable[[], Listener]) -> Listener:
+def _loaded(load: Callable[[], Backend]) -> Backend:
     return load()
 
 

@@ -29,7 +29,7 @@ from spectro.plumbing.files import replacing, scratch, without_scratch, writing
 __all__ = ["EXPORTS", "TENSORS", "load_model", "predict_probabilities", "save_model"]
 
 TENSORS, _README = "model.safetensors", "README.md"
-EXPORTS = ("model.onnx", "model.int8.onnx")  # of :mod:`spectro.models.export`
+EXPORTS = ("model.onnx", "model.int8.onnx")  # of :mod:`spectro.models.exports.float32`
 
 
 def save_model(folder: str | Path, model: nn.Module, card: ModelCard) -> None:

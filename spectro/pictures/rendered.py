@@ -22,8 +22,8 @@ from typing import ClassVar
 import pandas as pd
 from pydantic import Field
 
+from spectro.clips.checking.quarantine import apply_to_clips
 from spectro.clips.clip import printable
-from spectro.clips.quarantine import apply_to_clips
 from spectro.clips.table import COLUMNS, Dataset
 from spectro.errors import ConfigError, RenderError
 from spectro.pictures.settings import SpectrogramConfig
@@ -147,7 +147,7 @@ class RenderedSet:
         Raises
         ------
         DatasetError
-            As :func:`spectro.clips.quarantine.apply`.
+            As :func:`spectro.clips.checking.quarantine.apply`.
         """
         clips, notes = apply_to_clips(self.clips, place(self.dataset.root), quarantine)
         about = self.dataset.replace(notes=(*self.dataset.notes, *notes))

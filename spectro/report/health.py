@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import Field
 
-from spectro.clips.check import check
+from spectro.clips.checking.check import check
 from spectro.clips.table import COLUMNS, Dataset
 from spectro.crossval.run import Run
 from spectro.errors import ModelError, SpectroError

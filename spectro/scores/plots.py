@@ -128,7 +128,7 @@ def learning_curve(points: pd.DataFrame, law: Forecast | None, title: str = "") 
     Parameters
     ----------
     points : pandas.DataFrame
-        Of :class:`spectro.crossval.learning_curve.Curve`.
+        Of :class:`spectro.crossval.studies.learning_curve.Curve`.
     law : Forecast or None
         Drawn dashed to twice the clips, with the interval there.
     title : str

@@ -26,7 +26,7 @@ from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
 from spectro.pictures.read import n_bytes, read_levels
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.training import augment, from_sounds
-from spectro.training.callbacks import Augment
+from spectro.training.loop.callbacks import Augment
 from spectro.training.settings import TrainConfig
 
 __all__ = ["KeptDL", "data_block", "dataloaders", "device", "fits", "to_learn", "to_predict"]

@@ -14,11 +14,12 @@ from spectro.errors import ConfigError
 from spectro.models.networks import Ensemble
 from spectro.models.weights import Weights
 from spectro.pictures.settings import SpectrogramConfig
-from spectro.training import data, learner, several_gpus
-from spectro.training.progress import Listener
+from spectro.training import data
+from spectro.training.loop import learner, several_gpus
+from spectro.training.loop.progress import Listener
+from spectro.training.loop.threads import Threads
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import Split
-from spectro.training.threads import Threads
 
 __all__ = ["configs", "train"]
 
@@ -66,8 +67,8 @@ def train(
     callbacks : sequence of fastai callbacks
         Take part in each training.
     n_gpus : int
-        Share each training among so many GPUs (:mod:`spectro.training.several_gpus`); then there
-        must be no callbacks.
+        Share each training among so many GPUs (:mod:`spectro.training.loop.several_gpus`); then
+        there must be no callbacks.
     threads : Threads or None
         Chooses the number of threads; None leaves torch's. Has no effect on several GPUs.
 
@@ -76,8 +77,8 @@ def train(
     learn : Learner
         Its model is the network, or the :class:`~spectro.models.networks.Ensemble` of them.
     history : pandas.DataFrame
-        Of :func:`spectro.training.learner.fit`. Of several networks, one after another, with the
-        column ``member``, counted from 1; losses and accuracy are those of that network alone.
+        Of :func:`spectro.training.loop.learner.fit`. Of several networks, one after another, with
+        the column ``member``, counted from 1; losses and accuracy are those of that network alone.
 
     Raises
     ------

@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spectro.clips import waveform as audio
-from spectro.clips.check import Checkup, check
-from spectro.clips.findings import ERRORS, WARNINGS, Thresholds
-from spectro.clips.measure import examine, fingerprint, flat_tops, offset, wraps
+from spectro.clips.checking.check import Checkup, check
+from spectro.clips.checking.findings import ERRORS, WARNINGS, Thresholds
+from spectro.clips.checking.measure import examine, fingerprint, flat_tops, offset, wraps
 from spectro.clips.table import Dataset, clip_table
 from spectro.errors import AudioError
 

@@ -18,8 +18,8 @@ import pytest
 import soundfile as sf
 
 from spectro.clips import waveform as audio
+from spectro.clips.checking.measure import examine, is_empty
 from spectro.clips.decode import decode, file_seconds
-from spectro.clips.measure import examine, is_empty
 from spectro.errors import AudioError
 
 SR = 22_050

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spectro.clips import decode as decode_module
-from spectro.clips import measure
 from spectro.clips import waveform as audio
-from spectro.clips.measure import examine
-from spectro.clips.runs import FlatTops, Wraps
+from spectro.clips.checking import measure
+from spectro.clips.checking.flat_tops import FlatTops, Wraps
+from spectro.clips.checking.measure import examine
 from spectro.pictures import plots
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import load_clip, load_extent

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 import soundfile as sf
 
-from spectro.clips import datasets, quarantine
-from spectro.clips.check import check
+from spectro.clips import datasets
+from spectro.clips.checking import quarantine
+from spectro.clips.checking.check import check
 from spectro.clips.clip import printable
 from spectro.clips.table import Dataset, alike_labels, clip_table
 from spectro.pictures.names import image_names

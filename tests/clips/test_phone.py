@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from spectro.clips import waveform as audio
+from spectro.clips.checking.measure import examine, is_empty
 from spectro.clips.containers import ffmpeg as ffmpeg_module
 from spectro.clips.decode import decode, file_seconds
-from spectro.clips.measure import examine, is_empty
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import load_extent
 from tests.clips.test_containers import (

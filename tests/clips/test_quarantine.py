@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 import soundfile as sf
 
-from spectro.clips import datasets, quarantine
-from spectro.clips.check import check
+from spectro.clips import datasets
+from spectro.clips.checking import quarantine
+from spectro.clips.checking.check import check
 from spectro.clips.table import Dataset, clip_table
 from spectro.errors import DatasetError
 from spectro.pictures.render import render

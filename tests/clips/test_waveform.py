@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from spectro.clips import waveform as audio
-from spectro.clips.measure import is_empty
+from spectro.clips.checking.measure import is_empty
 from spectro.errors import AudioError
 
 SR = 24_000  # a rate that every codec here takes, Opus too

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from spectro.cli.app import app
-from spectro.crossval import budget
-from spectro.crossval.budget import Pace
 from spectro.crossval.run import Run
+from spectro.crossval.studies import budget
+from spectro.crossval.studies.budget import Pace
 from spectro.errors import ConfigError
 from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet

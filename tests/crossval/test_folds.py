@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from spectro.crossval import budget as tuning
 from spectro.crossval import folds as crossval
 from spectro.crossval import protocol
 from spectro.crossval.plots import save_run
 from spectro.crossval.run import Run, default_run_folder, latest_run
+from spectro.crossval.studies import budget as tuning
 from spectro.errors import ConfigError, ModelError
 from spectro.listening.classifier import Classifier
 from spectro.models.weights import resolve

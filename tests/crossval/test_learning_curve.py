@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from spectro.cli.app import app
-from spectro.crossval import learning_curve as curves
+from spectro.crossval.studies import learning_curve as curves
 from spectro.errors import ConfigError
 from spectro.pictures.rendered import RenderedSet
 from spectro.scores.forecast import Forecast, forecast

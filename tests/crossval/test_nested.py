@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 
 from spectro.cli.app import app
 from spectro.crossval import folds as crossval
-from spectro.crossval import nested
-from spectro.crossval.nested import read_candidates
 from spectro.crossval.run import Run
+from spectro.crossval.studies import nested
+from spectro.crossval.studies.nested import read_candidates
 from spectro.errors import ConfigError, DivergedError, ModelError
 from spectro.pictures.rendered import RenderedSet
 from spectro.report import origin
-from spectro.training.progress import Listener
+from spectro.training.loop.progress import Listener
 from spectro.training.settings import TrainConfig
 from tests.conftest import SHORT_TRAINING
 from tests.pretending import pretend

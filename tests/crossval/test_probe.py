@@ -20,9 +20,9 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from spectro.crossval import folds as crossval
-from spectro.crossval import probe
 from spectro.crossval.run import Run
 from spectro.crossval.runs import compare_runs, list_runs
+from spectro.crossval.studies import probe
 from spectro.errors import ConfigError, RenderError
 from spectro.models import features
 from spectro.models import networks as network

@@ -19,6 +19,7 @@ import soundfile as sf
 
 from spectro.clips.waveform import load
 from spectro.errors import AudioError, ConfigError
+from spectro.listening.backends import Answer
 from spectro.listening.event_settings import EventSettings
 from spectro.listening.scan import (
     ScanSettings,
@@ -31,7 +32,7 @@ from spectro.listening.scan import (
 from spectro.listening.tables import read_csv, write_csv
 from spectro.models.card import ModelCard
 from spectro.pictures.settings import SpectrogramConfig
-from spectro.pictures.spectrogram import network_pixels, spectrogram_image
+from spectro.pictures.spectrogram import network_levels, spectrogram_image
 
 SR = 8_000
 CONFIG = SpectrogramConfig(
@@ -44,12 +45,13 @@ class Ears:
 
     card = ModelCard(arch="ears", labels=("high", "low"), spectrogram=CONFIG)
 
-    def probabilities(self, pixels: np.ndarray) -> np.ndarray:
-        half = pixels.shape[2] // 2
-        high = pixels[:, :, :half].mean(axis=(1, 2, 3)) * 6
-        low = pixels[:, :, half:].mean(axis=(1, 2, 3)) * 6
+    def __call__(self, levels: np.ndarray) -> Answer:
+        half = levels.shape[1] // 2
+        high = levels[:, :half].mean(axis=(1, 2, 3)) * 6 / 255
+        low = levels[:, half:].mean(axis=(1, 2, 3)) * 6 / 255
         total = 1 + high + low
-        return np.stack([high / total, low / total], axis=1).astype(np.float32)
+        p = np.stack([high / total, low / total], axis=1).astype(np.float32)
+        return Answer(p, np.ones(len(p), dtype=bool))
 
 
 def ears() -> Ears:
@@ -106,8 +108,8 @@ def test_a_window_is_what_a_clip_of_it_would_be(night: Path) -> None:
     scored = list(score_windows(night, Ears(), 0.5))
     for window in (scored[3], scored[9]):
         y = load(night, sr=SR, start=window.start, end=window.end)
-        pixels = network_pixels(spectrogram_image(y, CONFIG), None)[np.newaxis]
-        assert np.array_equal(Ears().probabilities(pixels)[0], window.probabilities)
+        levels = network_levels(spectrogram_image(y, CONFIG), None)[np.newaxis]
+        assert np.array_equal(Ears()(levels).probabilities[0], window.probabilities)
     assert scored[0].level == -np.inf
 
 

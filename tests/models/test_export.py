@@ -14,12 +14,14 @@ import torch
 
 from spectro.crossval.run import Run
 from spectro.errors import ModelError
-from spectro.models import export, networks, quantize
+from spectro.models import networks
 from spectro.models.card import ModelCard, read_card
-from spectro.models.export import export_onnx
+from spectro.models.exports import float32 as export
+from spectro.models.exports import int8 as quantize
+from spectro.models.exports.float32 import export_onnx
+from spectro.models.exports.int8 import export_int8
+from spectro.models.exports.probes import PROBES, probe_pictures
 from spectro.models.folder import load_model, predict_probabilities, save_model
-from spectro.models.quantize import export_int8
-from spectro.models.sounds import PROBES, probe_pictures
 from spectro.pictures.read import read_levels
 from spectro.pictures.settings import SpectrogramConfig
 

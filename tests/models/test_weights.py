@@ -20,7 +20,7 @@ from spectro.models import networks as network
 from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
 from spectro.training import data as datablock
-from spectro.training import learner
+from spectro.training.loop import learner
 from spectro.training.settings import TrainConfig
 
 URL = torchvision.models.ResNet18_Weights.DEFAULT.url

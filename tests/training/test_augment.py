@@ -17,7 +17,7 @@ from spectro.models.weights import Weights
 from spectro.pictures.colors import palette
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
-from spectro.training import augment, data, learner
+from spectro.training import augment, data
 from spectro.training.augment import (
     Background,
     BandGain,
@@ -28,6 +28,7 @@ from spectro.training.augment import (
     Transform,
     Warp,
 )
+from spectro.training.loop import learner
 from spectro.training.recipes import recipe
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import split

@@ -20,7 +20,7 @@ from spectro.pictures.render import render
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.training import data, from_sounds
-from spectro.training.callbacks import to_settle_on
+from spectro.training.loop.callbacks import to_settle_on
 from spectro.training.settings import TrainConfig
 from tests.conftest import SHORT_TRAINING
 

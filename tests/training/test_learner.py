@@ -26,9 +26,10 @@ from spectro.pictures import read
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import network_pixels
-from spectro.training import callbacks, data, learner
-from spectro.training.log import training_log
-from spectro.training.progress import Listener
+from spectro.training import data
+from spectro.training.loop import callbacks, learner
+from spectro.training.loop.log import training_log
+from spectro.training.loop.progress import Listener
 from spectro.training.recipes import recipe
 from spectro.training.settings import Phase, TrainConfig
 from spectro.training.splits import split

@@ -24,11 +24,11 @@ from spectro.errors import AudioError, ConfigError, MissingExtraError, SpectroEr
 from spectro.models.folder import load_model
 from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
-from spectro.training import several_gpus
-from spectro.training.callbacks import settle, to_settle_on
 from spectro.training.data import dataloaders
-from spectro.training.learner import new_learner, predict_clips
-from spectro.training.progress import Listener
+from spectro.training.loop import several_gpus
+from spectro.training.loop.callbacks import settle, to_settle_on
+from spectro.training.loop.learner import new_learner, predict_clips
+from spectro.training.loop.progress import Listener
 from spectro.training.settings import Phase, TrainConfig
 from spectro.training.splits import Split, split
 from spectro.training.train import train
@@ -180,7 +180,7 @@ def test_training_on_one_gpu_needs_no_accelerate(monkeypatch: pytest.MonkeyPatch
     """The module is loaded anew where accelerate is missing, as on most machines."""
     monkeypatch.setitem(sys.modules, "accelerate", None)
     monkeypatch.delitem(sys.modules, "fastai.distributed", raising=False)
-    spec = importlib.util.find_spec("spectro.training.several_gpus")
+    spec = importlib.util.find_spec("spectro.training.loop.several_gpus")
     assert spec is not None
     assert spec.loader is not None
     spec.loader.exec_module(importlib.util.module_from_spec(spec))

@@ -20,9 +20,10 @@ from spectro.models.precision import choose_precision
 from spectro.models.weights import Weights
 from spectro.pictures import read
 from spectro.pictures.rendered import RenderedSet
-from spectro.training import data, learner
-from spectro.training.callbacks import FusedAdam
+from spectro.training import data
 from spectro.training.data import KeptDL
+from spectro.training.loop import learner
+from spectro.training.loop.callbacks import FusedAdam
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import split
 from tests.conftest import SHORT_TRAINING

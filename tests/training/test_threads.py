@@ -15,13 +15,13 @@ from fastai.torch_core import get_random_states, set_random_states
 from spectro.errors import ConfigError
 from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
-from spectro.training import threads as module
 from spectro.training.data import dataloaders
-from spectro.training.learner import fit, new_learner, predict_clips
-from spectro.training.progress import Listener
+from spectro.training.loop import threads as module
+from spectro.training.loop.learner import fit, new_learner, predict_clips
+from spectro.training.loop.progress import Listener
+from spectro.training.loop.threads import Threads, candidates, one_step, quickest
 from spectro.training.settings import Phase
 from spectro.training.splits import split
-from spectro.training.threads import Threads, candidates, one_step, quickest
 from spectro.training.train import train
 from tests.conftest import SHORT_TRAINING
 

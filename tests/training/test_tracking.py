@@ -12,7 +12,7 @@ from spectro.crossval import folds as crossval
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError, MissingExtraError
 from spectro.pictures.rendered import RenderedSet
-from spectro.training.progress import check
+from spectro.training.loop.progress import check
 from tests.conftest import SHORT_TRAINING
 
 BRIEF = SHORT_TRAINING.with_last_phase(epochs=2).replace(arch="cnn4")

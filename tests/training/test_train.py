@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from spectro.crossval import budget
 from spectro.crossval import folds as crossval
 from spectro.crossval.run import Run
+from spectro.crossval.studies import budget
 from spectro.listening.classifier import Classifier
 from spectro.models import networks as network
 from spectro.models.folder import load_model, predict_probabilities
@@ -28,7 +28,7 @@ from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.spectrogram import network_pixels
 from spectro.scores import plots
 from spectro.scores.metrics import probability_columns
-from spectro.training.progress import Listener
+from spectro.training.loop.progress import Listener
 from spectro.training.settings import Phase, TrainConfig
 from spectro.training.splits import Split, split
 from spectro.training.train import configs, train

@@ -87,7 +87,7 @@ def test_files_and_functions_can_be_seen_whole(name: str) -> None:
             ("torch", "matplotlib", "fastai", "librosa", "sklearn", "scipy.signal"),
         ),
         (
-            "import spectro.clips.check, spectro.clips.quarantine",
+            "import spectro.clips.checking.check, spectro.clips.checking.quarantine",
             ("torch", "matplotlib", "fastai", "librosa"),
         ),
         ("import spectro.listening.classifier", ("matplotlib", "fastai", "librosa")),

@@ -31,8 +31,8 @@ from torch import nn
 
 from spectro.errors import MissingExtraError, ModelError
 from spectro.models.card import ModelCard
+from spectro.models.exports.probes import probe_pictures
 from spectro.models.folder import EXPORTS, TENSORS, load_model, predict_probabilities
-from spectro.models.sounds import probe_pictures
 from spectro.plumbing.files import write_bytes, writing
 
 __all__ = [

@@ -19,10 +19,10 @@ from spectro.errors import ConfigError
 from spectro.models.weights import Weights
 from spectro.pictures.rendered import RenderedSet
 from spectro.training import data as datablock
-from spectro.training import learner
 from spectro.training import train as members
-from spectro.training.callbacks import Stopwatch
-from spectro.training.progress import Listener
+from spectro.training.loop import learner
+from spectro.training.loop.callbacks import Stopwatch
+from spectro.training.loop.progress import Listener
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import Split, split
 
@@ -185,7 +185,7 @@ def find_lr(
     Returns
     -------
     lrs, losses, suggestion
-        Of :func:`spectro.training.learner.find_lr`.
+        Of :func:`spectro.training.loop.learner.find_lr`.
     """
     parts = split(rendered.clips, fold, config.inner_fold)
     dls = datablock.dataloaders(

@@ -21,7 +21,7 @@ from fastai.learner import Learner, Recorder
 from fastai.torch_core import no_random
 
 from spectro.errors import ConfigError
-from spectro.training.callbacks import is_autocast
+from spectro.training.loop.callbacks import is_autocast
 
 __all__ = ["Threads", "candidates", "one_step", "quickest"]
 
@@ -102,7 +102,7 @@ def one_step(learn: Learner) -> Iterator[Callable[[], None]]:
     Parameters
     ----------
     learn : fastai.learner.Learner
-        Of :func:`spectro.training.learner.new_learner`; left as it is.
+        Of :func:`spectro.training.loop.learner.new_learner`; left as it is.
     """
     loader = learn.dls.train
     rng, state = loader.rng, loader.rng.getstate()

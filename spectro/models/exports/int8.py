@@ -15,7 +15,7 @@ import numpy as np
 
 from spectro.errors import ModelError
 from spectro.models.card import ModelCard, read_card
-from spectro.models.export import (
+from spectro.models.exports.float32 import (
     OPSET,
     Exported,
     Levels,
@@ -26,8 +26,8 @@ from spectro.models.export import (
     session,
     with_about,
 )
+from spectro.models.exports.probes import PROBES, probe_pictures
 from spectro.models.folder import EXPORTS
-from spectro.models.sounds import PROBES, probe_pictures
 from spectro.plumbing.files import scratch, without_scratch, write_bytes, writing
 
 __all__ = ["export_int8"]
@@ -47,7 +47,7 @@ def export_int8(
     Parameters
     ----------
     folder : str or Path
-        Model folder with ``model.onnx``, of :func:`spectro.models.export.export_onnx`.
+        Model folder with ``model.onnx``, of :func:`spectro.models.exports.float32.export_onnx`.
     calibration : np.ndarray [shape=(n, height, width, 3)], uint8
         Levels of training clips, from which the scales are taken; a few hundred are enough.
     pictures : np.ndarray [shape=(m, height, width, 3)], uint8

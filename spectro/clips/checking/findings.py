@@ -1,6 +1,7 @@
 """What counts as wrong with a clip or a dataset, and from where on.
 
-Rules on tables: nothing here opens a file. :mod:`spectro.clips.check` measures and calls them.
+Rules on tables: nothing here opens a file. :mod:`spectro.clips.checking.check` measures and calls
+them.
 """
 
 from __future__ import annotations
@@ -112,8 +113,8 @@ def judge(dataset: Dataset, clips: pd.DataFrame, thresholds: Thresholds) -> list
     dataset : Dataset
         What was measured.
     clips : pandas.DataFrame
-        Its clip table with a column a field of :class:`~spectro.clips.measure.Vitals`, missing
-        where the clip could not be read; ``path`` as it is to be told.
+        Its clip table with a column a field of :class:`~spectro.clips.checking.measure.Vitals`,
+        missing where the clip could not be read; ``path`` as it is to be told.
     thresholds : Thresholds
 
     Returns

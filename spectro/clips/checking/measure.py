@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from spectro.clips.checking.flat_tops import NEAR, STEP, FlatTops, Wraps
 from spectro.clips.decode import Part, open_part
 from spectro.clips.opening import NoSamplesError
-from spectro.clips.runs import NEAR, STEP, FlatTops, Wraps
 from spectro.clips.waveform import LOUDEST, Waveform, to_mono
 from spectro.errors import AudioError
 from spectro.plumbing.paths import place

@@ -28,7 +28,7 @@ from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import write_text
 from spectro.scores import metrics
 from spectro.scores.forecast import Forecast, forecast
-from spectro.training.progress import Listener
+from spectro.training.loop.progress import Listener
 from spectro.training.settings import TrainConfig
 
 __all__ = ["Curve", "draw", "measure", "open_share", "parse_shares", "train_on_share", "write"]

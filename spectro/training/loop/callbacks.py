@@ -22,7 +22,7 @@ from torch.optim.adamw import adamw
 
 from spectro.models.precision import without_tf32
 from spectro.training.augment import Transform
-from spectro.training.progress import Listener
+from spectro.training.loop.progress import Listener
 
 __all__ = [
     "Augment",

@@ -1,7 +1,7 @@
 """The data doctor: what is wrong with a dataset, before any training.
 
-Every clip is decoded and measured (:mod:`spectro.clips.measure`), then judged by itself, beside
-every other clip, and as part of the dataset (:mod:`spectro.clips.findings`).
+Every clip is decoded and measured (:mod:`spectro.clips.checking.measure`), then judged by itself,
+beside every other clip, and as part of the dataset (:mod:`spectro.clips.checking.findings`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from spectro.clips.checking.findings import Finding, Thresholds, judge
+from spectro.clips.checking.measure import Vitals, examine, is_empty
 from spectro.clips.clip import Clip, check_name, clips_of, is_named, printable
-from spectro.clips.findings import Finding, Thresholds, judge
-from spectro.clips.measure import Vitals, examine, is_empty
 from spectro.clips.table import Dataset
 from spectro.errors import AudioError
 from spectro.plumbing import workers
@@ -44,12 +44,12 @@ class Checkup:
     dataset : Dataset
         What was examined.
     clips : pandas.DataFrame
-        The clip table and the :class:`~spectro.clips.measure.Vitals` of each clip; missing where it
-        could not be read, with the ``reason``, which is empty for the others.
+        The clip table and the :class:`~spectro.clips.checking.measure.Vitals` of each clip; missing
+        where it could not be read, with the ``reason``, which is empty for the others.
     findings : pandas.DataFrame
-        A row a :class:`~spectro.clips.findings.Finding`, the worst first: ``path`` (relative to the
-        dataset's root if it lies below it; empty for what concerns no single clip), ``start``,
-        ``end``, ``label``, ``fold``, ``problem``, ``severity`` and ``detail``.
+        A row a :class:`~spectro.clips.checking.findings.Finding`, the worst first: ``path``
+        (relative to the dataset's root if it lies below it; empty for what concerns no single
+        clip), ``start``, ``end``, ``label``, ``fold``, ``problem``, ``severity`` and ``detail``.
     """
 
     dataset: Dataset

@@ -28,7 +28,8 @@ from torch import nn
 from spectro.models import networks
 from spectro.models.precision import choose_precision, without_tf32
 from spectro.models.weights import Weights
-from spectro.training.callbacks import (
+from spectro.training.data import to_predict
+from spectro.training.loop.callbacks import (
     Bfloat16,
     FusedAdam,
     History,
@@ -36,8 +37,7 @@ from spectro.training.callbacks import (
     is_autocast,
     to_settle_on,
 )
-from spectro.training.data import to_predict
-from spectro.training.progress import Listener
+from spectro.training.loop.progress import Listener
 from spectro.training.settings import TrainConfig
 
 __all__ = ["find_lr", "fit", "new_learner", "predict_clips"]

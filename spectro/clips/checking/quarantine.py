@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from spectro.clips.check import Checkup
+from spectro.clips.checking.check import Checkup
 from spectro.clips.clip import Clip, clips_of, printable
 from spectro.clips.table import Dataset, list_some, read_csv
 from spectro.errors import DatasetError

@@ -31,7 +31,7 @@ from spectro.errors import ConfigError, DivergedError
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import write_text
 from spectro.plumbing.settings import read_tables
-from spectro.training.progress import Listener
+from spectro.training.loop.progress import Listener
 from spectro.training.recipes import recipe
 from spectro.training.settings import TrainConfig
 

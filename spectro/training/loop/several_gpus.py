@@ -29,8 +29,8 @@ from spectro.errors import ConfigError, MissingExtraError, SpectroError
 from spectro.models.weights import Weights
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.training.data import dataloaders
-from spectro.training.learner import fit, new_learner
-from spectro.training.progress import Listener
+from spectro.training.loop.learner import fit, new_learner
+from spectro.training.loop.progress import Listener
 from spectro.training.settings import TrainConfig
 
 __all__ = ["check", "train"]
@@ -105,7 +105,7 @@ def train(
     learn : Learner
         A learner of this process, with the trained network.
     history : pandas.DataFrame
-        Of :func:`spectro.training.learner.fit`.
+        Of :func:`spectro.training.loop.learner.fit`.
 
     Raises
     ------

@@ -35,7 +35,7 @@ def training_log(
     parts : dict of str to pandas.DataFrame
         Clip tables by name, as "trained on" and "scored".
     history : pandas.DataFrame
-        A row an epoch; see :func:`spectro.training.learner.fit`.
+        A row an epoch; see :func:`spectro.training.loop.learner.fit`.
     about : dict of str to str
         First lines, as of the dataset, the weights and the arithmetic.
 
