@@ -64,6 +64,21 @@ class Classifier:
     ----------
     backend : Backend
         What runs the network; see :func:`spectro.listening.backends.open_backend`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from spectro import Classifier, RenderedSet, SpectrogramConfig, TrainConfig
+    >>> from spectro import cross_validate, load_dataset, render, write_sample
+    >>> folder = tempfile.mkdtemp()
+    >>> sounds = write_sample(folder, sources=1, slices=1, folds=2, classes=("siren", "dog_bark"))
+    >>> _ = render(load_dataset(sounds), f"{folder}/pictures", SpectrogramConfig(n_mels=32))
+    >>> config = TrainConfig(arch="cnn4", weights="none", batch_size=2, phases=[{"epochs": 1}])
+    >>> run = cross_validate(RenderedSet.load(f"{folder}/pictures"), f"{folder}/run", config)
+    >>> classifier = Classifier.load(f"{folder}/run/fold1/model")
+    >>> [prediction] = classifier.classify([sounds / "audio/fold1/180000-8-0-0.wav"])
+    >>> classifier.labels, prediction.label in classifier.labels
+    (['dog_bark', 'siren'], True)
     """
 
     def __init__(self, backend: Backend) -> None:

@@ -77,6 +77,16 @@ def load_clip(
     ------
     AudioError
         If the file cannot be decoded.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, soundfile
+    >>> from spectro import SpectrogramConfig, load_clip
+    >>> clip = f"{tempfile.mkdtemp()}/tone.wav"
+    >>> soundfile.write(clip, np.sin(2 * np.pi * 440 * np.arange(16000) / 16000), 16000)
+    >>> load_clip(clip, SpectrogramConfig(sr=8000, fmax=4000, duration=2)).shape
+    (16000,)
     """
     return load_extent(path, config, start=start, end=end, rng=rng)[0]
 
@@ -109,7 +119,18 @@ def clip_image(
     start: float | None = None,
     end: float | None = None,
 ) -> Image.Image:
-    """Turn a clip's file into its picture: :func:`load_clip`, then :func:`spectrogram_image`."""
+    """Turn a clip's file into its picture: :func:`load_clip`, then :func:`spectrogram_image`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, soundfile
+    >>> from spectro import SpectrogramConfig, clip_image
+    >>> clip = f"{tempfile.mkdtemp()}/tone.wav"
+    >>> soundfile.write(clip, np.sin(2 * np.pi * 440 * np.arange(22050) / 22050), 22050)
+    >>> clip_image(clip, SpectrogramConfig()).size  # 4 s of frames, 128 bands
+    (173, 128)
+    """
     return spectrogram_image(load_clip(path, config, start=start, end=end), config)
 
 
