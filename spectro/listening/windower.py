@@ -9,7 +9,7 @@ window's edges see the silence around it, as every clip's do, and are each windo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,11 +25,12 @@ from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import mel_frames, melspectrogram, network_levels, power_image
 from spectro.plumbing.paths import place
 
-__all__ = ["Picture", "Windower", "check_hop", "file_pictures"]
+__all__ = ["Picture", "Tap", "Windower", "check_hop", "file_pictures"]
 
 Levels = npt.NDArray[np.uint8]
 Samples = npt.NDArray[np.float32]
 Spectrogram = npt.NDArray[np.float32]
+Tap = Callable[[Waveform], None]  # given the resampled waveform as it comes, (channels, n)
 
 _BLOCK = 1 << 16  # frames of a file decoded at a time: they stay in cache
 _SLACK = 1e-6  # of a sample or a frame, for rounding
@@ -74,6 +75,8 @@ class Windower:
         Of the model's card: the side that pictures are resized to.
     name : str
         What an error calls the sound.
+    tap : callable or None
+        Given the resampled waveform as it comes, shape (channels, n).
 
     Raises
     ------
@@ -102,11 +105,12 @@ class Windower:
         hop: float | None = None,
         size: int | None = None,
         name: str = "the recording",
+        tap: Tap | None = None,
     ) -> None:
         check_rate(native, config.sr, _ALWAYS, name, many=True)
         self.config, self.native = config, native
         self.frames = 0  # that came in
-        self._size, self._name = size, name
+        self._size, self._name, self._tap = size, name, tap
         self._step = check_hop(hop, config) * config.sr  # samples, not rounded
         overlapping = config.hop_length <= self._step < config.n_samples
         self._grid = config.hop_length if overlapping else 1
@@ -159,6 +163,8 @@ class Windower:
 
     def _add(self, piece: Waveform) -> Iterator[Picture]:
         rows = np.atleast_2d(piece)
+        if self._tap is not None and rows.shape[1]:
+            self._tap(rows)
         self._y = np.concatenate([self._y, rows], axis=1) if self._y.size else rows
         self._end += rows.shape[1]
         n = self.config.n_samples
@@ -276,6 +282,7 @@ def file_pictures(
     *,
     hop: float | None = None,
     size: int | None = None,
+    tap: Tap | None = None,
 ) -> Iterator[Picture]:
     """Draw the windows of a sound file of any length, in one pass, in memory that does not grow.
 
@@ -291,7 +298,7 @@ def file_pictures(
     """
     check_hop(hop, config)
     with open_part(place(path)) as part:
-        windower = Windower(config, part.sr, hop=hop, size=size, name=str(path))
+        windower = Windower(config, part.sr, hop=hop, size=size, name=str(path), tap=tap)
         for block in part.blocks(_BLOCK):
             yield from windower.push(block)
         yield from windower.finish()
