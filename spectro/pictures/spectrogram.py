@@ -27,12 +27,17 @@ from spectro.pictures.settings import SpectrogramConfig
 __all__ = [
     "clip_image",
     "db_limits",
+    "frame_power",
     "levels",
     "load_clip",
     "load_extent",
+    "log_image",
+    "log_power",
+    "mel_frames",
     "melspectrogram",
     "network_levels",
     "network_pixels",
+    "power_image",
     "power_to_db",
     "save_png",
     "spectrogram_image",
@@ -151,7 +156,20 @@ def spectrogram_image(y: audio.Waveform, config: SpectrogramConfig) -> Image.Ima
         so the picture holds the values and their colours at a third of an RGB picture's size. Of
         two channels red is the first, green the second, and blue their mean.
     """
-    S_db = power_to_db(melspectrogram(y, config), ref=config.ref)
+    return power_image(melspectrogram(y, config), config)
+
+
+def power_image(S: Spectrogram, config: SpectrogramConfig) -> Image.Image:
+    """Draw mel power, shape ([2,] n_mels, n_frames); see :func:`spectrogram_image`."""
+    return log_image(log_power(S), float(S.max()), config)
+
+
+def log_image(log_S: Spectrogram, loudest: float, config: SpectrogramConfig) -> Image.Image:
+    """Draw the logarithm of mel power of which `loudest` is the maximum.
+
+    Of windows that overlap, the logarithm is computed once.
+    """
+    S_db = _decibels(log_S, loudest, config.ref)
     grey = levels(S_db, config)[..., ::-1, :]
     if grey.ndim == 3:
         return _two_channels(*grey)
@@ -187,7 +205,34 @@ def melspectrogram(y: audio.Waveform, config: SpectrogramConfig) -> Spectrogram:
         if len(y) == 2 and np.array_equal(y[0], y[1]):  # a mono clip
             return np.stack([melspectrogram(y[0], config)] * 2)
         return np.stack([melspectrogram(channel, config) for channel in y])
-    frames = _frames(y, config)
+    return mel_frames(np.pad(y, config.n_fft // 2), config)
+
+
+def mel_frames(y: audio.Waveform, config: SpectrogramConfig) -> Spectrogram:
+    """Compute the mel power of the frames that lie in a waveform whole.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n,)], float32
+        At least ``config.n_fft`` samples; frames start at every ``config.hop_length`` of them.
+    config : SpectrogramConfig
+        Settings.
+
+    Returns
+    -------
+    S : np.ndarray [shape=(n_mels, 1 + (n - n_fft) // hop_length)], float32
+        Power in each mel band, lowest band first. No frame's numbers depend on other frames.
+    """
+    count = 1 + (len(y) - config.n_fft) // config.hop_length
+    step = y.strides[0]
+    frames = np.lib.stride_tricks.as_strided(  # sliding_window_view takes longer than the transform
+        y, (count, config.n_fft), (config.hop_length * step, step), writeable=False
+    )
+    return frame_power(frames, config)
+
+
+def frame_power(frames: npt.NDArray[np.float32], config: SpectrogramConfig) -> Spectrogram:
+    """Compute the mel power of frames, shape (n, n_fft); see :func:`mel_frames`."""
     window = _window(config.win_length or config.n_fft, config.n_fft)
     mel = mel_filterbank(config)
     S = np.empty((config.n_mels, len(frames)), dtype=np.float32)
@@ -198,12 +243,6 @@ def melspectrogram(y: audio.Waveform, config: SpectrogramConfig) -> Spectrogram:
         power += np.square(D.imag)
         S[:, first : first + _BLOCK] = mel @ power.T
     return S
-
-
-def _frames(y: audio.Waveform, config: SpectrogramConfig) -> npt.NDArray[np.float32]:
-    """View `y` as overlapping frames, shape (n_frames, n_fft), each centred on its time."""
-    padded = np.pad(y, config.n_fft // 2)
-    return np.lib.stride_tricks.sliding_window_view(padded, config.n_fft)[:: config.hop_length]
 
 
 @functools.lru_cache(maxsize=16)
@@ -230,11 +269,20 @@ def power_to_db(S: Spectrogram, *, ref: str | float = "max") -> Spectrogram:
         Decibels. Where nothing reaches 1e-10, all is minus infinity: silence has no loudest part,
         and librosa's 0 dB would paint it in the brightest colour.
     """
-    loudest = S.max() if ref == "max" else float(ref)
-    if S.max() <= _AMIN:
-        return np.full_like(S, -np.inf)
-    S_db: Spectrogram = np.log10(np.maximum(S, _AMIN))
-    S_db -= np.log10(np.float32(loudest))
+    return _decibels(log_power(S), float(S.max()), ref)
+
+
+def log_power(S: Spectrogram) -> Spectrogram:
+    """Return the common logarithm of power, of at least 1e-10."""
+    log_S: Spectrogram = np.log10(np.maximum(S, _AMIN))
+    return log_S
+
+
+def _decibels(log_S: Spectrogram, loudest: float, ref: str | float) -> Spectrogram:
+    """Bring the logarithm of power to decibels below `ref`; `loudest` is the highest power."""
+    if loudest <= _AMIN:
+        return np.full_like(log_S, -np.inf)
+    S_db = log_S - np.log10(np.float32(loudest if ref == "max" else ref))
     S_db *= 10
     return S_db
 
