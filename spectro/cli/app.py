@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from spectro import __version__
-from spectro.cli import console, data, listen, results, score_events, thresholds, train
+from spectro.cli import console, data, listen, results, scan, score_events, thresholds, train
 from spectro.errors import SpectroError
 
 __all__ = ["app", "main"]
@@ -56,6 +56,7 @@ for command in (
     results.runs,
     results.compare,
     listen.predict,
+    scan.scan,
     thresholds.thresholds,
     score_events.score_events,
 ):
