@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from spectro import __version__
-from spectro.cli import console, data, listen, results, train
+from spectro.cli import console, data, listen, models, results, train
 from spectro.errors import SpectroError
 
 __all__ = ["app", "main"]
@@ -52,6 +52,9 @@ for command in (
     train.probe,
     train.lr_find,
     train.learning_curve,
+    models.train_final,
+    models.export,
+    models.verify,
     results.report,
     results.runs,
     results.compare,

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from pydantic import Field
 
 from spectro.errors import ModelError
-from spectro.plumbing.files import read_json
 from spectro.plumbing.paths import check_no_link
 from spectro.plumbing.settings import Record, Settings
 
@@ -120,4 +119,5 @@ def tempered(probabilities: Floats, temperature: float) -> Floats:
         return probabilities
     logs = np.log(np.maximum(probabilities.astype(np.float64), _LEAST)) / temperature
     scaled = np.exp(logs - logs.max(axis=1, keepdims=True))
-    return (scaled / scaled.sum(axis=1, keepdims=True)).astype(np.float32)
+    result: Floats = (scaled / scaled.sum(axis=1, keepdims=True)).astype(np.float32)
+    return result

@@ -22,12 +22,14 @@ __all__ = [
     "CARD",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "TENSORS",
+    "VECTORS",
     "ModelCard",
     "read_card",
     "shortened",
 ]
 
-CARD = "model.json"
+CARD, TENSORS, VECTORS = "model.json", "model.safetensors", "verify.json"
 _MAX_MEMBERS = 100  # as many as training takes
 _MAX_DETECTIONS = 1_000  # of a class: enough to tell a share to a thousandth
 _MAX_BYTES = 1 << 26  # of model.json; one with 10,000 classes and their scores is about 1 MB

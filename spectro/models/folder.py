@@ -26,7 +26,7 @@ from torch import nn
 from spectro.errors import ConfigError, ModelError
 from spectro.models import networks as network
 from spectro.models import tensors
-from spectro.models.card import CARD, ModelCard, read_card, shortened
+from spectro.models.card import CARD, TENSORS, VECTORS, ModelCard, read_card, shortened
 from spectro.models.words import describe
 from spectro.plumbing.files import replacing, scratch, without_scratch, writing
 
@@ -40,9 +40,8 @@ __all__ = [
     "save_model",
 ]
 
-TENSORS, _README = "model.safetensors", "README.md"
+_README = "README.md"
 EXPORTS = ("model.onnx", "model.int8.onnx")  # of :mod:`spectro.models.exports.float32`
-VECTORS = "verify.json"  # of :mod:`spectro.models.exports.vectors`
 
 
 def save_model(folder: str | Path, model: nn.Module, card: ModelCard) -> None:

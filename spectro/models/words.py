@@ -150,7 +150,9 @@ def _settings(training: Mapping[str, Any]) -> list[str]:
     changed = training.get("changed")
     if not isinstance(changed, Mapping) or not changed:
         return [f"With the settings of the recipe `{training['recipe']}`."]
-    lines = [f"{name}: {_value(now)} (recipe: {_value(was)})" for name, (now, was) in changed.items()]
+    lines = [
+        f"{name}: {_value(now)} (recipe: {_value(was)})" for name, (now, was) in changed.items()
+    ]
     return [f"With the recipe `{training['recipe']}`, and other than it says:", *_list(lines)]
 
 

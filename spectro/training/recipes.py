@@ -101,7 +101,7 @@ def recipe_spectrogram(name: str) -> SpectrogramConfig:
 
 
 def changes(config: TrainConfig) -> dict[str, list[Any]]:
-    """List the settings that are other than their recipe says, each with its value and the recipe's.
+    """List the settings that are other than their recipe says: the value, then the recipe's.
 
     `epochs` and `lr` are those of the last phase where only that is another.
 
