@@ -37,7 +37,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo sample data dataset render-spectrograms pictures fold-named train-fold \
-        cross-validate probe report lr-find notebooks test test-all lint types bench-render \
+        cross-validate model probe report lr-find notebooks test test-all lint types bench-render \
         bench-train clean
 
 help:  ## List the targets
@@ -91,6 +91,9 @@ train-fold: fold-named pictures  ## Train on all folds but N and score N: make t
 
 cross-validate: pictures  ## Train and score every fold that is there, resuming
 	$(SPECTRO) cross-validate $(RENDERED) --weights $(WEIGHTS) $(ARGS)
+
+model: setup  ## Train the run scored last on all folds, to put to work; another: make model RUN=runs/demo
+	$(SPECTRO) train-final $(RUN) $(ARGS)
 
 report: setup  ## Open the report of the run scored last; of another: make report RUN=runs/demo
 	$(SPECTRO) report $(RUN) --open

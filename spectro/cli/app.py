@@ -17,7 +17,17 @@ import typer
 from typer.core import TyperGroup
 
 from spectro import __version__
-from spectro.cli import console, data, listen, results, scan, score_events, thresholds, train
+from spectro.cli import (
+    console,
+    data,
+    listen,
+    models,
+    results,
+    scan,
+    score_events,
+    thresholds,
+    train,
+)
 from spectro.errors import SpectroError
 from spectro.plumbing import extras
 
@@ -55,6 +65,9 @@ for command in (
     train.probe,
     train.lr_find,
     train.learning_curve,
+    models.train_final,
+    models.export,
+    models.verify,
     results.report,
     results.runs,
     results.compare,

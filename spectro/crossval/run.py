@@ -9,6 +9,8 @@
     fold3/training.log     model, data, optimiser and epochs, as a page to read
     fold3/fold.json        clips, seconds, precision, accuracy
     scores.json            scores of all finished folds together
+    calibration.json       what to do to the probabilities of the folds' networks
+    final/                 a model trained on all folds: see spectro.crossval.final.train
 
 A fold's folder appears whole, when the fold is finished: resuming trains the folds that are not
 there.

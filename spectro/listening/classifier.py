@@ -47,6 +47,8 @@ class Prediction(NamedTuple):
         Its probability.
     probabilities : np.ndarray [shape=(classes,)], float32
         Of each class, in the order of :attr:`Classifier.labels`.
+    known : bool
+        False where the sound is none that the network was trained on, as far as it can tell.
     """
 
     path: str
@@ -55,6 +57,7 @@ class Prediction(NamedTuple):
     label: str
     probability: float
     probabilities: Probabilities
+    known: bool = True
 
 
 class Classifier:
@@ -87,12 +90,12 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: str | Path, *, backend: BackendName = "auto") -> Classifier:
-        """Load a model folder.
+        """Load a model folder, or the folds' networks of a run, which are averaged.
 
         Parameters
         ----------
         folder : str or Path
-            Model folder.
+            Model folder or run.
         backend : "auto", "torch", "onnx" or "int8"
             What runs the network: torch; or ONNX Runtime, from ``model.onnx`` or
             ``model.int8.onnx``. "auto" takes torch if it is installed, else ``model.onnx``.
@@ -110,6 +113,11 @@ class Classifier:
     def labels(self) -> list[str]:
         """Classes, in the order of the probabilities."""
         return list(self.card.labels)
+
+    @property
+    def remark(self) -> str:
+        """What to tell of it in a line: of a run, which networks are averaged; or nothing."""
+        return str(getattr(self._backend, "remark", ""))
 
     def classify(
         self, paths: Iterable[str | Path], *, failed: Callable[[AudioError], None] | None = None
@@ -243,15 +251,16 @@ class Classifier:
         heard: Sequence[tuple[str, float | None, float | None]],
         levels: list[npt.NDArray[np.uint8]],
     ) -> Iterator[Prediction]:
-        probabilities, _ = self._backend(np.stack(levels))
+        probabilities, known = self._backend(np.stack(levels))
         if not np.isfinite(probabilities).all():
             raise ModelError(
                 f"{self.card.arch} gives no numbers for {heard[0][0]}: the model is damaged; "
                 "take another copy, or train it anew"
             )
-        for about, row in zip(heard, probabilities, strict=True):
+        for about, row, is_known in zip(heard, probabilities, known, strict=True):
             best = int(row.argmax())
-            yield Prediction(*about, self.card.labels[best], float(row[best]), row)
+            label, highest = self.card.labels[best], float(row[best])
+            yield Prediction(*about, label, highest, row, bool(is_known))
 
 
 def _batches(items: Iterable[T]) -> Iterator[list[T]]:
