@@ -102,9 +102,7 @@ def load(arch: str, names: dict[str, tuple[int, ...]]) -> tuple[str, dict[str, t
     return detail, _renamed(state, names)
 
 
-def _renamed(
-    state: dict[str, torch.Tensor], names: dict[str, tuple[int, ...]]
-) -> dict[str, Any]:
+def _renamed(state: dict[str, torch.Tensor], names: dict[str, tuple[int, ...]]) -> dict[str, Any]:
     """Give tensors timm's names: the same order, the same shapes, the same last word."""
     pairs = list(zip(state, names, strict=True))
     for theirs, ours in pairs:

@@ -50,7 +50,8 @@ class Maps(nn.Module):
         named = dict(self.net.named_parameters())
         try:
             groups = _timm().models.group_parameters(
-                self.net, self.net.group_matcher(coarse=True)  # type: ignore[operator]
+                self.net,
+                self.net.group_matcher(coarse=True),  # type: ignore[operator]
             )
         except AttributeError:
             return [], list(named.values())
