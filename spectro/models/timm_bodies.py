@@ -55,9 +55,12 @@ class Maps(nn.Module):
             )
         except AttributeError:
             return [], list(named.values())
-        stages = [[named[name] for name in names] for _, names in sorted(groups.items())]
+        stages = [names for _, names in sorted(groups.items())]
         middle = (len(stages) + 1) // 2
-        early, late = (sum(half, []) for half in (stages[:middle], stages[middle:]))
+        early, late = (
+            [named[name] for names in half for name in names]
+            for half in (stages[:middle], stages[middle:])
+        )
         return early, late
 
 
