@@ -55,6 +55,8 @@ __all__ = [
     "with_options",
 ]
 
+_USUAL = TrainConfig.model_fields["arch"].default  # the network where none is asked for
+
 PICTURE, TRAINING, FOLDS, RUNNING = "Picture", "Training", "Folds", "Running"  # panels of --help
 
 DatasetRoot = Annotated[
@@ -249,6 +251,9 @@ def _train(
     table = read_table(config, "train") if config else {}
     base = find_recipe(recipe or table.get("recipe", "default"))
     settings = base.replace(**{**table, "recipe": base.recipe}).replace(**flags)
+    asked_for = flags.get("arch") or table.get("arch") or base.arch != _USUAL
+    if settings.weights == "auto" and not asked_for:
+        settings = settings.replace(arch="auto")
     return settings.with_last_phase(epochs=epochs, lr=lr)
 
 
