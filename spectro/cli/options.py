@@ -50,6 +50,7 @@ __all__ = [
     "Track",
     "Workers",
     "either",
+    "settings",
     "training",
     "with_options",
 ]
@@ -281,6 +282,21 @@ def training(*names: str, recipe: str | None = None) -> Group:
     if recipe is not None:
         return Group((_config_file(TRAINING), *options), functools.partial(_train, recipe=recipe))
     return Group((_config_file(TRAINING), _recipe(TRAINING), *options), _train)
+
+
+def settings(cls: type[Settings], panel: str, *names: str) -> Group:
+    """Make the options of these settings of a class, or of all; what is not given is its default.
+
+    Parameters
+    ----------
+    cls : type of Settings
+    panel : str
+        Of ``--help``.
+    *names : str
+        Fields; none means all.
+    """
+    options = (_setting(cls, name, panel) for name in names or cls.model_fields)
+    return Group(tuple(options), lambda **flags: cls().replace(**flags))
 
 
 @dataclass(frozen=True)
