@@ -75,7 +75,9 @@ def serve(
     name = model.resolve().name
     name = model.resolve().parent.parent.name if name == "model" else name  # RUN/fold1/model
     if host not in run.LOOPBACK and not token:
-        console.warn(f"anyone who reaches {host} may use this service; --token-file asks for a word")
+        console.warn(
+            f"anyone who reaches {host} may use this service; --token-file asks for a word"
+        )
     run.serve(
         listener,
         name,

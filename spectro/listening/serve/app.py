@@ -14,14 +14,13 @@ from fastapi import Depends, FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
-from starlette.types import ASGIApp
 
 from spectro import __version__
 from spectro.errors import ConfigError, SpectroError
 from spectro.listening.serve.answers import Health, Model, Prediction, Problem, ScanAnswer
 from spectro.listening.serve.guards import Guard
 from spectro.listening.serve.metrics import CONTENT_TYPE_LATEST
-from spectro.listening.serve.refusals import STATUSES, Refusal
+from spectro.listening.serve.refusals import STATUSES, RefusedError
 from spectro.listening.serve.service import Service
 from spectro.listening.serve.sounds import png, predict
 from spectro.listening.tables import csv_header, csv_line
@@ -100,8 +99,8 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _handle_errors(app: FastAPI) -> None:
-    @app.exception_handler(Refusal)
-    async def refused(request: Request, error: Refusal) -> JSONResponse:
+    @app.exception_handler(RefusedError)
+    async def refused(request: Request, error: RefusedError) -> JSONResponse:
         return JSONResponse({"detail": error.told}, error.status, error.headers)
 
     @app.exception_handler(SpectroError)
@@ -167,14 +166,14 @@ def _add_scan(app: FastAPI, service: Service) -> None:
         try:
             told = service.scan_settings.replace(site=site, start_time=start_time or None)
         except ConfigError as error:
-            raise Refusal(422, str(error)) from None
+            raise RefusedError(422, str(error)) from None
         service.scans.check_room()
         most = service.settings.max_scan_mb
         taken = service.uploads.receiving(request.receive, request.headers, name, most)
         async with taken as upload:
             try:
                 started = service.scans.submit(upload, told)
-            except Refusal:
+            except RefusedError:
                 upload.remove()
                 raise
         response.headers["Location"] = f"/scan/{started.id}"
@@ -211,7 +210,7 @@ def _add_results(app: FastAPI, service: Service) -> None:
         """Give the table that ``spectro scan`` writes."""
         scan = service.scans.get(number)
         if scan.state != "done":
-            raise Refusal(409, "the scan is not done; ask again", retry_after=1)
+            raise RefusedError(409, "the scan is not done; ask again", retry_after=1)
         text = csv_header() + "".join(map(csv_line, scan.events))
         return Response(text, media_type="text/csv")
 

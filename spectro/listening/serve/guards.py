@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from spectro.listening.serve.refusals import Refusal
+from spectro.listening.serve.refusals import RefusedError
 
 __all__ = ["Guard"]
 
@@ -79,7 +79,7 @@ class Guard:
 
         try:
             self._check(scope)
-        except Refusal as refusal:
+        except RefusedError as refusal:
             await _refuse(refusal, marked)
         else:
             await self._app(scope, receive, marked)
@@ -88,16 +88,18 @@ class Guard:
         headers = dict(scope["headers"])
         host = _host(headers.get(b"host", b"").decode("latin-1"))
         if self._hosts and host not in self._hosts:
-            raise Refusal(421, f"this service is not called {host[:100]!r}; use its own address")
+            raise RefusedError(
+                421, f"this service is not called {host[:100]!r}; use its own address"
+            )
         if headers.get(b"sec-fetch-site") == b"cross-site" and scope["method"] != "GET":
-            raise Refusal(403, "pages of other sites may not use this service")
+            raise RefusedError(403, "pages of other sites may not use this service")
         if self._token and scope["path"] not in self._open:
             self._check_token(headers.get(b"authorization", b""))
 
     def _check_token(self, shown: bytes) -> None:
         kind, _, token = shown.partition(b" ")
         if kind.lower() != b"bearer" or not secrets.compare_digest(token.strip(), self._token):
-            refusal = Refusal(401, "show the service's token: Authorization: Bearer TOKEN")
+            refusal = RefusedError(401, "show the service's token: Authorization: Bearer TOKEN")
             refusal.headers["WWW-Authenticate"] = "Bearer"
             raise refusal
 
@@ -121,7 +123,7 @@ def _marks(given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     return [(k.encode(), v.encode()) for k, v in marks.items() if k.encode() not in names]
 
 
-async def _refuse(refusal: Refusal, send: Send) -> None:
+async def _refuse(refusal: RefusedError, send: Send) -> None:
     body = json.dumps({"detail": refusal.told}).encode()
     headers = {
         "content-type": "application/json",

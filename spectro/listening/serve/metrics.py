@@ -44,9 +44,7 @@ class Metrics:
             "Sound that the model heard, in seconds.",
             registry=self._registry,
         )
-        depth = Gauge(
-            "spectro_queue_depth", "What is in hand.", ["queue"], registry=self._registry
-        )
+        depth = Gauge("spectro_queue_depth", "What is in hand.", ["queue"], registry=self._registry)
         for name, count in queues.items():
             depth.labels(name).set_function(count)
         about = Gauge(

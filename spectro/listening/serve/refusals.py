@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["STATUSES", "Refusal"]
+__all__ = ["STATUSES", "RefusedError"]
 
 STATUSES = {
     400: "The request is no HTTP that can be read.",
@@ -22,7 +22,7 @@ STATUSES = {
 }
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """A request that is not answered as asked.
 
     Parameters

@@ -16,7 +16,7 @@ from spectro.listening.events import Event
 from spectro.listening.scan import Found, ScanSettings, scan_recording
 from spectro.listening.serve.answers import EventAnswer, ScanAnswer, State
 from spectro.listening.serve.overview import Overview, draw_overview
-from spectro.listening.serve.refusals import Refusal
+from spectro.listening.serve.refusals import RefusedError
 from spectro.listening.serve.settings import ServeSettings
 from spectro.listening.serve.sounds import frequency_ticks, measured, told_of
 from spectro.listening.serve.uploads import Upload
@@ -93,11 +93,11 @@ class Scan:
 
         Raises
         ------
-        Refusal
+        RefusedError
             If it is not drawn yet.
         """
         if self.overview is None:
-            raise Refusal(409, "the recording is not drawn yet; ask again", retry_after=1)
+            raise RefusedError(409, "the recording is not drawn yet; ask again", retry_after=1)
         return self.overview.picture(start, end, width)
 
     def give_up(self) -> None:
@@ -113,7 +113,7 @@ class Scan:
             self._fail("given up")
         except AudioError as error:
             self._fail(told_of(error, self.upload).told)
-        except (Refusal, SpectroError, OSError, MemoryError) as error:
+        except (RefusedError, SpectroError, OSError, MemoryError) as error:
             self._fail(str(error))
         finally:
             self.ended = time.monotonic()
@@ -189,18 +189,18 @@ class Scans:
 
         Raises
         ------
-        Refusal
+        RefusedError
         """
         self.forget_old()
         if self.waiting >= self._settings.max_scans:
-            raise Refusal(429, "too many scans wait; come again", retry_after=30)
+            raise RefusedError(429, "too many scans wait; come again", retry_after=30)
 
     def submit(self, upload: Upload, settings: ScanSettings) -> Scan:
         """Start a scan, or let it wait for those before it.
 
         Raises
         ------
-        Refusal
+        RefusedError
             If too many wait.
         """
         self.check_room()
@@ -214,21 +214,21 @@ class Scans:
 
         Raises
         ------
-        Refusal
+        RefusedError
             If there is none.
         """
         self.forget_old()
         try:
             return self._scans[number]
         except KeyError:
-            raise Refusal(404, "there is no such scan, or it was removed") from None
+            raise RefusedError(404, "there is no such scan, or it was removed") from None
 
     def remove(self, number: str) -> None:
         """Give a scan up and forget it, its recording too.
 
         Raises
         ------
-        Refusal
+        RefusedError
             If there is none.
         """
         scan = self.get(number)

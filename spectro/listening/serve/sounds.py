@@ -14,7 +14,7 @@ from spectro.clips.decode import open_part
 from spectro.errors import AudioError
 from spectro.listening.classifier import Classifier
 from spectro.listening.serve.answers import Picture, Prediction, Tick
-from spectro.listening.serve.refusals import Refusal
+from spectro.listening.serve.refusals import RefusedError
 from spectro.listening.serve.uploads import Upload
 from spectro.pictures.mel import band_frequencies
 from spectro.pictures.settings import SpectrogramConfig
@@ -31,7 +31,7 @@ def measured(path: Path, most_seconds: float) -> float:
 
     Raises
     ------
-    Refusal
+    RefusedError
         If it is longer.
     AudioError
         If it cannot be opened.
@@ -51,21 +51,23 @@ def measured(path: Path, most_seconds: float) -> float:
 
 def _check_seconds(seconds: float, most: float) -> None:
     if seconds > most:
-        raise Refusal(
+        raise RefusedError(
             413, f"the sound lasts more than {most:,.6g} s; send a part, or a recording to /scan"
         )
 
 
 def _check_samples(samples: int, most_seconds: float) -> None:
     if samples > most_seconds * _DENSEST:
-        raise Refusal(413, "the sound holds too many samples; send fewer channels or a lower rate")
+        raise RefusedError(
+            413, "the sound holds too many samples; send fewer channels or a lower rate"
+        )
 
 
-def told_of(error: AudioError, upload: Upload) -> Refusal:
+def told_of(error: AudioError, upload: Upload) -> RefusedError:
     """Say what is wrong with a sound in the client's words: no path of this machine."""
     told = str(error).replace(str(upload.path.absolute()), upload.name)
     told = told.replace(str(upload.path), upload.name).replace(str(upload.folder), "")
-    return Refusal(422, " ".join(told.split()))
+    return RefusedError(422, " ".join(told.split()))
 
 
 def predict(
@@ -75,7 +77,7 @@ def predict(
 
     Raises
     ------
-    Refusal
+    RefusedError
         If the sound is too long or cannot be decoded.
     """
     config = classifier.card.spectrogram

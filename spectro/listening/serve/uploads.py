@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from spectro.listening.serve.refusals import Refusal
+from spectro.listening.serve.refusals import RefusedError
 from spectro.listening.serve.settings import ServeSettings
 
 __all__ = ["Upload", "Uploads"]
@@ -79,7 +79,7 @@ class Uploads:
     @contextmanager
     def _counted(self) -> Iterator[None]:
         if self.in_flight >= self._settings.max_requests:
-            raise Refusal(503, "too many requests at once; come again", retry_after=1)
+            raise RefusedError(503, "too many requests at once; come again", retry_after=1)
         self.in_flight += 1
         try:
             yield
@@ -104,7 +104,7 @@ class Uploads:
 
         Raises
         ------
-        Refusal
+        RefusedError
             If it is too large, too slow, not a sound's kind, or one too many.
         """
         with self._counted():
@@ -128,11 +128,11 @@ class Uploads:
                     self._check_speed(upload.size, time.monotonic() - began)
                     file.write(chunk)
         except OSError as error:
-            raise Refusal(
+            raise RefusedError(
                 503, f"the sound cannot be kept ({error.strerror})", retry_after=60
             ) from None
         if not upload.size:
-            raise Refusal(422, "no sound was sent; send the file itself as the request's body")
+            raise RefusedError(422, "no sound was sent; send the file itself as the request's body")
 
     async def _chunks(self, receive: Receive) -> AsyncIterator[bytes]:
         more = True
@@ -140,19 +140,21 @@ class Uploads:
             try:
                 message = await asyncio.wait_for(receive(), self._settings.patience)
             except asyncio.TimeoutError:
-                raise Refusal(408, "the sound stopped coming; send it again") from None
+                raise RefusedError(408, "the sound stopped coming; send it again") from None
             if message["type"] == "http.disconnect":
-                raise Refusal(400, "the client went away")
+                raise RefusedError(400, "the client went away")
             yield message.get("body", b"")
             more = message.get("more_body", False)
 
     def _check_speed(self, size: int, seconds: float) -> None:
         if seconds > self._settings.patience and size < _SLOWEST * seconds:
-            raise Refusal(408, "the sound comes too slowly; send it again from a better line")
+            raise RefusedError(408, "the sound comes too slowly; send it again from a better line")
 
     def _reserve(self, upload: Upload, size: int) -> None:
         if self._bytes + size > self._settings.disk_mb * _MB:
-            raise Refusal(503, "there is no room for more sounds now; come again", retry_after=30)
+            raise RefusedError(
+                503, "there is no room for more sounds now; come again", retry_after=30
+            )
         self._bytes += size
         upload.size += size
 
@@ -164,7 +166,7 @@ def _check_kind(stated: str) -> None:
     """Refuse what says that it is no sound."""
     kind = stated.partition(";")[0].strip().lower()
     if kind and not _KINDS.fullmatch(kind):
-        raise Refusal(
+        raise RefusedError(
             415,
             f"the body is {kind[:80]!r}; send the sound itself: "
             "curl --data-binary @clip.wav -H 'Content-Type: audio/wav'",
@@ -173,4 +175,4 @@ def _check_kind(stated: str) -> None:
 
 def _check_size(size: int, most_mb: float) -> None:
     if size > most_mb * _MB:
-        raise Refusal(413, f"the sound is larger than {most_mb:g} MB; send a part of it")
+        raise RefusedError(413, f"the sound is larger than {most_mb:g} MB; send a part of it")

@@ -33,6 +33,7 @@ from spectro.errors import MissingExtraError, ModelError
 from spectro.models.card import ModelCard
 from spectro.models.exports.probes import probe_pictures
 from spectro.models.folder import EXPORTS, TENSORS, load_model, predict_probabilities
+from spectro.models.runtime import onnx_runtime
 from spectro.plumbing.files import write_bytes, writing
 
 __all__ = [
@@ -229,7 +230,7 @@ def package(name: str) -> Any:
         If it is not installed.
     """
     try:
-        return importlib.import_module(name)
+        return onnx_runtime() if name == "onnxruntime" else importlib.import_module(name)
     except ImportError:
         raise MissingExtraError("onnx", "an export") from None
 
