@@ -7,6 +7,7 @@ import functools
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from importlib import resources
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 
 from spectro import __version__
-from spectro.errors import ConfigError, SpectroError
+from spectro.errors import SpectroError
 from spectro.listening.serve.answers import Health, Model, Prediction, Problem, ScanAnswer
 from spectro.listening.serve.guards import Guard
 from spectro.listening.serve.metrics import CONTENT_TYPE_LATEST
@@ -159,14 +160,12 @@ def _add_scan(app: FastAPI, service: Service) -> None:
         name: Name = "recording",
         site: Annotated[str, Query(max_length=100)] = "",
         start_time: Annotated[
-            str, Query(max_length=40, description="When it began, ISO 8601.")
-        ] = "",
+            datetime | None, Query(description="When it began, before what it says itself.")
+        ] = None,
     ) -> ScanAnswer:
         """Take a recording, and scan it when those before it are done; ask under its id."""
-        try:
-            told = service.scan_settings.replace(site=site, start_time=start_time or None)
-        except ConfigError as error:
-            raise RefusedError(422, str(error)) from None
+        began = None if start_time is None else start_time.isoformat()
+        told = service.scan_settings.replace(site=site or None, start_time=began)
         service.scans.check_room()
         most = service.settings.max_scan_mb
         taken = service.uploads.receiving(request.receive, request.headers, name, most)

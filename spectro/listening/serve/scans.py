@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
@@ -22,6 +23,8 @@ from spectro.listening.serve.sounds import frequency_ticks, measured, told_of
 from spectro.listening.serve.uploads import Upload
 
 __all__ = ["Scan", "Scans"]
+
+_log = logging.getLogger(__name__)
 
 _DRAWN = 0.1  # of the progress; the rest is listening
 
@@ -115,6 +118,11 @@ class Scan:
             self._fail(told_of(error, self.upload).told)
         except (RefusedError, SpectroError, OSError, MemoryError) as error:
             self._fail(str(error))
+        except OverflowError:
+            self._fail("the recording's time of day is beyond the calendar; give another start")
+        except Exception:  # a fault of ours: the client must not wait for ever
+            _log.exception("a scan failed")
+            self._fail("the service has a fault, which it has written to its log")
         finally:
             self.ended = time.monotonic()
             if not self._wanted.is_set():
