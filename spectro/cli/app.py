@@ -25,6 +25,7 @@ from spectro.cli import (
     results,
     scan,
     score_events,
+    serve,
     thresholds,
     train,
 )
@@ -75,6 +76,7 @@ for command in (
     scan.scan,
     thresholds.thresholds,
     score_events.score_events,
+    serve.serve,
 ):
     app.command()(command)
 
