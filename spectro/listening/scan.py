@@ -18,19 +18,16 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import soundfile as sf
 from pydantic import Field, model_validator
 
-from spectro.clips.waveform import Window, fit, windows
 from spectro.errors import AudioError, DatasetError
 from spectro.listening.annotations import Heard
 from spectro.listening.backends import Backend
 from spectro.listening.event_settings import EventSettings
-from spectro.listening.events import Event, Origin, ScoredWindow, find_events, level_dbfs
+from spectro.listening.events import Event, Origin, ScoredWindow, find_events
 from spectro.listening.recorders import beginning, parse_start_time
-from spectro.models.card import ModelCard
-from spectro.pictures.spectrogram import network_levels, spectrogram_image
+from spectro.listening.windower import file_pictures
 from spectro.plumbing.files import write_text
 from spectro.plumbing.settings import Settings
 from spectro.plumbing.workers import completed
@@ -48,8 +45,6 @@ __all__ = [
 
 _BATCH = 32
 _PARTS = ".scan"
-
-Levels = npt.NDArray[np.uint8]
 
 
 class ScanSettings(Settings):
@@ -130,7 +125,7 @@ def score_windows(
     """Hear a recording window by window, in one pass, in flat memory.
 
     A window is as long as the pictures that the model was trained on, and drawn as they were
-    (:func:`spectro.clips.waveform.windows`).
+    (:class:`spectro.listening.windower.Windower`).
 
     Parameters
     ----------
@@ -145,17 +140,12 @@ def score_windows(
     AudioError
         If the file cannot be decoded to its end.
     """
-    config = listener.card.spectrogram
-    walk = windows(path, sr=config.sr, duration=config.duration, hop=hop, channels=config.channels)
+    card = listener.card
+    walk = file_pictures(path, card.spectrogram, hop=hop, size=card.size)
     while batch := list(itertools.islice(walk, _BATCH)):
-        levels = np.stack([_levels(window, listener.card) for window in batch])
-        for window, p, known in zip(batch, *listener(levels), strict=True):
-            yield ScoredWindow(window.start, window.end, p, level_dbfs(window.y), bool(known))
-
-
-def _levels(window: Window, card: ModelCard) -> Levels:
-    y = fit(window.y, card.spectrogram.n_samples, pad=card.spectrogram.pad)
-    return network_levels(spectrogram_image(y, card.spectrogram), card.size)
+        levels = np.stack([one.levels for one in batch])
+        for one, p, known in zip(batch, *listener(levels), strict=True):
+            yield ScoredWindow(one.start, one.end, p, one.level, bool(known))
 
 
 def scan_recording(path: str | Path, listener: Backend, settings: ScanSettings) -> Found:

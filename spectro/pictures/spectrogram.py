@@ -30,9 +30,11 @@ __all__ = [
     "levels",
     "load_clip",
     "load_extent",
+    "mel_frames",
     "melspectrogram",
     "network_levels",
     "network_pixels",
+    "power_image",
     "power_to_db",
     "save_png",
     "spectrogram_image",
@@ -130,8 +132,12 @@ def spectrogram_image(y: audio.Waveform, config: SpectrogramConfig) -> Image.Ima
         so the picture holds the values and their colours at a third of an RGB picture's size. Of
         two channels red is the first, green the second, and blue their mean.
     """
-    S_db = power_to_db(melspectrogram(y, config), ref=config.ref)
-    grey = levels(S_db, config)[..., ::-1, :]
+    return power_image(melspectrogram(y, config), config)
+
+
+def power_image(S: Spectrogram, config: SpectrogramConfig) -> Image.Image:
+    """Draw mel power, shape ([2,] n_mels, n_frames); see :func:`spectrogram_image`."""
+    grey = levels(power_to_db(S, ref=config.ref), config)[..., ::-1, :]
     if grey.ndim == 3:
         return _two_channels(*grey)
     image = Image.fromarray(grey)
@@ -166,7 +172,25 @@ def melspectrogram(y: audio.Waveform, config: SpectrogramConfig) -> Spectrogram:
         if len(y) == 2 and np.array_equal(y[0], y[1]):  # a mono clip
             return np.stack([melspectrogram(y[0], config)] * 2)
         return np.stack([melspectrogram(channel, config) for channel in y])
-    frames = _frames(y, config)
+    return mel_frames(np.pad(y, config.n_fft // 2), config)
+
+
+def mel_frames(y: audio.Waveform, config: SpectrogramConfig) -> Spectrogram:
+    """Compute the mel power of the frames that lie in a waveform whole.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n,)], float32
+        At least ``config.n_fft`` samples; frames start at every ``config.hop_length`` of them.
+    config : SpectrogramConfig
+        Settings.
+
+    Returns
+    -------
+    S : np.ndarray [shape=(n_mels, 1 + (n - n_fft) // hop_length)], float32
+        Power in each mel band, lowest band first. No frame's numbers depend on other frames.
+    """
+    frames = np.lib.stride_tricks.sliding_window_view(y, config.n_fft)[:: config.hop_length]
     window = _window(config.win_length or config.n_fft, config.n_fft)
     mel = mel_filterbank(config)
     S = np.empty((config.n_mels, len(frames)), dtype=np.float32)
@@ -177,12 +201,6 @@ def melspectrogram(y: audio.Waveform, config: SpectrogramConfig) -> Spectrogram:
         power += np.square(D.imag)
         S[:, first : first + _BLOCK] = mel @ power.T
     return S
-
-
-def _frames(y: audio.Waveform, config: SpectrogramConfig) -> npt.NDArray[np.float32]:
-    """View `y` as overlapping frames, shape (n_frames, n_fft), each centred on its time."""
-    padded = np.pad(y, config.n_fft // 2)
-    return np.lib.stride_tricks.sliding_window_view(padded, config.n_fft)[:: config.hop_length]
 
 
 @functools.lru_cache(maxsize=16)
