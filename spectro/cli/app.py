@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from spectro import __version__
-from spectro.cli import console, data, listen, results, train
+from spectro.cli import console, data, listen, live, results, train
 from spectro.errors import SpectroError
 
 __all__ = ["app", "main"]
@@ -56,6 +56,7 @@ for command in (
     results.runs,
     results.compare,
     listen.predict,
+    live.listen,
 ):
     app.command()(command)
 

@@ -50,6 +50,7 @@ __all__ = [
     "Track",
     "Workers",
     "either",
+    "flags_of",
     "training",
     "with_options",
 ]
@@ -281,6 +282,25 @@ def training(*names: str, recipe: str | None = None) -> Group:
     if recipe is not None:
         return Group((_config_file(TRAINING), *options), functools.partial(_train, recipe=recipe))
     return Group((_config_file(TRAINING), _recipe(TRAINING), *options), _train)
+
+
+def flags_of(cls: type[Settings], panel: str, *names: str) -> Group:
+    """Make options of a settings class; the command gets those that were given, as a dict.
+
+    Parameters
+    ----------
+    cls : type of Settings
+    panel : str
+        Of ``--help``.
+    *names : str
+        Fields; none means all.
+    """
+    options = tuple(_setting(cls, name, panel) for name in names or cls.model_fields)
+
+    def given(**flags: Any) -> dict[str, Any]:
+        return {name: value for name, value in flags.items() if value is not None}
+
+    return Group(options, given)
 
 
 @dataclass(frozen=True)

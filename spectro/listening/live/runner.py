@@ -95,7 +95,8 @@ class Runner:
         self._notices.append((channel, what, text))
 
     def _listen(self) -> None:
-        next_step = next_beat = self.clock.monotonic()
+        next_step = self.clock.monotonic()
+        next_beat = next_step + self.beat
         while not self._stop.is_set() and not self._broken and not self._all_ended():
             if not self._hear():
                 with self.bell:
@@ -125,8 +126,7 @@ class Runner:
         return all(place.ended for place in self.listener.places.values())
 
     def _heartbeat(self) -> None:
-        if self.stats.sources and any(one.opened for one in self.stats.sources.values()):
-            self.say("", heartbeat(self.stats, self.clock.time()))
+        self.say("", heartbeat(self.stats, self.clock.time()))
         for called in self.beats:
             called(self.stats)
 

@@ -21,7 +21,7 @@ from spectro.listening.live.stats import ListenerStats
 __all__ = ["Mqtt"]
 
 _PATIENCE = 15.0  # s for a broker to say that it has a message
-_PASSWORD = "SPECTRO_MQTT_PASSWORD"  # noqa: S105  # the name of a variable
+_PASSWORD = "SPECTRO_MQTT_PASSWORD"  # the name of a variable
 
 
 class Mqtt:

@@ -104,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "spectro"
     sys_version = ""
 
-    def do_GET(self) -> None:  # noqa: N802  # http.server's name
+    def do_GET(self) -> None:  # http.server's name
         """Answer a page, or 404."""
         assert isinstance(self.server, _Server)
         page = self.server.pages.get(self.path.partition("?")[0])

@@ -11,9 +11,9 @@ from spectro.listening.events import Origin
 from spectro.listening.live.clock import local_time, utc_stamp
 from spectro.listening.live.hearing.ears import Ears, Site
 from spectro.listening.live.hearing.session import Heard, Session
+from spectro.listening.live.hearing.timeline import Timeline
 from spectro.listening.live.settings import SourceSettings
 from spectro.listening.live.sources.backlog import Block
-from spectro.listening.live.hearing.timeline import Timeline
 from spectro.listening.live.watch.band import BandWatch
 from spectro.listening.live.watch.budget import BudgetWatch
 from spectro.listening.live.watch.proof import Proof, Result

@@ -100,8 +100,8 @@ class RaisedEvents:
         return found
 
     def _is_certain(self, event: Event, window: ScoredWindow) -> bool:
-        """Tell whether it will be long enough even if it ends now, at the last window's middle."""
-        end = min(event.end, (window.start + window.end + self._hop) / 2)
+        """Tell whether it will be long enough even if it ends now, half-way to the next window."""
+        end = event.end - max(0.0, window.end - window.start - self._hop) / 2
         return end - event.start >= self._tracker.settings.min_length - _LATE
 
     def _new(self, event: Event) -> Raised:

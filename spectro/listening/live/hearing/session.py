@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from spectro.errors import ModelError
 from spectro.listening.events import EventTracker, Origin, ScoredWindow
-from spectro.listening.live.hearing.ears import Ears, Site
 from spectro.listening.live.evidence.tape import Tape
+from spectro.listening.live.hearing.ears import Ears, Site
 from spectro.listening.live.hearing.raised import Happening, Raised, RaisedEvents
 from spectro.listening.live.sources.pcm import Format, Samples
 from spectro.listening.windower import Picture, Windower

@@ -10,6 +10,9 @@ from spectro.listening.live.sources.pcm import Samples
 __all__ = ["FaultWatch"]
 
 
+_EQUAL = 1e-9  # relative: that of rounding, not of sound
+
+
 class FaultWatch:
     """Looks at the level of each second of sound.
 
@@ -30,7 +33,7 @@ class FaultWatch:
         self._sum = self._squares = 0.0
         self._count = 0
         self._same = 0.0
-        self._before: tuple[float, float] | None = None
+        self._before = -1.0  # the power of the second before
 
     def push(self, samples: Samples, sr: int) -> str:
         """Take in samples of any number; return what is wrong, "" if nothing is."""
@@ -56,10 +59,10 @@ class FaultWatch:
         """Compare a second with the one before; real sound never has the same power twice."""
         mean = self._sum / sr
         power = max(0.0, self._squares / sr - mean * mean)
-        now = (round(mean, 12), power)
         flat = power <= 1e-15
+        frozen = math.isclose(power, self._before, rel_tol=_EQUAL)
         self.level = -math.inf if flat else level_dbfs([math.sqrt(power)])
-        self._same = self._same + 1 if flat or now == self._before else 0.0
-        self._before = now
+        self._same = self._same + 1 if flat or frozen else 0.0
+        self._before = power
         self._sum = self._squares = 0.0
         self._count = 0

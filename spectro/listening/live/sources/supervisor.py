@@ -20,6 +20,7 @@ __all__ = ["Supervisor"]
 
 _READ = 0.25  # s that one read waits
 _LONGEST_WAIT = 60.0  # s between two attempts
+_SAY = 60.0  # s between two lines about what is dropped
 _KINDS = {(True, False): "up", (True, True): "fault", (False, True): "lost"}
 _KINDS[False, False] = "finished"
 _PROVEN = 60.0  # s of sound after which it counts as healthy, and the waits start small again
@@ -61,6 +62,8 @@ class Supervisor:
         self._failures = 0
         self._due = self._opened = self._heard = 0.0
         self._delivered = 0.0  # s, since it was opened
+        self._unsaid = 0.0  # s that were dropped
+        self._say_due = -_SAY
 
     def step(self) -> float:
         """Do the next thing; return how many seconds to wait before the one after it."""
@@ -125,9 +128,18 @@ class Supervisor:
                 return False
         lost = self.backlog.put(block)
         self.stats.queued, self.stats.dropped = self.backlog.seconds, self.backlog.dropped
-        if lost:
-            self._tell("behind", f"dropped {lost:.1f} s unheard: this machine is too slow for it")
+        self._say_dropped(lost)
         return True
+
+    def _say_dropped(self, lost: float) -> None:
+        """Say what was dropped, once a minute."""
+        self._unsaid += lost
+        now = self.clock.monotonic()
+        if self._unsaid and now >= self._say_due:
+            self._say_due = now + _SAY
+            text = f"dropped {self._unsaid:.1f} s unheard: this machine does not keep up"
+            self._tell("behind", text)
+            self._unsaid = 0.0
 
     def _comes_in_real_time(self) -> bool:
         """Tell a microphone's pipe from a file's, when it has filled the backlog once."""
@@ -172,6 +184,10 @@ class Supervisor:
         self._state(why, up=False)
         return wait
 
+    def _about(self) -> str:
+        form = self._form
+        return f"{form.sr} Hz, {form.channels} channels" if form and self.stats.up else ""
+
     def _state(self, fault: str, *, up: bool = True) -> None:
         """Note whether it hears; say so where that changes."""
         self.stats.up, self.stats.fault = up, fault
@@ -179,7 +195,7 @@ class Supervisor:
         if now != self._told:
             self._told = now
             self.stats.since = self.clock.time()
-            self._tell(_KINDS[now], fault)
+            self._tell(_KINDS[now], fault or self._about())
 
 
 def _empty(form: Format, stretch: int, *, last: bool = False) -> Block:

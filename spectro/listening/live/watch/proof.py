@@ -94,8 +94,8 @@ class Proof:
     Parameters
     ----------
     settings : ProofSettings
-    now : float
-        Seconds since 1970.
+    now, monotonic : float
+        The two clocks. It is done once at the start, then at its times.
 
     Raises
     ------
@@ -103,7 +103,7 @@ class Proof:
         If the clip cannot be read, is silent, or is longer than a minute.
     """
 
-    def __init__(self, settings: ProofSettings, now: float) -> None:
+    def __init__(self, settings: ProofSettings, now: float, monotonic: float) -> None:
         self.settings = settings
         self._clip = load(settings.clip, sr=_CLIP_SR, end=_LONGEST + 1)
         if len(self._clip) > _LONGEST * _CLIP_SR:
@@ -114,6 +114,7 @@ class Proof:
         self._parts: list[Samples] | None = None
         self._form: Format | None = None
         self._until = 0.0
+        self.start(monotonic)
 
     def start_if_due(self, now: float, monotonic: float) -> None:
         """Begin to gather sound, if it is time."""
