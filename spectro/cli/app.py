@@ -21,6 +21,7 @@ from spectro.cli import (
     console,
     data,
     listen,
+    live,
     models,
     results,
     scan,
@@ -77,6 +78,7 @@ for command in (
     thresholds.thresholds,
     score_events.score_events,
     serve.serve,
+    live.listen,
 ):
     app.command()(command)
 
