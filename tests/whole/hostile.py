@@ -1,6 +1,6 @@
 """Mutants of every kind of file that the product reads, and a process that watches what they do.
 
-``python tests/whole/hostile.py FOLDER KIND FIRST LAST`` makes a small dataset, its pictures, a run
+``python tests/whole/hostile.py FOLDER KIND,KIND... FIRST LAST`` makes a small dataset, its pictures, a run
 and a model below FOLDER, replaces one file of it by each mutant in turn, calls a command on it, and
 prints a JSON line for each finding: a traceback, a wrong exit status, too many lines, a write
 outside FOLDER, a socket, too much time or memory.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import itertools
 import json
 import os
 import random
@@ -262,19 +263,19 @@ class Watch:
 CACHE = os.path.realpath(os.environ.get("MPLCONFIGDIR", Path.home() / ".config/matplotlib"))
 
 
-def watch(folder: Path, kind: str, first: int, last: int) -> Iterator[dict[str, Any]]:
-    """Try mutants of a kind; yield a dict for each finding."""
+def watch(folder: Path, kinds: list[str], first: int, last: int) -> Iterator[dict[str, Any]]:
+    """Try mutants of each kind; yield a dict for each finding."""
     names = build(folder)
-    file, mutate, commands = KINDS[kind]
-    path = Path(file.format(**names))
-    healthy = path.read_bytes()
     whole = Path(shutil.copytree(folder, folder.with_name(f"{folder.name}-whole"), symlinks=True))
     guard = Watch(folder)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     virtual = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (virtual + MEMORY, resource.RLIM_INFINITY))
     signal.signal(signal.SIGALRM, _too_long)
-    for number in range(first, last):
+    for kind, number in itertools.product(kinds, range(first, last)):
+        file, mutate, commands = KINDS[kind]
+        path = Path(file.format(**names))
+        healthy = (whole / path).read_bytes()
         mutant = mutate(random.Random(f"{kind} {number}"), healthy)
         command = commands[number % len(commands)].format(**names)
         restore(whole, folder)
@@ -285,12 +286,13 @@ def watch(folder: Path, kind: str, first: int, last: int) -> Iterator[dict[str, 
         status, said = call(command.split())
         signal.alarm(0)
         guard.on = False
+        path.write_bytes(healthy)
         finding = judge(status, said, guard.seen)
         if finding:
             yield {"kind": kind, "number": number, "command": command, "finding": finding}
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - used
     if grown > MEMORY:
-        yield {"kind": kind, "finding": f"memory grew by {grown >> 20} MiB"}
+        yield {"kind": kinds, "finding": f"memory grew by {grown >> 20} MiB"}
 
 
 def restore(whole: Path, folder: Path) -> None:
@@ -323,10 +325,10 @@ def judge(status: int | str, said: str, seen: list[str]) -> str:
 
 def main() -> None:
     """Try the mutants that the command line names; print findings, then how many were tried."""
-    folder, kind, first, last = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:5])
+    folder, kinds, first, last = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:5])
     folder.mkdir(parents=True)
     out = sys.stdout
-    for finding in watch(folder.resolve(), kind, first, last):
+    for finding in watch(folder.resolve(), kinds.split(","), first, last):
         print(json.dumps(finding), file=out, flush=True)
     print(json.dumps({"tried": last - first}), file=out)
 
