@@ -65,6 +65,19 @@ class Run:
         Where it lies.
     record : RunRecord
         What ``run.json`` says.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from spectro import RenderedSet, Run, SpectrogramConfig, TrainConfig, cross_validate
+    >>> from spectro import load_dataset, render, write_sample
+    >>> folder = tempfile.mkdtemp()
+    >>> sounds = write_sample(folder, sources=1, slices=1, folds=2, classes=("siren", "dog_bark"))
+    >>> _ = render(load_dataset(sounds), f"{folder}/pictures", SpectrogramConfig(n_mels=32))
+    >>> config = TrainConfig(arch="cnn4", weights="none", batch_size=2, phases=[{"epochs": 1}])
+    >>> run = cross_validate(RenderedSet.load(f"{folder}/pictures"), f"{folder}/run", config)
+    >>> Run.load(f"{folder}/run").predictions()[["label", "fold"]].value_counts().tolist()
+    [1, 1, 1, 1]
     """
 
     folder: Path

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from spectro.errors import MissingExtraError, ModelError
 from spectro.models.card import CARD, ModelCard, read_card, shortened
+from spectro.models.runtime import onnx_runtime
 
 __all__ = [
     "FILES",
@@ -192,7 +193,7 @@ def _has_torch() -> bool:
 def _open_session(path: Path) -> Any:
     """Load an export from its bytes alone: it can name no other file."""
     try:
-        import onnxruntime
+        onnxruntime = onnx_runtime()
     except ImportError:
         raise MissingExtraError("onnx", f"{path.name} without torch") from None
     if not path.is_file():

@@ -50,7 +50,8 @@ class ModelCard(Settings):
     Parameters
     ----------
     arch : str
-        torchvision's name of the body.
+        Name of the body: "cnn4", torchvision's, or timm's with "timm/" before it
+        (:func:`spectro.models.networks.full_name`).
     members : int
         Networks whose probabilities are averaged, 1 to 100.
     labels : tuple of str

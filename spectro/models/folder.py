@@ -106,6 +106,8 @@ def load_model(folder: str | Path) -> tuple[nn.Module, ModelCard]:
     ------
     ModelError
         If the folder holds no model, its two files do not fit each other, or a weight is no number.
+    MissingExtraError
+        If its network is timm's, which is not installed.
     """
     folder = Path(folder)
     card = read_card(folder)
@@ -114,11 +116,10 @@ def load_model(folder: str | Path) -> tuple[nn.Module, ModelCard]:
     try:
         expected = network.expected(card.arch, len(card.labels), card.members)
         _check_header(folder, expected)
-        with network.without_memory(card.arch):
-            model = network.build(card.arch, len(card.labels), card.members)
+        model = network.blank(card.arch, len(card.labels), card.members)
         state = tensors.read_tensors(folder / TENSORS, expected)
         tensors.check_finite(state, folder)
-        model.to_empty(device="cpu").load_state_dict(state)
+        model.load_state_dict(state)
     except (ConfigError, OSError, RuntimeError) as error:
         raise ModelError(f"{folder}: the model cannot be loaded ({shortened(error)})") from None
     return model.eval(), card

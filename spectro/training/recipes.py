@@ -82,6 +82,12 @@ def recipe(name: str) -> TrainConfig:
     ------
     ConfigError
         If there is no such recipe; the message lists all.
+
+    Examples
+    --------
+    >>> from spectro import recipe
+    >>> recipe("plain").arch, recipe("plain").replace(batch_size=8).batch_size
+    ('resnet18', 8)
     """
     if name not in RECIPES:
         raise ConfigError(f"unknown recipe {name!r}; there are {', '.join(RECIPES)}")

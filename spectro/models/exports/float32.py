@@ -36,6 +36,7 @@ from spectro.models.card import ModelCard
 from spectro.models.exports.probes import probe_pictures
 from spectro.models.exports.vectors import vectors_of
 from spectro.models.folder import EXPORTS, TENSORS, VECTORS, load_model, predict
+from spectro.models.runtime import onnx_runtime
 from spectro.plumbing.files import write_bytes, write_text, writing
 
 __all__ = [
@@ -293,7 +294,7 @@ def package(name: str) -> Any:
         If it is not installed.
     """
     try:
-        return importlib.import_module(name)
+        return onnx_runtime() if name == "onnxruntime" else importlib.import_module(name)
     except ImportError:
         raise MissingExtraError("onnx", "an export") from None
 
