@@ -22,6 +22,7 @@ from spectro.cli.options import RUNNING, Group, Workers, settings, with_options
 from spectro.listening.event_settings import EventSettings
 
 if TYPE_CHECKING:
+    from spectro.listening.backends import BackendName
     from spectro.listening.outputs import Results
     from spectro.listening.outputs.tracks import Tracks
     from spectro.listening.scan import Outcome, ScanSettings
@@ -59,7 +60,9 @@ def _event_options() -> Group:
     ).parameters  # fmt: skip
     ignored = Annotated[
         Optional[list[str]],
-        typer.Option(help="A class that is never raised; may be repeated.", rich_help_panel=_EVENTS),
+        typer.Option(
+            help="A class that is never raised; may be repeated.", rich_help_panel=_EVENTS
+        ),
     ]
     file = Annotated[
         Optional[Path],
@@ -86,14 +89,18 @@ def scan(
     out: Annotated[Path, typer.Option(help="Folder for the results; a scan goes on there.")],
     hop: Annotated[
         Optional[float],
-        typer.Option(help="Seconds from window to window; default, a site's, or a window's length."),
+        typer.Option(
+            help="Seconds from window to window; default, a site's, or a window's length."
+        ),
     ] = None,
     backend: Annotated[
         str, typer.Option(help="auto, torch, onnx or int8; auto takes an export that is there.")
     ] = "auto",
     site: Annotated[
         Optional[str],
-        typer.Option(help="Thresholds of this site, by spectro thresholds.", rich_help_panel=_EVENTS),
+        typer.Option(
+            help="Thresholds of this site, by spectro thresholds.", rich_help_panel=_EVENTS
+        ),
     ] = None,
     start_time: Annotated[
         Optional[str],
@@ -126,7 +133,9 @@ def scan(
     workers: Workers = None,
     scheduler: Annotated[
         Optional[str],
-        typer.Option(help="Dask scheduler to scan on, as tcp://host:8786.", rich_help_panel=RUNNING),
+        typer.Option(
+            help="Dask scheduler to scan on, as tcp://host:8786.", rich_help_panel=RUNNING
+        ),
     ] = None,
     events: _Flags,
 ) -> None:
@@ -192,7 +201,7 @@ class _Listener:
     """A model, and what runs it."""
 
     folder: Path
-    backend: str
+    backend: BackendName
     card: ModelCard
     name: str  # of the model: its hash
 
@@ -228,7 +237,9 @@ class _Listener:
         found = SiteThresholds.load(self.folder, site, self.card.labels)
         again = "its alarms an hour do not hold; run spectro thresholds anew"
         if hop is not None and abs(hop - found.hop) > 1e-9:
-            console.warn(f"{site}'s thresholds are for a hop of {found.hop:g} s, not {hop:g}: {again}")
+            console.warn(
+                f"{site}'s thresholds are for a hop of {found.hop:g} s, not {hop:g}: {again}"
+            )
         if found.model != self.name:
             console.warn(f"{site}'s thresholds are of another model: {again}")
         if not found.supported:
@@ -263,7 +274,8 @@ class _Run:
             watch = _Watch(show, tracks) if executor is None else None
             each = scanned(
                 self.paths, self.out, load, self.how, executor, threads=threads,
-                watch=watch and watch.window, tap=tracks and tracks.sound,
+                watch=None if watch is None else watch.window,
+                tap=None if tracks is None else tracks.sound,
             )  # fmt: skip
             for outcome in each:
                 outcomes.append(outcome)
@@ -310,7 +322,7 @@ def _pool(
 
 
 def _tracks(paths: Sequence[str], out: Path, card: ModelCard, how: ScanSettings) -> Tracks:
-    """Prepare to keep what the page shows; if it was not kept before, the recording is read anew."""
+    """Prepare what the page shows; if it was not kept before, the recording is read anew."""
     from spectro.listening.outputs.tracks import Tracks
 
     tracks = Tracks(paths[0], out, card, how)

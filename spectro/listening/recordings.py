@@ -72,7 +72,7 @@ def _matches(asked: str) -> list[str]:
 
 
 def _sounds(path: str) -> tuple[list[str], int]:
-    if not os.path.isdir(path):
+    if not Path(path).is_dir():
         return [path], 0
     listing = list_below(Path(path))
     sounds = [path_of(listing, name) for name in listing.sounds]

@@ -12,8 +12,8 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -335,9 +335,7 @@ def _scan_job(
     listener = _loaded(load)
     try:
         about = about_recording(recording)  # before it is read: it may be growing
-        found = scan_recording(
-            recording, listener, settings, threads=threads, watch=watch, tap=tap
-        )
+        found = scan_recording(recording, listener, settings, threads=threads, watch=watch, tap=tap)
         changed = about != about_recording(recording)
     except AudioError as error:
         return Outcome(recording, 0.0, 0, error=" ".join(str(error).split()))
@@ -391,7 +389,9 @@ def kept(recording: str, out: str | Path, settings: ScanSettings) -> Found | Non
     """
     try:
         whole = json.loads(part_of(recording, out).read_text(encoding="utf-8"))
-        if whole["path"] != os.path.abspath(recording) or whole["about"] != about_recording(recording):
+        if whole["path"] != os.path.abspath(recording) or whole["about"] != about_recording(
+            recording
+        ):
             return None
         if whole["settings"] != settings.identity:
             return None

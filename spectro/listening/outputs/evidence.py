@@ -110,7 +110,9 @@ def write_evidence(results: Results, quota: int) -> Path:
 
 def _write(event: Event, why: str, number: int, folder: Path, card: ModelCard) -> list[str]:
     """Write the clip and the picture of an event; return its row, without them if it is gone."""
-    stem = f"{plain(event.label)}/{number:04d}-{plain(Path(event.recording).stem)}-{event.start:.1f}s"
+    stem = (
+        f"{plain(event.label)}/{number:04d}-{plain(Path(event.recording).stem)}-{event.start:.1f}s"
+    )
     clip, picture = f"{stem}.flac", f"{stem}.png"
     (folder / clip).parent.mkdir(exist_ok=True)
     start, end = span(event)

@@ -42,7 +42,7 @@ MOST_EVENTS = 5_000
 _MEDIA = 10_000_000  # bytes of the events' sounds and pictures, as text
 _MOST_CLIPS = 400  # a sound takes some 20 ms to make
 _SECONDS = 12  # s of an event's sound
-_WIDE = 720  # pixels of an event's picture
+_WIDE, _TALL = 720, 256  # pixels of an event's picture
 _RATE = 22_050  # Hz
 _CLASSES = 200  # tracks
 _LOUDEST = 0.9
@@ -114,7 +114,7 @@ def _begin(found: Found) -> str:
 def _classes(found: Found, results: Results, tracks: Tracks) -> list[dict[str, Any]]:
     """Describe the classes with their tracks, those with most events first."""
     labels, levels = results.card.labels, results.settings.events.levels(results.card.labels)
-    counts = {label: 0 for label in labels}
+    counts = dict.fromkeys(labels, 0)
     for event in found.events:
         counts[event.label] += 1
     highest = tracks.windows[2:].max(axis=1, initial=0)
@@ -200,10 +200,17 @@ def _clip(event: Event, config: SpectrogramConfig) -> dict[str, Any]:
     except (AudioError, OSError):
         return {}
     image = spectrogram_image(y, config)
-    if image.width > _WIDE:
-        image = image.convert("RGB").resize((_WIDE, image.height), Image.Resampling.BILINEAR)
-    return {"s": _sound(y if y.ndim == 1 else y.mean(axis=0), config.sr), "p": _png(image),
-            "from": round(start, 3), "to": round(end, 3)}  # fmt: skip
+    sound = _sound(y if y.ndim == 1 else y.mean(axis=0), config.sr)
+    return {"s": sound, "p": _jpeg(image), "from": round(start, 3), "to": round(end, 3)}
+
+
+def _jpeg(image: Image.Image) -> str:
+    """Encode a picture for people: a PNG of noise is five times as large."""
+    size = min(image.width, _WIDE), min(image.height, _TALL)
+    file = io.BytesIO()
+    small = image.convert("RGB").resize(size, Image.Resampling.BILINEAR)
+    small.save(file, format="jpeg", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
 def _sound(y: npt.NDArray[np.float32], sr: int) -> str:
@@ -222,7 +229,7 @@ def _sound(y: npt.NDArray[np.float32], sr: int) -> str:
 
 
 def _render(about: dict[str, Any], name: str) -> str:
-    """Fill the template; its own policy forbids the page any connection, and any script but ours."""
+    """Fill the template; its policy forbids the page any connection, and any script but ours."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
