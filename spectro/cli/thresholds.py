@@ -115,7 +115,7 @@ def thresholds(
         budget=rate,
         hop=step,
         settings=events,
-        detections=getattr(card, "detections", None),
+        detections=card.detections,
         unsupported=unsupported,
         model=scoring.model,
     )
