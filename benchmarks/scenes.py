@@ -104,7 +104,7 @@ def mixed(y: Waveform, under: Waveform, snr: float, rng: np.random.Generator) ->
 
 def pieces(paths: Iterable[Path], n: int, rng: np.random.Generator) -> Iterator[Waveform]:
     """Give random pieces of sound files, from one file after another, for ever."""
-    sounds = [y for y in (load(path, SR) for path in paths) if len(y) >= n]
+    sounds = [y for y in (load(path, sr=SR) for path in paths) if len(y) >= n]
     while True:
         for k in rng.permutation(len(sounds)):
             start = rng.integers(0, len(sounds[k]) - n + 1)
@@ -135,7 +135,7 @@ def write_mixed(data: Data, out: Path, duration: float, copies: int, half: int) 
 
     (out / "sounds").mkdir(parents=True, exist_ok=True)
     for path in data.unused:
-        y = load(path, SR)
+        y = load(path, sr=SR)
         for k in range(copies):
             window = mixed(y, next(under), rng.uniform(-6, 15), rng)
             add(window, path.parent.name, path.stem, f"{path.stem}-{k}")

@@ -52,6 +52,7 @@ __all__ = [
     "note",
     "percent",
     "prediction",
+    "report",
     "say",
     "settle",
     "shown",
@@ -154,6 +155,11 @@ def warn(line: str) -> None:
 def complain(line: str) -> None:
     """Print what went wrong, to the error stream."""
     _err.print(f"spectro: {shown(line, _LONGEST_LINE)}", style="red")
+
+
+def report(line: str) -> None:
+    """Print how something goes that goes on, to the error stream."""
+    _err.print(shown(line, _LONGEST_LINE))
 
 
 def data(value: Any, *, indent: int | None = None) -> None:

@@ -28,9 +28,9 @@ from spectro.listening.scan import score_windows
 from spectro.listening.tables import read_csv, read_jsonl
 from spectro.listening.thresholds.site import ClassEvidence, SiteThresholds
 from spectro.models.identity import model_hash
-from tests.listening.ears import LABELS, SR, make_ears, record
+from tests.listening.ears import LABELS, SR, make_ears, tones
 
-EVENTS = ("--on", "0.3", "--ignore", "nothing", "--hop", "0.5")
+EVENTS = ("--on", "0.3", "--ignore", "quiet", "--hop", "0.5")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def night(tmp_path: Path) -> Path:
-    return record(tmp_path / "20260501_230000.wav", (3000, 2, 5), (200, 7, 10))
+    return tones(tmp_path / "20260501_230000.wav", (3000, 2, 5), (200, 7, 10))
 
 
 def scan(model: Path, *words: object, status: int = 0) -> Result:
@@ -83,7 +83,7 @@ def test_a_second_scan_reads_nothing_again(model: Path, night: Path, tmp_path: P
     first = (tmp_path / "out" / "events.csv").read_bytes()
     told = scan(model, night, "--out", tmp_path / "out", "--json").output
     assert json.loads(told)["real_time"] is None
-    assert json.loads(told)["events"] == {"high": 1, "low": 1, "nothing": 0}
+    assert json.loads(told)["events"] == {"quiet": 0, "high": 1, "low": 1}
     assert (tmp_path / "out" / "events.csv").read_bytes() == first
 
 
@@ -91,7 +91,7 @@ def test_one_percent_broken_files_cost_themselves(model: Path, tmp_path: Path) -
     folder = tmp_path / "night"
     folder.mkdir()
     for i in range(100):
-        record(folder / f"{i:03}.wav", (3000, 0.5, 1.5), seconds=2)
+        tones(folder / f"{i:03}.wav", (3000, 0.5, 1.5), seconds=2)
     good = (folder / "007.wav").read_bytes()
     (folder / "007.wav").write_bytes(good[:9_000])
     (folder / "notes.txt").write_text("rain")
@@ -115,7 +115,7 @@ def test_empty_recordings_are_named_and_silence_raises_nothing(model: Path, tmp_
 
 def test_a_file_that_grows_is_heard_as_it_was_and_then_again(model: Path, tmp_path: Path) -> None:
     path, out = tmp_path / "grows.wav", tmp_path / "out"
-    record(tmp_path / "all.wav", (3000, 5, 7), (200, 30, 33), seconds=40)
+    tones(tmp_path / "all.wav", (3000, 5, 7), (200, 30, 33), seconds=40)
     whole = (tmp_path / "all.wav").read_bytes()
     stop = threading.Event()
 
@@ -139,7 +139,7 @@ def test_a_file_that_grows_is_heard_as_it_was_and_then_again(model: Path, tmp_pa
 
 
 def test_what_cannot_be_is_one_line(model: Path, night: Path, tmp_path: Path) -> None:
-    other, out = record(tmp_path / "other.wav"), ("--out", tmp_path / "out")
+    other, out = tones(tmp_path / "other.wav"), ("--out", tmp_path / "out")
     for words, error, told in [
         ((night, other, "--start-time", "2026-01-01 00:00"), ConfigError, "--start-time is of one"),
         ((night, other, "--page"), ConfigError, "--page is of one recording"),
@@ -163,7 +163,7 @@ def test_a_site_brings_thresholds_and_says_where_they_do_not_fit(
     model: Path, night: Path, tmp_path: Path
 ) -> None:
     def site(**changes: object) -> None:
-        own = EventSettings(on=0.3, off=0.2, extent=0.2, ignore=("low", "nothing"))
+        own = EventSettings(on=0.3, off=0.2, extent=0.2, ignore=("low", "quiet"))
         SiteThresholds(**{
             "site": "ridge", "model": model_hash(model), "budget": 1, "confidence": 0.95,
             "supported": True, "hop": 0.5, "hours": 3, "recordings": {"b.wav": 3.0},
@@ -218,7 +218,7 @@ def test_a_window_says_what_prediction_and_a_long_walk_say(model: Path, night: P
 
 def test_files_by_files_or_by_a_cluster_of_threads(model: Path, tmp_path: Path) -> None:
     for i in range(5):
-        record(tmp_path / f"{i}.wav", (3000, i, i + 2))
+        tones(tmp_path / f"{i}.wav", (3000, i, i + 2))
     tables = set()
     for workers in (1, 2, 8):
         out = tmp_path / f"out{workers}"
@@ -239,7 +239,7 @@ def test_killed_at_twenty_moments_it_ends_in_the_same_table(model: Path, tmp_pat
     folder, rng = tmp_path / "night", random.Random(14)
     folder.mkdir()
     for i in range(200):
-        record(folder / f"{i:03}.wav", (3000, i % 9, i % 9 + 2), (200, 15, 18), seconds=60)
+        tones(folder / f"{i:03}.wav", (3000, i % 9, i % 9 + 2), (200, 15, 18), seconds=60)
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     began = time.monotonic()
     subprocess.run(command(model, folder, "--out", tmp_path / "whole"), check=True, **quiet)
@@ -264,7 +264,7 @@ def test_two_processes_on_one_folder_do_no_harm(model: Path, tmp_path: Path) -> 
     folder = tmp_path / "night"
     folder.mkdir()
     for i in range(40):
-        record(folder / f"{i:03}.wav", (3000, i % 9, i % 9 + 2))
+        tones(folder / f"{i:03}.wav", (3000, i % 9, i % 9 + 2))
     words = ("--out", tmp_path / "both", "--format", "raven", "--evidence", "3")
     both = [subprocess.Popen(command(model, folder, *words)) for _ in range(2)]
     assert [process.wait() for process in both] == [0, 0]
