@@ -40,7 +40,7 @@ endif
 .DEFAULT_GOAL := help
 .PHONY: help setup demo sample data dataset render-spectrograms pictures fold-named train-fold \
         cross-validate model probe report lr-find notebooks test test-all lint types bench-render \
-        bench-train bench-serve clean
+        bench-train bench-serve bench-scan clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -128,6 +128,9 @@ probe: pictures  ## A first honest score of every fold, from a frozen network: a
 
 bench-render: setup  ## Time rendering against the classic recipe, side by side
 	$(BIN)/python benchmarks/render.py $(ARGS)
+
+bench-scan: setup  ## Time scans; recall and false alarms in a recording made for it (ARGS="MODEL --dataset D --fold N")
+	$(BIN)/python benchmarks/scan.py $(ARGS)
 
 bench-serve: setup  ## Time the service on loopback beside the bare ONNX call
 	$(BIN)/python benchmarks/serve.py $(ARGS)
