@@ -50,6 +50,8 @@ __all__ = [
     "Track",
     "Workers",
     "either",
+    "flags_of",
+    "settings",
     "training",
     "with_options",
 ]
@@ -286,6 +288,40 @@ def training(*names: str, recipe: str | None = None) -> Group:
     if recipe is not None:
         return Group((_config_file(TRAINING), *options), functools.partial(_train, recipe=recipe))
     return Group((_config_file(TRAINING), _recipe(TRAINING), *options), _train)
+
+
+def settings(cls: type[Settings], panel: str, *names: str) -> Group:
+    """Make the options of these settings of a class, or of all; what is not given is its default.
+
+    Parameters
+    ----------
+    cls : type of Settings
+    panel : str
+        Of ``--help``.
+    *names : str
+        Fields; none means all.
+    """
+    options = (_setting(cls, name, panel) for name in names or cls.model_fields)
+    return Group(tuple(options), lambda **flags: cls().replace(**flags))
+
+
+def flags_of(cls: type[Settings], panel: str, *names: str) -> Group:
+    """Make options of a settings class; the command gets those that were given, as a dict.
+
+    Parameters
+    ----------
+    cls : type of Settings
+    panel : str
+        Of ``--help``.
+    *names : str
+        Fields; none means all.
+    """
+    options = tuple(_setting(cls, name, panel) for name in names or cls.model_fields)
+
+    def given(**flags: Any) -> dict[str, Any]:
+        return {name: value for name, value in flags.items() if value is not None}
+
+    return Group(options, given)
 
 
 @dataclass(frozen=True)

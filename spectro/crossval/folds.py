@@ -16,6 +16,7 @@ import pandas as pd
 from torch import nn
 
 from spectro.crossval import protocol
+from spectro.crossval.final.evidence import write_calibration
 from spectro.crossval.predictions import accuracy, out_of_fold, write_predictions
 from spectro.crossval.records import Design, FoldRecord, Origin, Scores
 from spectro.crossval.run import RANDOM, Run
@@ -35,7 +36,7 @@ from spectro.training.loop import learner, timing
 from spectro.training.loop.log import training_log
 from spectro.training.loop.progress import Listener, tracking
 from spectro.training.loop.threads import Threads
-from spectro.training.recipes import recipe
+from spectro.training.recipes import changes, recipe
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import Split, random_folds, split
 
@@ -253,7 +254,7 @@ class Training:
             history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
             write_predictions(folder, predictions, self.pictures)
             if self.keep_models:
-                save_model(folder / "model", model, self._card(record))
+                save_model(folder / "model", model, self._card(record, predictions))
             write_text(folder / "training.log", self._log(parts, model, history))
 
     def _log(self, parts: Split, model: nn.Module, history: pd.DataFrame) -> str:
@@ -273,8 +274,9 @@ class Training:
             },
         )
 
-    def _card(self, record: FoldRecord) -> ModelCard:
+    def _card(self, record: FoldRecord, predictions: pd.DataFrame) -> ModelCard:
         run, config = self.run, self.run.config
+        intervals = metrics.bootstrap_interval(predictions, run.labels, seed=config.seed)
         held_out = (record.fold, config.inner_fold)
         mean, std = networks.statistics(config.arch)
         return ModelCard(
@@ -289,12 +291,18 @@ class Training:
                 "dataset": run.record.dataset.name,
                 "clips": record.train_clips,
                 "folds": [fold for fold in self.pictures.folds if fold not in held_out],
+                "pictures": run.record.rendered.identity,
                 "weights": run.record.weights.detail,
+                "precision": record.precision,
+                "recipe": config.recipe,
+                "changed": changes(config),
                 "settings": config.to_dict(),
             },
             scores={
-                f"accuracy on fold {record.fold}, never trained on": round(record.accuracy, 4),
-                "clips it was measured on": record.scored_clips,
+                "accuracy": round(record.accuracy, 4),
+                "accuracy_interval": [round(end, 4) for end in intervals["accuracy"]],
+                "clips": record.scored_clips,
+                "measured": f"of fold {record.fold}, on which it was not trained",
             },
             licence=run.record.dataset.licence,
         )
@@ -350,7 +358,7 @@ def measured(
 
 
 def score_run(run: Run, pictures: RenderedSet) -> Scores:
-    """Score all finished folds together, say what the number is, and write ``scores.json``."""
+    """Score all finished folds together; write ``scores.json`` and ``calibration.json``."""
     predictions = run.predictions()
     scores = Scores(
         protocol=protocol.lines(run, pictures),
@@ -359,6 +367,7 @@ def score_run(run: Run, pictures: RenderedSet) -> Scores:
         random_split=_leaking_score(run),
     )
     run.write_scores(scores)
+    write_calibration(run, predictions)
     return scores
 
 

@@ -21,8 +21,10 @@ from spectro.models import timm_bodies
 from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = [
+    "Answer",
     "Ensemble",
     "Expected",
+    "answer",
     "blank",
     "body",
     "build",
@@ -32,6 +34,7 @@ __all__ = [
     "head",
     "is_timms",
     "layer_groups",
+    "member_logits",
     "n_features",
     "statistics",
     "top",
@@ -110,8 +113,44 @@ class Ensemble(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Give the logarithm of the mean probability, shape (n, n_classes)."""
-        each = torch.stack([member(x) for member in self.members])
-        return each.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(self.members))
+        return _combined(member_logits(self, x))
+
+
+class Answer(NamedTuple):
+    """What a network makes of pictures.
+
+    Attributes
+    ----------
+    probabilities : torch.Tensor [shape=(n, classes)]
+        Each row sums to one.
+    energy : torch.Tensor [shape=(n,)]
+        Logarithm of the sum of the exponentials of the logits; of several networks, the mean.
+        Higher where the picture is like those that were trained on
+        (:class:`spectro.models.calibrated.Unknown`).
+    """
+
+    probabilities: torch.Tensor
+    energy: torch.Tensor
+
+
+def answer(network: nn.Module, x: torch.Tensor, temperature: float = 1.0) -> Answer:
+    """Ask a network, or several, about normalised pictures, shape (n, 3, height, width)."""
+    each = member_logits(network, x)
+    logits = _combined(each)
+    return Answer((logits / temperature).softmax(dim=1), each.logsumexp(dim=2).mean(dim=0))
+
+
+def member_logits(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Give the logits of each network, shape (members, n, classes)."""
+    members = network.members if isinstance(network, Ensemble) else [network]
+    return torch.stack([member(x) for member in members])
+
+
+def _combined(each: torch.Tensor) -> torch.Tensor:
+    """Give one network's logits as they are, of several the logarithm of the mean probability."""
+    if len(each) == 1:
+        return each[0]
+    return each.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(each))
 
 
 def body(arch: str, state: Mapping[str, torch.Tensor] | None = None) -> nn.Sequential:

@@ -33,6 +33,12 @@ class Phase(Settings):
     schedule : "one_cycle" or "flat"
         How the rate moves: up to `lr` and down again, with Adam's momentum the other way (the
         default), or not at all.
+
+    Examples
+    --------
+    >>> from spectro import Phase, TrainConfig
+    >>> TrainConfig(phases=(Phase(epochs=1, frozen=True), Phase(epochs=4, lr=(1e-4, 1e-3)))).epochs
+    5
     """
 
     epochs: int = Field(ge=1, le=10_000, strict=True)
