@@ -49,7 +49,7 @@ OPTIONS = {
     "report": "run --out --open",
     "runs": "--runs --dataset --recipe --sort --json",
     "compare": "run_a run_b --csv --seed",
-    "predict": "model files --top --csv --json",
+    "predict": "model files --top --format --csv --json --backend",
 }
 
 
