@@ -23,6 +23,7 @@ from spectro.cli.options import (
 )
 from spectro.clips.datasets.sources import SOURCES
 from spectro.pictures.settings import SpectrogramConfig
+from spectro.plumbing.words import counted
 
 if TYPE_CHECKING:
     from spectro.clips.checking.check import Checkup
@@ -81,7 +82,7 @@ def fetch(
             keep_archive=keep_archive,
             stage=lambda what: console.copying(f"{what} {source.archive}"),
         )
-    console.say(f"{source.folder}: {to / source.folder}, {len(found.clips):,} clips")
+    console.say(f"{source.folder}: {to / source.folder}, {counted(len(found.clips), 'clip')}")
     pictures = Path("data") / "spectrograms" / source.name
     console.say(f"next: spectro render {source.root(to)} --out {pictures}")
 
@@ -126,7 +127,7 @@ def check(
 
     if quarantine is not None:  # told before a minute of reading
         check_free(quarantine)
-    clips = reading.load(dataset)
+    clips = reading.load(dataset, only_look=True)
     console.dataset(clips)
     told = "nothing is written; run it again to check all of them"
     n = len(clips.clips)
@@ -157,7 +158,8 @@ def _write(
         lines.append(f"what was measured of each clip: {vitals}")
     if quarantine is not None:
         left_out = leaving_out.write(quarantine, checkup)
-        lines.append(f"{left_out:,} clips to leave out with --quarantine {quarantine}")
+        clips = counted(left_out, "clip")
+        lines.append(f"{clips} to leave out with --quarantine {quarantine}")
     return lines
 
 
@@ -183,10 +185,13 @@ def _tell_long(checkup: Checkup) -> None:
 def _verdict(checkup: Checkup, *, advise: bool) -> str:
     """Sum it up in a line."""
     n, errors, warnings = len(checkup.clips), checkup.count("error"), checkup.count("warning")
+    about = int((checkup.findings["path"] == "").sum())
+    whole = f"; {counted(about, 'remark')} on the whole" if about else ""
     if not errors and not warnings:
-        return f"{n:,} clips, nothing is wrong with any"
+        return f"{counted(n, 'clip')}, nothing is wrong with any{whole}"
     advice = "; --quarantine FILE writes down which to leave out" if errors and advise else ""
-    return f"{n:,} clips, {errors:,} with errors and {warnings:,} with warnings{advice}"
+    clips = counted(n, "clip")
+    return f"{clips}, {errors:,} with errors and {warnings:,} with warnings{whole}{advice}"
 
 
 def _problems(checkup: Checkup) -> list[dict[str, Any]]:
@@ -295,6 +300,7 @@ def render(
     """Draw every clip of a dataset as a mel-spectrogram PNG, a folder a fold."""
     clips = _without(reading.load(dataset), quarantine)
     console.dataset(clips)
+    _keep_folds(clips, out, settings)
     summary = _draw(clips, out, settings, _pool(workers, scheduler))
     _report(summary, out, settings.duration)
     if len(summary.failures) < len(clips.clips):
@@ -316,6 +322,15 @@ def _draw(
     n = len(dataset.clips)
     with console.working(workers, "rendering", clips=n, told=told) as (pool, progress):
         return render(dataset, out, settings, executor=pool, progress=progress)
+
+
+def _keep_folds(dataset: Dataset, out: str, settings: SpectrogramConfig) -> None:
+    """Write down folds that were made, unless the pictures would be refused."""
+    from spectro.pictures.rendered import check_free
+    from spectro.plumbing.paths import absolute, place
+
+    check_free(place(absolute(out)), dataset, settings)
+    dataset.keep_folds()
 
 
 def _without(dataset: Dataset, quarantine: Path | None) -> Dataset:
@@ -354,9 +369,11 @@ def _glance(out: str, settings: SpectrogramConfig, *, anew: bool) -> None:
 def _report(summary: RenderSummary, out: str, seconds: float) -> None:
     """Print what was drawn and, to the error stream, what could not be."""
     console.say(
-        f"rendered {summary.rendered:,}, already there {summary.already_there:,}, dropped "
-        f"{summary.dropped:,}, failed {len(summary.failures):,} in {summary.seconds:.1f} s: {out}"
+        f"rendered {summary.rendered:,}, already there {summary.already_there:,}, failed "
+        f"{len(summary.failures):,} in {summary.seconds:.1f} s: {out}"
     )
+    if summary.dropped:
+        console.say(f"removed {counted(summary.dropped, 'outdated picture')}: their clips are gone")
     if summary.cut:
         console.note(
             f"{_clips(summary.cut)} longer than a picture, up to {summary.longest:,.0f} s: "
@@ -366,4 +383,5 @@ def _report(summary: RenderSummary, out: str, seconds: float) -> None:
     for failure in summary.failures.head(_NAMED).itertuples():
         console.complain(f"{failure.path}: {failure.reason}")
     if len(summary.failures):
-        console.complain(f"{len(summary.failures):,} clips failed, all named in {out}/failures.csv")
+        failed = counted(len(summary.failures), "clip")
+        console.complain(f"{failed} failed, all named in {out}/failures.csv")

@@ -8,6 +8,7 @@ left out is None and leaves what the recipe or the TOML file says.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import re
@@ -21,6 +22,7 @@ import typer
 from rich.markup import escape
 
 from spectro.clips.datasets import LAYOUTS
+from spectro.errors import ConfigError
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.settings import Settings, read_table
 from spectro.training.recipes import RECIPES, recipe_spectrogram
@@ -36,6 +38,7 @@ __all__ = [
     "READING",
     "RUNNING",
     "SPECTROGRAM",
+    "TABLE",
     "TRAINING",
     "DatasetRoot",
     "Gpus",
@@ -54,7 +57,9 @@ __all__ = [
     "with_options",
 ]
 
-PICTURE, TRAINING, FOLDS, RUNNING = "Picture", "Training", "Folds", "Running"  # panels of --help
+# Panels of --help.
+PICTURE, TRAINING, FOLDS, RUNNING = "Picture", "Training", "Folds", "Running"
+TABLE = "Table of your own"
 
 DatasetRoot = Annotated[
     str, typer.Argument(help="Folder of a dataset or CSV of clips, or its URL.")
@@ -247,8 +252,16 @@ def _train(
     """Start from the recipe, then apply the TOML file, then the flags."""
     table = read_table(config, "train") if config else {}
     base = find_recipe(recipe or table.get("recipe", "default"))
-    settings = base.replace(**{**table, "recipe": base.recipe}).replace(**flags)
+    settings = _with_table(base, {**table, "recipe": base.recipe}, config).replace(**flags)
     return settings.with_last_phase(epochs=epochs, lr=lr)
+
+
+def _with_table(base: TrainConfig, table: dict[str, Any], config: Path | None) -> TrainConfig:
+    """Apply the table of a TOML file, which an error names."""
+    try:
+        return base.with_table(table)
+    except ConfigError as error:
+        raise ConfigError(f"{config}: {error}" if config else str(error)) from None
 
 
 SPECTROGRAM = Group(
@@ -293,20 +306,28 @@ class Reading:
     fold_seed: int | None
     group_pattern: str | None
     folds_file: Path | None
+    path_column: str | None
+    label_column: str | None
+    fold_column: str | None
+    group_column: str | None
 
-    def load(self, root: str) -> Dataset:
-        """Read the clip table of the dataset at `root`."""
+    def load(self, root: str, *, only_look: bool = False) -> Dataset:
+        """Read the clip table of the dataset at `root`; folds that are made are not kept yet.
+
+        Parameters
+        ----------
+        root : str
+            Folder, table or URL.
+        only_look : bool
+            Tell recordings apart as when folds were made, where no option says how.
+        """
         from spectro.clips import datasets
 
-        return datasets.load(
-            root,
-            self.layout,
-            esc10=self.esc10 or None,
-            n_folds=self.n_folds,
-            seed=self.fold_seed,
-            group_pattern=self.group_pattern,
-            folds_file=self.folds_file,
-        )
+        options = dataclasses.asdict(self)
+        layout = options.pop("layout")
+        options["esc10"] = options["esc10"] or None
+        options["seed"] = options.pop("fold_seed")
+        return datasets.load(root, layout, keep_folds=False, as_before=only_look, **options)
 
 
 _LAYOUTS = ["auto", *LAYOUTS]
@@ -320,6 +341,10 @@ READING = Group(
             "group_pattern", str, "Regular expression for the recording in a file name.", FOLDS
         ),
         _option("folds_file", Path, "Where made folds are kept.", FOLDS),
+        _option("path_column", str, "Column of a CSV with the files; default, path.", TABLE),
+        _option("label_column", str, "Column with the classes; default, label.", TABLE),
+        _option("fold_column", str, "Column with the folds; default, fold, if there.", TABLE),
+        _option("group_column", str, "Column with the recordings; default, group.", TABLE),
     ),
     Reading,
 )

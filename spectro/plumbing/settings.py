@@ -6,6 +6,7 @@ is checked once, where the file is read.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import sys
@@ -32,7 +33,10 @@ else:  # the same parser and the same word, before the standard library had them
     import tomli as tomllib
     from typing_extensions import Self
 
-__all__ = ["Record", "Settings", "read_table", "read_tables"]
+__all__ = ["TABLES", "Record", "Settings", "read_table", "read_tables"]
+
+TABLES = ("spectrogram", "train", "candidate", "events", "scan", "thresholds", "model")
+"""Tables that a TOML file of ours may hold; any other is taken for a misspelt one."""
 
 _LARGEST_TOML = 1 << 20  # bytes
 _SHOWN = 80  # characters of a wrong value that a message shows
@@ -138,6 +142,11 @@ class Settings(Checked):
             message = str(error).removeprefix(f"{path}: ")
             raise ConfigError(f"{path}: {message}") from None
 
+    def changes(self, other: Self) -> list[str]:
+        """Say what differs in `other`, a setting each, as "n_mels 64, now 128"."""
+        pairs = zip(self, other, strict=True)
+        return [f"{name} {was}, now {now}" for (name, was), (_, now) in pairs if was != now]
+
     @property
     def identity_text(self) -> str:
         """The JSON of the settings, without the `later` ones that are at their default."""
@@ -217,7 +226,17 @@ def read_tables(path: str | Path, name: str) -> list[dict[str, Any]]:
 
 
 def _read_toml(path: str | Path) -> dict[str, Any]:
-    """Parse a TOML file."""
+    """Parse a TOML file, and refuse tables that nothing reads."""
+    tables = _parse_toml(path)
+    for name in tables:
+        if name not in TABLES:
+            close = difflib.get_close_matches(name, TABLES, n=1)
+            meant = f"did you mean [{close[0]}]?" if close else f"there are {', '.join(TABLES)}"
+            raise ConfigError(f"{path}: unknown table [{name[:_SHOWN]}]; {meant}")
+    return tables
+
+
+def _parse_toml(path: str | Path) -> dict[str, Any]:
     try:
         with Path(path).open("rb") as file:
             text = file.read(_LARGEST_TOML + 1).decode("utf-8-sig")

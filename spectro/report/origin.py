@@ -5,15 +5,19 @@ Folders are named without the path to them: a report is passed on, and paths are
 
 from __future__ import annotations
 
-import shlex
+from collections.abc import Mapping
 from pathlib import PurePath
+from shlex import quote
 from typing import Any
 
 from spectro.crossval.run import RANDOM, Run
+from spectro.plumbing.words import counted
 
 __all__ = ["tell"]
 
 Row = dict[str, Any]
+
+_FLAGS = {"seed": "fold_seed"}  # options of reading whose flag has another name
 
 
 def tell(run: Run) -> Row:
@@ -43,10 +47,11 @@ def _about(run: Run) -> list[tuple[str, str]]:
     about = record.dataset
     schedule = config.in_words if config.phases else "frozen, under a linear head"
     precision: str = record.precision
+    classes = counted(len(run.labels), "class", "classes")
     if config.precision == "auto":
         precision += " (chosen by auto on the machine that trained)"
     return [
-        ("Dataset", f"{about.name}, {about.clips:,} clips, {len(run.labels)} classes"),
+        ("Dataset", f"{about.name}, {counted(about.clips, 'clip')}, {classes}"),
         ("Identity of clips and pictures", record.rendered.identity),
         ("Network", f"{config.arch}, {schedule}, recipe {config.recipe}"),
         ("Weights at the start", f"{record.weights.source}: {record.weights.detail}"),
@@ -87,11 +92,12 @@ def _from_file(run: Run) -> bool:
 def _commands(run: Run) -> list[str]:
     record = run.record
     dataset, pictures = (
-        shlex.quote(_last(path)) for path in (record.dataset.root, record.rendered.folder)
+        quote(_last(path)) for path in (record.dataset.root, record.rendered.folder)
     )
-    folder = shlex.quote(_last(str(run.folder.resolve())))
+    folder = quote(_last(str(run.folder.resolve())))
     settings = f"--config settings.toml --run {folder}"
-    lines = [f"spectro render {dataset} --out {pictures} --config settings.toml"]
+    reading = _reading(record.dataset.reading or {})
+    lines = [f"spectro render {dataset} --out {pictures} --config settings.toml{reading}"]
     if not run.config.phases:
         lines.append(f"spectro probe {pictures} {settings}")
     elif run.record.design is not None:
@@ -104,6 +110,16 @@ def _commands(run: Run) -> list[str]:
             f"spectro train-fold {pictures} --fold {fold} {settings}" for fold in run.finished_folds
         ]
     return [*lines, f"spectro report {folder}"]
+
+
+def _reading(options: Mapping[str, Any]) -> str:
+    """Write the options that the dataset was read with as flags."""
+    flags = []
+    for name, value in options.items():
+        flag = f"--{_FLAGS.get(name, name).replace('_', '-')}"
+        told = _last(value) if name == "folds_file" else str(value)
+        flags += [] if value is False else [flag] if value is True else [f"{flag} {quote(told)}"]
+    return "".join(f" {flag}" for flag in flags)
 
 
 def _by_design(run: Run, pictures: str, folder: str) -> str:
@@ -129,8 +145,8 @@ def _last(path: str) -> str:
 def _remarks(run: Run) -> list[str]:
     """List remarks that the commands do not show."""
     lines = [
-        "If the dataset was read with options (such as --group-pattern or --n-folds), or with "
-        "--quarantine, give the same again: the identity below tells whether clips are the same."
+        "If clips were left out with --quarantine, give the same file again: the identity below "
+        "tells whether clips are the same."
     ]
     if _from_file(run):
         lines.append(

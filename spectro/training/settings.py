@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -201,6 +201,30 @@ class TrainConfig(Settings):
             return "frozen"
         epochs = f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"
         return epochs if self.members == 1 else f"{self.members} networks of {epochs}"
+
+    def changes(self, other: Self) -> list[str]:
+        """Say what differs in `other`, a setting each, that of the last phase as flags say it."""
+        told = [line for line in super().changes(other) if not line.startswith("phases ")]
+        if len(self.phases) != len(other.phases):
+            return [*told, f"phases {len(self.phases)}, now {len(other.phases)}"]
+        for number, (was, now) in enumerate(zip(self.phases, other.phases, strict=True), start=1):
+            of = f" of phase {number}" if number < len(self.phases) else ""
+            for line in was.changes(now):
+                name, rest = line.split(" ", 1)
+                told.append(f"{name}{of} {rest}")
+        return told
+
+    def with_table(self, table: dict[str, Any]) -> Self:
+        """Return a copy with what a TOML table says; ``epochs`` and ``lr`` are the last phase's.
+
+        Raises
+        ------
+        ConfigError
+            If a setting is unknown or has a value that it cannot have.
+        """
+        last = {key: table[key] for key in ("epochs", "lr") if key in table}
+        others = {key: value for key, value in table.items() if key not in last}
+        return self.replace(**others).with_last_phase(**last)
 
     def with_last_phase(self, *, epochs: int | None = None, lr: float | None = None) -> Self:
         """Return a copy whose last phase has other `epochs` or `lr`; None leaves them."""

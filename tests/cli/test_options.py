@@ -26,7 +26,10 @@ PICTURE = (
     "--config --recipe --sr --duration --n-fft --win-length --hop-length --n-mels --fmin --fmax "
     "--ref --top-db --db-range --pad --cmap --channels"
 )
-READING = "--layout --esc10 --n-folds --fold-seed --group-pattern --folds-file"
+READING = (
+    "--layout --esc10 --n-folds --fold-seed --group-pattern --folds-file "
+    "--path-column --label-column --fold-column --group-column"
+)
 FIT = (
     "--config --recipe --arch --weights --size --batch-size --epochs --members --lr --precision "
     "--seed"

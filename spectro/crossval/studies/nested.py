@@ -84,8 +84,7 @@ def _candidate(table: dict[str, Any], base: TrainConfig) -> tuple[str, TrainConf
     if "recipe" in changes:
         kept = {key: getattr(base, key) for key in ("weights", "precision", "seed")}
         base = recipe(changes.pop("recipe")).replace(**kept)
-    last = {key: changes.pop(key, None) for key in ("epochs", "lr")}
-    config = base.replace(**changes).with_last_phase(**last)
+    config = base.with_table(changes)
     if config.inner_fold is not None:
         raise ConfigError("inner_fold cannot be set: the inner folds take turns")
     return name, config
