@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from spectro import __version__
-from spectro.cli import console, data, listen, results, train
+from spectro.cli import console, data, listen, results, settings, train
 from spectro.errors import SpectroError
 
 __all__ = ["app", "main"]
@@ -52,6 +52,7 @@ for command in (
     train.probe,
     train.lr_find,
     train.learning_curve,
+    settings.settings,
     results.report,
     results.runs,
     results.compare,

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-import re
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from rich.markup import escape
 from spectro.clips.datasets import LAYOUTS
 from spectro.errors import ConfigError
 from spectro.pictures.settings import SpectrogramConfig
+from spectro.plumbing.described import entries, first_sentence
 from spectro.plumbing.settings import Settings, read_table
 from spectro.training.recipes import RECIPES, recipe_spectrogram
 from spectro.training.recipes import recipe as find_recipe
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from spectro.clips.table import Dataset
 
 __all__ = [
+    "ALL_SETTINGS",
     "FOLDS",
     "PICTURE",
     "READING",
@@ -189,7 +190,7 @@ def _option(
 def _setting(cls: type[Settings], name: str, panel: str, before: str = "") -> inspect.Parameter:
     """Make the option of a setting."""
     kind, choices = _kind(cls.model_fields[name].annotation)
-    text = _descriptions(cls)[name]
+    text = first_sentence(entries(cls)[name])
     if before:
         text = f"{before}{text[:1].lower()}{text[1:]}"
     if not all(f'"{word}"' in text for word in choices):
@@ -208,21 +209,8 @@ def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:
     return (numbers[0], ()) if numbers and not choices else (str, choices)
 
 
-@functools.cache
-def _descriptions(cls: type[Settings]) -> dict[str, str]:
-    """Read the first sentence about each field in the "Parameters" of a class's docstring."""
-    text = inspect.cleandoc(cls.__doc__ or "").partition("Parameters\n----------\n")[2]
-    entries = re.findall(r"^(\w[\w, ]*) : .*\n((?:    .*\n|\n)*)", text + "\n", re.MULTILINE)
-    told = dict.fromkeys(cls.model_fields, "")  # without docstrings (python -OO) there are none
-    for names, body in entries:
-        sentence = re.split(r"(?<=\.)\s+(?=[A-Z\"])", " ".join(body.split()))[0]
-        plain = re.sub(r" ?\(:\w+:`[^`]*`\)|`+", "", sentence)
-        told.update(dict.fromkeys(names.split(", "), plain))
-    return told
-
-
 def _config_file(panel: str) -> inspect.Parameter:
-    text = "TOML file with the tables [spectrogram] and [train]."
+    text = "TOML file with the tables [spectrogram] and [train]; spectro settings prints one."
     return _option("config", Path, text, panel)
 
 
@@ -272,6 +260,13 @@ SPECTROGRAM = Group(
     ),
     _spectrogram,
 )
+
+
+def _both(config: Path | None, recipe: str | None) -> tuple[SpectrogramConfig, TrainConfig]:
+    return _spectrogram(config, recipe), _train(config, recipe)
+
+
+ALL_SETTINGS = Group((_config_file(PICTURE), _recipe(PICTURE)), _both)
 
 
 def training(*names: str, recipe: str | None = None) -> Group:

@@ -68,8 +68,10 @@ class TrainConfig(Settings):
     batch_size : int
         Pictures in a step. Default 32: clips are few, so more steps beat larger ones.
     phases : tuple of Phase
-        The schedule, one phase after the other; the network of the last epoch is kept. Without
-        phases the body stays as it is, for ``spectro probe``.
+        The schedule: each phase is a training of so many epochs that goes on from the one before,
+        as head alone, then all layers. The network of the last epoch is kept. ``epochs`` and ``lr``
+        in the table ``[train]``, as flags, change the last phase. Without phases the body stays as
+        it is, for ``spectro probe``.
     weight_decay : float
         Weight decay of AdamW: each step shrinks the weights by this share times the learning rate.
         Default 0.01, fastai's own; 0 is plain Adam.

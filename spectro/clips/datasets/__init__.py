@@ -29,6 +29,8 @@ LAYOUTS: dict[str, str] = {  # name: module
     "urbansound8k": "spectro.clips.datasets.urbansound8k",
     "sample": "spectro.clips.datasets.urbansound8k",
     "esc50": "spectro.clips.datasets.esc50",
+    "speech-commands": "spectro.clips.datasets.speech_commands",
+    "tau": "spectro.clips.datasets.tau",
     "spoken-digits": "spectro.clips.datasets.spoken_digits",
     "folder": "spectro.clips.datasets.folder",
 }
@@ -144,6 +146,7 @@ def _recognise(files: Listing) -> str:
             f"you mean its parent, {parent}? Else list path and label in a clips.csv"
         )
     raise DatasetError(
-        f"{files.root}: no known dataset; expected UrbanSound8K, ESC-50 or spoken digits as "
-        "published, a folder a class with sound files, or a CSV with path and label"
+        f"{files.root}: no known dataset; expected UrbanSound8K, ESC-50, Speech Commands, TAU "
+        "Urban Acoustic Scenes or spoken digits as published, a folder a class with sound files, "
+        "or a CSV with path and label"
     )
