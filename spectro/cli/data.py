@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -36,6 +37,7 @@ __all__ = ["check", "fetch", "plot", "render", "sample"]
 
 _NAMED = 30  # failures printed; all of them are in failures.csv
 _LONGEST = 60.0  # seconds of a spectrogram whose length nobody asked for
+_HEARD = 0.01  # seconds too many that nobody misses
 
 
 def sample(
@@ -163,23 +165,30 @@ def _write(
     return lines
 
 
-def _clips(count: int) -> str:
-    return f"{count:,} clip is" if count == 1 else f"{count:,} clips are"
-
-
 def _tell_long(checkup: Checkup) -> None:
     """Say how many clips a default picture shows a part of."""
     from spectro.clips.waveform import Extent
-    from spectro.pictures.settings import SpectrogramConfig
 
     shown = SpectrogramConfig().duration
     longer = [cut for s in checkup.clips["seconds"] if (cut := Extent(shown, s).cut)]
     if longer:
-        console.note(
-            f"{_clips(len(longer))} longer than the {shown:g} s of a default picture, up to "
-            f"{max(longer):,.0f} s: render --duration shows more, a CSV with start and end makes "
-            "several clips of a file"
-        )
+        of = f"{len(longer):,} of {counted(len(checkup.clips), 'clip')}"
+        console.warn(_cut(of, len(longer), "default picture", shown, max(longer)))
+
+
+def _cut(of: str, n: int, picture: str, shown: float, longest: float) -> str:
+    """Say that clips are longer than their picture, by how much, and what to do."""
+    are = "is" if n == 1 else "are"
+    return (
+        f"{of} {are} longer than the {shown:g} s of a {picture}, by up to {longest - shown:.3g} s "
+        f"that the network never sees: render --duration {_up(longest):g} shows all, a CSV with "
+        "start and end makes several clips of a file"
+    )
+
+
+def _up(seconds: float) -> float:
+    """Round up to a tenth of a second."""
+    return math.ceil(round(10 * seconds, 6)) / 10
 
 
 def _verdict(checkup: Checkup, *, advise: bool) -> str:
@@ -258,12 +267,19 @@ def plot(
     from spectro.pictures import plots
 
     found = examine(clip)
+    shown = settings.duration
     if all(context.params[name] is None for name in ("duration", "config", "recipe")):
         settings = settings.replace(duration=min(found.seconds, _LONGEST))
-    picture = plots.save(plots.clip(clip, settings, what), out or f"{Path(clip).stem}.png")
+    figure = plots.clip(clip, settings, what, picture=shown)
+    picture = plots.save(figure, out or f"{Path(clip).stem}.png")
     for name, value in _parameters(found).items():
         console.say(f"{name:<10} {value}")
     console.say(f"{what}: {picture}")
+    if found.seconds > shown + _HEARD:
+        console.note(
+            f"a picture of {shown:g} s leaves out {found.seconds - shown:.3g} s of it: render "
+            f"--duration {_up(found.seconds):g} shows all"
+        )
 
 
 def _parameters(found: Vitals) -> dict[str, Any]:
@@ -375,11 +391,8 @@ def _report(summary: RenderSummary, out: str, seconds: float) -> None:
     if summary.dropped:
         console.say(f"removed {counted(summary.dropped, 'outdated picture')}: their clips are gone")
     if summary.cut:
-        console.note(
-            f"{_clips(summary.cut)} longer than a picture, up to {summary.longest:,.0f} s: "
-            f"{seconds:g} s of each show; --duration shows more, a CSV with start and end makes "
-            "several clips of a file"
-        )
+        of = counted(summary.cut, "clip")
+        console.warn(_cut(of, summary.cut, "picture", seconds, summary.longest))
     for failure in summary.failures.head(_NAMED).itertuples():
         console.complain(f"{failure.path}: {failure.reason}")
     if len(summary.failures):

@@ -290,12 +290,10 @@ def test_of_a_long_recording_it_is_said_how_much_is_used(tmp_path: Path, run: Ru
         sf.write(tmp_path / "ds" / f"{name}.wav", y[:n] * (1 + n % 7), 8_000)
     words = ["ds", "--n-folds", "2"]
     rendered = call("render", *words, "--out", "pics", cwd=tmp_path)
-    assert "1 clip is longer than a picture, up to 30 s: 4 s of each show" in rendered.stdout
-    assert (
-        "longer than a picture" not in call("render", *words, "--out", "pics", cwd=tmp_path).stdout
-    )
+    assert "1 clip is longer than the 4 s of a picture, by up to 26 s" in rendered.stdout
+    assert "longer than the 4 s" not in call("render", *words, "--out", "pics", cwd=tmp_path).stdout
     checked = " ".join(call("check", *words, cwd=tmp_path).stdout.split())
-    assert "1 clip is longer than the 4 s of a default picture, up to 30 s" in checked
+    assert "1 of 4 clips is longer than the 4 s of a default picture, by up to 26 s" in checked
     model = run.folder / "fold1" / "model"
     heard = call("predict", str(model), "ds/a/long.wav", "ds/b/one.wav", cwd=tmp_path)
     assert heard.stderr.count("were heard") == 1

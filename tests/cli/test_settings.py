@@ -49,7 +49,7 @@ def test_a_setting_that_a_file_changes_says_so(tmp_path: Path) -> None:
     file.write_text("[train]\nbatch_size = 8\nlr = 0.01\n")
     told = printed("--config", str(file))
     assert "batch_size = 8" in told
-    assert "(here by recipe or file; else 32)" in told
+    assert "(here by recipe or file; else 32)" in told.replace("\n# ", " ")
     assert "lr = 0.01" in told
 
 
