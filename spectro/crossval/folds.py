@@ -7,6 +7,7 @@ checkpoint, learning rate or threshold is chosen by looking at it.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +42,7 @@ from spectro.training.splits import Split, random_folds, split
 __all__ = [
     "Start",
     "Training",
+    "card_of",
     "cross_validate",
     "measured",
     "precision_in_words",
@@ -220,7 +222,7 @@ class Training:
             history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
             write_predictions(folder, predictions, self.pictures)
             if self.keep_models:
-                save_model(folder / "model", model, self._card(record))
+                save_model(folder / "model", model, card_of(self.run, self.pictures, record))
             write_text(folder / "training.log", self._log(parts, model, history))
 
     def _log(self, parts: Split, model: nn.Module, history: pd.DataFrame) -> str:
@@ -240,29 +242,6 @@ class Training:
             },
         )
 
-    def _card(self, record: FoldRecord) -> ModelCard:
-        run, config = self.run, self.run.config
-        held_out = (record.fold, config.inner_fold)
-        return ModelCard(
-            arch=config.arch,
-            members=config.members,
-            labels=tuple(run.labels),
-            spectrogram=self.pictures.config,
-            size=config.size,
-            training={
-                "dataset": run.record.dataset.name,
-                "clips": record.train_clips,
-                "folds": [fold for fold in self.pictures.folds if fold not in held_out],
-                "weights": run.record.weights.detail,
-                "settings": config.to_dict(),
-            },
-            scores={
-                f"accuracy on fold {record.fold}, never trained on": round(record.accuracy, 4),
-                "clips it was measured on": record.scored_clips,
-            },
-            licence=run.record.dataset.licence,
-        )
-
     def random_split(self, listener: Listener | None = None) -> None:
         """Cross-validate once more over random folds, which leak, for comparison.
 
@@ -278,6 +257,31 @@ class Training:
         inner.write_scores(
             Scores(**metrics.score(inner.predictions(), inner.labels, seed=run.config.seed))
         )
+
+
+def card_of(run: Run, pictures: RenderedSet, record: FoldRecord) -> ModelCard:
+    """Write the card of the network that a fold was scored with."""
+    config = run.config
+    held_out = (record.fold, record.inner_fold)
+    return ModelCard(
+        arch=config.arch,
+        members=config.members,
+        labels=tuple(run.labels),
+        spectrogram=pictures.config,
+        size=config.size,
+        training={
+            "dataset": run.record.dataset.name,
+            "clips": record.train_clips,
+            "folds": [fold for fold in pictures.folds if fold not in held_out],
+            "weights": run.record.weights.detail,
+            "settings": config.to_dict(),
+        },
+        scores={
+            f"accuracy on fold {record.fold}, never trained on": round(record.accuracy, 4),
+            "clips it was measured on": record.scored_clips,
+        },
+        licence=run.record.dataset.licence,
+    )
 
 
 def _predicted(learn: Any, clips: pd.DataFrame, labels: list[str], fold: int) -> pd.DataFrame:
@@ -331,6 +335,9 @@ def cross_validate(
     folder: str | Path,
     config: TrainConfig | None = None,
     listener: Listener | None = None,
+    *,
+    make_learner: Callable[[Any], Any] | None = None,
+    fit: Callable[[Any], object] | None = None,
 ) -> Run:
     """Train and score every fold; a finished fold is not trained again.
 
@@ -344,6 +351,13 @@ def cross_validate(
         Settings of training; None is the recipe ``default``.
     listener : Listener or None
         Called after every batch and epoch.
+    make_learner : callable or None
+        Given the DataLoaders of a fold (:func:`spectro.dataloaders`), gives a fastai Learner of
+        one's own: any network, loss, metric or callback. `config` then gives batch size, picture
+        size and augmentation.
+    fit : callable or None
+        Trains that Learner, as ``lambda learn: learn.fine_tune(5)``; None trains it through the
+        phases of `config`.
 
     Returns
     -------
@@ -369,6 +383,12 @@ def cross_validate(
     >>> run.finished_folds, run.scores().clips
     ([1, 2], 4)
     """
+    if make_learner is not None:
+        from spectro.crossval.own import cross_validate_own
+
+        return cross_validate_own(pictures, folder, make_learner, fit, config, listener)
+    if fit is not None:
+        raise ConfigError("fit trains what make_learner makes; give both")
     training = Training.open(folder, pictures, config or recipe("default"))
     for fold in pictures.folds:
         training.fold(fold, listener)

@@ -47,13 +47,14 @@ def _about(run: Run) -> list[tuple[str, str]]:
     about = record.dataset
     schedule = config.in_words if config.phases else "frozen, under a linear head"
     precision: str = record.precision
+    own = run.design.learner and f"the user's own: {run.design.learner_name}"
     classes = counted(len(run.labels), "class", "classes")
     if config.precision == "auto":
         precision += " (chosen by auto on the machine that trained)"
     return [
         ("Dataset", f"{about.name}, {counted(about.clips, 'clip')}, {classes}"),
         ("Identity of clips and pictures", record.rendered.identity),
-        ("Network", f"{config.arch}, {schedule}, recipe {config.recipe}"),
+        ("Network", own or f"{config.arch}, {schedule}, recipe {config.recipe}"),
         ("Weights at the start", f"{record.weights.source}: {record.weights.detail}"),
         ("Arithmetic of training", precision),
         ("Seed", str(config.seed)),
@@ -123,6 +124,13 @@ def _reading(options: Mapping[str, Any]) -> str:
 
 
 def _by_design(run: Run, pictures: str, folder: str) -> str:
+    if run.design.learner is not None:
+        fit = f", fit={run.design.learner.fit}" if run.design.learner.fit else ""
+        made = f"make_learner={run.design.learner.name}{fit}"
+        return (
+            f'python: spectro.cross_validate(RenderedSet.load("{pictures}"), "{folder}", {made}), '
+            "with the source in run.json"
+        )
     if run.design.share is not None:
         share = f"{run.design.share:g}"
         return f"spectro learning-curve {pictures} --config settings.toml --shares {share}"

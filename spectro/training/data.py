@@ -9,22 +9,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from fastai.data.block import CategoryBlock, DataBlock
+from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
 from fastai.data.core import DataLoaders, TfmdDL
-from fastai.data.transforms import FuncSplitter, Normalize
+from fastai.data.transforms import FuncSplitter, IntToFloatTensor, Normalize
 from fastai.torch_core import TensorCategory, TensorImage, default_device, set_seed
-from fastai.vision.augment import Resize, ResizeMethod
-from fastai.vision.data import ImageBlock
+from fastai.vision.augment import DisplayedTransform, Resize, ResizeMethod
+from fastai.vision.core import PILImage
 
 from spectro.clips.clip import Clip, clips_of
 from spectro.errors import ConfigError
 from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
 from spectro.pictures.read import n_bytes, read_levels
 from spectro.pictures.settings import SpectrogramConfig
+from spectro.pictures.spectrogram import clip_image
 from spectro.training import augment, from_sounds
 from spectro.training.loop.callbacks import Augment
 from spectro.training.settings import TrainConfig
@@ -129,8 +131,9 @@ def data_block(
     squish = [Resize(config.size, method=ResizeMethod.Squish)] if config.size else []
     changes = augment.transforms(config, spectrogram)
     normalize = Normalize.from_stats(IMAGENET_MEAN, IMAGENET_STD)
+    picture = TransformBlock(type_tfms=_Open(spectrogram), batch_tfms=IntToFloatTensor)
     return DataBlock(
-        blocks=(ImageBlock, CategoryBlock(vocab=labels)),
+        blocks=(picture, CategoryBlock(vocab=labels)),
         get_x=hear or attrgetter("image"),
         get_y=attrgetter("label"),
         splitter=FuncSplitter(attrgetter("held_out")),
@@ -164,6 +167,24 @@ class _Item:
     label: str
     clip: Clip
     held_out: bool = True
+
+
+class _Open(DisplayedTransform):  # type: ignore[misc]
+    """Opens a picture; a sound, as one may give to ``learn.predict``, is drawn."""
+
+    def __init__(self, spectrogram: SpectrogramConfig | None) -> None:
+        super().__init__()
+        self.spectrogram = spectrogram
+
+    def encodes(self, x: object) -> Any:
+        """Open what `x` names, or take it for pixels."""
+        if not isinstance(x, str | Path) or str(x).lower().endswith(".png"):
+            return PILImage.create(x)
+        if self.spectrogram is None:
+            raise ConfigError(
+                f"{x}: to hear it needs the settings that the pictures were drawn with"
+            )
+        return PILImage.create(clip_image(x, self.spectrogram).convert("RGB"))
 
 
 def device() -> torch.device:
@@ -231,6 +252,9 @@ class KeptDL(TfmdDL):  # type: ignore[misc]
 
     def create_batches(self, samps: Iterable[int]) -> Iterator[tuple[torch.Tensor, ...]]:
         """Yield batches of the clips whose numbers are `samps`."""
+        if not all(isinstance(item, _Item) for item in self.items[:1]):  # paths, to predict
+            yield from super().create_batches(samps)
+            return
         if self._kept is None:
             self._kept = self._read()
         order = torch.tensor(list(samps), device=self.device)

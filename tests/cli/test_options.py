@@ -80,7 +80,7 @@ def test_help_says_what_the_settings_and_tables_say() -> None:
         assert f"╭─ {told} ─" in trained
     assert "Sampling rate that every clip is brought to, in Hz." in drawn  # of SpectrogramConfig
     assert "Where a short clip lies in the picture: zero, loop, center or random." in drawn
-    assert "tables [spectrogram] and [train]." in drawn
+    assert "tables [spectrogram] and [train]; spectro settings prints one." in drawn
     assert ": auto, fp32, bf16 or fp16." in trained
     assert "In the last phase: passes over the training clips." in trained
     for name in LAYOUTS:
