@@ -131,7 +131,7 @@ def data_block(
     squish = [Resize(config.size, method=ResizeMethod.Squish)] if config.size else []
     changes = augment.transforms(config, spectrogram)
     normalize = Normalize.from_stats(IMAGENET_MEAN, IMAGENET_STD)
-    picture = TransformBlock(type_tfms=_Open(spectrogram), batch_tfms=IntToFloatTensor)
+    picture = TransformBlock(type_tfms=[_AsPath(), _Open(spectrogram)], batch_tfms=IntToFloatTensor)
     return DataBlock(
         blocks=(picture, CategoryBlock(vocab=labels)),
         get_x=hear or attrgetter("image"),
@@ -167,6 +167,14 @@ class _Item:
     label: str
     clip: Clip
     held_out: bool = True
+
+
+class _AsPath(DisplayedTransform):  # type: ignore[misc]
+    """Makes a path of a name: ``learn.predict`` takes what some step of the pipeline gives."""
+
+    def encodes(self, x: object) -> Any:
+        """Return a path for text, and all else as it is."""
+        return Path(x) if isinstance(x, str) else x
 
 
 class _Open(DisplayedTransform):  # type: ignore[misc]

@@ -105,6 +105,7 @@ def test_predict_takes_a_picture_and_a_sound(fastai: Learner, rendered: Rendered
     row = rendered.clips.iloc[5]
     of_picture = fastai.predict(row["image"])
     of_sound = fastai.predict(Path(row["path"]))
+    assert fastai.predict(row["path"])[0] == fastai.predict(Path(row["image"]))[0] == of_sound[0]
     assert of_picture[0] in rendered.labels
     torch.testing.assert_close(of_picture[2], of_sound[2])
     clips = rendered.clips.iloc[[5]]

@@ -134,6 +134,5 @@ def test_what_a_picture_leaves_out_of_a_clip_is_shaded(
                 if isinstance(patch, Rectangle)
             ]
             np.testing.assert_allclose(np.ravel(found), np.ravel(shaded))
-        assert bool(shaded) == (
-            f"not in a picture of {picture:g} s" in str(figure.axes[0].get_title("right"))
-        )
+        right = figure.axes[0].get_title("right")
+        assert bool(shaded) == (f"not in a picture of {picture:g} s" in right)
