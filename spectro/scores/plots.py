@@ -61,7 +61,7 @@ def history(
     for axis in (losses, accuracies):
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if max(len(table) for table in tables.values()) == 1:
-            axis.set_xlim(0, 2)
+            axis.set(xlim=(0, 2), xticks=[1])
         axis.grid(alpha=0.3)
         if several:
             axis.set_xlabel("epoch, of one network after another")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from spectro.errors import ConfigError
 from spectro.plumbing.settings import Settings
@@ -16,6 +16,11 @@ else:
     from typing_extensions import Self
 
 __all__ = ["Phase", "TrainConfig"]
+
+
+# What a setting augments, told with the field itself: nothing else lists augmentations.
+_SOUNDS: dict[str, JsonValue] = {"augments": "sounds"}
+_PICTURES: dict[str, JsonValue] = {"augments": "pictures"}
 
 
 class Phase(Settings):
@@ -135,6 +140,7 @@ class TrainConfig(Settings):
     """
 
     table: ClassVar[str] = "train"
+    later: ClassVar[frozenset[str]] = frozenset()  # augmentations that came after the first release
 
     recipe: str = "plain"
     arch: str = "resnet18"
@@ -145,17 +151,17 @@ class TrainConfig(Settings):
     weight_decay: float = Field(0.01, ge=0, le=1, strict=True)
     inner_fold: int | None = Field(None, strict=True)
     source: Literal["pictures", "sounds"] = "pictures"
-    place: bool = Field(False, strict=True)
-    wave_shift: float = Field(0.0, ge=0, le=1)
-    gain: float = Field(0.0, ge=0, le=60)
-    shift: float = Field(0.0, ge=0, le=1)
-    background: float = Field(0.0, ge=0, le=1)
-    mixstyle: float = Field(0.0, ge=0, le=1)
-    band_gain: float = Field(0.0, ge=0, le=1)
-    stretch: float = Field(0.0, ge=0, lt=1)
-    pitch: float = Field(0.0, ge=0, lt=1)
-    time_masks: int = Field(0, ge=0, le=100, strict=True)
-    freq_masks: int = Field(0, ge=0, le=100, strict=True)
+    place: bool = Field(False, strict=True, json_schema_extra=_SOUNDS)
+    wave_shift: float = Field(0.0, ge=0, le=1, json_schema_extra=_SOUNDS)
+    gain: float = Field(0.0, ge=0, le=60, json_schema_extra=_SOUNDS)
+    shift: float = Field(0.0, ge=0, le=1, json_schema_extra=_PICTURES)
+    background: float = Field(0.0, ge=0, le=1, json_schema_extra=_PICTURES)
+    mixstyle: float = Field(0.0, ge=0, le=1, json_schema_extra=_PICTURES)
+    band_gain: float = Field(0.0, ge=0, le=1, json_schema_extra=_PICTURES)
+    stretch: float = Field(0.0, ge=0, lt=1, json_schema_extra=_PICTURES)
+    pitch: float = Field(0.0, ge=0, lt=1, json_schema_extra=_PICTURES)
+    time_masks: int = Field(0, ge=0, le=100, strict=True, json_schema_extra=_PICTURES)
+    freq_masks: int = Field(0, ge=0, le=100, strict=True, json_schema_extra=_PICTURES)
     mask_share: float = Field(0.2, gt=0, le=1)
     mixup: float = Field(0.0, ge=0, le=10)
     settle_norms: bool = Field(False, strict=True)
@@ -178,13 +184,16 @@ class TrainConfig(Settings):
     @property
     def sound_changes(self) -> list[str]:
         """Names of the settings that change the sounds of training clips."""
-        return [name for name in ("place", "wave_shift", "gain") if getattr(self, name)]
+        return self._augmenting(_SOUNDS)
 
     @property
     def picture_changes(self) -> list[str]:
         """Names of the settings that change training pictures, without `mixup`."""
-        names = ["background", "mixstyle", "band_gain", "stretch", "pitch", "shift"]
-        return [name for name in [*names, "time_masks", "freq_masks"] if getattr(self, name)]
+        return self._augmenting(_PICTURES)
+
+    def _augmenting(self, what: dict[str, JsonValue]) -> list[str]:
+        fields = type(self).model_fields
+        return [name for name, value in self if value and fields[name].json_schema_extra == what]
 
     @property
     def epochs(self) -> int:

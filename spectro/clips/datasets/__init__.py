@@ -146,7 +146,14 @@ def _recognise(files: Listing) -> str:
             f"you mean its parent, {parent}? Else list path and label in a clips.csv"
         )
     raise DatasetError(
-        f"{files.root}: no known dataset; expected UrbanSound8K, ESC-50, Speech Commands, TAU "
-        "Urban Acoustic Scenes or spoken digits as published, a folder a class with sound files, "
-        "or a CSV with path and label"
+        f"{files.root}: no known dataset; expected {_published()} as published, a folder a class "
+        "with sound files, or a CSV with path and label"
     )
+
+
+def _published() -> str:
+    """Name the published datasets, as the first line of each layout's module does."""
+    modules = dict.fromkeys(module for name, module in LAYOUTS.items() if name != "folder")
+    lines = ((import_module(module).__doc__ or module) for module in modules)
+    *most, last = (line.partition(":")[0].replace("Google's ", "") for line in lines)
+    return f"{', '.join(most)} or {last}"
