@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +18,7 @@ from typer.core import TyperGroup
 from spectro import __version__
 from spectro.cli import console, data, listen, results, settings, train
 from spectro.errors import SpectroError
+from spectro.plumbing.warned import ignore_known
 
 __all__ = ["app", "main"]
 
@@ -64,7 +64,7 @@ for command in (
 def main() -> None:
     """Run the command line; an error of ours ends as one line, a bug as a traceback."""
     os.environ["MPLBACKEND"] = "Agg"  # we draw to files, whatever a notebook set this to
-    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")  # fastai's to mend
+    ignore_known()
     console.settle()
     sys.exit(console.end(_run()))
 
