@@ -21,7 +21,6 @@ generate.all_pages(DOCS)
 
 project = "spectro"
 author = "The spectro authors"
-copyright = author
 version = release = spectro.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "numpydoc"]

@@ -94,7 +94,8 @@ def _plain(text: str) -> str:
 
 def _api() -> Iterator[str]:
     """Yield the API reference, in reStructuredText: what ``import spectro`` gives, then modules."""
-    yield from ("The API", "=======", "", "``import spectro`` gives these, each loaded when used.", "")
+    yield from ("The API", "=======", "")
+    yield from ("``import spectro`` gives these, each loaded when it is used.", "")
     for name in spectro.__all__:
         value = getattr(spectro, name)
         if inspect.isclass(value) or inspect.isfunction(value):

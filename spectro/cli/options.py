@@ -54,9 +54,13 @@ __all__ = [
     "Track",
     "Workers",
     "either",
+    "flags_of",
+    "settings",
     "training",
     "with_options",
 ]
+
+_USUAL = TrainConfig.model_fields["arch"].default  # the network where none is asked for
 
 # Panels of --help.
 PICTURE, TRAINING, FOLDS, RUNNING = "Picture", "Training", "Folds", "Running"
@@ -241,6 +245,9 @@ def _train(
     table = read_table(config, "train") if config else {}
     base = find_recipe(recipe or table.get("recipe", "default"))
     settings = _with_table(base, {**table, "recipe": base.recipe}, config).replace(**flags)
+    asked_for = flags.get("arch") or table.get("arch") or base.arch != _USUAL
+    if settings.weights == "auto" and not asked_for:
+        settings = settings.replace(arch="auto")
     return settings.with_last_phase(epochs=epochs, lr=lr)
 
 
@@ -289,6 +296,40 @@ def training(*names: str, recipe: str | None = None) -> Group:
     if recipe is not None:
         return Group((_config_file(TRAINING), *options), functools.partial(_train, recipe=recipe))
     return Group((_config_file(TRAINING), _recipe(TRAINING), *options), _train)
+
+
+def settings(cls: type[Settings], panel: str, *names: str) -> Group:
+    """Make the options of these settings of a class, or of all; what is not given is its default.
+
+    Parameters
+    ----------
+    cls : type of Settings
+    panel : str
+        Of ``--help``.
+    *names : str
+        Fields; none means all.
+    """
+    options = (_setting(cls, name, panel) for name in names or cls.model_fields)
+    return Group(tuple(options), lambda **flags: cls().replace(**flags))
+
+
+def flags_of(cls: type[Settings], panel: str, *names: str) -> Group:
+    """Make options of a settings class; the command gets those that were given, as a dict.
+
+    Parameters
+    ----------
+    cls : type of Settings
+    panel : str
+        Of ``--help``.
+    *names : str
+        Fields; none means all.
+    """
+    options = tuple(_setting(cls, name, panel) for name in names or cls.model_fields)
+
+    def given(**flags: Any) -> dict[str, Any]:
+        return {name: value for name, value in flags.items() if value is not None}
+
+    return Group(options, given)
 
 
 @dataclass(frozen=True)

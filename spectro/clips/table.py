@@ -85,6 +85,15 @@ class Dataset:
     made_folds : MadeFolds or None
         Folds that were made for it (:mod:`spectro.clips.datasets.folds`); None where it has its
         own.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from spectro import load_dataset, write_sample
+    >>> sounds = write_sample(tempfile.mkdtemp(), sources=1, slices=1, folds=2)
+    >>> dataset = load_dataset(sounds)
+    >>> dataset.labels[:2], dataset.folds, list(dataset.clips.columns)
+    (['air_conditioner', 'car_horn'], (1, 2), ['path', 'label', 'fold', 'group', 'start', 'end'])
     """
 
     name: str

@@ -23,6 +23,7 @@ from spectro.crossval.records import Design, FoldRecord, Origin, OwnLearner, Sco
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError, DivergedError
 from spectro.models.folder import save_model
+from spectro.models.networks import full_name
 from spectro.models.own import as_ours, save_weights
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import write_text
@@ -159,10 +160,12 @@ class OwnTraining:
         with self.run.writing_fold(record) as folder:
             history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
             write_predictions(folder, predictions, self.pictures)
-            self._keep(folder, learn, record)
+            self._keep(folder, learn, record, predictions)
             write_text(folder / "training.log", f"{learn.model}\n\n{history.to_string()}\n")
 
-    def _keep(self, folder: Path, learn: Any, record: FoldRecord) -> None:
+    def _keep(
+        self, folder: Path, learn: Any, record: FoldRecord, predictions: pd.DataFrame
+    ) -> None:
         """Keep the network: as a model folder if it is one of ours, else as its tensors."""
         named = getattr(getattr(learn, "arch", None), "__name__", "")
         in_order = list(learn.dls.vocab) == self.run.labels
@@ -171,9 +174,10 @@ class OwnTraining:
             save_weights(folder / "own-model", learn.model)
             return
         arch, model = found
-        card = card_of(self.run, self.pictures, record)
+        card = card_of(self.run, self.pictures, record, predictions)
         training = {**card.training, "settings": {"make_learner": self.run.design.learner_name}}
-        save_model(folder / "model", model, card.replace(arch=arch, training=training))
+        named = {"arch": full_name(arch), "training": training}
+        save_model(folder / "model", model, card.replace(**named))
 
 
 def _source(part: Callable[..., object]) -> str:

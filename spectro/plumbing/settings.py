@@ -10,10 +10,10 @@ import difflib
 import hashlib
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
-import tomli_w
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -33,9 +33,12 @@ else:  # the same parser and the same word, before the standard library had them
     import tomli as tomllib
     from typing_extensions import Self
 
-__all__ = ["TABLES", "Record", "Settings", "read_table", "read_tables"]
+__all__ = ["TABLES", "Record", "Settings", "read_table", "read_tables", "table_names"]
 
-TABLES = ("spectrogram", "train", "candidate", "events", "scan", "thresholds", "model")
+TABLES = (
+    *("spectrogram", "train", "candidate", "events", "scan", "thresholds", "model"),
+    *("source", "alerts", "evidence", "proof", "listen", "serve", "unknown"),
+)
 """Tables that a TOML file of ours may hold; any other is taken for a misspelt one."""
 
 _LARGEST_TOML = 1 << 20  # bytes
@@ -125,6 +128,8 @@ class Settings(Checked):
 
     def to_toml(self) -> str:
         """Return the settings as one TOML table; None is left out, as TOML has no null."""
+        import tomli_w  # of the extra train: listening writes none
+
         return tomli_w.dumps({self.table: self.model_dump(mode="json", exclude_none=True)})
 
     @classmethod
@@ -142,7 +147,7 @@ class Settings(Checked):
             message = str(error).removeprefix(f"{path}: ")
             raise ConfigError(f"{path}: {message}") from None
 
-    def changes(self, other: Self) -> list[str]:
+    def differences(self, other: Self) -> list[str]:
         """Say what differs in `other`, a setting each, as "n_mels 64, now 128"."""
         pairs = zip(self, other, strict=True)
         return [f"{name} {was}, now {now}" for (name, was), (_, now) in pairs if was != now]
@@ -205,7 +210,10 @@ def read_table(path: str | Path, name: str) -> dict[str, Any]:
     ConfigError
         If the file is missing, is not TOML (the message has the line), or `name` is no table.
     """
-    table = _read_toml(path).get(name, {})
+    tables = _read_toml(path)
+    if name in ("spectrogram", "train"):  # what else reads a file has tables of its own
+        _check_tables(tables, path)
+    table = tables.get(name, {})
     if not isinstance(table, dict):
         raise ConfigError(f"{path}: {name} is {table!r}; write it as a table, [{name}]")
     return table
@@ -225,18 +233,28 @@ def read_tables(path: str | Path, name: str) -> list[dict[str, Any]]:
     return tables
 
 
-def _read_toml(path: str | Path) -> dict[str, Any]:
-    """Parse a TOML file, and refuse tables that nothing reads."""
-    tables = _parse_toml(path)
+def table_names(path: str | Path) -> list[str]:
+    """Return the names at the top of a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing or is not TOML.
+    """
+    return list(_read_toml(path))
+
+
+def _check_tables(tables: Iterable[str], path: str | Path) -> None:
+    """Refuse a file with a table that nothing reads."""
     for name in tables:
         if name not in TABLES:
             close = difflib.get_close_matches(name, TABLES, n=1)
             meant = f"did you mean [{close[0]}]?" if close else f"there are {', '.join(TABLES)}"
             raise ConfigError(f"{path}: unknown table [{name[:_SHOWN]}]; {meant}")
-    return tables
 
 
-def _parse_toml(path: str | Path) -> dict[str, Any]:
+def _read_toml(path: str | Path) -> dict[str, Any]:
+    """Parse a TOML file."""
     try:
         with Path(path).open("rb") as file:
             text = file.read(_LARGEST_TOML + 1).decode("utf-8-sig")

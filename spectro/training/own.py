@@ -15,15 +15,18 @@ import numpy.typing as npt
 import pandas as pd
 from fastai.callback.schedule import Learner
 from fastai.data.core import DataLoaders
+from fastai.data.transforms import Normalize
 from fastai.metrics import accuracy
 from fastai.torch_core import set_seed
 
 from spectro.errors import ConfigError
+from spectro.models import networks
 from spectro.pictures.rendered import RenderedSet
 from spectro.training import data
 from spectro.training.loop import learner
 from spectro.training.loop.callbacks import History
 from spectro.training.loop.progress import Listener
+from spectro.training.pixels import Colour
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import split
 
@@ -73,7 +76,20 @@ def dataloaders(
     inner = config.inner_fold if config.inner_fold is not None else inner_fold(pictures.folds, fold)
     parts = split(pictures.clips, fold, inner)
     watched = parts.train if inner is None else parts.watch
-    return data.dataloaders(parts.train, watched, pictures.labels, config, pictures.config)
+    dls = data.dataloaders(parts.train, watched, pictures.labels, config, pictures.config)
+    return _normalised_as_fastai(dls, config.arch)
+
+
+def _normalised_as_fastai(dls: DataLoaders, arch: str) -> DataLoaders:
+    """Leave normalising to fastai's `Normalize`: `vision_learner` would add it once more."""
+    for dl in dls:
+        (colour,) = (one for one in dl.after_batch.fs if isinstance(one, Colour))
+        if not any(isinstance(one, Normalize) for one in dl.after_batch.fs):
+            mean, std = networks.statistics(arch)
+            dl.after_batch.add([Normalize.from_stats(mean, std, cuda=dl.device.type == "cuda")])
+        plain = Colour(colour.drawn, colour.size)
+        colour.__dict__.update(mean=plain.mean, std=plain.std, _tables={})
+    return dls
 
 
 def train(

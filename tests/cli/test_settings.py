@@ -114,4 +114,4 @@ def test_a_rerun_with_other_settings_is_told_which(
 def test_of_several_phases_the_changed_one_is_named() -> None:
     one = TrainConfig(phases=(Phase(epochs=1), Phase(epochs=2)))
     two = TrainConfig(phases=(Phase(epochs=3), Phase(epochs=2)))
-    assert one.changes(two) == ["epochs of phase 1 1, now 3"]
+    assert one.differences(two) == ["epochs of phase 1 1, now 3"]
