@@ -15,8 +15,10 @@ from fastai.interpret import ClassificationInterpretation
 from fastai.learner import Learner
 from fastai.losses import LabelSmoothingCrossEntropyFlat
 from fastai.metrics import accuracy
+from fastai.torch_core import TensorImage
 from fastai.vision.data import ImageDataLoaders
 from fastai.vision.learner import vision_learner
+from fasttransform import Transform
 from torch import nn
 from torchvision.models import resnet18
 
@@ -240,3 +242,35 @@ def test_weights_are_written_and_read_back(tmp_path: Path) -> None:
         torch.testing.assert_close(other.state_dict()[name], tensor)
     with pytest.raises(ModelError, match=r"has no network\.safetensors"):
         load_weights(tmp_path / "none", Net())
+
+
+def test_a_batch_transform_of_ones_own_changes_training_batches_alone(
+    rendered: RenderedSet,
+) -> None:
+    """The class is the one in docs/fastai.md."""
+    text = (Path(__file__).parents[2] / "docs" / "fastai.md").read_text()
+    source = text[text.index("class Louder") :].partition("\n\n\n")[0]
+    names: dict[str, Any] = {"torch": torch, "Transform": Transform, "TensorImage": TensorImage}
+    exec(source, names)
+    seen = []
+
+    class Looking(names["Louder"]):  # type: ignore[misc]
+        def encodes(self, x: TensorImage) -> TensorImage:
+            seen.append((x.shape[1], float(x.min()), float(x.max())))
+            return super().encodes(x)
+
+    dls = spectro.dataloaders(rendered, fold=1, batch_size=4)
+    dls.valid.one_batch()
+    for dl in dls:
+        dl.after_batch.add(Looking())
+    dls.valid.one_batch()
+    assert not seen
+    x, _ = dls.train.one_batch()
+    assert seen[0][0] == 3 and 0 <= seen[0][1] <= seen[0][2] <= 1
+    assert float(x.min()) < 0, "normalised afterwards, once"
+    expected = spectro.training.data.networks.statistics("resnet18")
+    assert [n.order for n in dls.train.after_batch.fs] == sorted(
+        n.order for n in dls.train.after_batch.fs
+    )
+    (norm,) = [f for f in dls.train.after_batch.fs if type(f).__name__ == "Normalize"]
+    np.testing.assert_allclose(norm.mean.flatten().cpu(), expected[0], rtol=1e-5)
