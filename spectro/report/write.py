@@ -145,7 +145,7 @@ def _cell_media(
     predictions: pd.DataFrame, showcase: Showcase, wanted: set[int], room: Budget
 ) -> tuple[dict[str, Row], bool]:
     """Make pictures and sounds of clips of all cells in turn; tell whether room ran out."""
-    media = {}
+    media: dict[str, Row] = {}
     for row in choose.by_cell(predictions):
         if row not in wanted:
             continue
