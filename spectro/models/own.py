@@ -17,11 +17,11 @@ from torch import nn
 
 from spectro.errors import ConfigError, ModelError
 from spectro.models import networks, tensors
+from spectro.models.card import OWN
 from spectro.plumbing.files import replacing
 
 __all__ = ["as_ours", "load_weights", "save_weights"]
 
-NAME = "network.safetensors"
 _TRIED = ("resnet18", "resnet34", "resnet50", "cnn4")
 _SIDE = 64  # pixels of the pictures by which networks are compared
 
@@ -89,9 +89,9 @@ def save_weights(folder: str | Path, model: nn.Module) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: t.detach().cpu().clone().contiguous() for name, t in model.state_dict().items()}
-    with replacing(folder / NAME) as temporary:
+    with replacing(folder / OWN) as temporary:
         temporary.write_bytes(safetensors.torch.save(state))
-    return folder / NAME
+    return folder / OWN
 
 
 def load_weights(folder: str | Path, model: nn.Module) -> nn.Module:
@@ -114,12 +114,12 @@ def load_weights(folder: str | Path, model: nn.Module) -> nn.Module:
     ModelError
         If the file is missing or not this network's.
     """
-    file = Path(folder) / NAME
+    file = Path(folder) / OWN
     expected: dict[str, Any] = {
         name: networks.Expected(tuple(t.shape), t.dtype) for name, t in model.state_dict().items()
     }
     if not file.is_file():
-        raise ModelError(f"{folder}: has no {NAME}")
+        raise ModelError(f"{folder}: has no {OWN}")
     found = tensors.read_shapes(file, expected)
     if found != expected:
         raise ModelError(

@@ -24,7 +24,7 @@ from torchvision.models import resnet18
 
 import spectro
 from spectro.crossval.run import Run
-from spectro.crossval.runs import compare_runs
+from spectro.crossval.runs import compare_runs, list_runs
 from spectro.errors import ConfigError, ModelError
 from spectro.listening.classifier import Classifier
 from spectro.models.own import as_ours, load_weights, save_weights
@@ -75,11 +75,11 @@ def own_run(rendered: RenderedSet, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def fastai(rendered: RenderedSet) -> Learner:
-    """The six lines of "From fastai", without the weights that they would download."""
+    """A Learner on our DataLoaders, trained as fastai's users train."""
     dls = spectro.dataloaders(rendered, fold=1, batch_size=8)
-    learn = vision_learner(dls, resnet18, metrics=accuracy, pretrained=False)
+    learn = Learner(dls, Net(dls.c), metrics=accuracy)
     with learn.no_bar(), learn.no_logging():
-        learn.fine_tune(1)
+        learn.fit_one_cycle(1)
     return learn
 
 
@@ -155,6 +155,12 @@ def test_it_is_reported_and_compared_like_ours(own_run: Run, run: Run) -> None:
     page = write_report(own_run).read_text()
     assert "own_learner(dls), two_epochs" in page
     assert "spectro.cross_validate(" in page
+    (row,) = list_runs(own_run.folder.parent).to_dict("records")
+    assert (row["recipe"], row["arch"], row["weights"]) == (
+        "own",
+        "own_learner(dls), two_epochs",
+        "own",
+    )
     found = compare_runs(run, own_run)
     assert found.clips == run.scores().clips
 
@@ -177,12 +183,29 @@ def test_a_foreign_network_is_kept_as_its_weights(own_run: Run, tmp_path: Path) 
     with pytest.raises(ModelError, match="another network"):
         load_weights(folder, Net(4))
     assert not (own_run.fold_folder(1) / "model").exists()
+    with pytest.raises(
+        ModelError, match=r"a network of the user's own, .* predict and export take"
+    ):
+        Classifier.load(folder)
 
 
+def test_a_network_of_vision_learner_is_one_of_ours(rendered: RenderedSet) -> None:
+    dls = spectro.dataloaders(rendered, fold=1, batch_size=8)
+    learn = vision_learner(dls, resnet18, metrics=accuracy, pretrained=False)
+    found = as_ours(learn.model, dls.c, ["resnet18"])
+    assert found is not None
+    name, ours = found
+    assert name == "resnet18"
+    x = torch.rand(3, 3, 64, 87)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours.eval()(x), learn.model.eval()(x))
+
+
+@pytest.mark.slow
 def test_a_network_of_vision_learner_is_kept_as_a_model_folder(
     rendered: RenderedSet, tmp_path: Path
 ) -> None:
-    """Fold 1 is trained in a run; what is saved hears as the Learner did."""
+    """The six lines of "From fastai"; what is saved hears as the Learner did."""
     made: list[Learner] = []
 
     def resnet(dls: DataLoaders) -> Learner:
