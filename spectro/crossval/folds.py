@@ -17,13 +17,12 @@ import pandas as pd
 from torch import nn
 
 from spectro.crossval import protocol
+from spectro.crossval.cards import card_of
 from spectro.crossval.final.evidence import write_calibration
 from spectro.crossval.predictions import accuracy, out_of_fold, write_predictions
 from spectro.crossval.records import Design, FoldRecord, Origin, Scores
 from spectro.crossval.run import RANDOM, Run
 from spectro.errors import ConfigError, DivergedError
-from spectro.models import networks
-from spectro.models.card import ModelCard
 from spectro.models.folder import save_model
 from spectro.models.precision import choose_precision
 from spectro.models.weights import Weights, settle
@@ -37,14 +36,13 @@ from spectro.training.loop import learner, timing
 from spectro.training.loop.log import training_log
 from spectro.training.loop.progress import Listener, tracking
 from spectro.training.loop.threads import Threads
-from spectro.training.recipes import RECIPES, changes, recipe
+from spectro.training.recipes import recipe
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import Split, random_folds, split
 
 __all__ = [
     "Start",
     "Training",
-    "card_of",
     "cross_validate",
     "measured",
     "score_run",
@@ -293,43 +291,6 @@ class Training:
         inner.write_scores(
             Scores(**metrics.score(inner.predictions(), inner.labels, seed=run.config.seed))
         )
-
-
-def card_of(
-    run: Run, pictures: RenderedSet, record: FoldRecord, predictions: pd.DataFrame
-) -> ModelCard:
-    """Write the card of the network that a fold was scored with."""
-    config = run.config
-    intervals = metrics.bootstrap_interval(predictions, run.labels, seed=config.seed)
-    held_out = (record.fold, record.inner_fold)
-    mean, std = networks.statistics(config.arch)
-    return ModelCard(
-        arch=networks.full_name(config.arch),
-        members=config.members,
-        labels=tuple(run.labels),
-        spectrogram=pictures.config,
-        size=config.size,
-        mean=mean,
-        std=std,
-        training={
-            "dataset": run.record.dataset.name,
-            "clips": record.train_clips,
-            "folds": [fold for fold in pictures.folds if fold not in held_out],
-            "pictures": run.record.rendered.identity,
-            "weights": run.record.weights.detail,
-            "precision": record.precision,
-            "recipe": config.recipe,
-            "changed": changes(config) if config.recipe in RECIPES else {},
-            "settings": config.to_dict(),
-        },
-        scores={
-            "accuracy": round(record.accuracy, 4),
-            "accuracy_interval": [round(end, 4) for end in intervals["accuracy"]],
-            "clips": record.scored_clips,
-            "measured": f"of fold {record.fold}, on which it was not trained",
-        },
-        licence=run.record.dataset.licence,
-    )
 
 
 def _predicted(learn: Any, clips: pd.DataFrame, labels: list[str], fold: int) -> pd.DataFrame:

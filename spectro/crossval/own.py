@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spectro.crossval.folds import card_of, measured, score_run
+from spectro.crossval.cards import card_of
+from spectro.crossval.folds import measured, score_run
 from spectro.crossval.predictions import accuracy, out_of_fold, write_predictions
 from spectro.crossval.records import Design, FoldRecord, Origin, OwnLearner, Scores
 from spectro.crossval.run import Run

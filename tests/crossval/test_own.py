@@ -215,9 +215,11 @@ def test_a_network_of_vision_learner_is_kept_as_a_model_folder(
     from spectro.crossval.own import OwnTraining
 
     training = OwnTraining.open(
-        tmp_path / "run", rendered, SMALL, resnet, lambda learn: learn.fit(1)
+        tmp_path / "run", rendered, SMALL, resnet, lambda learn: learn.fine_tune(1)
     )
     training.fold(1)
+    matrix = ClassificationInterpretation.from_learner(made[0]).confusion_matrix()
+    assert matrix.sum() == (rendered.clips["fold"] == 2).sum()
     classifier = Classifier.load(tmp_path / "run" / "fold1" / "model")
     clip = rendered.clips.iloc[0]
     heard = classifier.predict([clip["path"]]).iloc[0]
