@@ -5,6 +5,7 @@ Folders are named without the path to them: a report is passed on, and paths are
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import PurePath
 from shlex import quote
@@ -17,6 +18,7 @@ __all__ = ["tell"]
 
 Row = dict[str, Any]
 
+_FLAG = re.compile("[a-z][a-z0-9_]{0,40}")
 _FLAGS = {"seed": "fold_seed"}  # options of reading whose flag has another name
 
 
@@ -117,6 +119,8 @@ def _reading(options: Mapping[str, Any]) -> str:
     """Write the options that the dataset was read with as flags."""
     flags = []
     for name, value in options.items():
+        if not _FLAG.fullmatch(name):  # of a file that was tampered with
+            continue
         flag = f"--{_FLAGS.get(name, name).replace('_', '-')}"
         told = _last(value) if name == "folds_file" else str(value)
         flags += [] if value is False else [flag] if value is True else [f"{flag} {quote(told)}"]

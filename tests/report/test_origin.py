@@ -20,6 +20,7 @@ from spectro.report import origin
         ),
         ({"layout": "folder", "esc10": True}, " --layout folder --esc10"),
         ({"folds_file": "/home/me/folds.csv"}, " --folds-file folds.csv"),
+        ({"x; rm -r .": "y", "layout": "$(touch x)"}, " --layout '$(touch x)'"),
         ({"path_column": "filename"}, " --path-column filename"),
     ],
 )
