@@ -137,7 +137,7 @@ def toml_text(rng: random.Random, data: bytes) -> bytes:
 
 RUN = ("runs --runs run", "runs --runs run --json", "compare run other", "report run --out r.html")
 SET = ("render ds --out pics --duration 1", "train-fold pics --fold 1 --run t " + "{brief}")
-MODEL, NEW = "run/fold1/model/", "render ds --out new --duration 1"
+MODEL, NEW = "run/fold1/model/", "render ds --out new --duration 1 --group-pattern ^.."
 PROBE = "probe pics --run t --weights "
 KINDS: dict[str, Kind] = {
     "model.json": Kind(MODEL + "model.json", json_values, ("predict {model} {clip} --json",)),
@@ -151,10 +151,13 @@ KINDS: dict[str, Kind] = {
     "dataset.json": Kind("pics/dataset.json", json_values, SET),
     "spectrogram.json": Kind("pics/spectrogram.json", json_values, SET),
     "folds.csv": Kind("ds/folds.csv", cells, (NEW,)),
+    "folds.json": Kind("ds/folds.json", json_values, (NEW,)),
     "quarantine.csv": Kind("q.csv", cells, (f"{NEW} --quarantine q.csv",)),
     "table.csv": Kind("table.csv", cells, ("check table.csv", NEW.replace("ds", "table.csv"))),
     "settings.toml": Kind(
-        "settings.toml", toml_text, ("render ds --out new --config settings.toml",)
+        "settings.toml",
+        toml_text,
+        ("render ds --out new --config settings.toml --group-pattern ^..",),
     ),
     "train.toml": Kind("train.toml", toml_text, (f"{PROBE}none --config train.toml",)),
     "picture.png": Kind("{picture}", any_bytes, SET[::-1]),
@@ -195,7 +198,10 @@ def build(folder: Path) -> dict[str, str]:
         for i in range(4):
             y = 0.3 * np.sin(2 * np.pi * (300 * (k + 1) + 31 * i) * np.arange(8000) / 8000)
             sf.write(f"ds/{label}/{label}{i}.wav", y, 8000)
-    expect("render ds --out pics --duration 1 --n-folds 2 --n-mels 32 --hop-length 2048")
+    expect(
+        "render ds --out pics --duration 1 --n-folds 2 --n-mels 32 --hop-length 2048 "
+        "--group-pattern ^.."
+    )
     for run in ("run", "other"):
         expect(f"cross-validate pics --run {run} {BRIEF}")
     rows = [f"ds/{c}/{c}{i}.wav,{c},{i % 2 + 1},{c}{i},0,1" for c in "ab" for i in range(4)]
