@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from spectro import __version__
-from spectro.cli import console, data, listen, results, serve, train
+from spectro.cli import console, data, listen, results, review, serve, train
 from spectro.errors import SpectroError
 
 __all__ = ["app", "main"]
@@ -57,6 +57,7 @@ for command in (
     results.compare,
     listen.predict,
     serve.serve,
+    review.review,
 ):
     app.command()(command)
 
