@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from spectro import __version__
-from spectro.cli import console, data, listen, results, review, serve, train
+from spectro.cli import console, data, events, listen, results, review, serve, train
 from spectro.errors import SpectroError
 
 __all__ = ["app", "main"]
@@ -58,6 +58,7 @@ for command in (
     listen.predict,
     serve.serve,
     review.review,
+    events.events,
 ):
     app.command()(command)
 

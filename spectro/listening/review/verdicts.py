@@ -1,7 +1,7 @@
 """What a person said of events: a CSV of clips that ``spectro render`` reads.
 
-``path, label, start, end, group`` are a clip table's; ``verdict, heard, probability, peak`` say what
-became of what the model heard. Events that were skipped are not in it: they come again.
+``path, label, start, end, group`` are a clip table's; ``verdict, heard, probability, peak`` say
+what became of what the model heard. Events that were skipped are not in it: they come again.
 """
 
 from __future__ import annotations
