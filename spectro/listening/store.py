@@ -181,7 +181,8 @@ class EventStore:
 def _is_new(connection: sqlite3.Connection) -> bool:
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     (marked,) = connection.execute("PRAGMA application_id").fetchone()
-    return tables == 0 and marked in (0, _APPLICATION)
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return tables == 0 and marked in (0, _APPLICATION) and version in (0, _VERSION)
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:

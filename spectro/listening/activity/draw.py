@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from datetime import date
@@ -46,7 +47,7 @@ def activity_svg(activity: Activity, title: str) -> str:
     """
     column = max(1.0, min(24.0, _WIDTH / len(activity.days)))
     width = _LEFT + column * len(activity.days) + _RIGHT
-    width = max(width, 560)
+    width = max(width, 800)
     fields = list(activity.counts.items()) or [("no events", {})]
     height = _TOP + len(fields) * (_TITLE + 24 * _ROW + _GAP) + 40
     parts = [
@@ -106,11 +107,9 @@ def _field(
 def _share(activity: Activity, counts: dict[Hour, int], hour: Hour) -> float:
     """Return how much of an hour's box is plain; an event shows that somebody listened."""
     listened = 0.0 if activity.listened is None else activity.listened.get(hour, 0.0)
-    return (
-        max(listened, 0.25 if activity.listened is not None else 1.0)
-        if hour in counts
-        else listened
-    )
+    if hour not in counts:
+        return listened
+    return max(listened, 1.0 if activity.listened is None else 0.25)
 
 
 def _step(number: int) -> int:
@@ -129,10 +128,7 @@ def _axes(days: list[date], top: float, column: float) -> Iterator[str]:
 
 def _legend(y: float) -> Iterator[str]:
     named = ["deaf", *(f"n{i}" for i in range(len(_STEPS) + 1))]
-    ends = [
-        f"{a}" if b == a + 1 else f"{a} to {b - 1}"
-        for a, b in zip(_STEPS, _STEPS[1:], strict=False)
-    ]
+    ends = [f"{a}" if b == a + 1 else f"{a} to {b - 1}" for a, b in itertools.pairwise(_STEPS)]
     words = ["nobody listened", "no event", *ends, f"{_STEPS[-1]} or more an hour"]
     x = 16
     for name, word in zip(named, words, strict=True):
