@@ -41,15 +41,18 @@ __all__ = [
     "INTERRUPTED",
     "OUT",
     "SOME_FAILED",
+    "Heard",
     "complain",
     "copying",
     "counting",
     "data",
     "dataset",
     "end",
+    "hearing",
     "note",
     "percent",
     "prediction",
+    "report",
     "say",
     "settle",
     "shown",
@@ -154,6 +157,11 @@ def complain(line: str) -> None:
     _err.print(f"spectro: {shown(line, _LONGEST_LINE)}", style="red")
 
 
+def report(line: str) -> None:
+    """Print how something goes that goes on, to the error stream."""
+    _err.print(shown(line, _LONGEST_LINE))
+
+
 def data(value: Any, *, indent: int | None = None) -> None:
     """Print a value as JSON that every parser takes: ASCII, without NaN and infinity (null)."""
     text = json.dumps(_finite(value), indent=indent, allow_nan=False)
@@ -239,6 +247,53 @@ def working(
             yield pool, count
     except KeyboardInterrupt:
         complain(f"interrupted with {done:,} of {clips:,} clips done; {told}")
+        sys.stdout.flush()
+        os._exit(INTERRUPTED)
+
+
+Heard = Callable[[float, int], None]  # told of more seconds of sound, and of more recordings
+
+
+class _RealTime(ProgressColumn):
+    """Seconds of sound a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed or 0
+        return Text(f"{task.completed / 3600:.2f} h  {speed:,.0f} x real time")
+
+
+@contextmanager
+def hearing(
+    workers: AbstractContextManager[Executor | None], recordings: int, seconds: float
+) -> Iterator[tuple[Executor | None, Heard]]:
+    """Give workers, and what to tell of seconds heard and recordings done.
+
+    On Ctrl-C the process ends within the block, as in :func:`working`.
+
+    Parameters
+    ----------
+    workers : context manager of concurrent.futures.Executor or None
+    recordings : int
+        How many there are.
+    seconds : float
+        How long they are together, as far as that is known.
+    """
+    done = 0
+    try:
+        with workers as pool, _bar("hearing", _RealTime()) as show:
+            heard = 0.0
+
+            def count(more: float, over: int) -> None:
+                nonlocal done, heard
+                done, heard = done + over, heard + more
+                show(round(heard), round(max(seconds, heard)))
+
+            yield pool, count
+    except KeyboardInterrupt:
+        complain(
+            f"interrupted with {done:,} of {recordings:,} recordings done; what is done is kept, "
+            "run it again to go on"
+        )
         sys.stdout.flush()
         os._exit(INTERRUPTED)
 

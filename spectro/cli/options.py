@@ -50,10 +50,13 @@ __all__ = [
     "Track",
     "Workers",
     "either",
+    "flags_of",
     "settings",
     "training",
     "with_options",
 ]
+
+_USUAL = TrainConfig.model_fields["arch"].default  # the network where none is asked for
 
 PICTURE, TRAINING, FOLDS, RUNNING = "Picture", "Training", "Folds", "Running"  # panels of --help
 
@@ -249,6 +252,9 @@ def _train(
     table = read_table(config, "train") if config else {}
     base = find_recipe(recipe or table.get("recipe", "default"))
     settings = base.replace(**{**table, "recipe": base.recipe}).replace(**flags)
+    asked_for = flags.get("arch") or table.get("arch") or base.arch != _USUAL
+    if settings.weights == "auto" and not asked_for:
+        settings = settings.replace(arch="auto")
     return settings.with_last_phase(epochs=epochs, lr=lr)
 
 
@@ -297,6 +303,25 @@ def settings(cls: type[Settings], panel: str, *names: str) -> Group:
     """
     options = (_setting(cls, name, panel) for name in names or cls.model_fields)
     return Group(tuple(options), lambda **flags: cls().replace(**flags))
+
+
+def flags_of(cls: type[Settings], panel: str, *names: str) -> Group:
+    """Make options of a settings class; the command gets those that were given, as a dict.
+
+    Parameters
+    ----------
+    cls : type of Settings
+    panel : str
+        Of ``--help``.
+    *names : str
+        Fields; none means all.
+    """
+    options = tuple(_setting(cls, name, panel) for name in names or cls.model_fields)
+
+    def given(**flags: Any) -> dict[str, Any]:
+        return {name: value for name, value in flags.items() if value is not None}
+
+    return Group(options, given)
 
 
 @dataclass(frozen=True)

@@ -111,10 +111,10 @@ class Part:
         frames = self._reader.total
         return None if frames is None else frames / self.sr
 
-    def blocks(self) -> Iterator[Samples]:
-        """Decode the frames of the part, once; every block has at least one."""
+    def blocks(self, longest: int = _BLOCK) -> Iterator[Samples]:
+        """Decode the frames of the part, once; every block has one at least, `longest` at most."""
         self._reader.go_to(self._first, self._last)
-        step = _step(self.channels)
+        step = min(longest, _step(self.channels))
         while self._last is None or self._reader.at < self._last:
             left = step if self._last is None else self._last - self._reader.at
             block = self._reader.read(min(left, step))

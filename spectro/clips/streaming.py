@@ -1,4 +1,4 @@
-"""Part of a long recording that a padding policy chooses, without the recording in memory.
+"""A waveform resampled as it comes in, and the part of it that a padding policy chooses.
 
 Sample for sample what :func:`spectro.clips.waveform.fit` makes of the whole waveform: soxr gives
 the same numbers in pieces as at once, and the place that "random" draws depends on a checksum
@@ -15,12 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-__all__ = ["Heard", "resampled", "survey", "window"]
+__all__ = ["Heard", "Resampler", "resampled", "survey", "window"]
 
 Waveform = npt.NDArray[np.float32]
 Blocks = Callable[[], Iterator[Waveform]]  # one pass over the whole waveform
-
-_HELD = 1 << 16  # samples held back, so that the length can be made right at the end
 
 
 class Heard(NamedTuple):
@@ -30,36 +28,70 @@ class Heard(NamedTuple):
     checksum: int
 
 
-def resampled(blocks: Iterator[Waveform], native: int, sr: int) -> Iterator[Waveform]:
-    """Bring a waveform to `sr` Hz in pieces; its length is rounded up, as librosa does.
+class Resampler:
+    """Brings a waveform to another sampling rate as it comes in.
+
+    The pieces joined are what resampling the whole gives, whatever their lengths; the length in
+    total is rounded up, as librosa does. A piece comes some hundred samples later, the reach of the
+    filter.
 
     Parameters
     ----------
-    blocks : iterator of np.ndarray [shape=(..., n)], float32
-        The waveform, at least one piece.
     native, sr : int
-        Its sampling rate, and the one wanted, in Hz.
+        The sampling rate that comes in, and the one that goes out, in Hz.
     """
-    if native == sr:
-        yield from blocks
-        return
-    streams: list[Any] = []
-    frames = given = 0
-    held: Waveform | None = None
-    for block in blocks:
+
+    def __init__(self, native: int, sr: int) -> None:
+        self._native, self._sr = native, sr
+        self._streams: list[Any] = []
+        self._frames = self._given = 0
+        self._held = np.empty((0, 0), np.float32)
+        self._flat = True
+
+    def push(self, block: Waveform) -> Waveform:
+        """Take in the next samples, shape (..., n); return those that are ready, perhaps none."""
+        if self._native == self._sr:
+            return block
         rows = np.atleast_2d(block)
-        streams = streams or [_stream(native, sr) for _ in rows]
-        frames += rows.shape[-1]
-        held = _join(held, _pieces(streams, rows, last=False))
-        ready = max(0, held.shape[-1] - _HELD)
-        if ready:
-            yield _like(block, held[:, :ready])
-            given, held = given + ready, held[:, ready:]
-    assert held is not None
-    held = _join(held, _pieces(streams, np.zeros((len(held), 0), np.float32), last=True))
-    left = -(-frames * sr // native) - given
-    held = np.pad(held[:, :left], ((0, 0), (0, max(0, left - held.shape[-1]))))
-    yield _like(block, held)
+        if not self._streams:
+            self._streams = [_stream(self._native, self._sr) for _ in rows]
+            self._held, self._flat = np.empty((len(rows), 0), np.float32), block.ndim == 1
+        self._frames += rows.shape[-1]
+        self._take(rows, last=False)
+        return self._give(self._frames * self._sr // self._native)  # no more can there be
+
+    def finish(self) -> Waveform:
+        """Return what is left."""
+        if not self._streams:
+            return np.empty(0, np.float32)
+        self._take(np.empty((len(self._streams), 0), np.float32), last=True)
+        total = -(-self._frames * self._sr // self._native)
+        missing = max(0, total - self._given - self._held.shape[-1])
+        self._held = np.pad(self._held, ((0, 0), (0, missing)))
+        return self._give(total)
+
+    def _take(self, rows: Waveform, *, last: bool) -> None:
+        pieces = _pieces(self._streams, rows, last=last)
+        held = self._held.shape[-1]
+        self._held = np.concatenate([self._held, pieces], axis=-1) if held else pieces
+
+    def _give(self, upto: int) -> Waveform:
+        """Give the samples up to this one, as far as they are there."""
+        ready, self._held = np.split(self._held, [max(0, upto - self._given)], axis=-1)
+        self._given += ready.shape[-1]
+        return ready[0] if self._flat else ready
+
+
+def resampled(blocks: Iterator[Waveform], native: int, sr: int) -> Iterator[Waveform]:
+    """Bring a waveform to `sr` Hz in pieces, none of them empty; see :class:`Resampler`."""
+    resampler = Resampler(native, sr)
+    for block in blocks:
+        piece = resampler.push(block)
+        if piece.shape[-1]:
+            yield piece
+    rest = resampler.finish()
+    if rest.shape[-1]:
+        yield rest
 
 
 def _stream(native: int, sr: int) -> Any:
@@ -72,14 +104,6 @@ def _pieces(streams: list[Any], rows: Waveform, *, last: bool) -> Waveform:
         for stream, row in zip(streams, rows, strict=True)
     ]
     return np.stack(parts)
-
-
-def _join(held: Waveform | None, more: Waveform) -> Waveform:
-    return more if held is None else np.concatenate([held, more], axis=-1)
-
-
-def _like(block: Waveform, rows: Waveform) -> Waveform:
-    return rows if block.ndim > 1 else rows[0]
 
 
 def survey(blocks: Blocks) -> Heard:

@@ -25,10 +25,12 @@ __all__ = [
     "PadPolicy",
     "Waveform",
     "Window",
+    "check_rate",
     "fit",
     "load",
     "load_fitted",
     "mix",
+    "mixed",
     "to_mono",
     "windows",
 ]
@@ -186,8 +188,8 @@ def _fit_streamed(
 
     def blocks() -> Iterator[Waveform]:
         with open_part(place(path), *span) as part:
-            _check_rate(part.sr, sr, part.frames or _AT_ONCE, path, many=True)
-            sounds = (_mixed(block, channels, path) for block in part.blocks())
+            check_rate(part.sr, sr, part.frames or _AT_ONCE, path, many=True)
+            sounds = (mixed(block, channels, path) for block in part.blocks())
             yield from streaming.resampled(sounds, part.sr, sr)
 
     if pad in ("zero", "loop"):
@@ -256,12 +258,12 @@ def _waveform(
     samples: npt.NDArray[np.float32], native: int, sr: int, channels: Channels, path: str | Path
 ) -> Waveform:
     """Bring what was decoded of `path` to `sr` Hz, or say why that cannot be."""
-    y = _mixed(samples, channels, path)
-    _check_rate(native, sr, y.shape[-1], path)
+    y = mixed(samples, channels, path)
+    check_rate(native, sr, y.shape[-1], path)
     return y if native == sr else _resample(y, native, sr)
 
 
-def _mixed(samples: Samples, channels: Channels, path: str | Path) -> Waveform:
+def mixed(samples: Samples, channels: Channels, path: str | Path) -> Waveform:
     """Make channels equal, and refuse what is no number."""
     with np.errstate(over="ignore", invalid="ignore"):  # told below, in words
         y = mix(samples, channels)
@@ -272,7 +274,7 @@ def _mixed(samples: Samples, channels: Channels, path: str | Path) -> Waveform:
     return y
 
 
-def _check_rate(native: int, sr: int, n: int, path: str | Path, *, many: bool = False) -> None:
+def check_rate(native: int, sr: int, n: int, path: str | Path, *, many: bool = False) -> None:
     """Refuse a rate at which `n` frames last so long that resampling would not end."""
     if sr > _STEEPEST * native and (many or n * sr > _LONGEST * native):
         raise AudioError(

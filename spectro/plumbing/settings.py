@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
-import tomli_w
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -32,7 +31,7 @@ else:  # the same parser and the same word, before the standard library had them
     import tomli as tomllib
     from typing_extensions import Self
 
-__all__ = ["Record", "Settings", "read_table", "read_tables"]
+__all__ = ["Record", "Settings", "read_table", "read_tables", "table_names"]
 
 _LARGEST_TOML = 1 << 20  # bytes
 _SHOWN = 80  # characters of a wrong value that a message shows
@@ -121,6 +120,8 @@ class Settings(Checked):
 
     def to_toml(self) -> str:
         """Return the settings as one TOML table; None is left out, as TOML has no null."""
+        import tomli_w  # of the extra train: listening writes none
+
         return tomli_w.dumps({self.table: self.model_dump(mode="json", exclude_none=True)})
 
     @classmethod
@@ -214,6 +215,17 @@ def read_tables(path: str | Path, name: str) -> list[dict[str, Any]]:
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise ConfigError(f"{path}: {name} is no list of tables; write each as [[{name}]]")
     return tables
+
+
+def table_names(path: str | Path) -> list[str]:
+    """Return the names at the top of a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing or is not TOML.
+    """
+    return list(_read_toml(path))
 
 
 def _read_toml(path: str | Path) -> dict[str, Any]:

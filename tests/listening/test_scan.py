@@ -99,7 +99,7 @@ def test_sounds_become_events(night: Path) -> None:
     for event, (start, end) in zip(found.events, [(2, 5), (7, 10)], strict=True):
         assert abs(event.start - start) <= 0.5
         assert abs(event.end - end) <= 0.5
-    assert found.events[0].begin_time == "2026-05-01T23:00:01.750"
+    assert found.events[0].begin_time == "2026-05-01T23:00:01.756"
     assert found.began.endswith("(from the file name, time zone not stated)")
     assert (found.heard.duration, found.heard.sr) == (12, SR)
 

@@ -1,0 +1,268 @@
+"""The command that listens for months: ``listen``."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from spectro.cli import console
+from spectro.cli.options import flags_of, with_options
+from spectro.errors import ConfigError
+from spectro.listening.live.settings import (
+    AlertSettings,
+    EvidenceSettings,
+    ListenSettings,
+    ProofSettings,
+    SourceSettings,
+    check_tables,
+    read_proofs,
+    read_sources,
+)
+from spectro.plumbing.settings import read_table
+
+if TYPE_CHECKING:
+    from spectro.listening.backends import Backend
+    from spectro.listening.events import Event
+    from spectro.listening.live.build import Plan
+    from spectro.listening.live.delivery.courier import Channel
+
+__all__ = ["listen"]
+
+_SOURCE, _OUT, _WATCH = "Source", "Alerts", "Watch"
+_TABLES = {"source", "listen", "events", "alerts", "evidence", "proof"}
+
+
+@with_options(
+    source=flags_of(
+        SourceSettings, _SOURCE, "name", "site", "format", "rate", "channels", "start_time"
+    ),
+    listening=flags_of(ListenSettings, _WATCH, "hop", "state", "heartbeat", "http"),
+    alerts=flags_of(AlertSettings, _OUT),
+    keeping=flags_of(EvidenceSettings, _OUT, "evidence", "quota"),
+)
+def listen(
+    model: Annotated[
+        Optional[Path], typer.Argument(help="Model folder.", show_default=False)
+    ] = None,
+    what: Annotated[
+        Optional[str],
+        typer.Argument(
+            metavar="[SOURCE]",
+            help="mic, mic:PART OF ITS NAME, - for standard input, a file, or a URL that ffmpeg "
+            "reads: rtsp, http, Icecast.",
+            show_default="mic",
+        ),
+    ] = None,
+    source: Any = None,
+    config: Annotated[
+        Optional[Path],
+        typer.Option(help=r"TOML file with \[listen], \[\[source]] and more, for several sources."),
+    ] = None,
+    backend: Annotated[str, typer.Option(help="auto, torch, onnx or int8.")] = "auto",
+    list_: Annotated[bool, typer.Option("--list", help="List the microphones, and end.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print each event that is over as a line of JSON.")
+    ] = False,
+    on_event: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Program to start for each message, JSON on its standard input.",
+            rich_help_panel=_OUT,
+        ),
+    ] = None,
+    webhook: Annotated[
+        Optional[str],
+        typer.Option(help="URL to post each message to, as JSON.", rich_help_panel=_OUT),
+    ] = None,
+    webhook_secret: Annotated[
+        Optional[Path],
+        typer.Option(help="File with the secret that signs.", rich_help_panel=_OUT),
+    ] = None,
+    mqtt: Annotated[
+        Optional[str],
+        typer.Option(help="Broker, mqtt://HOST, for Home Assistant too.", rich_help_panel=_OUT),
+    ] = None,
+    alerts: Any = None,
+    keeping: Any = None,
+    proof: Annotated[
+        Optional[Path],
+        typer.Option(help="Clip that must be heard at set times.", rich_help_panel=_WATCH),
+    ] = None,
+    proof_label: Annotated[
+        Optional[str], typer.Option(help="Its class.", rich_help_panel=_WATCH)
+    ] = None,
+    proof_snr: Annotated[
+        float, typer.Option(help="dB above the input's level.", rich_help_panel=_WATCH)
+    ] = 3,
+    proof_at: Annotated[
+        Optional[list[str]],
+        typer.Option(help="Time of day, 06:00; several may be given.", rich_help_panel=_WATCH),
+    ] = None,
+    listening: Any = None,
+) -> None:
+    """Listen for months: events as they come, alerts that arrive, and proof that it hears."""
+    if list_:
+        _list()
+        return
+    if model is None:
+        raise typer.BadParameter("say which model folder", param_hint="MODEL")
+    from spectro.listening.backends import open_backend
+    from spectro.listening.live.build import Outlets, build
+    from spectro.listening.live.clock import SystemClock
+
+    if proof is not None and proof_label is None:
+        raise typer.BadParameter("goes with --proof-label", param_hint="--proof")
+    proofs = []
+    if proof is not None:
+        times = {"at": tuple(proof_at)} if proof_at else {}
+        proofs = [ProofSettings(clip=proof, label=proof_label, snr=proof_snr, **times)]
+    plan = _plan(config, what, source, listening, alerts, keeping, proofs)
+    opened = open_backend(model, backend)  # type: ignore[arg-type]
+    clock = SystemClock()
+
+    def channels(using: Backend, names: Sequence[str]) -> list[Channel]:
+        return _channels(on_event, webhook, webhook_secret, mqtt, using, names)
+
+    printer = _Printer(json)
+    runner = build(model, opened, plan, Outlets(channels, printer.say, printer.happened), clock)
+    runner.run()
+
+
+def _plan(
+    config: Path | None,
+    what: str | None,
+    source: dict[str, Any],
+    listening: dict[str, Any],
+    alerts: dict[str, Any],
+    keeping: dict[str, Any],
+    proofs: list[ProofSettings],
+) -> Plan:
+    """Take what the file says, then what the flags say."""
+    from spectro.listening.event_settings import EventSettings
+    from spectro.listening.live.build import Plan
+
+    def read(cls: Any, flags: dict[str, Any]) -> Any:
+        table = read_table(config, cls.table) if config is not None else {}
+        try:
+            return cls(**{**table, **flags})
+        except ConfigError as error:
+            raise ConfigError(f"{config}: {error}" if table else str(error)) from None
+
+    if config is not None:
+        check_tables(config, _TABLES)
+    sources = read_sources(config) if config is not None else []
+    if sources and (what is not None or source):
+        raise ConfigError(
+            f"{config}: names sources; leave out SOURCE and its options, or [[source]]"
+        )
+    if not sources:
+        sources = [_one_source(what or "mic", source)]
+    if config is not None:
+        proofs = [*read_proofs(config), *proofs]
+    listen_settings: ListenSettings = read(ListenSettings, listening)
+    _ = listen_settings.address  # a bad one is told now
+    return Plan(
+        sources,
+        listen_settings,
+        read(EventSettings, {}),
+        read(AlertSettings, alerts),
+        read(EvidenceSettings, keeping),
+        proofs,
+    )
+
+
+def _one_source(what: str, flags: dict[str, Any]) -> SourceSettings:
+    """Name a source after what it is, unless it has a name."""
+    kind = SourceSettings(input=what).kind
+    name = {"pipe": "stdin", "microphone": "mic", "url": "stream", "file": "file"}[kind]
+    return SourceSettings(**{"input": what, "name": name, **flags})
+
+
+def _channels(
+    on_event: str | None,
+    webhook: str | None,
+    secret: Path | None,
+    mqtt: str | None,
+    backend: Backend,
+    names: Sequence[str],
+) -> list[Channel]:
+    """Open the ways out that were asked for."""
+    from spectro.listening.live.build import node_name
+    from spectro.listening.live.clock import SystemClock
+    from spectro.listening.live.delivery.command import Command
+    from spectro.listening.live.delivery.webhook import Webhook
+
+    found: list[Channel] = []
+    if on_event is not None:
+        found.append(Command(on_event))
+    if webhook is not None:
+        found.append(Webhook(webhook, _secret(secret), SystemClock()))
+    elif secret is not None:
+        raise ConfigError("--webhook-secret goes with --webhook")
+    if mqtt is not None:
+        from spectro.listening.live.delivery.mqtt import Mqtt
+
+        found.append(Mqtt(mqtt, node_name(), backend.card.labels, names))
+    return found
+
+
+def _secret(path: Path | None) -> bytes | None:
+    from spectro.listening.live.delivery.webhook import read_secret
+
+    if path is None:
+        return None
+    try:
+        with path.open(encoding="utf-8") as file:
+            return read_secret(file.read(4_096))
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path}: cannot read the secret ({why})") from None
+
+
+class _Printer:
+    """Prints events on standard output, and all else on standard error."""
+
+    def __init__(self, json: bool) -> None:
+        self._json = json
+        self._lock = threading.Lock()
+
+    def say(self, source: str, text: str) -> None:
+        with self._lock:
+            head = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {source}".rstrip()
+            console.report(f"{head}: {text}" if source else f"{head} {text}")
+
+    def happened(self, state: str, source: str, event: Event) -> None:
+        with self._lock:
+            if self._json:
+                if state == "over":
+                    from spectro.listening.tables import json_line
+
+                    sys.stdout.write(json_line(event))
+            else:
+                console.say(_shown(state, source, event))
+            sys.stdout.flush()
+
+
+def _shown(state: str, source: str, event: Event) -> str:
+    when = event.begin_time[:19].replace("T", " ") or f"{event.start:.1f} s"
+    length = f", {event.end - event.start:.1f} s" if state == "over" else ""
+    return f"{when} {source}: {event.label} {event.peak:.2f} {state}{length}"
+
+
+def _list() -> None:
+    """Print the microphones."""
+    from spectro.listening.live.sources.microphone import list_devices
+
+    devices = list_devices()
+    for one in devices:
+        mark = " (default)" if one.default else ""
+        console.say(f"mic:{one.name}  {one.channels} channels, {one.sr} Hz, {one.host}{mark}")
+    if not devices:
+        console.complain("there is no microphone; is it plugged in?")
+        raise typer.Exit(1)

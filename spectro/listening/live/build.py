@@ -1,0 +1,222 @@
+"""Put a listener together from its settings."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from spectro.errors import ConfigError
+from spectro.listening.backends import Backend
+from spectro.listening.event_settings import EventSettings
+from spectro.listening.events import Event
+from spectro.listening.live.clock import Clock
+from spectro.listening.live.delivery.alerts import Alerts
+from spectro.listening.live.delivery.courier import Channel, Courier
+from spectro.listening.live.delivery.outbox import Outbox
+from spectro.listening.live.evidence.store import EvidenceStore
+from spectro.listening.live.evidence.writer import EvidenceWriter
+from spectro.listening.live.health.metrics import Metrics
+from spectro.listening.live.health.server import HealthServer
+from spectro.listening.live.hearing.ears import Ears, Site, model_hash
+from spectro.listening.live.hearing.place import Place
+from spectro.listening.live.listener import Listener
+from spectro.listening.live.runner import Runner
+from spectro.listening.live.settings import (
+    AlertSettings,
+    EvidenceSettings,
+    ListenSettings,
+    ProofSettings,
+    SourceSettings,
+)
+from spectro.listening.live.sources.backlog import Backlog
+from spectro.listening.live.sources.microphone import Microphone
+from spectro.listening.live.sources.pipe import Source, StandardInput
+from spectro.listening.live.sources.process import Ffmpeg
+from spectro.listening.live.sources.supervisor import Supervisor
+from spectro.listening.live.stats import ListenerStats, SourceStats
+from spectro.listening.live.watch.proof import Proof
+from spectro.listening.thresholds.site import SiteThresholds, site_path
+
+__all__ = ["OUTBOX", "Outlets", "Plan", "build", "site_of"]
+
+OUTBOX = "outbox.sqlite"
+
+
+class Outlets(NamedTuple):
+    """Where what is heard goes.
+
+    Parameters
+    ----------
+    channels : callable
+        Given the counts, returns the channels.
+    say : callable
+        Told in words what goes on: of (source, text).
+    happened : callable
+        Told of each event: of (state, source, event).
+    """
+
+    channels: Callable[[Backend, Sequence[str]], list[Channel]]
+    say: Callable[[str, str], None]
+    happened: Callable[[str, str, Event], None]
+
+
+class Plan(NamedTuple):
+    """All settings of a listener."""
+
+    sources: list[SourceSettings]
+    listen: ListenSettings
+    events: EventSettings
+    alerts: AlertSettings
+    evidence: EvidenceSettings
+    proofs: list[ProofSettings]
+
+
+def build(
+    folder: str | Path, backend: Backend, plan: Plan, outlets: Outlets, clock: Clock
+) -> Runner:
+    """Put a listener together; nothing is opened yet but the outbox and the health page.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Model folder; the thresholds of the sites are taken from it.
+    backend : Backend
+        Opened from it.
+    plan : Plan
+    outlets : Outlets
+    clock : Clock
+
+    Raises
+    ------
+    SpectroError
+        If something cannot be: a class that the model does not know, a clip that is not there.
+    """
+    ears, stats = Ears(backend, model_hash(folder)), ListenerStats()
+    bell = threading.Condition()
+    sources = [_open_source(one) for one in plan.sources]
+    places = [
+        _place(one, site_of(folder, one.site, plan, ears, outlets.say), ears, plan, stats, clock)
+        for one in plan.sources
+    ]
+    _check_proofs(plan, ears)
+    outbox = Outbox(Path(plan.listen.state) / OUTBOX)
+    channels = outlets.channels(backend, [one.name for one in plan.sources])
+    alerts = Alerts([one.name for one in channels], plan.alerts, outbox, clock)
+    notices: list[Runner] = []
+
+    def tell(name: str) -> Callable[[str, str], None]:
+        return lambda what, text: notices[0].tell(name, what, text)
+
+    evidence = None
+    if plan.evidence.evidence is not None:
+        own = plan.evidence
+        store = EvidenceStore(plan.evidence.evidence, own.quota, own.free)
+        evidence = EvidenceWriter(store, backend.card, stats, tell("evidence"))
+    listener = Listener(
+        places, alerts, outbox, evidence, clock, stats, outlets.say, outlets.happened
+    )
+    supervisors = []
+    for own_settings, source in zip(plan.sources, sources, strict=True):
+        mine = stats.sources[own_settings.name]
+        backlog = Backlog(own_settings.buffer, bell)
+        told = tell(own_settings.name)
+        supervisors.append(Supervisor(source, own_settings, backlog, clock, mine, told))
+    couriers = [Courier(one, outbox, clock, stats, tell(one.name)) for one in channels]
+    runner = Runner(
+        listener, supervisors, couriers, evidence, bell, clock, stats, plan.listen.heartbeat,
+        outlets.say,
+    )  # fmt: skip
+    notices.append(runner)
+    runner.beats += [one.show for one in channels if hasattr(one, "show")]
+    _open_health(plan, stats, ears, clock, outlets.say)
+    return runner
+
+
+def site_of(
+    folder: str | Path, site: str, plan: Plan, ears: Ears, say: Callable[[str, str], None]
+) -> Site:
+    """Return what holds at a site: its thresholds if the model has some, else the common settings.
+
+    Raises
+    ------
+    ConfigError
+        If the hop is another one than that of the thresholds, or a class is not known.
+    ModelError
+        If the thresholds are damaged, or of other classes.
+    """
+    labels = ears.backend.card.labels
+    if not site or not site_path(folder, site).exists():
+        if site:
+            say("", f"the model has no thresholds for {site}: events are raised at "
+                    f"{plan.events.on:g}; spectro thresholds finds those of a site")  # fmt: skip
+        plan.events.levels(labels)
+        return Site(site, plan.events, plan.listen.hop)
+    found = SiteThresholds.load(folder, site, labels)
+    hop = plan.listen.hop
+    if hop is not None and hop != found.hop:
+        raise ConfigError(
+            f"hop is {hop:g} s, and the thresholds of {site} hold for {found.hop:g} s; leave it "
+            "out, or find the thresholds anew"
+        )
+    if found.model and found.model != ears.model:
+        say("", f"the thresholds of {site} were found with another model, {found.model}")
+    return Site(site, found.settings, found.hop, found.budget)
+
+
+def _place(
+    settings: SourceSettings,
+    site: Site,
+    ears: Ears,
+    plan: Plan,
+    stats: ListenerStats,
+    clock: Clock,
+) -> Place:
+    stats.sources[settings.name] = SourceStats(since=clock.time())
+
+    def timed(seconds: float, windows: int) -> None:
+        stats.inference.add(seconds / windows, windows)
+
+    proofs = [
+        Proof(proof, clock.time(), clock.monotonic())
+        for proof in plan.proofs
+        if proof.source in ("", settings.name)
+    ]
+    return Place(settings, site, ears, proofs, margin=plan.evidence.margin, timed=timed)
+
+
+def _open_source(settings: SourceSettings) -> Source:
+    if settings.kind == "pipe":
+        return StandardInput(settings, sys.stdin.buffer.raw)  # type: ignore[attr-defined]
+    if settings.kind == "microphone":
+        return Microphone(settings)
+    return Ffmpeg(settings)
+
+
+def _check_proofs(plan: Plan, ears: Ears) -> None:
+    labels, names = ears.backend.card.labels, [one.name for one in plan.sources]
+    for proof in plan.proofs:
+        if proof.label not in labels:
+            raise ConfigError(
+                f"the proof's label is {proof.label!r}, which the model does not know; it knows "
+                f"{', '.join(labels)[:300]}"
+            )
+        if proof.source and proof.source not in names:
+            raise ConfigError(f"the proof's source is {proof.source!r}; there is {names}")
+
+
+def _open_health(
+    plan: Plan, stats: ListenerStats, ears: Ears, clock: Clock, say: Callable[[str, str], None]
+) -> None:
+    if plan.listen.address is not None:
+        server = HealthServer(plan.listen.address, stats, Metrics(stats, ears.model), clock)
+        host, port = server.address
+        say("", f"http://{host}:{port}/healthz and /metrics say how it goes")
+
+
+def node_name() -> str:
+    """Return the name of this machine, for topics."""
+    return platform.node().partition(".")[0] or "listener"

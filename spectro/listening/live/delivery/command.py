@@ -1,0 +1,79 @@
+"""A program that is started for each message, which it reads as JSON from its standard input."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+
+from spectro.errors import ConfigError
+from spectro.listening.live.delivery.courier import DeliveryError
+from spectro.listening.live.delivery.outbox import Message
+
+__all__ = ["Command"]
+
+_PATIENCE = 60.0  # s that it may take
+
+
+class Command:
+    """Starts a program, without a shell, for each message.
+
+    Parameters
+    ----------
+    line : str
+        The program and its arguments, quoted as in a shell.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such program.
+    """
+
+    name = "command"
+
+    def __init__(self, line: str) -> None:
+        try:
+            self._arguments = shlex.split(line)
+        except ValueError as error:
+            raise ConfigError(f"--on-event {line!r}: cannot be split in words ({error})") from None
+        if not self._arguments or shutil.which(self._arguments[0]) is None:
+            raise ConfigError(f"--on-event {line!r}: there is no such program")
+
+    def deliver(self, message: Message) -> None:
+        """Start it, and wait until it has ended well; see :class:`.courier.Channel`."""
+        try:
+            process = subprocess.Popen(
+                self._arguments,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise DeliveryError(f"cannot be started ({error.strerror or error})") from None
+        try:
+            _, said = process.communicate(message.body.encode(), timeout=_PATIENCE)
+        except subprocess.TimeoutExpired:
+            _end(process)
+            raise DeliveryError(f"did not end within {_PATIENCE:g} s", refused=True) from None
+        if process.returncode:
+            last = (said.decode("utf-8", "replace").strip().splitlines() or [""])[-1][:200]
+            status = f"ended with status {process.returncode}"
+            raise DeliveryError(f"{status}: {last}" if last else status, refused=True)
+
+    def close(self) -> None:
+        """See :class:`.courier.Channel`."""
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a program with all that it started."""
+    with contextlib.suppress(OSError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=5)

@@ -1,0 +1,1 @@
+"""How listening goes, for people, for probes and for Prometheus."""

@@ -1,0 +1,1 @@
+"""From sound to events, one source at a time, as a scan does it."""

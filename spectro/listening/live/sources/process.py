@@ -1,0 +1,152 @@
+"""What ffmpeg reads, a URL or a file, through a process that can be killed.
+
+A library that opens streams can hang within itself; a process cannot keep us from ending it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import subprocess
+import threading
+from collections import deque
+from io import RawIOBase
+from typing import IO, cast
+
+from spectro.errors import AudioError
+from spectro.listening.live.settings import SourceSettings
+from spectro.listening.live.sources.pcm import Format, Samples
+from spectro.listening.live.sources.pipe import PcmReader
+
+__all__ = ["Ffmpeg", "hidden"]
+
+_INSTALL = "apt install ffmpeg, brew install ffmpeg or winget install ffmpeg"
+_SCHEMES = {  # the protocols that each may use: a playlist must not open our files
+    "http": "http,tcp",
+    "https": "https,tls,tcp",
+    "rtsp": "rtsp,rtp,udp,tcp",
+    "rtsps": "rtsps,rtsp,rtp,udp,tcp,tls",
+    "rtmp": "rtmp,tcp",
+    "icecast": "icecast,http,tcp",
+    "srt": "srt",
+    "udp": "udp",
+    "tcp": "tcp",
+    "rtp": "rtp,udp",
+}
+_KILL_AFTER = 2.0  # s
+
+
+def hidden(url: str) -> str:
+    """Write a URL without the password in it.
+
+    Examples
+    --------
+    >>> hidden("rtsp://me:secret@camera/live")
+    'rtsp://***@camera/live'
+    """
+    return re.sub(r"(?<=://)[^/@\\s]+@", "***@", url)
+
+
+class Ffmpeg:
+    """A stream or file that ffmpeg decodes.
+
+    Parameters
+    ----------
+    settings : SourceSettings
+
+    Raises
+    ------
+    AudioError
+        If ffmpeg is missing, or the URL's scheme is none that is listened to.
+    """
+
+    overflows = 0
+
+    def __init__(self, settings: SourceSettings) -> None:
+        self._settings, self._name = settings, hidden(settings.input)
+        self.live: bool | None = None if settings.kind == "url" else False
+        self.again = settings.kind == "url"
+        self._command = _command(settings)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader: PcmReader | None = None
+        self._said: deque[str] = deque(maxlen=3)
+
+    def open(self) -> Format:
+        """See :class:`~spectro.listening.live.sources.pipe.Source`."""
+        self.close()
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,  # Ctrl-C is for us; we end it
+        )
+        assert self._process.stdout is not None and self._process.stderr is not None
+        threading.Thread(target=self._listen_to, args=[self._process.stderr], daemon=True).start()
+        self._reader = PcmReader(cast(RawIOBase, self._process.stdout), self._name)
+        try:
+            return self._reader.start(None)
+        except AudioError:
+            self.close()
+            raise AudioError(f"{self._name}: gives no sound ({self._why()})") from None
+
+    def read(self, timeout: float) -> Samples | None:
+        """See :class:`~spectro.listening.live.sources.pipe.Source`."""
+        assert self._reader is not None and self._process is not None
+        samples = self._reader.read(timeout)
+        if samples is None and self._process.wait(_KILL_AFTER):
+            raise AudioError(f"{self._name}: broke off ({self._why()})")
+        return samples
+
+    def close(self) -> None:
+        """See :class:`~spectro.listening.live.sources.pipe.Source`."""
+        process, self._process = self._process, None
+        if self._reader is not None:
+            self._reader.stop()
+        if process is None:
+            return
+        if process.poll() is None:
+            process.kill()  # it may hang in a read of its own; there is nothing to save
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_KILL_AFTER)
+
+    def _listen_to(self, stream: IO[bytes]) -> None:
+        """Keep the last lines that it says; a full pipe would stop it."""
+        with contextlib.suppress(OSError, ValueError), stream:
+            for line in iter(lambda: stream.readline(4_096), b""):
+                text = hidden(line.decode("utf-8", "replace").strip())
+                if text:
+                    self._said.append(text[:200])
+
+    def _why(self) -> str:
+        return "; ".join(self._said) or "ffmpeg does not say why"
+
+
+def _command(settings: SourceSettings) -> list[str]:
+    program = shutil.which("ffmpeg")
+    if program is None:
+        raise AudioError(f"{hidden(settings.input)}: needs ffmpeg; install it ({_INSTALL})")
+    quiet = [program, "-nostdin", "-hide_banner", "-loglevel", "error"]
+    to_wav = ["-vn", "-sn", "-dn", "-map", "0:a:0", "-c:a", "pcm_s16le", "-bitexact"]
+    out = ["-flush_packets", "1", "-f", "wav", "pipe:1"]
+    return [*quiet, *_input(settings), *to_wav, *out]
+
+
+def _input(settings: SourceSettings) -> list[str]:
+    if settings.kind == "file":
+        return ["-protocol_whitelist", "file", "-i", f"file:{settings.input}"]
+    scheme = settings.input.partition("://")[0].lower()
+    allowed = _SCHEMES.get(scheme)
+    if allowed is None:
+        raise AudioError(
+            f"{hidden(settings.input)}: {scheme} is no kind of stream that is listened to; "
+            f"there are {', '.join(_SCHEMES)}"
+        )
+    stall = str(round(settings.stall * 1e6))
+    patience = {"rtsp": ["-rtsp_transport", "tcp", "-timeout", stall]}
+    patience |= {"http": ["-rw_timeout", stall], "https": ["-rw_timeout", stall]}
+    soon = ["-fflags", "nobuffer", "-analyzeduration", "2000000"]
+    allow = ["-protocol_whitelist", allowed]
+    return [*allow, *patience.get(scheme, []), *soon, "-i", settings.input]

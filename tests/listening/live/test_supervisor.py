@@ -1,0 +1,177 @@
+"""A source that is lost comes back without a storm, and nothing is behind in silence."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from spectro.errors import AudioError
+from spectro.listening.live.settings import SourceSettings
+from spectro.listening.live.sources.backlog import Backlog, Block
+from spectro.listening.live.sources.fault import FaultWatch
+from spectro.listening.live.sources.pcm import Format
+from spectro.listening.live.sources.supervisor import Supervisor
+from spectro.listening.live.stats import SourceStats
+from tests.listening.live.clocks import FakeClock
+
+SR = 1_000
+FORM = Format("s16le", SR, 1)
+RNG = np.random.default_rng(0)
+
+
+class Fake:
+    """Gives what a function says, a tenth of a second at a time."""
+
+    def __init__(
+        self, clock: FakeClock, read: Callable[[], object], live: bool | None = True
+    ) -> None:
+        self.clock, self._read, self.live = clock, read, live
+        self.again, self.overflows, self.opened, self.closed = live is not None, 0, [], 0
+        self.refuse = False
+
+    def open(self) -> Format:
+        self.opened.append(self.clock.monotonic())
+        if self.refuse:
+            raise AudioError("camera: no route")
+        return FORM
+
+    def read(self, timeout: float) -> np.ndarray | None:
+        found = self._read()
+        if isinstance(found, Exception):
+            raise found
+        return found  # type: ignore[return-value]
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def noise(seconds: float = 0.1) -> np.ndarray:
+    return RNG.uniform(-0.1, 0.1, (round(seconds * SR), 1)).astype(np.float32)
+
+
+def supervised(
+    read: Callable[[], object], live: bool | None = True, **settings: float
+) -> tuple[Supervisor, Fake, FakeClock, list[tuple[str, str]]]:
+    clock, told = FakeClock(), []
+    source = Fake(clock, read, live)
+    own = SourceSettings(name="gate", **settings)  # type: ignore[arg-type]
+    backlog = Backlog(own.buffer, threading.Condition())
+    tell = lambda what, text: told.append((what, text))  # noqa: E731
+    return Supervisor(source, own, backlog, clock, SourceStats(), tell), source, clock, told
+
+
+def run(one: Supervisor, clock: FakeClock, seconds: float, step: float = 0.1) -> None:
+    until = clock.monotonic() + seconds
+    while clock.monotonic() < until:
+        clock.advance(one.step() or step)
+
+
+def test_no_storm_while_a_source_refuses() -> None:
+    one, source, clock, told = supervised(noise)
+    source.refuse = True
+    run(one, clock, 3_600)
+    assert len(source.opened) < 80
+    gaps = np.diff(source.opened)
+    assert (gaps[:4] > [0.7, 1.5, 3, 6]).all() and gaps.max() <= 73
+    assert [what for what, _ in told] == ["lost"] and "no route" in one.stats.fault
+
+
+def test_no_storm_where_it_opens_and_dies_at_once() -> None:
+    one, source, clock, _ = supervised(lambda: AudioError("broke off"))
+    run(one, clock, 3_600)
+    assert 20 < len(source.opened) < 80
+
+
+def test_it_comes_back_at_once_after_it_was_healthy() -> None:
+    answers = iter([noise] * 700 + [lambda: AudioError("gone")] + [noise] * 100)
+    one, source, clock, told = supervised(lambda: next(answers)(), buffer=600)
+    run(one, clock, 77)
+    assert [what for what, _ in told] == ["up", "lost", "up"]
+    assert source.opened[1] - 70 < 2
+    blocks = list(iter(one.backlog.take, None))
+    assert len({block.stretch for block in blocks}) > 1
+
+
+def test_a_half_open_stream_is_ended_and_opened_again() -> None:
+    one, source, clock, told = supervised(lambda: np.zeros((0, 1), np.float32), stall=10)
+    run(one, clock, 30)
+    assert source.closed >= 2 and len(source.opened) >= 2
+    assert told[0] == ("lost", "no sample for 10 s")
+
+
+def test_live_sound_drops_the_oldest_counts_it_and_says_it() -> None:
+    one, _, clock, told = supervised(noise, buffer=5)
+    run(one, clock, 12)
+    assert one.stats.dropped == pytest.approx(7, abs=0.3)
+    assert one.stats.seconds == pytest.approx(12, abs=0.3)
+    assert [what for what, _ in told] == ["up", "behind"]
+    first = one.backlog.take()
+    assert first is not None and first.began == pytest.approx(clock.time() - 5, abs=0.3)
+
+
+def test_a_stretch_ends_where_sound_was_dropped() -> None:
+    one, _, clock, _ = supervised(noise, buffer=5)
+    run(one, clock, 3)
+    before = one.backlog.take()
+    run(one, clock, 9)
+    after = one.backlog.take()
+    assert before is not None and after is not None and before.stretch != after.stretch
+    assert {block.stretch for block in iter(one.backlog.take, None)} == {after.stretch}
+
+
+def test_a_file_through_a_pipe_waits_instead() -> None:
+    one, _, clock, _ = supervised(lambda: noise(1), live=None, buffer=5)
+    heard = 0.0
+    for _ in range(500):  # it comes 50 times as fast as it sounds; we hear at 10 times
+        clock.advance(one.step() or 0.02)
+        block = one.backlog.take() if RNG.random() < 0.2 else None
+        heard += block.seconds if block else 0
+    assert one.stats.dropped == 0 and heard > 50
+    assert one.backlog.seconds <= 5
+
+
+def test_the_end_of_a_file_ends_it_and_that_of_a_stream_does_not() -> None:
+    for live, finished in ((None, True), (True, False)):
+        one, source, clock, _ = supervised(lambda: None, live=live)
+        run(one, clock, 10)
+        assert one.stats.finished == finished
+        last = list(iter(one.backlog.take, None))[-1]
+        assert last.last == finished
+        assert (len(source.opened) > 1) == (not finished)
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        (np.zeros(SR), "digital silence"),
+        (np.full(SR, 0.2), "digital silence"),
+        (RNG.uniform(-1, 1, SR), "does not move"),
+    ],
+)
+def test_zeros_and_a_frozen_level_are_faults(second: np.ndarray, told: str) -> None:
+    watch = FaultWatch(10)
+    second = second.astype(np.float32)[:, np.newaxis]
+    tape = np.tile(second, (12, 1))
+    pieces = [tape[i : i + 77] for i in range(0, len(tape), 77)]
+    faults = [watch.push(piece, SR) for piece in pieces]
+    assert faults[5 * SR // 77] == "" and told in faults[-1]
+    assert watch.push(noise(2), SR) == ""
+
+
+def test_faint_noise_is_no_fault_and_has_its_level() -> None:
+    watch = FaultWatch(2)
+    quiet = (RNG.integers(-1, 2, (20 * SR, 1)) / 32_768).astype(np.float32)
+    assert watch.push(quiet, SR) == ""
+    assert watch.level == pytest.approx(10 * np.log10(np.mean(quiet**2)), abs=0.5)
+
+
+def test_the_backlog_keeps_one_block_however_long() -> None:
+    backlog = Backlog(1, threading.Condition())
+    for number in range(3):
+        backlog.put(Block(noise(2), FORM, float(number), 1))
+    kept = backlog.take()
+    assert kept is not None and kept.began == 2 and backlog.take() is None
+    assert backlog.dropped == 4 and backlog.seconds == 0
