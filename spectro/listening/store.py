@@ -17,19 +17,22 @@ import math
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 from spectro.errors import DatasetError
 from spectro.listening.events import Event
+from spectro.listening.recorders import beginning, parse_start_time
+from spectro.listening.scan import Found, ScanSettings
 from spectro.listening.tables import unicode_only
 
-__all__ = ["Effort", "EventStore", "event_id", "is_store"]
+__all__ = ["Effort", "EventStore", "add_found", "event_id", "is_store"]
 
 _APPLICATION = 0x53504556  # "SPEV", in the file's header
 _VERSION = 1
 _MARK = b"SQLite format 3\0"
+_DECIMALS = 6
 _PATIENCE = 30.0  # s to wait for another writer
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS events (
@@ -61,9 +64,27 @@ class Effort(NamedTuple):
     end: datetime
 
 
+def add_found(store: EventStore, found: Found, settings: ScanSettings) -> int:
+    """Add what a scan found in a recording, and that it was listened to; return the new events.
+
+    Raises
+    ------
+    DatasetError
+        As the methods of :class:`EventStore`.
+    AudioError
+        If the recording cannot be read any more.
+    """
+    told, heard = settings.start_time, found.heard
+    began = beginning(heard.recording, None if told is None else parse_start_time(told)).time
+    if began is not None:
+        ended = began + timedelta(seconds=heard.duration)
+        store.add_effort(heard.recording, began, ended, site=settings.site)
+    return store.add(found.events)
+
+
 def event_id(event: Event) -> str:
     """Name an event by its content: 32 hexadecimal digits, the same whenever it is found again."""
-    text = json.dumps([*event], ensure_ascii=True)
+    text = json.dumps([_plain(value) for value in event], ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -97,7 +118,10 @@ class EventStore:
         self.path = Path(path)
 
     def add(self, events: Iterable[Event]) -> int:
-        """Add events, all or none; return how many were new."""
+        """Add events, all or none; return how many were new.
+
+        Numbers are kept to six decimals, as in the tables, so that an event is the same from there.
+        """
         rows = [(event_id(event), *map(_plain, event)) for event in events]
         marks = ", ".join("?" * (len(Event._fields) + 1))
         with self._writing() as connection:
@@ -202,7 +226,9 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _plain(value: object) -> object:
-    return unicode_only(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return unicode_only(value)
+    return round(float(value), _DECIMALS) if isinstance(value, float) else value
 
 
 def _event(row: tuple[object, ...], path: Path) -> Event:

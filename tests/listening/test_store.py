@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spectro.cli.app import app
 from spectro.errors import ConfigError, DatasetError
 from spectro.listening.activity.choose import Choice, Heard, choose, read_events
 from spectro.listening.activity.counts import count
@@ -22,6 +23,7 @@ from spectro.listening.activity.draw import activity_svg
 from spectro.listening.events import Event
 from spectro.listening.store import Effort, EventStore
 from spectro.listening.tables import read_csv, write_csv
+from tests.listening.ears import make_ears, tones
 
 MAY = datetime(2026, 5, 1)
 
@@ -30,7 +32,7 @@ def event(
     at: datetime | None = MAY, label: str = "owl", site: str = "ridge", peak: float = 0.9
 ) -> Event:
     told = "" if at is None else at.isoformat(timespec="milliseconds")
-    return Event("a.wav", 1.0, 2.5, told, label, peak - 0.1, peak, site, "m", "t")
+    return Event("a.wav", 1.0, 2.5, told, label, peak / 2, peak, site, "m", "t")
 
 
 def spread(n: int, seed: int = 0) -> list[Event]:
@@ -51,6 +53,14 @@ def test_events_come_back_as_they_were_and_once(tmp_path: Path) -> None:
     assert times == sorted(times)
 
 
+def test_an_event_is_the_same_from_a_table(tmp_path: Path) -> None:
+    third = event()._replace(start=1 / 3, probability=2 / 3)
+    store = EventStore(tmp_path / "e.sqlite")
+    assert store.add([third]) == 1
+    write_csv(tmp_path / "events.csv", [third])
+    assert store.add(read_csv(tmp_path / "events.csv")) == 0
+
+
 def test_a_batch_is_added_whole_or_not(tmp_path: Path) -> None:
     store = EventStore(tmp_path / "e.sqlite")
     store.add([event()])
@@ -67,15 +77,16 @@ def test_a_batch_is_added_whole_or_not(tmp_path: Path) -> None:
 def test_two_processes_write_at_once(tmp_path: Path) -> None:
     code = """
 import sys
+from spectro.listening.events import Event
 from spectro.listening.store import EventStore
-from tests.listening.test_store import spread
-for event in spread(40, int(sys.argv[2])):
-    EventStore(sys.argv[1]).add([event])
+for i in range(40):
+    EventStore(sys.argv[1]).add([Event(sys.argv[2], i, i + 1, "", "owl", 0.5, 0.5, "", "", "")])
 """
     path = tmp_path / "e.sqlite"
     running = [subprocess.Popen([sys.executable, "-c", code, path, seed]) for seed in "12"]
     assert [process.wait(120) for process in running] == [0, 0]
-    assert set(EventStore(path).events()) == {*spread(40, 1), *spread(40, 2)}
+    found = {(one.recording, one.start) for one in EventStore(path).events()}
+    assert found == {(name, i) for name in "12" for i in range(40)}
 
 
 def test_effort_is_kept_with_its_site(tmp_path: Path) -> None:
@@ -239,7 +250,26 @@ def test_silence_and_deafness_do_not_look_alike() -> None:
 # ----------------------------------------------------------------------------------------- command
 
 
-def test_the_command_answers_from_a_store_and_from_a_table(tmp_path: Path) -> None:
+def test_a_scan_stores_its_events_and_its_effort(tmp_path: Path) -> None:
+    """Twice, with an event in each of two recordings, of which one does not say when it began."""
+    make_ears(tmp_path / "ears")
+    for name in ("20260501_230000.wav", "undated.wav"):
+        tones(tmp_path / name, (3000, 2, 5), seconds=10)
+    path = tmp_path / "e.sqlite"
+    words = ["scan", tmp_path / "ears", tmp_path / "20260501_230000.wav", tmp_path / "undated.wav"]
+    words += ["--out", tmp_path / "out", "--store", path, "--ignore", "quiet", "--workers", "1"]
+    for _ in range(2):
+        app([str(word) for word in words], standalone_mode=False)
+    heard = read_events(path)
+    assert [one.label for one in heard.events] == ["high", "high"]
+    assert sorted(heard.events) == sorted(read_csv(tmp_path / "out" / "events.csv"))
+    began = datetime(2026, 5, 1, 23)
+    assert [one[2:] for one in heard.effort or []] == [(began, began + timedelta(seconds=10))]
+
+
+def test_the_command_answers_from_a_store_and_from_a_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     events = spread(20)
     store = EventStore(tmp_path / "e.sqlite")
     store.add(events)
@@ -249,10 +279,9 @@ def test_the_command_answers_from_a_store_and_from_a_table(tmp_path: Path) -> No
         out, picture = tmp_path / f"{name}.csv", tmp_path / f"{name}.svg"
         words = ["events", tmp_path / name, "--label", "owl", "--since", "2026-05-03"]
         words += ["--csv", out, "--picture", picture, "--json"]
-        done = subprocess.run(
-            [sys.executable, "-m", "spectro", *words], capture_output=True, text=True, check=True
-        )
+        app([str(word) for word in words], standalone_mode=False)
+        said = capsys.readouterr().out
         expected = [e for e in events if e.label == "owl" and e.begin_time >= "2026-05-03"]
         assert sorted(read_csv(out)) == sorted(expected)
-        assert done.stdout.count('"label": "owl"') == len(expected)
+        assert said.count('"label": "owl"') == len(expected)
         assert bool(boxes(picture.read_text(), "n0")) == (name == "e.sqlite")

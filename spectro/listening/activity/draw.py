@@ -122,6 +122,8 @@ def _axes(days: list[date], top: float, column: float) -> Iterator[str]:
         yield f'<text class="soft" x="{_LEFT - 6}" y="{y:g}" text-anchor="end">{hour:02}:00</text>'
     every = max(1, round(80 / column + 0.5))
     for i in range(0, len(days), every):
+        if i and (len(days) - i) * column < 60:  # it would not fit
+            break
         x, y = _LEFT + i * column, top + 24 * _ROW + 14
         yield f'<text class="soft" x="{x:g}" y="{y:g}">{days[i].isoformat()}</text>'
 

@@ -16,6 +16,7 @@ import pytest
 import soundfile as sf
 from PIL import Image
 
+from spectro.cli.app import app
 from spectro.clips import datasets
 from spectro.errors import DatasetError
 from spectro.listening.events import Event
@@ -222,10 +223,10 @@ def test_a_table_that_is_none_is_not_written_over(tmp_path: Path, content: str) 
     assert (tmp_path / "v.csv").read_text() == content
 
 
-def test_a_table_without_its_recordings_says_so(tmp_path: Path) -> None:
+def test_a_table_without_its_recordings_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_csv(tmp_path / "events.csv", [event("gone.wav", 0, 0.9)])
-    words = [sys.executable, "-m", "spectro", "review", tmp_path / "events.csv"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "gone.wav" in done.stderr
-    assert "give --recordings FOLDER" in done.stderr
+    with pytest.raises(DatasetError, match="give --recordings FOLDER"):
+        app(["review", str(tmp_path / "events.csv")], standalone_mode=False)
+    assert "gone.wav: is not below" in capsys.readouterr().err
