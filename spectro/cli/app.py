@@ -19,10 +19,12 @@ from spectro import __version__
 from spectro.cli import (
     console,
     data,
+    events,
     listen,
     live,
     models,
     results,
+    review,
     scan,
     score_events,
     serve,
@@ -81,6 +83,8 @@ for command in (
     score_events.score_events,
     serve.serve,
     live.listen,
+    events.events,
+    review.review,
 ):
     app.command()(command)
 
