@@ -24,6 +24,8 @@ endif
 ARGS        ?=
 RENDER_ARGS ?=
 WEIGHTS     ?= auto
+# What make demo fine-tunes: weights come with the environment, so that nothing is downloaded.
+DEMO        ?= --recipe plain --arch tf_efficientnet_lite0 --batch-size 16 --epochs 5
 
 # `make train-fold 3` says the same as `make train-fold N=3`.
 ifeq (train-fold,$(firstword $(MAKECMDGOALS)))
@@ -37,8 +39,8 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo sample data dataset render-spectrograms pictures fold-named train-fold \
-        cross-validate probe report lr-find notebooks test test-all lint types bench-render \
-        bench-train clean
+        cross-validate model probe report lr-find notebooks test test-all lint types bench-render \
+        bench-train bench-serve clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,7 +56,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 demo: setup  ## Everything once, on the sample: synthesise, render, train fold 1, score, draw
 	@$(MAKE) --no-print-directory sample
 	$(SPECTRO) render $(SAMPLE) --out data/spectrograms/sample
-	$(SPECTRO) train-fold data/spectrograms/sample --fold 1 --recipe plain --weights $(WEIGHTS) \
+	$(SPECTRO) train-fold data/spectrograms/sample --fold 1 $(DEMO) --weights $(WEIGHTS) \
 		--run runs/demo $(ARGS)
 	$(SPECTRO) predict runs/demo/fold1/model $(SAMPLE)/audio/fold1/*-8-*-0.wav --top 2
 	@echo
@@ -92,6 +94,9 @@ train-fold: fold-named pictures  ## Train on all folds but N and score N: make t
 cross-validate: pictures  ## Train and score every fold that is there, resuming
 	$(SPECTRO) cross-validate $(RENDERED) --weights $(WEIGHTS) $(ARGS)
 
+model: setup  ## Train the run scored last on all folds, to put to work; another: make model RUN=runs/demo
+	$(SPECTRO) train-final $(RUN) $(ARGS)
+
 report: setup  ## Open the report of the run scored last; of another: make report RUN=runs/demo
 	$(SPECTRO) report $(RUN) --open
 
@@ -123,6 +128,9 @@ probe: pictures  ## A first honest score of every fold, from a frozen network: a
 
 bench-render: setup  ## Time rendering against the classic recipe, side by side
 	$(BIN)/python benchmarks/render.py $(ARGS)
+
+bench-serve: setup  ## Time the service on loopback beside the bare ONNX call
+	$(BIN)/python benchmarks/serve.py $(ARGS)
 
 clean:  ## Remove what the targets made, but neither data/UrbanSound8K nor runs
 	rm -rf $(VENV) data/sample data/spectrograms build *.egg-info

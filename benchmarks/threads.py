@@ -56,7 +56,7 @@ def learner(folder: Path, asked: argparse.Namespace) -> Any:
                          batch_size=asked.batch_size, precision=asked.precision)  # fmt: skip
     some = parts.train.head(4 * asked.batch_size)
     dls = dataloaders(some, parts.watch.head(8), rendered.labels, config, rendered.config)
-    precision, _ = choose_precision(config.precision, dls.device)
+    precision, _ = choose_precision(config.precision, dls.device)  # by what the hardware has
     print(f"{asked.arch}, {precision}, batches of {asked.batch_size}, "
           f"{rendered.config.n_mels} bands", flush=True)  # fmt: skip
     return new_learner(dls, config, resolve("none", config.arch))

@@ -2,6 +2,7 @@
 
     make bench-train
     make bench-train ARGS="--pictures data/spectrograms/urbansound8k --clips 480 --seeds 3"
+    make bench-train ARGS="--arch tf_efficientnet_lite0 --only spectro 'plain fastai'"
 
 Every method has a process of its own, all on the same one core, and they take turns: a busy machine
 is busy for all of them. Speed is images/s of one epoch, its ratio the median over rounds, by the
@@ -74,6 +75,8 @@ def spectro_in(precision: str) -> Callable[[Task], Train]:
             phases=(Phase(epochs=task.epochs, lr=RATE),),
         )
         dls = data.dataloaders(task.train, task.valid, task.labels, config)
+        if precision == "auto":
+            config = config.replace(precision=_timed(config, dls, task))
         learn = learner.new_learner(dls, config, resolve(task.weights, task.arch))
 
         def train() -> float:
@@ -86,6 +89,16 @@ def spectro_in(precision: str) -> Callable[[Task], Train]:
     return make
 
 
+def _timed(config: Any, dls: Any, task: Task) -> str:
+    """Choose the precision as a run does, however few the clips."""
+    from spectro.training.loop import timing
+
+    shape = tuple(dls.one_batch()[0].shape[2:])
+    chosen, why = timing.choose(config, len(task.labels), shape, 10_000, dls.device)
+    print(f"{config.arch}: {chosen} ({why})", file=sys.stderr, flush=True)
+    return chosen
+
+
 def plain_fastai(task: Task) -> Train:
     """Train by the book: ImageDataLoaders and vision_learner, in fp32, all else as it comes."""
     import torchvision
@@ -95,7 +108,6 @@ def plain_fastai(task: Task) -> Train:
         Resize,
         ResizeMethod,
         accuracy,
-        imagenet_stats,
         set_seed,
         vision_learner,
     )
@@ -113,12 +125,21 @@ def plain_fastai(task: Task) -> Train:
         valid_col="valid",
         bs=task.batch_size,
         item_tfms=Resize(task.size, method=ResizeMethod.Squish) if task.size else None,
-        batch_tfms=Normalize.from_stats(*imagenet_stats),
+        batch_tfms=Normalize.from_stats(*network.statistics(task.arch)),
     )
-    arch = getattr(torchvision.models, task.arch)
-    learn = vision_learner(dls, arch, pretrained=False, n_out=len(task.labels), metrics=accuracy)
-    start = network.body(task.arch, resolve(task.weights, task.arch).state)
-    learn.model[0].load_state_dict(start.state_dict())
+    timms = network.is_timms(task.arch)  # which fastai takes by name
+    arch = task.arch if timms else getattr(torchvision.models, task.arch)
+    learn = vision_learner(
+        dls,
+        arch,
+        pretrained=False,
+        normalize=False,
+        n_out=len(task.labels),
+        metrics=accuracy,
+    )
+    start: Any = network.body(task.arch, resolve(task.weights, task.arch).state)
+    theirs, ours = (learn.model[0].model, start[0].net) if timms else (learn.model[0], start)
+    theirs.load_state_dict(ours.state_dict())
 
     def train() -> float:
         with learn.no_bar(), learn.no_logging():
@@ -277,7 +298,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=0, help="trainings for the accuracy")
     parser.add_argument("--epochs", type=int, default=5, help="of these trainings")
-    parser.add_argument("--arch", default="resnet18")
+    parser.add_argument("--arch", nargs="+", default=["resnet18", "tf_efficientnet_lite0"])
     parser.add_argument("--weights", default="none")
     parser.add_argument("--size", type=int)
     parser.add_argument("--batch-size", type=int, default=32)
@@ -294,18 +315,19 @@ def main() -> None:
         parts = split(rendered.clips, asked.fold or rendered.folds[0])
         clips = parts.train.sample(min(asked.clips, len(parts.train)), random_state=0)
         scored = parts.score.sample(min(asked.scored, len(parts.score)), random_state=0)
-        task = Task(clips, scored, rendered.labels, asked.arch, asked.weights, asked.size,
-                    asked.batch_size, asked.epochs, 0)  # fmt: skip
-        print(
-            f"{len(clips)} of {len(parts.train)} training clips of {rendered.dataset['name']}, "
-            f"{asked.arch} from {Path(asked.weights).name}, batches of {asked.batch_size}"
-        )
-        methods = Methods(asked.only, None if core < 0 else core)
-        if asked.rounds:
-            speeds(methods, task, asked.rounds, len(parts.train))
-        if asked.seeds:
-            accuracies(methods, task, asked.seeds)
-        methods.end()
+        for arch in asked.arch:
+            task = Task(clips, scored, rendered.labels, arch, asked.weights, asked.size,
+                        asked.batch_size, asked.epochs, 0)  # fmt: skip
+            print(
+                f"\n{len(clips)} of {len(parts.train)} training clips of {rendered.dataset.name}, "
+                f"{arch} from {Path(asked.weights).name}, batches of {asked.batch_size}"
+            )
+            methods = Methods(asked.only, None if core < 0 else core)
+            if asked.rounds:
+                speeds(methods, task, asked.rounds, len(parts.train))
+            if asked.seeds:
+                accuracies(methods, task, asked.seeds)
+            methods.end()
 
 
 if __name__ == "__main__":

@@ -83,7 +83,12 @@ def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'spectro' has no attribute {name!r}")
     module, _, own = _WHERE[name].partition(":")
-    value = getattr(importlib.import_module(f"spectro.{module}"), own or name)
+    try:
+        value = getattr(importlib.import_module(f"spectro.{module}"), own or name)
+    except ModuleNotFoundError as error:
+        from spectro.plumbing import extras
+
+        raise extras.explained(error, f"spectro.{name}") from None
     globals()[name] = value
     return value
 

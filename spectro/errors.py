@@ -31,7 +31,17 @@ __all__ = [
 
 
 class SpectroError(Exception):
-    """Base class of everything that spectro raises on purpose."""
+    """Base class of everything that spectro raises on purpose.
+
+    Examples
+    --------
+    >>> import spectro
+    >>> try:
+    ...     spectro.load_dataset("no-such-folder")
+    ... except spectro.SpectroError as error:
+    ...     print(error)
+    no-such-folder: no such folder or file
+    """
 
 
 class ConfigError(SpectroError):

@@ -17,18 +17,33 @@ import typer
 from typer.core import TyperGroup
 
 from spectro import __version__
-from spectro.cli import console, data, listen, live, results, train
+from spectro.cli import (
+    console,
+    data,
+    listen,
+    live,
+    models,
+    results,
+    scan,
+    score_events,
+    serve,
+    thresholds,
+    train,
+)
 from spectro.errors import SpectroError
+from spectro.plumbing import extras
 
 __all__ = ["app", "main"]
 
 
 class _Commands(TyperGroup):
-    """Commands whose complaints about usage show no character that a terminal obeys."""
+    """Commands that say which extra they lack, and show no character that a terminal obeys."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            raise extras.explained(error, f"spectro {ctx.invoked_subcommand}") from None
         except Exception as error:
             if hasattr(error, "exit_code") and hasattr(error, "message"):  # one about usage
                 error.message = console.shown(str(error.message), 2_000)
@@ -52,10 +67,17 @@ for command in (
     train.probe,
     train.lr_find,
     train.learning_curve,
+    models.train_final,
+    models.export,
+    models.verify,
     results.report,
     results.runs,
     results.compare,
     listen.predict,
+    scan.scan,
+    thresholds.thresholds,
+    score_events.score_events,
+    serve.serve,
     live.listen,
 ):
     app.command()(command)
@@ -105,9 +127,11 @@ def _print_versions() -> None:
 
 
 def _device() -> str:
-    """Say what torch computes on."""
-    import torch
-
+    """Say what networks run on."""
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return "cpu, by ONNX Runtime"
     if torch.cuda.is_available():
         return f"cuda, {torch.cuda.get_device_name()}"
     mps = torch.backends.mps.is_available()

@@ -41,12 +41,14 @@ __all__ = [
     "INTERRUPTED",
     "OUT",
     "SOME_FAILED",
+    "Heard",
     "complain",
     "copying",
     "counting",
     "data",
     "dataset",
     "end",
+    "hearing",
     "note",
     "percent",
     "prediction",
@@ -245,6 +247,53 @@ def working(
             yield pool, count
     except KeyboardInterrupt:
         complain(f"interrupted with {done:,} of {clips:,} clips done; {told}")
+        sys.stdout.flush()
+        os._exit(INTERRUPTED)
+
+
+Heard = Callable[[float, int], None]  # told of more seconds of sound, and of more recordings
+
+
+class _RealTime(ProgressColumn):
+    """Seconds of sound a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed or 0
+        return Text(f"{task.completed / 3600:.2f} h  {speed:,.0f} x real time")
+
+
+@contextmanager
+def hearing(
+    workers: AbstractContextManager[Executor | None], recordings: int, seconds: float
+) -> Iterator[tuple[Executor | None, Heard]]:
+    """Give workers, and what to tell of seconds heard and recordings done.
+
+    On Ctrl-C the process ends within the block, as in :func:`working`.
+
+    Parameters
+    ----------
+    workers : context manager of concurrent.futures.Executor or None
+    recordings : int
+        How many there are.
+    seconds : float
+        How long they are together, as far as that is known.
+    """
+    done = 0
+    try:
+        with workers as pool, _bar("hearing", _RealTime()) as show:
+            heard = 0.0
+
+            def count(more: float, over: int) -> None:
+                nonlocal done, heard
+                done, heard = done + over, heard + more
+                show(round(heard), round(max(seconds, heard)))
+
+            yield pool, count
+    except KeyboardInterrupt:
+        complain(
+            f"interrupted with {done:,} of {recordings:,} recordings done; what is done is kept, "
+            "run it again to go on"
+        )
         sys.stdout.flush()
         os._exit(INTERRUPTED)
 

@@ -120,7 +120,7 @@ def check(
     workers: Workers = None,
 ) -> None:
     """Look for broken, silent, clipped, doubled and leaking clips, before any training."""
-    from spectro.clips.checking import check as doctor
+    from spectro.clips.checking import check as checks
     from spectro.clips.checking.quarantine import check_free
     from spectro.plumbing.workers import pool
 
@@ -131,7 +131,7 @@ def check(
     told = "nothing is written; run it again to check all of them"
     n = len(clips.clips)
     with console.working(pool(workers), "checking", clips=n, told=told) as (executor, progress):
-        checkup = doctor.check(clips, executor=executor, progress=progress)
+        checkup = checks.check(clips, executor=executor, progress=progress)
     written = _write(checkup, csv, vitals, quarantine)
     tables.checkup(_problems(checkup), _classes(checkup), _formats(checkup))
     for line in written:

@@ -13,7 +13,7 @@ __all__ = ["predict"]
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="Model folder, as RUN/fold1/model.")],
+    model: Annotated[Path, typer.Argument(help="Model folder, as RUN/final; or a run.")],
     files: Annotated[list[Path], typer.Argument(help="Sound files.")],
     top: Annotated[int, typer.Option(min=1, help="Classes to print for each file.")] = 3,
     csv: Annotated[Optional[Path], typer.Option(help="Also write all probabilities here.")] = None,
@@ -26,6 +26,8 @@ def predict(
 
     failures: list[AudioError] = []
     classifier = Classifier.load(model)
+    if classifier.remark:
+        console.complain(classifier.remark)
     predictions = classifier.predict(files, failed=failures.append)
     if csv is not None:
         table = predictions.to_csv(index=False, lineterminator="\n")

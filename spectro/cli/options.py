@@ -51,9 +51,12 @@ __all__ = [
     "Workers",
     "either",
     "flags_of",
+    "settings",
     "training",
     "with_options",
 ]
+
+_USUAL = TrainConfig.model_fields["arch"].default  # the network where none is asked for
 
 PICTURE, TRAINING, FOLDS, RUNNING = "Picture", "Training", "Folds", "Running"  # panels of --help
 
@@ -249,6 +252,9 @@ def _train(
     table = read_table(config, "train") if config else {}
     base = find_recipe(recipe or table.get("recipe", "default"))
     settings = base.replace(**{**table, "recipe": base.recipe}).replace(**flags)
+    asked_for = flags.get("arch") or table.get("arch") or base.arch != _USUAL
+    if settings.weights == "auto" and not asked_for:
+        settings = settings.replace(arch="auto")
     return settings.with_last_phase(epochs=epochs, lr=lr)
 
 
@@ -282,6 +288,21 @@ def training(*names: str, recipe: str | None = None) -> Group:
     if recipe is not None:
         return Group((_config_file(TRAINING), *options), functools.partial(_train, recipe=recipe))
     return Group((_config_file(TRAINING), _recipe(TRAINING), *options), _train)
+
+
+def settings(cls: type[Settings], panel: str, *names: str) -> Group:
+    """Make the options of these settings of a class, or of all; what is not given is its default.
+
+    Parameters
+    ----------
+    cls : type of Settings
+    panel : str
+        Of ``--help``.
+    *names : str
+        Fields; none means all.
+    """
+    options = (_setting(cls, name, panel) for name in names or cls.model_fields)
+    return Group(tuple(options), lambda **flags: cls().replace(**flags))
 
 
 def flags_of(cls: type[Settings], panel: str, *names: str) -> Group:

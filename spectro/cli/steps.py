@@ -96,14 +96,14 @@ def place(
 
 def open_run(rendered: RenderedSet, config: TrainConfig, folder: Path, **options: Any) -> Training:
     """Open the run and say what it trains, in what arithmetic, from which weights."""
-    from spectro.crossval.folds import Training, precision_in_words
+    from spectro.crossval.folds import Training
 
     training = Training.open(folder, rendered, config, **options)
-    weights = training.weights
+    weights, config = training.weights, training.run.config
     warn_of_chance(weights, config)
     console.say(
         f"recipe {config.recipe}: {config.arch}, {config.in_words}, "
-        f"{precision_in_words(config)}, from "
+        f"{training.run.record.precision} ({training.reason}), from "
         f"{'random weights' if weights.source == 'random' else weights.detail}"
     )
     return training
@@ -271,9 +271,9 @@ def fit_time(
     trainings: int = 1,
 ) -> TrainConfig:
     """Pick epochs and size so that it fits a time, or take those of the run that is there."""
+    from spectro.crossval.folds import start
     from spectro.crossval.run import Run
     from spectro.crossval.studies import budget
-    from spectro.models.weights import resolve
     from spectro.training import splits
 
     if Run.is_at(folder):
@@ -282,15 +282,16 @@ def fit_time(
         console.note("the time budget was settled when this run began")
         return config.with_last_phase(epochs=before.phases[-1].epochs)
     parts = splits.split(rendered.clips, fold, config.inner_fold)
-    weights = resolve(config.weights, config.arch)
+    begun = start(config, rendered, folder)
+    timed = begun.config.replace(precision=begun.precision)
     height, width = rendered.config.shape
     fitted = budget.fit(
         minutes,
         trainings,
-        config,
+        timed,
         parts,
         config.size**2 if config.size else height * width,
-        lambda settings: budget.measure(parts.train, rendered, settings, weights),
+        lambda settings: budget.measure(parts.train, rendered, settings, begun.weights),
     )
     console.say(fitted.in_words(minutes, trainings))
-    return fitted.config
+    return fitted.config.replace(arch=config.arch, precision=config.precision)

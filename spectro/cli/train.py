@@ -202,15 +202,16 @@ def lr_find(
     out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("lr-find.png"),
 ) -> None:
     """Plot loss against learning rate, on training folds only, and suggest a rate."""
+    from spectro.crossval.folds import start
     from spectro.crossval.studies import budget as tuning
-    from spectro.models.weights import resolve
     from spectro.pictures.plots import save
     from spectro.scores.plots import learning_rates
 
     pictures = steps.load(rendered, quarantine)
-    start = resolve(settings.weights, settings.arch)
-    steps.warn_of_chance(start, settings)
-    lrs, losses, suggestion = tuning.find_lr(pictures, settings, start, fold, steps=n_steps)
+    begun = start(settings, pictures)
+    steps.warn_of_chance(begun.weights, settings)
+    settled = begun.config.replace(precision=begun.precision)
+    lrs, losses, suggestion = tuning.find_lr(pictures, settled, begun.weights, fold, steps=n_steps)
     console.say(f"plot: {save(learning_rates(lrs, losses, suggestion), out)}")
     console.say(f"suggested: --lr {suggestion:.1e}")
 

@@ -79,6 +79,15 @@ class Dataset:
         Clips that the metadata lists in folds that are there, without their file.
     licence, citation : str
         Of the sounds; empty where they are the user's own.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from spectro import load_dataset, write_sample
+    >>> sounds = write_sample(tempfile.mkdtemp(), sources=1, slices=1, folds=2)
+    >>> dataset = load_dataset(sounds)
+    >>> dataset.labels[:2], dataset.folds, list(dataset.clips.columns)
+    (['air_conditioner', 'car_horn'], (1, 2), ['path', 'label', 'fold', 'group', 'start', 'end'])
     """
 
     name: str

@@ -16,25 +16,27 @@ import pandas as pd
 from torch import nn
 
 from spectro.crossval import protocol
+from spectro.crossval.final.evidence import write_calibration
 from spectro.crossval.predictions import accuracy, out_of_fold, write_predictions
 from spectro.crossval.records import Design, FoldRecord, Origin, Scores
 from spectro.crossval.run import RANDOM, Run
 from spectro.errors import ConfigError, DivergedError
+from spectro.models import networks
 from spectro.models.card import ModelCard
 from spectro.models.folder import save_model
 from spectro.models.precision import choose_precision
-from spectro.models.weights import Weights, resolve
+from spectro.models.weights import Weights, settle
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.environment import environment
 from spectro.plumbing.files import write_text
 from spectro.scores import breakdown, metrics
 from spectro.training import train
 from spectro.training.data import device
-from spectro.training.loop import learner
+from spectro.training.loop import learner, timing
 from spectro.training.loop.log import training_log
 from spectro.training.loop.progress import Listener, tracking
 from spectro.training.loop.threads import Threads
-from spectro.training.recipes import recipe
+from spectro.training.recipes import changes, recipe
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import Split, random_folds, split
 
@@ -43,17 +45,30 @@ __all__ = [
     "Training",
     "cross_validate",
     "measured",
-    "precision_in_words",
     "score_run",
     "start",
 ]
 
 
 class Start(NamedTuple):
-    """What training starts from: weights, and the arithmetic it goes on in."""
+    """What training starts from: weights, and the arithmetic it goes on in.
 
+    Attributes
+    ----------
+    config : TrainConfig
+        Settings of training, which name the network.
+    weights : Weights
+        Where it starts.
+    precision : "fp32", "bf16" or "fp16"
+        Arithmetic.
+    reason : str
+        Why that, in a few words.
+    """
+
+    config: TrainConfig
     weights: Weights
     precision: str
+    reason: str
 
     @property
     def origin(self) -> Origin:
@@ -61,22 +76,38 @@ class Start(NamedTuple):
         return Origin.of(self.weights)
 
 
-def start(config: TrainConfig) -> Start:
-    """Find what training starts from.
+def start(
+    config: TrainConfig, pictures: RenderedSet | None = None, folder: str | Path | None = None
+) -> Start:
+    """Find what training starts from: network, weights and arithmetic, each where it says "auto".
+
+    Parameters
+    ----------
+    config : TrainConfig
+        Settings of training.
+    pictures : RenderedSet or None
+        What will be trained on: steps on such pictures are timed to choose the precision. None
+        chooses by what the hardware has.
+    folder : str or Path or None
+        A run that may be there; what it chose when it began is chosen again.
 
     Raises
     ------
     ConfigError, ModelError
         If the weights cannot be had.
     """
-    precision, _ = choose_precision(config.precision, device())
-    return Start(resolve(config.weights, config.arch), precision)
-
-
-def precision_in_words(config: TrainConfig) -> str:
-    """Name the arithmetic of training and the reason, as "bf16 (the processor has it)"."""
-    precision, reason = choose_precision(config.precision, device())
-    return f"{precision} ({reason})"
+    begun = Run.load(folder).record if folder and Run.is_at(Path(folder)) else None
+    if begun is not None and config.arch == "auto":
+        config = config.replace(arch=begun.train.arch)
+    arch, weights = settle(config.weights, config.arch)
+    config = config.replace(arch=arch)
+    if begun is not None and config.precision == "auto":
+        choose_precision(begun.precision, device())  # this machine must have it
+        return Start(config, weights, begun.precision, "as the run began")
+    if pictures is None:
+        return Start(config, weights, *choose_precision(config.precision, device()))
+    about = (len(pictures.labels), pictures.config.shape, len(pictures.clips), device())
+    return Start(config, weights, *timing.choose(config, *about))
 
 
 @dataclass(frozen=True)
@@ -100,6 +131,8 @@ class Training:
     keep_models : bool
         Write the trained networks. Those that only help to choose or to compare are many, and
         45 MB each for a resnet18.
+    reason : str
+        Why the run trains in its precision, in a few words.
     """
 
     run: Run
@@ -109,6 +142,7 @@ class Training:
     n_gpus: int = 1
     n_threads: int | None = None
     keep_models: bool = True
+    reason: str = ""
 
     @classmethod
     def open(
@@ -143,9 +177,9 @@ class Training:
             raise ConfigError(
                 f"{pictures.folder}: all clips are {pictures.labels[0]}; two classes needed"
             )
-        begun = start(config)
-        run = Run.open(folder, pictures, config, begun.origin, begun.precision, design)
-        return cls(run, pictures, begun.weights, **options)
+        begun = start(config, pictures, folder)
+        run = Run.open(folder, pictures, begun.config, begun.origin, begun.precision, design)
+        return cls(run, pictures, begun.weights, reason=begun.reason, **options)
 
     def fold(self, fold: int, listener: Listener | None = None, **about: Any) -> FoldRecord:
         """Train on all folds but one and predict that one; a finished fold is left as it is.
@@ -198,7 +232,7 @@ class Training:
             return train.train(
                 parts,
                 run.labels,
-                run.config,
+                run.config.replace(precision=run.record.precision),
                 self.weights,
                 self.pictures.config,
                 listener,
@@ -220,7 +254,7 @@ class Training:
             history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
             write_predictions(folder, predictions, self.pictures)
             if self.keep_models:
-                save_model(folder / "model", model, self._card(record))
+                save_model(folder / "model", model, self._card(record, predictions))
             write_text(folder / "training.log", self._log(parts, model, history))
 
     def _log(self, parts: Split, model: nn.Module, history: pd.DataFrame) -> str:
@@ -240,25 +274,35 @@ class Training:
             },
         )
 
-    def _card(self, record: FoldRecord) -> ModelCard:
+    def _card(self, record: FoldRecord, predictions: pd.DataFrame) -> ModelCard:
         run, config = self.run, self.run.config
+        intervals = metrics.bootstrap_interval(predictions, run.labels, seed=config.seed)
         held_out = (record.fold, config.inner_fold)
+        mean, std = networks.statistics(config.arch)
         return ModelCard(
-            arch=config.arch,
+            arch=networks.full_name(config.arch),
             members=config.members,
             labels=tuple(run.labels),
             spectrogram=self.pictures.config,
             size=config.size,
+            mean=mean,
+            std=std,
             training={
                 "dataset": run.record.dataset.name,
                 "clips": record.train_clips,
                 "folds": [fold for fold in self.pictures.folds if fold not in held_out],
+                "pictures": run.record.rendered.identity,
                 "weights": run.record.weights.detail,
+                "precision": record.precision,
+                "recipe": config.recipe,
+                "changed": changes(config),
                 "settings": config.to_dict(),
             },
             scores={
-                f"accuracy on fold {record.fold}, never trained on": round(record.accuracy, 4),
-                "clips it was measured on": record.scored_clips,
+                "accuracy": round(record.accuracy, 4),
+                "accuracy_interval": [round(end, 4) for end in intervals["accuracy"]],
+                "clips": record.scored_clips,
+                "measured": f"of fold {record.fold}, on which it was not trained",
             },
             licence=run.record.dataset.licence,
         )
@@ -314,7 +358,7 @@ def measured(
 
 
 def score_run(run: Run, pictures: RenderedSet) -> Scores:
-    """Score all finished folds together, say what the number is, and write ``scores.json``."""
+    """Score all finished folds together; write ``scores.json`` and ``calibration.json``."""
     predictions = run.predictions()
     scores = Scores(
         protocol=protocol.lines(run, pictures),
@@ -323,6 +367,7 @@ def score_run(run: Run, pictures: RenderedSet) -> Scores:
         random_split=_leaking_score(run),
     )
     run.write_scores(scores)
+    write_calibration(run, predictions)
     return scores
 
 

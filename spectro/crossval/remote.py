@@ -16,8 +16,10 @@ from spectro.crossval.folds import Start, Training, start
 from spectro.crossval.records import FoldRecord
 from spectro.crossval.run import Run
 from spectro.errors import ModelError, SpectroError
+from spectro.models.precision import choose_precision
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.paths import absolute, place
+from spectro.training.data import device
 
 __all__ = ["Outcome", "train_folds"]
 
@@ -86,7 +88,7 @@ def _train(run: Run, rendered: RenderedSet, spec: str, fold: int, track: str | N
     """Train a fold on this machine, if it would be trained as on the client's."""
     try:
         with _ONE_AT_A_TIME:
-            begun = start(run.config.replace(weights=spec))
+            begun = start(run.config.replace(weights=spec), folder=run.folder)
             _check_same(run, begun)
             record = Training(run, rendered, begun.weights, track).fold(fold)
     except (SpectroError, OSError) as error:
@@ -95,14 +97,10 @@ def _train(run: Run, rendered: RenderedSet, spec: str, fold: int, track: str | N
 
 
 def _check_same(run: Run, begun: Start) -> None:
-    """Refuse to mix into a run what another machine would train otherwise."""
+    """Refuse to mix into a run what starts elsewhere; the precision is the run's."""
     asked = run.record
+    choose_precision(asked.precision, device())  # a machine that lacks it says so
     if not begun.origin.same_start(asked.weights):
         raise ModelError(
             f"the worker starts from {begun.origin.detail}, not {asked.weights.detail}"
-        )
-    if begun.precision != asked.precision:
-        raise ModelError(
-            f"the worker would train in {begun.precision}, not {asked.precision}; "
-            "say --precision fp32 to have all alike"
         )

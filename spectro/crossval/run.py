@@ -9,6 +9,8 @@
     fold3/training.log     model, data, optimiser and epochs, as a page to read
     fold3/fold.json        clips, seconds, precision, accuracy
     scores.json            scores of all finished folds together
+    calibration.json       what to do to the probabilities of the folds' networks
+    final/                 a model trained on all folds: see spectro.crossval.final.train
 
 A fold's folder appears whole, when the fold is finished: resuming trains the folds that are not
 there.
@@ -63,6 +65,19 @@ class Run:
         Where it lies.
     record : RunRecord
         What ``run.json`` says.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from spectro import RenderedSet, Run, SpectrogramConfig, TrainConfig, cross_validate
+    >>> from spectro import load_dataset, render, write_sample
+    >>> folder = tempfile.mkdtemp()
+    >>> sounds = write_sample(folder, sources=1, slices=1, folds=2, classes=("siren", "dog_bark"))
+    >>> _ = render(load_dataset(sounds), f"{folder}/pictures", SpectrogramConfig(n_mels=32))
+    >>> config = TrainConfig(arch="cnn4", weights="none", batch_size=2, phases=[{"epochs": 1}])
+    >>> run = cross_validate(RenderedSet.load(f"{folder}/pictures"), f"{folder}/run", config)
+    >>> Run.load(f"{folder}/run").predictions()[["label", "fold"]].value_counts().tolist()
+    [1, 1, 1, 1]
     """
 
     folder: Path

@@ -201,7 +201,23 @@ def write(parent: str | Path, runs: list[Run]) -> dict[str, Any]:
 def compare_runs(
     first: Run, second: Run, *, names: tuple[str, str] = ("A", "B"), seed: int = 0
 ) -> Comparison:
-    """Compare two runs: :func:`compare`, with paths relative to each run's dataset."""
+    """Compare two runs: :func:`compare`, with paths relative to each run's dataset.
+
+    Examples
+    --------
+    Of two runs of one dataset, as :func:`spectro.cross_validate` makes them:
+
+    >>> import tempfile
+    >>> from spectro import RenderedSet, SpectrogramConfig, TrainConfig, cross_validate
+    >>> from spectro import compare_runs, load_dataset, render, write_sample
+    >>> folder = tempfile.mkdtemp()
+    >>> sounds = write_sample(folder, sources=1, slices=1, folds=2, classes=("siren", "dog_bark"))
+    >>> _ = render(load_dataset(sounds), f"{folder}/pictures", SpectrogramConfig(n_mels=32))
+    >>> config = TrainConfig(arch="cnn4", weights="none", batch_size=2, phases=[{"epochs": 1}])
+    >>> run = cross_validate(RenderedSet.load(f"{folder}/pictures"), f"{folder}/run", config)
+    >>> compare_runs(run, run).moved.empty
+    True
+    """
     tables = []
     for run in (first, second):
         predictions, root = run.predictions(), os.path.join(run.record.dataset.root, "")

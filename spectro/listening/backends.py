@@ -15,9 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from spectro.errors import MissingExtraError, ModelError
-from spectro.models.card import ModelCard, read_card, shortened
+from spectro.models.card import CARD, ModelCard, read_card, shortened
+from spectro.models.runtime import onnx_runtime
 
-__all__ = ["Answer", "Backend", "BackendName", "OnnxBackend", "TorchBackend", "open_backend"]
+__all__ = [
+    "FILES",
+    "Answer",
+    "Backend",
+    "BackendName",
+    "OnnxBackend",
+    "TorchBackend",
+    "is_run",
+    "open_backend",
+]
 
 Levels = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
@@ -92,12 +102,12 @@ class TorchBackend:
         """Ask about pictures; see :class:`Backend`."""
         import torch
 
-        from spectro.models.folder import predict_probabilities
+        from spectro.models.folder import predict
 
         pixels = levels.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
         asked = torch.from_numpy(np.ascontiguousarray(pixels))
-        result: Probabilities = predict_probabilities(self._network, self.card, asked).numpy()
-        return Answer(result, np.ones(len(levels), dtype=bool))
+        found = predict(self._network, self.card, asked)
+        return _answer(self.card, found.probabilities.numpy(), found.energy.numpy())
 
 
 class OnnxBackend:
@@ -125,9 +135,14 @@ class OnnxBackend:
 
     def __call__(self, levels: Levels) -> Answer:
         """Ask about pictures; see :class:`Backend`."""
-        result: Probabilities
-        (result,) = self._session.run(["probabilities"], {"levels": levels})
-        return Answer(result, np.ones(len(levels), dtype=bool))
+        return _answer(self.card, *self._session.run(None, {"levels": levels}))
+
+
+def _answer(card: ModelCard, probabilities: Probabilities, energy: Any = None) -> Answer:
+    """Tell what is known, by the method that the card names."""
+    if card.unknown is None:
+        return Answer(probabilities, np.ones(len(probabilities), dtype=bool))
+    return Answer(probabilities, card.unknown.known(probabilities, energy))
 
 
 def open_backend(folder: str | Path, name: BackendName = "auto") -> Backend:
@@ -136,7 +151,8 @@ def open_backend(folder: str | Path, name: BackendName = "auto") -> Backend:
     Parameters
     ----------
     folder : str or Path
-        Model folder.
+        Model folder; or a run, whose folds' networks are then averaged
+        (:class:`spectro.listening.averaging.RunBackend`).
     name : "auto", "torch", "onnx" or "int8"
         "auto" takes torch if it is installed, else ONNX Runtime.
 
@@ -153,9 +169,18 @@ def open_backend(folder: str | Path, name: BackendName = "auto") -> Backend:
     """
     if name == "auto":
         name = "torch" if _has_torch() else "onnx"
+    if is_run(folder):
+        from spectro.listening.averaging import RunBackend
+
+        return RunBackend(folder, name)
     if name == "torch":
         return TorchBackend(folder)
     return OnnxBackend(folder, FILES[name])
+
+
+def is_run(folder: str | Path) -> bool:
+    """Tell whether a folder is a run, and not a model folder."""
+    return (Path(folder) / "run.json").is_file() and not (Path(folder) / CARD).is_file()
 
 
 def _has_torch() -> bool:
@@ -168,7 +193,7 @@ def _has_torch() -> bool:
 def _open_session(path: Path) -> Any:
     """Load an export from its bytes alone: it can name no other file."""
     try:
-        import onnxruntime
+        onnxruntime = onnx_runtime()
     except ImportError:
         raise MissingExtraError("onnx", f"{path.name} without torch") from None
     if not path.is_file():
@@ -194,19 +219,19 @@ def _open_session(path: Path) -> Any:
 def _check_export(session: Any, card: ModelCard, path: Path) -> None:
     """Compare what an export says of itself with the card beside it."""
     height, width = (card.size, card.size) if card.size else card.spectrogram.shape
-    (asked, *more), (answer, *others) = session.get_inputs(), session.get_outputs()
-    found = (asked.name, asked.type, asked.shape[1:], answer.name, answer.shape[1:])
-    wanted = ("levels", "tensor(uint8)", [height, width, 3], "probabilities", [len(card.labels)])
+    by_energy = card.unknown is not None and card.unknown.method == "energy"
+    given = [("probabilities", [len(card.labels)]), *([("energy", [])] if by_energy else [])]
+    found = [(each.name, each.shape[1:]) for each in session.get_outputs()]
+    asked = [(each.name, each.type, each.shape[1:]) for each in session.get_inputs()]
+    wanted = [("levels", "tensor(uint8)", [height, width, 3])]
     kept = session.get_modelmeta().custom_metadata_map.get("spectro", "")
-    if more or others or found != wanted or not _is_of(kept, card):
+    if asked != wanted or found != given or not _is_of(kept, card):
         raise ModelError(f"{path}: was not exported from this model; export the model again")
 
 
 def _is_of(text: str, card: ModelCard) -> bool:
-    """Tell whether the card in an export says the same of network and pictures."""
+    """Tell whether the card in an export says the same of network, pictures and answers."""
     try:
-        exported = ModelCard.from_json(text)
+        return ModelCard.from_json(text).same_answers(card)
     except Exception:  # whatever is in it, it is not this card
         return False
-    names = ("arch", "members", "labels", "spectrogram", "size", "mean", "std")
-    return all(getattr(exported, name) == getattr(card, name) for name in names)

@@ -47,6 +47,8 @@ class Prediction(NamedTuple):
         Its probability.
     probabilities : np.ndarray [shape=(classes,)], float32
         Of each class, in the order of :attr:`Classifier.labels`.
+    known : bool
+        False where the sound is none that the network was trained on, as far as it can tell.
     """
 
     path: str
@@ -55,6 +57,7 @@ class Prediction(NamedTuple):
     label: str
     probability: float
     probabilities: Probabilities
+    known: bool = True
 
 
 class Classifier:
@@ -64,6 +67,21 @@ class Classifier:
     ----------
     backend : Backend
         What runs the network; see :func:`spectro.listening.backends.open_backend`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from spectro import Classifier, RenderedSet, SpectrogramConfig, TrainConfig
+    >>> from spectro import cross_validate, load_dataset, render, write_sample
+    >>> folder = tempfile.mkdtemp()
+    >>> sounds = write_sample(folder, sources=1, slices=1, folds=2, classes=("siren", "dog_bark"))
+    >>> _ = render(load_dataset(sounds), f"{folder}/pictures", SpectrogramConfig(n_mels=32))
+    >>> config = TrainConfig(arch="cnn4", weights="none", batch_size=2, phases=[{"epochs": 1}])
+    >>> run = cross_validate(RenderedSet.load(f"{folder}/pictures"), f"{folder}/run", config)
+    >>> classifier = Classifier.load(f"{folder}/run/fold1/model")
+    >>> [prediction] = classifier.classify([sounds / "audio/fold1/180000-8-0-0.wav"])
+    >>> classifier.labels, prediction.label in classifier.labels
+    (['dog_bark', 'siren'], True)
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -72,12 +90,12 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: str | Path, *, backend: BackendName = "auto") -> Classifier:
-        """Load a model folder.
+        """Load a model folder, or the folds' networks of a run, which are averaged.
 
         Parameters
         ----------
         folder : str or Path
-            Model folder.
+            Model folder or run.
         backend : "auto", "torch", "onnx" or "int8"
             What runs the network: torch; or ONNX Runtime, from ``model.onnx`` or
             ``model.int8.onnx``. "auto" takes torch if it is installed, else ``model.onnx``.
@@ -95,6 +113,11 @@ class Classifier:
     def labels(self) -> list[str]:
         """Classes, in the order of the probabilities."""
         return list(self.card.labels)
+
+    @property
+    def remark(self) -> str:
+        """What to tell of it in a line: of a run, which networks are averaged; or nothing."""
+        return str(getattr(self._backend, "remark", ""))
 
     def classify(
         self, paths: Iterable[str | Path], *, failed: Callable[[AudioError], None] | None = None
@@ -228,15 +251,16 @@ class Classifier:
         heard: Sequence[tuple[str, float | None, float | None]],
         levels: list[npt.NDArray[np.uint8]],
     ) -> Iterator[Prediction]:
-        probabilities, _ = self._backend(np.stack(levels))
+        probabilities, known = self._backend(np.stack(levels))
         if not np.isfinite(probabilities).all():
             raise ModelError(
                 f"{self.card.arch} gives no numbers for {heard[0][0]}: the model is damaged; "
                 "take another copy, or train it anew"
             )
-        for about, row in zip(heard, probabilities, strict=True):
+        for about, row, is_known in zip(heard, probabilities, known, strict=True):
             best = int(row.argmax())
-            yield Prediction(*about, self.card.labels[best], float(row[best]), row)
+            label, highest = self.card.labels[best], float(row[best])
+            yield Prediction(*about, label, highest, row, bool(is_known))
 
 
 def _batches(items: Iterable[T]) -> Iterator[list[T]]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field, field_validator, model_validator
 
 from spectro.errors import ConfigError
 from spectro.plumbing.settings import Settings
 
-__all__ = ["ClassThresholds", "EventSettings", "Levels", "Probabilities"]
+if TYPE_CHECKING:  # the command line asks for the settings, and does not wait for numpy
+    import numpy as np
+    import numpy.typing as npt
 
-Probabilities = npt.NDArray[np.float64]
+__all__ = ["ClassThresholds", "EventSettings", "Levels"]
 
 _ON, _OFF, _EXTENT = 0.5, 0.3, 0.3
 
@@ -23,9 +23,9 @@ _ON, _OFF, _EXTENT = 0.5, 0.3, 0.3
 class Levels(NamedTuple):
     """The thresholds that hold for each class: arrays of shape (n_classes,)."""
 
-    on: Probabilities
-    off: Probabilities
-    extent: Probabilities
+    on: npt.NDArray[np.float64]
+    off: npt.NDArray[np.float64]
+    extent: npt.NDArray[np.float64]
 
 
 class ClassThresholds(Settings):
@@ -122,6 +122,8 @@ class EventSettings(Settings):
                 f"thresholds name the class {unknown[0]!r}, which the model does not know; "
                 f"it knows {', '.join(labels)}"
             )
+        import numpy as np
+
         rows = [self._class_levels(label) for label in labels]
         on, off, extent = np.array(rows, dtype=np.float64).reshape(-1, 3).T
         return Levels(on, off, extent)

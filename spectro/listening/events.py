@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from spectro.listening.event_settings import EventSettings, Probabilities
+from spectro.listening.event_settings import EventSettings
 
 __all__ = [
     "SCHEMA",
@@ -29,6 +29,8 @@ __all__ = [
 ]
 
 SCHEMA = 1  # of Event: raised when a column changes its name or its meaning
+
+Probabilities = npt.NDArray[np.float64]
 
 _TOUCHING = 1e-6  # s; windows further apart than this have sound between them that nobody heard
 
@@ -111,6 +113,8 @@ class ScoredWindow(NamedTuple):
 def level_dbfs(y: npt.ArrayLike) -> float:
     """Return the level of a waveform in dB below full scale: 20 log10 of its root mean square.
 
+    A constant part, as cheap converters add one, is no sound and does not count.
+
     Parameters
     ----------
     y : array-like [shape=(..., n)]
@@ -129,7 +133,7 @@ def level_dbfs(y: npt.ArrayLike) -> float:
     -inf
     """
     samples = np.atleast_2d(np.asarray(y, dtype=np.float64))
-    power = float(np.max(np.mean(samples**2, axis=-1), initial=0)) if samples.size else 0.0
+    power = float(np.max(np.var(samples, axis=-1), initial=0)) if samples.size else 0.0
     return round(10 * math.log10(power), 6) if power > 0 else -math.inf
 
 

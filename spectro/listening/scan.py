@@ -12,22 +12,24 @@ import hashlib
 import itertools
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import soundfile as sf
 from pydantic import Field, model_validator
 
-from spectro.errors import AudioError, DatasetError
+from spectro.errors import AudioError, DatasetError, ModelError
 from spectro.listening.annotations import Heard
-from spectro.listening.backends import Backend
+from spectro.listening.backends import Answer, Backend
 from spectro.listening.event_settings import EventSettings
 from spectro.listening.events import Event, Origin, ScoredWindow, find_events
 from spectro.listening.recorders import beginning, parse_start_time
-from spectro.listening.windower import file_pictures
+from spectro.listening.windower import Picture, Tap, file_pictures
 from spectro.plumbing.files import write_text
 from spectro.plumbing.settings import Settings
 from spectro.plumbing.workers import completed
@@ -36,8 +38,11 @@ __all__ = [
     "Found",
     "Outcome",
     "ScanSettings",
+    "about_recording",
+    "forget",
     "heard_in",
     "kept",
+    "part_of",
     "scan",
     "scan_recording",
     "score_windows",
@@ -45,6 +50,11 @@ __all__ = [
 
 _BATCH = 32
 _PARTS = ".scan"
+
+Watch = Callable[[ScoredWindow], None]
+
+_Asked = tuple[list[Picture], npt.NDArray[np.uint8]]
+_Answered = tuple[list[Picture], Answer]
 
 
 class ScanSettings(Settings):
@@ -54,6 +64,8 @@ class ScanSettings(Settings):
     ----------
     model : str
         Hash of the model.
+    backend : str
+        What runs it: eight bits give other probabilities than 32.
     hop : float or None
         Seconds from one window to the next; None means a window's length.
     site : str
@@ -65,8 +77,10 @@ class ScanSettings(Settings):
 
     table: ClassVar[str] = "scan"
 
-    format: int = Field(1, ge=1, le=1)
+    # 2: windows are cut from one resampled stream
+    format: int = Field(2, ge=2, le=2)
     model: str = ""
+    backend: str = ""
     hop: float | None = Field(None, gt=0)
     site: str = ""
     start_time: str | None = None
@@ -87,12 +101,15 @@ class Found(NamedTuple):
     heard : Heard
     began : str
         When it began and what told so, in words.
+    source : str
+        What told so: "start-time", "GUANO", "comment", "name" or "none".
     events : list of Event
         Sorted by start, end and class.
     """
 
     heard: Heard
     began: str
+    source: str
     events: list[Event]
 
 
@@ -110,6 +127,8 @@ class Outcome(NamedTuple):
         Why it could not be read; "" if it could.
     resumed : bool
         Whether it had been scanned before, and was not read again.
+    changed : bool
+        Whether it changed while it was read: the next scan reads it again.
     """
 
     recording: str
@@ -117,10 +136,16 @@ class Outcome(NamedTuple):
     events: int
     error: str = ""
     resumed: bool = False
+    changed: bool = False
 
 
 def score_windows(
-    path: str | Path, listener: Backend, hop: float | None = None
+    path: str | Path,
+    listener: Backend,
+    hop: float | None = None,
+    *,
+    threads: int = 1,
+    tap: Tap | None = None,
 ) -> Iterator[ScoredWindow]:
     """Hear a recording window by window, in one pass, in flat memory.
 
@@ -134,22 +159,70 @@ def score_windows(
     listener : Backend
     hop : float or None
         Seconds from one window to the next; None means a window's length.
+    threads : int
+        How many ask the network, while this one draws; 1 does all in this one. The probabilities
+        are the same.
+    tap : callable or None
+        Given the resampled waveform as it comes, shape (channels, n).
 
     Raises
     ------
     AudioError
         If the file cannot be decoded to its end.
+    ModelError
+        If the network gives no numbers.
     """
     card = listener.card
-    walk = file_pictures(path, card.spectrogram, hop=hop, size=card.size)
-    while batch := list(itertools.islice(walk, _BATCH)):
-        levels = np.stack([one.levels for one in batch])
-        for one, p, known in zip(batch, *listener(levels), strict=True):
+    walk = file_pictures(path, card.spectrogram, hop=hop, size=card.size, tap=tap)
+    batches = iter(lambda: list(itertools.islice(walk, _BATCH)), [])
+    asked = ((batch, np.stack([one.levels for one in batch])) for batch in batches)
+    for batch, answer in _answers(asked, listener, threads):
+        if not np.isfinite(answer.probabilities).all():
+            raise ModelError(
+                f"{card.arch} gives no numbers for {path}: the model is damaged; "
+                "take another copy, or train it anew"
+            )
+        for one, p, known in zip(batch, *answer, strict=True):
             yield ScoredWindow(one.start, one.end, p, one.level, bool(known))
 
 
-def scan_recording(path: str | Path, listener: Backend, settings: ScanSettings) -> Found:
+def _answers(asked: Iterator[_Asked], listener: Backend, threads: int) -> Iterator[_Answered]:
+    """Ask the network about batches, in order; several at a time, but never far ahead."""
+    if threads == 1:
+        for batch, levels in asked:
+            yield batch, listener(levels)
+        return
+    waiting: deque[tuple[list[Picture], Future[Answer]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for batch, levels in asked:
+            waiting.append((batch, pool.submit(listener, levels)))
+            if len(waiting) > threads:
+                first, answer = waiting.popleft()
+                yield first, answer.result()
+        for first, answer in waiting:
+            yield first, answer.result()
+
+
+def scan_recording(
+    path: str | Path,
+    listener: Backend,
+    settings: ScanSettings,
+    *,
+    threads: int = 1,
+    watch: Watch | None = None,
+    tap: Tap | None = None,
+) -> Found:
     """Find the events of one recording.
+
+    Parameters
+    ----------
+    path : str or Path
+    listener : Backend
+    settings : ScanSettings
+    threads, tap
+        As for :func:`score_windows`.
+    watch : callable or None
+        Given each scored window.
 
     Raises
     ------
@@ -163,13 +236,15 @@ def scan_recording(path: str | Path, listener: Backend, settings: ScanSettings) 
 
     def walk() -> Iterator[ScoredWindow]:
         nonlocal end
-        for window in score_windows(path, listener, settings.hop):
+        for window in score_windows(path, listener, settings.hop, threads=threads, tap=tap):
             end = window.end
+            if watch is not None:
+                watch(window)
             yield window
 
     events = list(find_events(walk(), listener.card.labels, settings.events, origin))
     events.sort(key=lambda event: (event.start, event.end, event.label))
-    return Found(Heard(str(path), end, _rate(path)), str(began), events)
+    return Found(Heard(str(path), end, _rate(path)), str(began), began.source, events)
 
 
 def _rate(path: str | Path) -> int:
@@ -187,6 +262,10 @@ def scan(
     load: Callable[[], Backend],
     settings: ScanSettings,
     executor: Executor | None = None,
+    *,
+    threads: int = 1,
+    watch: Watch | None = None,
+    tap: Tap | None = None,
 ) -> Iterator[Outcome]:
     """Scan recordings that were not scanned before; yield how each went, in any order.
 
@@ -201,6 +280,10 @@ def scan(
     settings : ScanSettings
     executor : concurrent.futures.Executor or None
         Threads, processes or a cluster; None scans here.
+    threads : int
+        How many of each process ask the network (:func:`score_windows`).
+    watch, tap : callable or None
+        Without an executor: as for :func:`scan_recording`.
     """
     left = []
     for recording in recordings:
@@ -209,11 +292,13 @@ def scan(
             left.append(recording)
         else:
             yield _outcome(found, resumed=True)
-    work = functools.partial(_scan_jobs, out=str(out), load=load, settings=settings)
     if executor is None:
         for recording in left:
-            yield from work([recording])
+            yield _scan_job(recording, str(out), load, settings, threads, watch, tap)
         return
+    work = functools.partial(
+        _scan_jobs, out=str(out), load=load, settings=settings, threads=threads
+    )
     for outcomes in completed(executor, work, left, len(left)):
         yield from outcomes
 
@@ -224,26 +309,41 @@ def _outcome(found: Found, *, resumed: bool = False) -> Outcome:
 
 
 def _scan_jobs(
-    recordings: list[str], *, out: str, load: Callable[[], Backend], settings: ScanSettings
+    recordings: list[str],
+    *,
+    out: str,
+    load: Callable[[], Backend],
+    settings: ScanSettings,
+    threads: int,
 ) -> list[Outcome]:
-    return [_scan_job(recording, out, load, settings) for recording in recordings]
+    return [_scan_job(recording, out, load, settings, threads) for recording in recordings]
 
 
 def _scan_job(
-    recording: str, out: str, load: Callable[[], Backend], settings: ScanSettings
+    recording: str,
+    out: str,
+    load: Callable[[], Backend],
+    settings: ScanSettings,
+    threads: int = 1,
+    watch: Watch | None = None,
+    tap: Tap | None = None,
 ) -> Outcome:
     """Scan one recording and keep what was found; of a bad one, say why it is."""
+    found = kept(recording, out, settings)  # another process may have scanned it by now
+    if found is not None:
+        return _outcome(found, resumed=True)
     listener = _loaded(load)
     try:
-        about = _about(recording)  # before it is read: it may be growing
-        found = scan_recording(recording, listener, settings)
+        about = about_recording(recording)  # before it is read: it may be growing
+        found = scan_recording(recording, listener, settings, threads=threads, watch=watch, tap=tap)
+        changed = about != about_recording(recording)
     except AudioError as error:
         return Outcome(recording, 0.0, 0, error=" ".join(str(error).split()))
     except OSError as error:
         why = f"{recording}: cannot be read ({error.strerror or error})"
         return Outcome(recording, 0.0, 0, error=why)
     _keep(found, about, out, settings)
-    return _outcome(found)
+    return _outcome(found)._replace(changed=changed)
 
 
 @functools.lru_cache(maxsize=1)
@@ -251,15 +351,21 @@ def _loaded(load: Callable[[], Backend]) -> Backend:
     return load()
 
 
-def _about(recording: str) -> list[int]:
+def about_recording(recording: str) -> list[int]:
     """Return the size and the time of change by which a file is known again."""
     about = os.stat(recording)
     return [about.st_size, about.st_mtime_ns]
 
 
-def _part(recording: str, out: str | Path) -> Path:
+def part_of(recording: str, out: str | Path) -> Path:
+    """Return the file in which what was found in a recording is kept."""
     name = hashlib.sha256(os.fsencode(os.path.abspath(recording))).hexdigest()[:32]
     return Path(out) / _PARTS / name[:2] / f"{name}.json"
+
+
+def forget(recording: str, out: str | Path) -> None:
+    """Have a recording scanned anew the next time."""
+    part_of(recording, out).unlink(missing_ok=True)
 
 
 def _keep(found: Found, about: list[int], out: str, settings: ScanSettings) -> None:
@@ -269,9 +375,10 @@ def _keep(found: Found, about: list[int], out: str, settings: ScanSettings) -> N
         "settings": settings.identity,
         "heard": found.heard[1:],
         "began": found.began,
+        "source": found.source,
         "events": [event[1:] for event in found.events],
     }
-    write_text(_part(found.heard.recording, out), json.dumps(whole))
+    write_text(part_of(found.heard.recording, out), json.dumps(whole))
 
 
 def kept(recording: str, out: str | Path, settings: ScanSettings) -> Found | None:
@@ -281,13 +388,16 @@ def kept(recording: str, out: str | Path, settings: ScanSettings) -> Found | Non
     kept is damaged.
     """
     try:
-        whole = json.loads(_part(recording, out).read_text(encoding="utf-8"))
-        if whole["path"] != os.path.abspath(recording) or whole["about"] != _about(recording):
+        whole = json.loads(part_of(recording, out).read_text(encoding="utf-8"))
+        if whole["path"] != os.path.abspath(recording) or whole["about"] != about_recording(
+            recording
+        ):
             return None
         if whole["settings"] != settings.identity:
             return None
         events = [Event(recording, *values) for values in whole["events"]]
-        return Found(Heard(recording, *whole["heard"]), str(whole["began"]), events)
+        heard = Heard(recording, *whole["heard"])
+        return Found(heard, str(whole["began"]), str(whole["source"]), events)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from spectro.errors import ConfigError, ModelError
+from spectro.models.calibrated import HIGHEST, LOWEST, Unknown
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.settings import Settings
+
+if sys.version_info >= (3, 11):
+    from typing import Self
+else:
+    from typing_extensions import Self
 
 __all__ = [
     "CARD",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "TENSORS",
+    "VECTORS",
     "ModelCard",
     "read_card",
     "shortened",
 ]
 
-CARD = "model.json"
+CARD, TENSORS, VECTORS = "model.json", "model.safetensors", "verify.json"
 _MAX_MEMBERS = 100  # as many as training takes
+_MAX_DETECTIONS = 1_000  # of a class: enough to tell a share to a thousandth
 _MAX_BYTES = 1 << 26  # of model.json; one with 10,000 classes and their scores is about 1 MB
 
 # Channel statistics of ImageNet, which torchvision's weights were trained with.
@@ -31,6 +41,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 _Label = Annotated[str, Field(min_length=1, max_length=1_000)]
 _Mean = Annotated[float, Field(ge=-1_000, le=1_000)]
 _Std = Annotated[float, Field(ge=1e-4, le=1_000)]
+_Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class ModelCard(Settings):
@@ -39,7 +50,8 @@ class ModelCard(Settings):
     Parameters
     ----------
     arch : str
-        torchvision's name of the body.
+        Name of the body: "cnn4", torchvision's, or timm's with "timm/" before it
+        (:func:`spectro.models.networks.full_name`).
     members : int
         Networks whose probabilities are averaged, 1 to 100.
     labels : tuple of str
@@ -50,6 +62,15 @@ class ModelCard(Settings):
         Side that pictures are resized to, 32 to 4096; None for as they are.
     mean, std : tuple of float
         Normalisation of the three channels; std above 0.
+    temperature : float
+        What logits are divided by before they become probabilities, so that these can be believed:
+        0.05 to 20, fitted out of fold; 1 changes nothing.
+    unknown : Unknown or None
+        How a sound is told that the network was not trained on; None tells none.
+    detections : dict of str to tuple of float
+        For a class, probabilities of it on its own clips, out of fold and with the temperature,
+        ascending; at most 1,000. Thresholds start from them
+        (:func:`spectro.listening.thresholds.choose_thresholds`).
     training : dict
         Settings, weights, dataset and fold it was trained with.
     scores : dict
@@ -73,6 +94,11 @@ class ModelCard(Settings):
     size: int | None = Field(None, ge=32, le=4_096)
     mean: tuple[_Mean, _Mean, _Mean] = IMAGENET_MEAN
     std: tuple[_Std, _Std, _Std] = IMAGENET_STD
+    temperature: float = Field(1.0, ge=LOWEST, le=HIGHEST)
+    unknown: Unknown | None = None
+    detections: dict[_Label, Annotated[tuple[_Share, ...], Field(max_length=_MAX_DETECTIONS)]] = (
+        Field(default_factory=dict)
+    )
     training: dict[str, Any] = Field(default_factory=dict)
     scores: dict[str, Any] = Field(default_factory=dict)
     licence: str = ""
@@ -86,6 +112,21 @@ class ModelCard(Settings):
                 raise ValueError(f"labels holds {label!r} twice")
             seen.add(label)
         return labels
+
+    @model_validator(mode="after")
+    def _detects_its_labels(self) -> Self:
+        foreign = self.detections.keys() - set(self.labels)
+        if foreign:
+            raise ValueError(f"detections holds {min(foreign)!r}, which is no label")
+        return self
+
+    def same_answers(self, other: ModelCard) -> bool:
+        """Tell whether the other card says the same of network, pictures and answers."""
+        names = ("arch", "members", "labels", "spectrogram", "size", "mean", "std")
+        return all(
+            getattr(self, name) == getattr(other, name)
+            for name in (*names, "temperature", "unknown")
+        )
 
 
 def read_card(folder: str | Path) -> ModelCard:

@@ -33,6 +33,7 @@ __all__ = ["body_identity", "extract", "pooled_features"]
 _BATCH = 32  # always: in a batch of another shape the same sums are made in another order
 _FORMAT = 1  # of the cache and of what is in it; raise it when features of a picture change
 
+Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]
 Floats = npt.NDArray[np.float32]
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -78,13 +79,14 @@ def pooled_features(
     """
     digests = [hashlib.sha256(place(image).read_bytes()).hexdigest() for image in images]
     named = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
-    file = cache / f"{identity['arch']}-{named}.safetensors"
+    file = cache / f"{identity['arch'].replace('/', '-')}-{named}.safetensors"
     known = _read(file, identity)
     wanted = dict(zip(digests, images, strict=True))  # the same picture twice is computed once
     missing = {digest: image for digest, image in wanted.items() if digest not in known}
     if missing:
         size, precision = identity["size"], identity["precision"]
-        rows = extract(list(missing.values()), body, size, precision, device, progress)
+        stats = network.statistics(identity["arch"])
+        rows = extract(list(missing.values()), body, size, precision, device, progress, stats)
         known |= dict(zip(missing, rows, strict=True))
         _write(file, identity, known)
     return np.stack([known[digest] for digest in digests]), len(missing)
@@ -98,7 +100,7 @@ def body_identity(
     Parameters
     ----------
     arch : str
-        torchvision's name of the network.
+        Name of the network.
     body : torch.nn.Sequential
         With its weights, of which every one counts.
     size : int or None
@@ -131,18 +133,17 @@ def extract(
     precision: str,
     device: torch.device,
     progress: Callable[[int, int], None] | None = None,
+    statistics: Statistics = (IMAGENET_MEAN, IMAGENET_STD),
 ) -> Floats:
     """Run a body over pictures; what it makes of one does not depend on the others.
 
-    Parameters and results are those of :func:`pooled_features`. The next batch is decoded while one
+    Parameters and results are those of :func:`pooled_features`, and of
+    :func:`spectro.models.networks.statistics`. The next batch is decoded while one
     is in the network; the last is filled up, so that all have one shape.
     """
     body = body.eval().to(device).to(memory_format=torch.channels_last)
     pool, rows = network.ConcatPool(), []
-    mean, std = (
-        torch.tensor(values, device=device).view(1, 3, 1, 1)
-        for values in (IMAGENET_MEAN, IMAGENET_STD)
-    )
+    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in statistics)
     batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     autocast = torch.autocast(device.type, dtype, enabled=precision != "fp32")

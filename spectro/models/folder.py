@@ -5,6 +5,9 @@
     model.safetensors      the network's tensors
     model.json             the model card: what to build, what to show it, what it is worth
     README.md              the card in words
+    model.onnx             exports, if they were asked for: spectro.models.exports.float32
+    model.int8.onnx
+    verify.json            what it answered where it was exported: spectro.models.exports.vectors
 """
 
 from __future__ import annotations
@@ -23,12 +26,21 @@ from torch import nn
 from spectro.errors import ConfigError, ModelError
 from spectro.models import networks as network
 from spectro.models import tensors
-from spectro.models.card import CARD, ModelCard, read_card, shortened
+from spectro.models.card import CARD, TENSORS, VECTORS, ModelCard, read_card, shortened
+from spectro.models.words import describe
 from spectro.plumbing.files import replacing, scratch, without_scratch, writing
 
-__all__ = ["EXPORTS", "TENSORS", "load_model", "predict_probabilities", "save_model"]
+__all__ = [
+    "EXPORTS",
+    "TENSORS",
+    "VECTORS",
+    "load_model",
+    "predict",
+    "predict_probabilities",
+    "save_model",
+]
 
-TENSORS, _README = "model.safetensors", "README.md"
+_README = "README.md"
 EXPORTS = ("model.onnx", "model.int8.onnx")  # of :mod:`spectro.models.exports.float32`
 
 
@@ -58,10 +70,10 @@ def save_model(folder: str | Path, model: nn.Module, card: ModelCard) -> None:
                 all_or_none.enter_context(replacing(folder / name, inside=own))
                 for name in (_README, CARD, TENSORS)
             ]
-            parts[0].write_text(_describe(card), encoding="utf-8", newline="\n")
+            parts[0].write_text(describe(card), encoding="utf-8", newline="\n")
             parts[1].write_text(card.to_json(), encoding="utf-8", newline="\n")
             _write_tensors(state, parts[2])
-        for name in EXPORTS:
+        for name in (*EXPORTS, VECTORS):
             (folder / name).unlink(missing_ok=True)
 
 
@@ -94,6 +106,8 @@ def load_model(folder: str | Path) -> tuple[nn.Module, ModelCard]:
     ------
     ModelError
         If the folder holds no model, its two files do not fit each other, or a weight is no number.
+    MissingExtraError
+        If its network is timm's, which is not installed.
     """
     folder = Path(folder)
     card = read_card(folder)
@@ -102,11 +116,10 @@ def load_model(folder: str | Path) -> tuple[nn.Module, ModelCard]:
     try:
         expected = network.expected(card.arch, len(card.labels), card.members)
         _check_header(folder, expected)
-        with network.without_memory(card.arch):
-            model = network.build(card.arch, len(card.labels), card.members)
+        model = network.blank(card.arch, len(card.labels), card.members)
         state = tensors.read_tensors(folder / TENSORS, expected)
         tensors.check_finite(state, folder)
-        model.to_empty(device="cpu").load_state_dict(state)
+        model.load_state_dict(state)
     except (ConfigError, OSError, RuntimeError) as error:
         raise ModelError(f"{folder}: the model cannot be loaded ({shortened(error)})") from None
     return model.eval(), card
@@ -126,56 +139,32 @@ def _check_header(folder: Path, expected: dict[str, network.Expected]) -> None:
 
 
 def predict_probabilities(model: nn.Module, card: ModelCard, pixels: torch.Tensor) -> torch.Tensor:
-    """Give the probability of each class for a batch of pictures.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        In evaluation mode.
-    card : ModelCard
-        Gives the normalisation.
-    pixels : torch.Tensor [shape=(n, 3, height, width)], float32
-        Between 0 and 1; see :func:`spectro.pictures.spectrogram.network_pixels`.
+    """Give the probability of each class for a batch of pictures, as :func:`predict` does.
 
     Returns
     -------
     probabilities : torch.Tensor [shape=(n, classes)], float32
         Each row sums to one.
     """
+    return predict(model, card, pixels).probabilities
+
+
+def predict(model: nn.Module, card: ModelCard, pixels: torch.Tensor) -> network.Answer:
+    """Give probabilities and energies for a batch of pictures.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        In evaluation mode.
+    card : ModelCard
+        Gives the normalisation and the temperature.
+    pixels : torch.Tensor [shape=(n, 3, height, width)], float32
+        Between 0 and 1; see :func:`spectro.pictures.spectrogram.network_pixels`.
+
+    Returns
+    -------
+    answer : spectro.models.networks.Answer
+    """
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (card.mean, card.std))
     with torch.inference_mode():
-        logits: torch.Tensor = model((pixels - mean) / std)
-        return logits.softmax(dim=1)
-
-
-def _network(card: ModelCard) -> str:
-    if card.members == 1:
-        return f"A {card.arch} that tells"
-    return f"{card.members} {card.arch}s that together tell"
-
-
-def _describe(card: ModelCard) -> str:
-    """Write the card as a page."""
-    config = card.spectrogram
-    lines = [
-        f"# {_network(card)} {len(card.labels)} sounds apart",
-        "",
-        f"Classes: {', '.join(card.labels)}.",
-        "",
-        f"It looks at mel-spectrograms of {config.duration:g} s at {config.sr:,} Hz "
-        f"({config.n_mels} bands); all settings are in `{CARD}`.",
-        "",
-        "## What it is worth",
-        "",
-        *(f"- {name}: {value}" for name, value in card.scores.items()),
-        "",
-        "## How it was trained",
-        "",
-        *(f"- {name}: {value}" for name, value in card.training.items()),
-        "",
-        f"Licence of the sounds it was trained on: {card.licence or 'not stated'}.",
-        "",
-        "Use it: `spectro predict FOLDER CLIP.wav`.",
-        "",
-    ]
-    return "\n".join(lines)
+        return network.answer(model, (pixels - mean) / std, card.temperature)

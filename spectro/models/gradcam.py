@@ -73,15 +73,15 @@ def gradcam(
         with torch.inference_mode(False):
             shift, scale = (pixels.new_tensor(values).view(1, 3, 1, 1) for values in (mean, std))
             features, gradients = _slopes(network.eval(), (pixels - shift) / scale, classes)
-            stride, first = _cells(network[0], pixels)
+            stride, *first = _cells(network[0], pixels)
     finally:
         for module, training in zip(network.modules(), modes, strict=True):
             module.training = training
     weights = gradients.mean(dim=(2, 3), keepdim=True)
     evidence = (weights * features).sum(dim=1).relu()
     rows, columns = (
-        _between(size, cells, stride, first).to(evidence)
-        for size, cells in zip(pixels.shape[-2:], evidence.shape[-2:], strict=True)
+        _between(size, cells, stride, at).to(evidence)
+        for size, cells, at in zip(pixels.shape[-2:], evidence.shape[-2:], first, strict=True)
     )
     return _to_one(rows @ evidence @ columns.T)
 
@@ -111,8 +111,8 @@ def _slopes(
     return features, gradients
 
 
-def _cells(body: nn.Module, like: torch.Tensor) -> tuple[float, float]:
-    """Give the distance of a body's cells in pixels, and which pixel the first one looks at.
+def _cells(body: nn.Module, like: torch.Tensor) -> tuple[float, float, float]:
+    """Give the distance of a body's cells in pixels, and which row and column the first looks at.
 
     Stretching the cells evenly over the picture, as is common, would put the maps of a ResNet half
     a cell too late and too low: its convolutions are padded so that the first cell is centred on
@@ -122,7 +122,29 @@ def _cells(body: nn.Module, like: torch.Tensor) -> tuple[float, float]:
     with torch.no_grad():
         rows, columns = body(like.new_zeros(1, 3, 64, 65)).shape[2:]
     stride = 64 / rows
-    return stride, 0.0 if columns > rows else (stride - 1) / 2
+    same = [module for module in body.modules() if type(module).__name__ == "Conv2dSame"]
+    if same:
+        return stride, *(_first_of_same(same, size) for size in like.shape[2:])
+    first = 0.0 if columns > rows else (stride - 1) / 2
+    return stride, first, first
+
+
+def _first_of_same(convolutions: Sequence[nn.Module], size: int) -> float:
+    """Give the pixel that the first cell is centred on, where padding is TensorFlow's.
+
+    Networks brought from there (timm's ``tf_``) are padded as each size asks for: of an even one
+    a convolution that halves it leaves out the first place, of an odd one it does not.
+    """
+    first, scale = 0.0, 1
+    for convolution in convolutions:
+        (side, _), (step, _) = convolution.kernel_size, convolution.stride  # type: ignore[misc]
+        if step == 1:  # type: ignore[comparison-overlap]
+            continue
+        after = -(-size // step)  # type: ignore[operator]
+        padding = max((after - 1) * step + side - size, 0)  # type: ignore[operator]
+        first += scale * ((side - 1) / 2 - padding // 2)  # type: ignore[operator]
+        scale, size = scale * step, after  # type: ignore[assignment]
+    return first
 
 
 def _between(size: int, cells: int, stride: float, first: float) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Networks: a torchvision body under fastai's head, or cnn4, as plain torch modules; or several.
+"""Networks: a body of torchvision or timm under fastai's head, or cnn4, as plain torch modules.
 
 Both training and prediction build the network here, so a trained model needs no fastai to run.
 """
@@ -17,17 +17,26 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from spectro.errors import ConfigError
+from spectro.models import timm_bodies
+from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = [
+    "Answer",
     "Ensemble",
     "Expected",
+    "answer",
+    "blank",
     "body",
     "build",
     "check_name",
     "expected",
+    "full_name",
     "head",
+    "is_timms",
     "layer_groups",
+    "member_logits",
     "n_features",
+    "statistics",
     "top",
     "without_memory",
 ]
@@ -104,8 +113,44 @@ class Ensemble(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Give the logarithm of the mean probability, shape (n, n_classes)."""
-        each = torch.stack([member(x) for member in self.members])
-        return each.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(self.members))
+        return _combined(member_logits(self, x))
+
+
+class Answer(NamedTuple):
+    """What a network makes of pictures.
+
+    Attributes
+    ----------
+    probabilities : torch.Tensor [shape=(n, classes)]
+        Each row sums to one.
+    energy : torch.Tensor [shape=(n,)]
+        Logarithm of the sum of the exponentials of the logits; of several networks, the mean.
+        Higher where the picture is like those that were trained on
+        (:class:`spectro.models.calibrated.Unknown`).
+    """
+
+    probabilities: torch.Tensor
+    energy: torch.Tensor
+
+
+def answer(network: nn.Module, x: torch.Tensor, temperature: float = 1.0) -> Answer:
+    """Ask a network, or several, about normalised pictures, shape (n, 3, height, width)."""
+    each = member_logits(network, x)
+    logits = _combined(each)
+    return Answer((logits / temperature).softmax(dim=1), each.logsumexp(dim=2).mean(dim=0))
+
+
+def member_logits(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Give the logits of each network, shape (members, n, classes)."""
+    members = network.members if isinstance(network, Ensemble) else [network]
+    return torch.stack([member(x) for member in members])
+
+
+def _combined(each: torch.Tensor) -> torch.Tensor:
+    """Give one network's logits as they are, of several the logarithm of the mean probability."""
+    if len(each) == 1:
+        return each[0]
+    return each.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(each))
 
 
 def body(arch: str, state: Mapping[str, torch.Tensor] | None = None) -> nn.Sequential:
@@ -114,9 +159,11 @@ def body(arch: str, state: Mapping[str, torch.Tensor] | None = None) -> nn.Seque
     Parameters
     ----------
     arch : str
-        "cnn4", or torchvision's name, for example "resnet18", "resnet50" or "convnext_tiny".
+        "cnn4", or torchvision's name, for example "resnet18", "resnet50" or "convnext_tiny", or
+        timm's, for example "tf_efficientnet_lite0". A name that both have is torchvision's, and
+        "timm/" before it makes it timm's.
     state : mapping of str to torch.Tensor, or None
-        torchvision state dict to start from, the classifier's tensors apart; None starts from
+        State dict of that library to start from, the classifier's tensors apart; None starts from
         random weights.
 
     Returns
@@ -127,11 +174,15 @@ def body(arch: str, state: Mapping[str, torch.Tensor] | None = None) -> nn.Seque
     Raises
     ------
     ConfigError
-        If torchvision has no such network, or it has no global pooling to cut at.
+        If there is no such network, or it has no feature maps to pool.
+    MissingExtraError
+        If it is timm's, which is not installed.
     """
     if arch == "cnn4":
         return _cnn4_body()
     check_name(arch)
+    if is_timms(arch):
+        return timm_bodies.body(arch, state)
     model = torchvision.models.get_model(arch, weights=None)
     names = [name for name, _ in model.named_children()]
     if "avgpool" not in names or hasattr(model, "aux_logits"):  # heads between its blocks
@@ -141,8 +192,30 @@ def body(arch: str, state: Mapping[str, torch.Tensor] | None = None) -> nn.Seque
     return nn.Sequential(*list(model.children())[: names.index("avgpool")])
 
 
+def is_timms(arch: str) -> bool:
+    """Tell whether a name would be timm's: torchvision has the first say.
+
+    Examples
+    --------
+    >>> is_timms("resnet18"), is_timms("timm/resnet18"), is_timms("tf_efficientnet_lite0")
+    (False, True, True)
+    """
+    return arch != "cnn4" and arch.lower() not in _torchvisions()
+
+
+def full_name(arch: str) -> str:
+    """Write a network's name so that no later version of torchvision can take it for its own.
+
+    Examples
+    --------
+    >>> full_name("resnet18"), full_name("tf_efficientnet_lite0")
+    ('resnet18', 'timm/tf_efficientnet_lite0')
+    """
+    return timm_bodies.PREFIX + arch.removeprefix(timm_bodies.PREFIX) if is_timms(arch) else arch
+
+
 def check_name(arch: str) -> None:
-    """Refuse a name that is not one of torchvision's classification networks.
+    """Refuse a name that is not one of torchvision's classification networks, nor one of timm's.
 
     Those of torchvision's other kinds (detection, segmentation, video, quantized) have no place
     here, and some of them download weights for their parts even when told ``weights=None``.
@@ -150,20 +223,36 @@ def check_name(arch: str) -> None:
     Raises
     ------
     ConfigError
-        If torchvision lists no such network.
+        If neither lists such a network.
+    MissingExtraError
+        If the name begins with "timm/", and timm is not installed.
     """
-    if arch.lower() not in torchvision.models.list_models(module=torchvision.models):
-        raise ConfigError(
-            f"unknown arch {arch[:100]!r}; use cnn4 or a name of torchvision, as resnet18, resnet50"
-        )
+    if is_timms(arch):
+        timm_bodies.check_name(arch)
+
+
+def _torchvisions() -> list[str]:
+    names: list[str] = torchvision.models.list_models(module=torchvision.models)
+    return names
+
+
+def statistics(arch: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Give the mean and deviation of red, green and blue that a network expects.
+
+    Returns
+    -------
+    mean, std : tuple of float
+        Of values between 0 and 1: ImageNet's, or what timm's registry has.
+    """
+    return timm_bodies.statistics(arch) if is_timms(arch) else (IMAGENET_MEAN, IMAGENET_STD)
 
 
 class _RealNumbers(TorchFunctionMode):
-    """Keep on the CPU what RegNet computes its widths and depths from: it needs their values."""
+    """Keep on the CPU what some networks compute their shapes from: they need its values."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call `func`, on the CPU if it is `arange` or `tensor`."""
-        where = {"device": "cpu"} if func in (torch.arange, torch.tensor) else {}
+        """Call `func`, on the CPU if it makes a row of numbers."""
+        where = {"device": "cpu"} if func in (torch.arange, torch.tensor, torch.linspace) else {}
         return func(*args, **{**where, **(kwargs or {})})
 
 
@@ -171,7 +260,7 @@ class _RealNumbers(TorchFunctionMode):
 def without_memory(arch: str) -> Iterator[None]:
     """Build networks in this block with shapes and types but without numbers, on torch's meta."""
     with torch.device("meta"):
-        if arch.lower().startswith("regnet"):
+        if arch.lower().startswith("regnet") or is_timms(arch):
             with _RealNumbers():
                 yield
         else:
@@ -274,14 +363,30 @@ def build(arch: str, n_classes: int, members: int = 1) -> nn.Module:
     return nn.Sequential(backbone, top(arch, n_features(backbone), n_classes))
 
 
+def blank(arch: str, n_classes: int, members: int = 1) -> nn.Module:
+    """Build a network, as :func:`build`, for a state dict that replaces every number in it.
+
+    The numbers of timm's are made for all that: some of its networks keep tables that no state
+    dict has.
+    """
+    if is_timms(arch):
+        return build(arch, n_classes, members)
+    with without_memory(arch):
+        model = build(arch, n_classes, members)
+    return model.to_empty(device="cpu")
+
+
 def layer_groups(model: nn.Sequential) -> list[list[nn.Parameter]]:
     """Split parameters for discriminative learning rates: early body, late body, head.
 
-    fastai's own split of a ResNet (stem to layer2; layer3 and layer4; head); bodies of one module
-    are one group.
+    fastai's own split of a ResNet (stem to layer2; layer3 and layer4; head), and of timm's the same
+    by stages (:meth:`spectro.models.timm_bodies.Maps.halves`); bodies of one module are one group.
     """
     backbone, top = model
     assert isinstance(backbone, nn.Sequential)
+    if isinstance(backbone[0], timm_bodies.Maps):
+        groups = [*backbone[0].halves(), list(top.parameters())]
+        return [group for group in groups if group]
     early, late = backbone[:6], backbone[6:]
     parts: list[Any] = [early, late, top] if len(late) else [backbone, top]
     return [list(part.parameters()) for part in parts]

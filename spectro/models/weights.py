@@ -15,12 +15,14 @@ from typing import IO, Any
 import torch
 import torchvision
 
-from spectro.errors import ConfigError, ModelError
-from spectro.models import tensors
+from spectro.errors import ConfigError, MissingExtraError, ModelError
+from spectro.models import packaged, tensors, timm_bodies
 from spectro.models.card import shortened
-from spectro.models.networks import Expected, check_name, without_memory
+from spectro.models.networks import Expected, check_name, is_timms, without_memory
 
-__all__ = ["Weights", "resolve"]
+__all__ = ["Weights", "resolve", "settle"]
+
+_USUAL = "resnet18"  # the network where none is asked for
 
 _TIMEOUT = 30  # s without a byte before a download counts as failed
 _TOPS = ("fc.", "classifier.", "heads.", "head.")  # torchvision's names of classifiers
@@ -36,9 +38,10 @@ class Weights:
     source : str
         "imagenet", "file" or "random".
     detail : str
-        torchvision's name of the weights, or the file with its SHA-256, or why they are random.
+        torchvision's name of the weights; or the package that they come in, its licence and the
+        file's SHA-256; or the file with its SHA-256; or why they are random.
     state : dict of str to torch.Tensor, or None
-        torchvision state dict; None for random weights.
+        State dict in the names of torchvision or timm; None for random weights.
     """
 
     source: str
@@ -46,26 +49,65 @@ class Weights:
     state: dict[str, torch.Tensor] | None = field(repr=False, default=None)
 
 
-def resolve(spec: str, arch: str) -> Weights:
-    """Find the weights that a :class:`~spectro.training.settings.TrainConfig` asks for.
+def settle(spec: str, arch: str) -> tuple[str, Weights]:
+    """Find network and weights that a :class:`~spectro.training.settings.TrainConfig` asks for.
 
     Parameters
     ----------
     spec : str
-        "imagenet", "auto", "none", or a file with a torchvision state dict (``.pth`` or
-        ``.safetensors``).
+        Of :func:`resolve`.
     arch : str
-        torchvision's name of the network, or "cnn4".
+        Of :func:`resolve`; or "auto", where no network is asked for: resnet18, unless `spec` is
+        "auto" too and its ImageNet weights cannot be had. Then it is EfficientNet-Lite0, whose
+        weights a package brings.
+
+    Returns
+    -------
+    arch : str
+        The network, never "auto".
+    weights : Weights
+
+    Raises
+    ------
+    ConfigError, ModelError
+        As :func:`resolve`.
+    """
+    if arch != "auto":
+        return arch, resolve(spec, arch)
+    try:
+        return _USUAL, resolve(spec, _USUAL)
+    except ModelError as error:
+        if spec != "auto":
+            raise
+        why = str(error)
+    try:
+        return packaged.FALLBACK, resolve(spec, packaged.FALLBACK)
+    except (ModelError, ConfigError, MissingExtraError):
+        raise ModelError(
+            f"{why}; or pip install 'spectro[lite]' for those of EfficientNet-Lite0"
+        ) from None
+
+
+def resolve(spec: str, arch: str) -> Weights:
+    """Find the weights of a network.
+
+    Parameters
+    ----------
+    spec : str
+        "imagenet" or "auto", which differ for cnn4 alone; "none"; or a file with a state dict of
+        torchvision's or timm's (``.pth`` or ``.safetensors``).
+    arch : str
+        Name of the network, of torchvision or timm, or "cnn4".
 
     Returns
     -------
     Weights
-        With "auto", random ones if ImageNet's cannot be had; `detail` says why.
+        Random ones with "none", and of cnn4 with "auto", since there are no others.
 
     Raises
     ------
     ConfigError
-        If torchvision has no network of that name, or no weights for it.
+        If there is no network of that name, or there are no weights for it.
     ModelError
         If the weights cannot be had or do not fit the network.
     """
@@ -73,14 +115,9 @@ def resolve(spec: str, arch: str) -> Weights:
         return Weights("random", "random weights, as asked")
     if arch == "cnn4":
         return _none_for(spec, arch)
-    if spec == "imagenet":
-        return _imagenet(arch)
-    if spec == "auto":
-        try:
-            return _imagenet(arch)
-        except ModelError as error:
-            reason = str(error).split(". ")[0]
-            return Weights("random", f"random weights, since {reason}")
+    if spec in ("imagenet", "auto"):
+        check_name(arch)
+        return _packaged(arch) if is_timms(arch) else _torchvisions(arch)
     return _from_file(Path(spec), arch)
 
 
@@ -91,9 +128,27 @@ def _none_for(spec: str, arch: str) -> Weights:
     raise ConfigError(f"{arch} starts from random weights only; use --weights none, not {spec}")
 
 
-def _imagenet(arch: str) -> Weights:
+def _packaged(arch: str) -> Weights:
+    """Read the weights of a network of timm from the package that brings them."""
+    if not packaged.offers(arch):
+        raise ConfigError(
+            f"no package has ImageNet weights of {arch}: give a file of them, --weights FILE, or "
+            "take --arch tf_efficientnet_lite0, 1 or 2, or one of torchvision"
+        )
+    expected = _expected(arch)
+    try:
+        detail, state = packaged.load(arch, {name: one.shape for name, one in expected.items()})
+    except ModelError as error:
+        raise ModelError(
+            f"ImageNet weights of {arch} cannot be had ({error}). Three ways on: pip install "
+            "--force-reinstall 'spectro[lite]'; or start from elsewhere with --weights FILE or "
+            "--weights none"
+        ) from None
+    return Weights("imagenet", detail, _checked(state, arch, detail))
+
+
+def _torchvisions(arch: str) -> Weights:
     """Load torchvision's weights from its cache, downloading them there if need be."""
-    check_name(arch)
     try:
         weights = torchvision.models.get_model_weights(arch).DEFAULT
     except ValueError:
@@ -138,7 +193,7 @@ def _from_file(path: Path, arch: str) -> Weights:
     expected = _expected(arch)
     _check_size(path, arch, expected)
     if path.suffix == ".safetensors":
-        shapes = tensors.read_shapes(path, [*expected, *_TOPS])
+        shapes = tensors.read_shapes(path, [*expected, *_tops(arch)])
         _check_fit(shapes, expected, arch, str(path))
         state: Any = tensors.read_tensors(path, [name for name in shapes if name in expected])
     else:
@@ -183,10 +238,13 @@ def _sha256(file: IO[bytes]) -> str:
 
 
 def _expected(arch: str) -> dict[str, Expected]:
-    """List the tensors of torchvision's network, its classifier's too."""
+    """List the tensors of torchvision's or timm's network, its classifier's too."""
     check_name(arch)
     with without_memory(arch):
-        state = torchvision.models.get_model(arch, weights=None).state_dict()
+        if is_timms(arch):
+            state = timm_bodies.expected_state(arch)
+        else:
+            state = torchvision.models.get_model(arch, weights=None).state_dict()
     return {name: Expected(tuple(t.shape), t.dtype) for name, t in state.items()}
 
 
@@ -213,10 +271,11 @@ def _check_fit(
     found: dict[str, Expected], expected: dict[str, Expected], arch: str, origin: str
 ) -> list[str]:
     """Compare a state dict with a network's; return the names that the body takes from it."""
-    needed = {name for name in expected if not name.startswith(_TOPS)}
+    tops = _tops(arch)
+    needed = {name for name in expected if not name.startswith(tops)}
     optional = {name for name in needed if name.endswith("num_batches_tracked")}
     wrong = sorted(needed - optional - set(found))  # absent
-    wrong += sorted(name for name in found if name not in expected and not name.startswith(_TOPS))
+    wrong += sorted(name for name in found if name not in expected and not name.startswith(tops))
     wrong += sorted(name for name in needed & set(found) if not _alike(found[name], expected[name]))
     if wrong:
         raise ModelError(
@@ -224,6 +283,11 @@ def _check_fit(
             f"another shape, as {shortened(wrong[0], 60)}"
         )
     return [name for name in found if name in needed]
+
+
+def _tops(arch: str) -> tuple[str, ...]:
+    """Name what the tensors of a classifier begin with."""
+    return timm_bodies.tops(arch) if is_timms(arch) else _TOPS
 
 
 def _alike(found: Expected, expected: Expected) -> bool:

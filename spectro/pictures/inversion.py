@@ -102,7 +102,7 @@ def _magnitudes(power: Waveform, config: SpectrogramConfig) -> Waveform:
     quicker than the least squares of `librosa.feature.inverse.mel_to_stft`.
     """
     mel = mel_filterbank(config)
-    density = power / np.maximum(mel.sum(axis=1), 1e-10)  # power of one bin, (n_mels, n_frames)
-    in_bands = np.asarray(mel.sum(axis=0)).reshape(-1, 1)
-    bins: Waveform = np.sqrt((mel.T @ np.asarray(density)) / np.maximum(in_bands, 1e-10))
+    density = power / np.maximum(mel.sum(axis=1)[:, np.newaxis], 1e-10)  # power of one bin
+    in_bands = mel.sum(axis=0)[:, np.newaxis]
+    bins: Waveform = np.sqrt((mel.T @ density) / np.maximum(in_bands, 1e-10))
     return bins

@@ -1,10 +1,11 @@
-"""Pictures of clips from their files, many at a time, as a network takes them."""
+"""Pictures of clips from their files, many at a time: their levels, or their colours."""
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO
 
@@ -13,11 +14,22 @@ import numpy.typing as npt
 from PIL import Image
 
 from spectro.errors import RenderError
+from spectro.pictures.colors import palette
 from spectro.pictures.settings import MAX_PIXELS
 from spectro.pictures.spectrogram import network_levels
 from spectro.plumbing.paths import is_url, place
 
-__all__ = ["is_whole", "n_bytes", "open_picture", "picture_size", "read_levels"]
+__all__ = [
+    "drawn_as",
+    "is_whole",
+    "n_bytes",
+    "n_channels",
+    "open_picture",
+    "picture_grey",
+    "picture_size",
+    "read_grey",
+    "read_levels",
+]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = bytes.fromhex("0000000049454e44ae426082")  # the chunk IEND, last in every whole PNG
@@ -99,11 +111,49 @@ def read_levels(
     RenderError
         If a file is no PNG, was cut, or is of another shape.
     """
+    side = (size, size) if size else None
+    return _read(images, shape, side, 3, lambda image: network_levels(image, size))
+
+
+def read_grey(images: Sequence[str], drawn: str, shape: tuple[int, int] | None = None) -> Levels:
+    """Read the grey levels of pictures of one size, a byte a pixel and channel of sound.
+
+    Parameters
+    ----------
+    images : sequence of str
+        Picture files.
+    drawn : "magma", "gray" or "both"
+        ``config.drawn`` of the settings they were drawn with, or :func:`drawn_as`.
+    shape : tuple of int, or None
+        As of :func:`read_levels`.
+
+    Returns
+    -------
+    levels : np.ndarray [shape=(n_images, channels, height, width)], uint8
+
+    Raises
+    ------
+    RenderError
+        As of :func:`read_levels`, or if a picture has colours that stand for no level.
+    """
+    channels = n_channels(drawn)
+    grey = _read(images, shape, None, channels, lambda image: picture_grey(image, drawn))
+    return np.ascontiguousarray(grey.transpose(0, 3, 1, 2))
+
+
+def _read(
+    images: Sequence[str],
+    shape: tuple[int, int] | None,
+    side: tuple[int, int] | None,
+    channels: int,
+    convert: Callable[[Image.Image], Levels],
+) -> Levels:
+    """Read and convert pictures through threads, shape (n_images, height, width, channels)."""
     wanted, told = (shape, "the settings") if shape else (_shape(images[0]), images[0])
-    levels = np.empty((len(images), *((size, size) if size else wanted), 3), np.uint8)
+    levels = np.empty((len(images), *(side or wanted), channels), np.uint8)
 
     def read(number: int) -> None:
-        levels[number] = _levels(images[number], size, wanted, told)
+        levels[number] = _converted(images[number], wanted, told, convert)
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
         for _ in threads.map(read, range(len(images))):
@@ -111,16 +161,87 @@ def read_levels(
     return levels
 
 
-def n_bytes(image: str, size: int | None) -> int:
-    """Say how much memory a picture takes once it is read.
+def picture_grey(image: Image.Image, drawn: str) -> Levels:
+    """Give the grey levels of a picture.
+
+    Returns
+    -------
+    levels : np.ndarray [shape=(height, width, channels)], uint8
+
+    Raises
+    ------
+    ValueError
+        If it has colours that stand for no level.
+    """
+    if image.mode == "P" and drawn != "both" and _palette_of(image) == palette(drawn):
+        return np.asarray(image)[..., np.newaxis]  # as it was drawn: the index is the level
+    colours = np.asarray(image.convert("RGB"))
+    if drawn == "both":
+        mean = (colours[..., 0].astype(np.uint16) + colours[..., 1] + 1) // 2
+        known, levels = colours[..., 2] == mean, colours[..., :2]
+    else:
+        numbers, order = _numbered(drawn)
+        wanted = _as_numbers(colours)
+        places = np.minimum(np.searchsorted(numbers, wanted), 255)
+        known, levels = numbers[places] == wanted, order[places][..., np.newaxis]
+    if not known.all():
+        raise ValueError(f"it has colours that none of {drawn} has")
+    return levels
+
+
+def drawn_as(image: str) -> str:
+    """Tell by a picture's own palette how its pixels stand for levels: "magma", "gray" or "both".
 
     Raises
     ------
     RenderError
         If the file is no picture.
     """
-    height, width = (size, size) if size else _shape(image)
-    return 3 * height * width
+    try:
+        with open_picture(image) as file:
+            picture_size(file)
+            with Image.open(file, formats=("PNG",)) as opened:
+                opened.load()
+                if opened.mode == "RGB":
+                    return "both"
+                magma = opened.mode == "P" and _palette_of(opened) == palette("magma")
+                return "magma" if magma else "gray"
+    except Exception as error:  # damaged files make Pillow raise anything
+        raise _no_picture(image, error) from None
+
+
+def n_channels(drawn: str) -> int:
+    """Count the bytes of a pixel's levels."""
+    return 2 if drawn == "both" else 1
+
+
+def _palette_of(image: Image.Image) -> bytes:
+    return bytes(image.getpalette("RGB") or ())
+
+
+def _as_numbers(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
+    numbers: npt.NDArray[np.int32] = colours.astype(np.int32) @ np.int32([1 << 16, 1 << 8, 1])
+    return numbers
+
+
+@functools.cache
+def _numbered(drawn: str) -> tuple[npt.NDArray[np.int32], Levels]:
+    """Return the colours of a palette as rising numbers, and the level of each."""
+    numbers = _as_numbers(np.frombuffer(palette(drawn), np.uint8).reshape(256, 3))
+    order = np.argsort(numbers).astype(np.uint8)
+    return numbers[order], order
+
+
+def n_bytes(image: str, channels: int) -> int:
+    """Say how much memory a picture's levels take once they are read.
+
+    Raises
+    ------
+    RenderError
+        If the file is no picture.
+    """
+    height, width = _shape(image)
+    return channels * height * width
 
 
 def _shape(path: str) -> tuple[int, int]:
@@ -131,13 +252,16 @@ def _shape(path: str) -> tuple[int, int]:
         raise _no_picture(path, error) from None
 
 
-def _levels(path: str, size: int | None, wanted: tuple[int, int], told: str) -> Levels:
+def _converted(
+    path: str, wanted: tuple[int, int], told: str, convert: Callable[[Image.Image], Levels]
+) -> Levels:
     try:
         with open_picture(path) as file:
             found = picture_size(file)
             if found == wanted:
                 with Image.open(file, formats=("PNG",)) as image:
-                    return network_levels(image, size)
+                    image.load()
+                    return convert(image)
     except Exception as error:  # damaged files make Pillow raise anything
         raise _no_picture(path, error) from None
     (height, width), (high, wide) = found, wanted

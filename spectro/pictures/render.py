@@ -198,6 +198,16 @@ def render(
     ------
     RenderError
         If `out` holds other pictures, or cannot be written to.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from spectro import SpectrogramConfig, load_dataset, render, write_sample
+    >>> folder = tempfile.mkdtemp()
+    >>> sounds = write_sample(folder, sources=1, slices=1, folds=2, classes=("siren", "dog_bark"))
+    >>> summary = render(load_dataset(sounds), f"{folder}/pictures", SpectrogramConfig())
+    >>> summary.rendered, summary.already_there, len(summary.failures)
+    (4, 0, 0)
     """
     started = time.perf_counter()
     folder = place(absolute(out))  # workers elsewhere have another working directory

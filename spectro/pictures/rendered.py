@@ -100,6 +100,17 @@ class RenderedSet:
         The clip table plus ``image``, the picture; ``path`` and ``image`` as one can open them.
     dataset : About
         Where the clips come from.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from spectro import RenderedSet, SpectrogramConfig, load_dataset, render, write_sample
+    >>> folder = tempfile.mkdtemp()
+    >>> sounds = write_sample(folder, sources=1, slices=1, folds=2, classes=("siren", "dog_bark"))
+    >>> _ = render(load_dataset(sounds), f"{folder}/pictures", SpectrogramConfig(n_mels=64))
+    >>> pictures = RenderedSet.load(f"{folder}/pictures")
+    >>> pictures.labels, pictures.folds, pictures.config.shape
+    (['dog_bark', 'siren'], [1, 2], (64, 173))
     """
 
     folder: Path

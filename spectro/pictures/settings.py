@@ -160,3 +160,8 @@ class SpectrogramConfig(Settings):
     def shape(self) -> tuple[int, int]:
         """Height and width of the picture in pixels: ``(n_mels, n_frames)``."""
         return self.n_mels, self.n_frames
+
+    @property
+    def drawn(self) -> str:
+        """How pixels stand for levels: "both" channels in red and green, or the palette's name."""
+        return "both" if self.channels == "both" else self.cmap

@@ -15,21 +15,23 @@ from typing import IO
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from spectro.clips import waveform as audio
 from spectro.pictures.colors import palette
-from spectro.pictures.mel import mel_filterbank
+from spectro.pictures.mel import mel_product
 from spectro.pictures.settings import SpectrogramConfig
 
 __all__ = [
     "clip_image",
     "db_limits",
+    "frame_power",
     "levels",
     "load_clip",
     "load_extent",
+    "log_image",
+    "log_power",
     "mel_frames",
     "melspectrogram",
     "network_levels",
@@ -44,9 +46,8 @@ Levels = npt.NDArray[np.uint8]
 Spectrogram = npt.NDArray[np.float32]
 
 _AMIN = 1e-10  # powers below count as silence; librosa.power_to_db's own floor
-_BLOCK = (
-    32  # frames transformed at a time: buffers stay in cache, and are not mapped anew each time
-)
+_BLOCK = 32  # frames transformed at a time: buffers stay in cache
+_TOGETHER = 192  # frames whose bands are summed at a time: a picture of the default's
 
 
 def load_clip(
@@ -79,6 +80,16 @@ def load_clip(
     ------
     AudioError
         If the file cannot be decoded.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, soundfile
+    >>> from spectro import SpectrogramConfig, load_clip
+    >>> clip = f"{tempfile.mkdtemp()}/tone.wav"
+    >>> soundfile.write(clip, np.sin(2 * np.pi * 440 * np.arange(16000) / 16000), 16000)
+    >>> load_clip(clip, SpectrogramConfig(sr=8000, fmax=4000, duration=2)).shape
+    (16000,)
     """
     return load_extent(path, config, start=start, end=end, rng=rng)[0]
 
@@ -111,7 +122,18 @@ def clip_image(
     start: float | None = None,
     end: float | None = None,
 ) -> Image.Image:
-    """Turn a clip's file into its picture: :func:`load_clip`, then :func:`spectrogram_image`."""
+    """Turn a clip's file into its picture: :func:`load_clip`, then :func:`spectrogram_image`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, soundfile
+    >>> from spectro import SpectrogramConfig, clip_image
+    >>> clip = f"{tempfile.mkdtemp()}/tone.wav"
+    >>> soundfile.write(clip, np.sin(2 * np.pi * 440 * np.arange(22050) / 22050), 22050)
+    >>> clip_image(clip, SpectrogramConfig()).size  # 4 s of frames, 128 bands
+    (173, 128)
+    """
     return spectrogram_image(load_clip(path, config, start=start, end=end), config)
 
 
@@ -137,7 +159,16 @@ def spectrogram_image(y: audio.Waveform, config: SpectrogramConfig) -> Image.Ima
 
 def power_image(S: Spectrogram, config: SpectrogramConfig) -> Image.Image:
     """Draw mel power, shape ([2,] n_mels, n_frames); see :func:`spectrogram_image`."""
-    grey = levels(power_to_db(S, ref=config.ref), config)[..., ::-1, :]
+    return log_image(log_power(S), float(S.max()), config)
+
+
+def log_image(log_S: Spectrogram, loudest: float, config: SpectrogramConfig) -> Image.Image:
+    """Draw the logarithm of mel power of which `loudest` is the maximum.
+
+    Of windows that overlap, the logarithm is computed once.
+    """
+    S_db = _decibels(log_S, loudest, config.ref)
+    grey = levels(S_db, config)[..., ::-1, :]
     if grey.ndim == 3:
         return _two_channels(*grey)
     image = Image.fromarray(grey)
@@ -190,17 +221,43 @@ def mel_frames(y: audio.Waveform, config: SpectrogramConfig) -> Spectrogram:
     S : np.ndarray [shape=(n_mels, 1 + (n - n_fft) // hop_length)], float32
         Power in each mel band, lowest band first. No frame's numbers depend on other frames.
     """
-    frames = np.lib.stride_tricks.sliding_window_view(y, config.n_fft)[:: config.hop_length]
-    window = _window(config.win_length or config.n_fft, config.n_fft)
-    mel = mel_filterbank(config)
+    count = 1 + (len(y) - config.n_fft) // config.hop_length
+    step = y.strides[0]
+    frames = np.lib.stride_tricks.as_strided(  # sliding_window_view takes longer than the transform
+        y, (count, config.n_fft), (config.hop_length * step, step), writeable=False
+    )
+    return frame_power(frames, config)
+
+
+def frame_power(frames: npt.NDArray[np.float32], config: SpectrogramConfig) -> Spectrogram:
+    """Compute the mel power of frames, shape (n, n_fft); see :func:`mel_frames`."""
     S = np.empty((config.n_mels, len(frames)), dtype=np.float32)
-    for first in range(0, len(frames), _BLOCK):
-        block = frames[first : first + _BLOCK] * window  # (frames, n_fft)
-        D = scipy.fft.rfft(block, axis=-1, overwrite_x=True)  # (frames, 1 + n_fft // 2)
-        power = np.square(D.real)
-        power += np.square(D.imag)
-        S[:, first : first + _BLOCK] = mel @ power.T
+    power = np.zeros((1 + config.n_fft // 2, max(2, min(_TOGETHER, len(frames)))), dtype=np.float32)
+    sums = np.empty((config.n_mels, power.shape[1]), dtype=np.float32)
+    for first in range(0, len(frames), _TOGETHER):
+        some = frames[first : first + _TOGETHER]
+        _spectra(some, config, power)
+        n = max(2, len(some))  # of one frame, einsum would add up in another order
+        mel_product(power[:, :n], config, sums[:, :n])
+        S[:, first : first + n] = sums[:, : len(some)]
     return S
+
+
+def _spectra(
+    frames: npt.NDArray[np.float32], config: SpectrogramConfig, power: Spectrogram
+) -> None:
+    """Fill the first columns of `power` with the squared spectra of frames over ``n_fft ** 2``."""
+    window = _window(config.win_length or config.n_fft, config.n_fft)
+    block = np.empty((min(_BLOCK, len(frames)), config.n_fft), dtype=np.float32)
+    D = np.empty((len(block), len(power)), dtype=np.complex64)
+    for first in range(0, len(frames), _BLOCK):
+        n = min(_BLOCK, len(frames) - first)
+        np.multiply(frames[first : first + n], window, out=block[:n])
+        # Without norm="forward", numpy computes in float64, at twice the price and other bits.
+        np.fft.rfft(block[:n], axis=-1, norm="forward", out=D[:n])
+        squared = np.square(D.real[:n])
+        squared += np.square(D.imag[:n])
+        power[:, first : first + n] = squared.T
 
 
 @functools.lru_cache(maxsize=16)
@@ -227,11 +284,20 @@ def power_to_db(S: Spectrogram, *, ref: str | float = "max") -> Spectrogram:
         Decibels. Where nothing reaches 1e-10, all is minus infinity: silence has no loudest part,
         and librosa's 0 dB would paint it in the brightest colour.
     """
-    loudest = S.max() if ref == "max" else float(ref)
-    if S.max() <= _AMIN:
-        return np.full_like(S, -np.inf)
-    S_db: Spectrogram = np.log10(np.maximum(S, _AMIN))
-    S_db -= np.log10(np.float32(loudest))
+    return _decibels(log_power(S), float(S.max()), ref)
+
+
+def log_power(S: Spectrogram) -> Spectrogram:
+    """Return the common logarithm of power, of at least 1e-10."""
+    log_S: Spectrogram = np.log10(np.maximum(S, _AMIN))
+    return log_S
+
+
+def _decibels(log_S: Spectrogram, loudest: float, ref: str | float) -> Spectrogram:
+    """Bring the logarithm of power to decibels below `ref`; `loudest` is the highest power."""
+    if loudest <= _AMIN:
+        return np.full_like(log_S, -np.inf)
+    S_db = log_S - np.log10(np.float32(loudest if ref == "max" else ref))
     S_db *= 10
     return S_db
 

@@ -11,7 +11,8 @@ from spectro.plumbing.settings import Record
 
 __all__ = ["Environment", "environment"]
 
-_PACKAGES = ("spectro", "torch", "torchvision", "fastai", "numpy", "scipy", "soundfile", "soxr")
+_PACKAGES = ("spectro", "torch", "torchvision", "fastai", "numpy", "scipy", "soundfile", "soxr",
+             "onnxruntime")  # fmt: skip
 
 
 class Environment(Record):
@@ -38,8 +39,8 @@ def environment() -> Environment:
     for name in _PACKAGES:
         try:
             versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # run from a checkout that is not installed
-            versions[name] = "unknown"
+        except metadata.PackageNotFoundError:  # without the extra, or run from a checkout
+            versions[name] = "not installed"
     return Environment(versions=versions, platform=platform.platform(), git_commit=_git_commit())
 
 

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
-import tomli_w
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -121,6 +120,8 @@ class Settings(Checked):
 
     def to_toml(self) -> str:
         """Return the settings as one TOML table; None is left out, as TOML has no null."""
+        import tomli_w  # of the extra train: listening writes none
+
         return tomli_w.dumps({self.table: self.model_dump(mode="json", exclude_none=True)})
 
     @classmethod

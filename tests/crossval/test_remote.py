@@ -123,7 +123,7 @@ def test_a_worker_that_would_train_otherwise_is_refused(
     with ThreadPoolExecutor(2) as executor:
         (outcome,) = train_folds(precise, [1], executor)
         assert (outcome.fold, outcome.record) == (1, None)
-        assert "not fp16; say --precision fp32" in outcome.reason
+        assert "fp16 needs a CUDA GPU" in outcome.reason
         (outcome,) = train_folds(started, [1], executor)
         assert "starts from random weights, as asked, not a.pth" in outcome.reason
 

@@ -358,7 +358,9 @@ def test_levels() -> None:
     assert level_dbfs(np.sin(np.arange(8000) * 0.1)) == pytest.approx(-3.01, abs=0.01)
     assert level_dbfs(np.zeros(10, np.float32)) == -math.inf
     assert level_dbfs(np.empty(0)) == -math.inf
-    assert level_dbfs([np.zeros(4), np.full(4, 0.1)]) == pytest.approx(-20)
+    assert level_dbfs([np.zeros(4), [0.1, -0.1, 0.1, -0.1]]) == pytest.approx(-20)
+    assert level_dbfs(np.full(8000, 0.1)) < -200  # a converter's offset is no sound
+    assert level_dbfs(np.sin(np.arange(8000) * 0.1) + 0.3) == pytest.approx(-3.01, abs=0.01)
 
 
 MODULES = ("events", "recorders", "tables", "annotations", "scoring", "thresholds", "scan")

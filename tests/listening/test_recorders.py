@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from spectro.clips.containers import iff
 from spectro.errors import AudioError, ConfigError
 from spectro.listening.recorders import (
     Beginning,
@@ -273,7 +274,7 @@ def test_a_chunk_that_lies_about_its_size_costs_no_memory(
 
 
 def test_many_empty_chunks_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(riff, "_MOST_CHUNKS", 10)
+    monkeypatch.setattr(iff, "_MOST_CHUNKS", 10)
     path = wav(tmp_path / "a.wav", *[chunk(b"junk", b"")] * 20, comment(MOTH))
     assert beginning(path).source == "none"
 

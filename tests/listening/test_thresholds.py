@@ -84,7 +84,8 @@ def test_a_budget_that_the_hours_cannot_support_is_refused() -> None:
         check_budget(59 / 60, 0.5)
     assert str(told.value) == (
         "0.983 h of background cannot support a budget of 0.5 an hour: without a single alarm "
-        "they bound the rate at 3.05 an hour; give at least 6 h, or a budget of 3.05"
+        "they bound the rate at 3.05 an hour; give at least 6 h, --unsupported to "
+        "claim nothing, or a budget of 3.05"
     )
     check_budget(59 / 60, 3.05)
     check_budget(6, 0.5)

@@ -128,22 +128,24 @@ class OneCell(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "arch",
+    ("arch", "shape"),
     [
-        "resnet18",
-        "convnext_tiny",
-        "efficientnet_b0",
-        "mobilenet_v3_small",
-        pytest.param("vgg11", marks=pytest.mark.slow),
+        ("resnet18", (192, 192)),
+        ("convnext_tiny", (192, 192)),
+        ("efficientnet_b0", (192, 192)),
+        ("mobilenet_v3_small", (192, 192)),
+        ("tf_efficientnet_lite0", (192, 192)),
+        ("tf_efficientnet_lite0", (128, 173)),
+        pytest.param("vgg11", (192, 192), marks=pytest.mark.slow),
     ],
 )
-def test_a_cell_is_drawn_where_the_network_looks_from_it(arch: str) -> None:
+def test_a_cell_is_drawn_where_the_network_looks_from_it(arch: str, shape: tuple[int, int]) -> None:
     torch.manual_seed(0)
     body = nn.Sequential(*network.body(arch), OneCell()).eval()
     pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     top = nn.Linear(network.n_features(body), 1, bias=False)
     nn.init.ones_(top.weight)
-    pixels = torch.rand(1, 3, 192, 192, requires_grad=True)
+    pixels = torch.rand(1, 3, *shape, requires_grad=True)
     plain = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
     (heat,) = gradcam(
         nn.Sequential(body, nn.Sequential(*pooled, top)), pixels.detach(), [0], **plain
@@ -152,7 +154,7 @@ def test_a_cell_is_drawn_where_the_network_looks_from_it(arch: str) -> None:
     looked_at = gradient.square().sum(dim=(0, 1))
     for axis in (0, 1):
         drawn, seen = (
-            float((weights.sum(dim=axis) * torch.arange(192)).sum() / weights.sum())
+            float((weights.sum(dim=axis) * torch.arange(shape[1 - axis])).sum() / weights.sum())
             for weights in (heat, looked_at)
         )
         assert drawn == pytest.approx(seen, abs=4)  # half a cell is 16

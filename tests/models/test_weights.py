@@ -179,10 +179,10 @@ def test_a_damaged_cache_is_told(
     assert three_ways(str(error.value), cache)
 
 
-def test_auto_falls_back_to_random_weights_and_says_why(cache: Path, offline: None) -> None:
-    weights = resolve("auto", "resnet18")
-    assert (weights.source, weights.state) == ("random", None)
-    assert "random weights, since ImageNet weights of resnet18 cannot be had" in weights.detail
+def test_auto_stops_too_where_a_network_was_asked_for(cache: Path, offline: None) -> None:
+    with pytest.raises(ModelError) as error:
+        resolve("auto", "resnet18")
+    assert three_ways(str(error.value), cache)
 
 
 def test_auto_takes_imagenet_where_it_can(

@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +16,11 @@ from PIL import Image
 
 from spectro.clips import datasets
 from spectro.errors import RenderError
-from spectro.pictures.read import n_bytes, read_levels
+from spectro.pictures.colors import palette
+from spectro.pictures.read import drawn_as, n_bytes, n_channels, read_grey, read_levels
 from spectro.pictures.render import render
 from spectro.pictures.rendered import RenderedSet
-from spectro.pictures.spectrogram import network_levels, save_png
+from spectro.pictures.spectrogram import _two_channels, network_levels, save_png
 from tests.conftest import SMALL_PICTURES
 
 
@@ -53,7 +55,51 @@ def test_pictures_are_what_pillow_makes_of_them(
     found = read_levels([path, path], size, shape)
     expected = network_levels(Image.open(path), size)
     assert np.array_equal(found, [expected, expected])
-    assert n_bytes(path, size) == expected.nbytes
+
+
+def levels(mode: str, height: int = 16, width: int = 20) -> Any:
+    """Levels of a picture drawn in a mode, shape (height, width, channels)."""
+    channels = 2 if mode == "both" else 1
+    return np.random.default_rng(0).integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+def drawn(grey: Any, mode: str) -> Image.Image:
+    """The picture that spectrogram_image draws of levels."""
+    if mode == "both":
+        return _two_channels(grey[..., 0], grey[..., 1])
+    image = Image.fromarray(grey[..., 0])
+    image.putpalette(palette(mode))
+    return image
+
+
+@pytest.mark.parametrize("mode", ["magma", "gray", "both"])
+@pytest.mark.parametrize("saved", ["as it is", "as RGB", "with another order of colours"])
+def test_levels_are_what_was_drawn_however_a_picture_was_saved(
+    tmp_path: Path, mode: str, saved: str
+) -> None:
+    grey = levels(mode)
+    image, path = drawn(grey, mode), tmp_path / "a.png"
+    if saved == "as RGB":
+        image = image.convert("RGB")
+    if saved == "with another order of colours":  # as optimisers of PNGs leave it
+        image = image.convert("RGB").quantize(256) if mode != "both" else image
+    same = np.array_equal(image.convert("RGB"), drawn(grey, mode).convert("RGB"))
+    save_png(image, path)
+    (found,) = read_grey([str(path)], mode)
+    assert same
+    np.testing.assert_array_equal(found.transpose(1, 2, 0), grey)
+    assert n_bytes(str(path), n_channels(mode)) == found.nbytes
+    if saved == "as it is":
+        assert drawn_as(str(path)) == mode
+
+
+@pytest.mark.parametrize("mode", ["magma", "gray", "both"])
+def test_colours_that_stand_for_no_level_are_refused(tmp_path: Path, mode: str) -> None:
+    other = drawn(levels("magma"), "magma").convert("RGB") if mode == "gray" else None
+    image = other or Image.new("RGB", (20, 16), (200, 10, 30))
+    save_png(image, tmp_path / "a.png")
+    with pytest.raises(RenderError, match=rf"a\.png: .*colours that none of {mode} has.*again"):
+        read_grey([str(tmp_path / "a.png")], mode)
 
 
 @pytest.mark.parametrize(("width", "height"), [(60_000, 60_000), (2**31 - 1, 2**31 - 1), (0, 5)])
@@ -65,7 +111,7 @@ def test_a_picture_too_large_to_be_one_is_not_decoded(
         with pytest.raises(RenderError, match=r"bomb\.png: is no picture .*remove it and run"):
             read()
     with pytest.raises(RenderError, match="is no picture"):
-        n_bytes(path, None)
+        n_bytes(path, 1)
 
 
 def test_a_picture_of_another_shape_is_not_decoded(

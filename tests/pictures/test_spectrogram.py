@@ -15,8 +15,10 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import pytest
+import scipy.fft
+import scipy.sparse
 import soundfile as sf
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -26,7 +28,7 @@ from spectro.clips import waveform as audio
 from spectro.errors import AudioError
 from spectro.pictures import spectrogram
 from spectro.pictures.colors import palette
-from spectro.pictures.mel import mel_filterbank
+from spectro.pictures.mel import mel_bands, mel_filterbank
 from spectro.pictures.settings import SpectrogramConfig
 
 SR = 22_050
@@ -181,11 +183,11 @@ def test_mel_filterbank_is_librosas(
         sr=sr, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax, dtype=np.float64
     )
     assert mel.dtype == np.float32
-    np.testing.assert_allclose(mel.toarray(), expected, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(mel, expected, rtol=1e-5, atol=1e-9)
 
 
 def test_mel_filterbank_without_fmax_reaches_half_the_rate() -> None:
-    mel = mel_filterbank(DEFAULT).toarray()
+    mel = mel_filterbank(DEFAULT)
     np.testing.assert_allclose(mel, librosa.filters.mel(sr=SR, n_fft=2_048), rtol=1e-5, atol=1e-9)
     assert np.flatnonzero(mel[-1])[-1] == 1_023  # the bin below 11,025 Hz, where it is zero again
 
@@ -243,20 +245,48 @@ def test_melspectrogram_is_what_the_formulas_say(frame: int, config: Spectrogram
     np.testing.assert_allclose(S[:, frame], expected, rtol=1e-4, atol=1e-7 * max(expected))
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    n_fft=st.sampled_from([64, 256, 1_024, 2_048, 4_096]),
+    n_mels=st.integers(2, 200),
+    low=st.floats(0, 0.4),
+    high=st.floats(0.5, 1),
+    n=st.integers(1, 300_000),
+    loudness=st.sampled_from([1e-9, 1e-3, 1.0, 1e6]),
+)
+@example(n_fft=2_048, n_mels=128, low=0, high=1, n=192 * 512, loudness=1.0)  # a frame is left over
+def test_melspectrogram_is_scipys_transform_and_sparse_product_to_the_bit(
+    n_fft: int, n_mels: int, low: float, high: float, n: int, loudness: float
+) -> None:
+    config = SpectrogramConfig(
+        n_fft=n_fft, hop_length=512, n_mels=n_mels, fmin=low * SR / 2, fmax=high * SR / 2
+    )
+    y = loudness * np.random.default_rng(n).standard_normal(n).astype(np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(y, n_fft // 2), n_fft)[::512]
+    window = np.hanning(n_fft + 1)[:-1].astype(np.float32)
+    D = scipy.fft.rfft(frames * window, axis=-1)
+    power = np.square(D.real) + np.square(D.imag)
+    expected = scipy.sparse.csr_matrix(mel_filterbank(config)) @ power.T
+    S = spectrogram.melspectrogram(y, config)
+    np.testing.assert_array_equal(S, expected)
+
+
 @pytest.mark.parametrize("block", [1, 7, 44, 10_000])
-def test_the_size_of_a_block_does_not_matter(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["_BLOCK", "_TOGETHER"])
+def test_the_size_of_a_block_does_not_matter(
+    name: str, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     y = noise(0.25) + sweep(0.25)
     expected = spectrogram.melspectrogram(y, SMALL)
-    monkeypatch.setattr(spectrogram, "_BLOCK", block)
-    S = spectrogram.melspectrogram(y, SMALL)
-    np.testing.assert_allclose(S, expected, rtol=1e-5, atol=1e-8 * expected.max())
+    monkeypatch.setattr(spectrogram, name, block)
+    np.testing.assert_array_equal(spectrogram.melspectrogram(y, SMALL), expected)
 
 
 def test_threads_compute_what_one_does() -> None:
     configs = [DEFAULT, SMALL, DEFAULT.replace(n_mels=64, fmax=8_000), SMALL.replace(pad="loop")]
     jobs = [(y, config) for config in configs for y in VARIED.values()]
     expected = [draw(y, config) for y, config in jobs]
-    mel_filterbank.cache_clear()  # so that threads also meet there
+    mel_bands.cache_clear()  # so that threads also meet there
     with ThreadPoolExecutor(4) as pool:
         drawn = list(pool.map(lambda job: draw(*job), jobs))
     for one, other in zip(drawn, expected, strict=True):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,10 +88,11 @@ class Page:
         if event == "Network.requestWillBeSent":
             self.asked_for.append(about["request"]["url"])
 
-    def open(self, path: Path) -> None:
-        """Open a file and wait until it is loaded."""
+    def open(self, path: Path | str) -> None:
+        """Open a file or an address and wait until it is loaded."""
         self._loaded = False
-        self.call("Page.navigate", url=path.absolute().as_uri())
+        url = path if isinstance(path, str) else path.absolute().as_uri()
+        self.call("Page.navigate", url=url)
         while not self._loaded:
             self._read()
 
@@ -113,6 +115,31 @@ class Page:
         for kind in ("mousePressed", "mouseReleased"):
             about = {"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1}
             self.call("Input.dispatchMouseEvent", **about)
+
+    def press(self, key: str, code: int = 0) -> None:
+        """Press a key and let it go: a letter, or a name such as "ArrowRight" with its code."""
+        text = {"text": key} if len(key) == 1 else {"text": "\r"} if key == "Enter" else {}
+        about = {"key": key, "windowsVirtualKeyCode": code or ord(key[0].upper())}
+        self.call("Input.dispatchKeyEvent", type="keyDown", **about, **text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **about)
+
+    def give(self, selector: str, path: Path) -> None:
+        """Choose a file, as in the dialog of a file input."""
+        document = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=document, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", files=[str(path)], nodeId=node)
+
+    def until(self, condition: str, seconds: float = 30) -> Any:
+        """Wait until a JavaScript expression is true; give its value."""
+        last = time.monotonic() + seconds
+        while not (value := self.run(condition)):
+            assert time.monotonic() < last, (
+                condition,
+                self.console,
+                self.run("document.body.innerText"),
+            )
+            time.sleep(0.05)
+        return value
 
     def look(self, width: int, height: int = 900, *, dark: bool = False) -> None:
         """Set the window's size and whether the system is dark."""
@@ -138,14 +165,14 @@ class Page:
 
 
 @contextmanager
-def browser() -> Iterator[Page]:
+def browser(*flags: str) -> Iterator[Page]:
     """Give a tab of a Chromium that ends with the block; skip the test where there is none."""
     program = next(filter(None, map(shutil.which, _NAMES)), None)
     if program is None:
         pytest.skip(f"no Chromium is installed (looked for {', '.join(_NAMES)})")
     (read_there, requests), (replies, write_there) = os.pipe(), os.pipe()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        words = [program, *_FLAGS, f"--user-data-dir={profile}"]
+        words = [program, *_FLAGS, *flags, f"--user-data-dir={profile}"]
         process = subprocess.Popen(
             [sys.executable, "-c", _START, str(read_there), str(write_there), *words],
             pass_fds=(read_there, write_there),

@@ -10,11 +10,12 @@ import torch
 from fastai.callback.mixup import MixUp
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from scipy.ndimage import map_coordinates
 
 from spectro.errors import ConfigError
 from spectro.models.weights import Weights
-from spectro.pictures.colors import palette
+from spectro.pictures import read
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.training import augment, data
@@ -23,12 +24,13 @@ from spectro.training.augment import (
     BandGain,
     Masks,
     MixStyle,
-    OnLevels,
     Shift,
     Transform,
     Warp,
 )
 from spectro.training.loop import learner
+from spectro.training.loop.callbacks import Augment
+from spectro.training.pixels import Colour, TensorLevels
 from spectro.training.recipes import recipe
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import split
@@ -128,16 +130,17 @@ def test_a_warp_is_scipys_interpolation_at_one_pace_and_one_height(
         np.testing.assert_allclose(after[~unsure], wanted[~unsure], atol=2e-3)
 
 
-def magma(levels: torch.Tensor) -> torch.Tensor:
-    """Colour levels from 0 to 255, shape (n, height, width), as a picture's file does."""
-    table = np.frombuffer(palette("magma"), dtype=np.uint8).reshape(256, 3)
-    return torch.from_numpy(table[levels.numpy()]).permute(0, 3, 1, 2) / 255
+def levels_of(x: torch.Tensor) -> TensorLevels:
+    """Levels as a picture's file has them, of values from 0 to 1."""
+    return TensorLevels((x * 255).round().byte())
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def test_a_filter_that_changes_nothing_gives_every_colour_back(device: str) -> None:
-    every = magma(torch.arange(256).reshape(1, 16, 16)).to(device)
-    assert torch.equal(OnLevels([BandGain(1e-6)], "magma")(every), every)
+def test_a_filter_that_changes_nothing_gives_every_level_back(device: str) -> None:
+    every = TensorLevels(torch.arange(256, device=device).byte().reshape(1, 1, 16, 16))
+    changed = Augment([BandGain(1e-6)])(every, split_idx=0)
+    assert type(changed) is TensorLevels
+    assert torch.equal(changed, every)
 
 
 @settings(max_examples=30, deadline=None)
@@ -149,7 +152,7 @@ def test_a_filter_moves_each_band_alike_in_all_frames_along_numpys_interpolation
     levels = torch.randint(1, 256, (4, height, 9), generator=generator)
     levels[:, :, 3] = 0  # a frame of silence
     torch.manual_seed(seed)
-    changed = OnLevels([BandGain(share)], "magma")(magma(levels))
+    changed = BandGain(share)(levels[:, None] / 255)
     torch.manual_seed(seed)
     knots = share * (2 * torch.rand(4, 1, 6) - 1)
     places = np.linspace(0, height - 1, 6)
@@ -157,50 +160,30 @@ def test_a_filter_moves_each_band_alike_in_all_frames_along_numpys_interpolation
         gain = 255 * np.interp(np.arange(height), places, curve)[:, None]
         wanted = (before.numpy() + gain).clip(0, 255)
         wanted[:, 3] = 0
-        low, high = (
-            magma(torch.from_numpy(r(wanted)).long()[None])[0] for r in (np.floor, np.ceil)
-        )
-        low, high = torch.minimum(low, high), torch.maximum(low, high)
-        # To the level on one side or the other of what was computed in other arithmetic.
-        assert ((after >= low - 0.01) & (after <= high + 0.01)).all()
+        np.testing.assert_allclose(255 * after[0], wanted, atol=0.01)
 
 
-@pytest.mark.parametrize("change", ON_LEVELS, ids=repr)
-def test_a_change_of_levels_is_that_of_their_colours(change: Transform) -> None:
-    levels = torch.randint(0, 256, (8, 12, 20), generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("change", [*ON_LEVELS, *EVERY], ids=repr)
+@pytest.mark.parametrize("drawn", ["magma", "gray", "both"])
+def test_a_changed_picture_is_one_that_could_lie_in_a_file(change: Transform, drawn: str) -> None:
+    """Augmented levels are rounded as a picture's are, and coloured as it is."""
+    x = pictures()[:, : 2 if drawn == "both" else 1]
+    levels = levels_of(x)
     torch.manual_seed(5)
-    of_colours = OnLevels([change], "magma")(magma(levels))
+    changed = Augment([change])(levels, split_idx=0)
     torch.manual_seed(5)
-    grey = OnLevels([change], "gray")((levels / 255)[:, None].expand(-1, 3, -1, -1))
-    assert torch.equal(grey[:, 0], grey[:, 1])
-    assert torch.equal(grey[:, 0], grey[:, 2])
-    assert torch.equal(of_colours, magma((255 * grey[:, 0]).round().long()))
-    assert not torch.equal(of_colours, magma(levels))
-
-
-@pytest.mark.parametrize("change", ON_LEVELS, ids=repr)
-def test_of_two_channels_in_one_picture_blue_stays_the_mean(change: Transform) -> None:
-    two = pictures()[:, :2]
-    x = torch.cat([two, two.mean(dim=1, keepdim=True)], dim=1)
-    torch.manual_seed(5)
-    changed = OnLevels([change], "both")(x)
-    torch.manual_seed(5)
-    assert torch.equal(changed[:, :2], change(two))
-    torch.testing.assert_close(changed[:, 2], changed[:, :2].mean(dim=1), atol=1e-6, rtol=0)
+    wanted = levels_of(change(levels.as_subclass(torch.Tensor) / 255))
+    assert torch.equal(changed, wanted)
+    assert not torch.equal(changed, levels)
+    colours = Colour(drawn).colours(changed.as_subclass(torch.Tensor)).numpy()
+    for picture, own in zip(colours, changed.numpy(), strict=True):
+        found = read.picture_grey(Image.fromarray(picture), drawn)
+        np.testing.assert_array_equal(found.transpose(2, 0, 1), own)
 
 
 def test_every_filter_is_another() -> None:
     changed = BandGain(0.2)(pictures(1).expand(8, -1, -1, -1))
     assert len({picture.numpy().tobytes() for picture in changed}) == 8
-
-
-def test_pixels_that_no_change_reaches_keep_colours_that_are_not_the_palettes() -> None:
-    """Resizing makes such colours."""
-    torch.manual_seed(0)
-    x = pictures(32)
-    changed = OnLevels([Background(0.5, 80.0)], "magma")(x)
-    left = [torch.equal(*both) for both in zip(x, changed, strict=True)]
-    assert 5 < sum(left) < 27
 
 
 @pytest.mark.parametrize("change", ON_LEVELS, ids=repr)
@@ -216,14 +199,15 @@ def test_levels_keep_shape_type_and_bounds_and_the_input_stays(change: Transform
     assert not torch.equal(changed, x)
 
 
-def test_changes_of_levels_follow_one_another() -> None:
-    x = pictures()[:, :1].expand(-1, 3, -1, -1)
+def test_changes_follow_one_another() -> None:
+    levels = levels_of(pictures()[:, :1])
     torch.manual_seed(1)
-    wanted = x[:, :1]
-    for change in ON_LEVELS:
+    wanted = levels.as_subclass(torch.Tensor) / 255
+    for change in (*ON_LEVELS, *EVERY):
         wanted = change(wanted)
     torch.manual_seed(1)
-    assert torch.equal(OnLevels(ON_LEVELS, "gray")(x), wanted.expand(-1, 3, -1, -1))
+    changed = Augment([*ON_LEVELS, *EVERY])(levels, split_idx=0)
+    assert torch.equal(changed, levels_of(wanted))
 
 
 @settings(max_examples=30, deadline=None)
@@ -305,23 +289,11 @@ def test_that_share_of_pictures_is_changed(make: Any) -> None:
     assert changed.float().mean().item() == pytest.approx(0.3, abs=0.08)
 
 
-@pytest.mark.parametrize(
-    ("drawn", "cmap"),
-    [
-        (SpectrogramConfig(), "magma"),
-        (SpectrogramConfig(cmap="gray"), "gray"),
-        (SpectrogramConfig(channels="both"), "both"),
-    ],
-)
-def test_what_changes_levels_knows_what_the_colours_of_the_pictures_mean(
-    drawn: SpectrogramConfig, cmap: str
-) -> None:
-    config = TrainConfig(background=0.2, mixstyle=0.3, band_gain=0.1)
-    (change,) = augment.transforms(config, drawn.replace(top_db=60.0))
-    assert isinstance(change, OnLevels)
-    assert change.drawn == cmap
-    told = ["Background(share=0.2, top_db=60.0)", "MixStyle(share=0.3)", "BandGain(share=0.1)"]
-    assert list(map(repr, change.changes)) == told
+def test_changes_are_made_in_this_order_and_know_the_range_of_the_pictures() -> None:
+    changes = augment.transforms(ALL_ON, SpectrogramConfig(top_db=60.0))
+    told = [repr(change).partition("(")[0] for change in changes]
+    assert told == ["Background", "MixStyle", "BandGain", "Warp", "Shift", "Masks"]
+    assert repr(changes[0]) == "Background(share=0.5, top_db=60.0)"
 
 
 def test_masks_cover_whole_stretches_with_the_mean_of_the_picture() -> None:
@@ -352,7 +324,7 @@ def test_masks_cover_whole_stretches_with_the_mean_of_the_picture() -> None:
         (lambda: MixStyle(0), "mixstyle is 0"),
         (lambda: Background(1.1, 80.0), "background is 1.1"),
         (lambda: BandGain(1.1), "band_gain is 1.1"),
-        (lambda: augment.transforms(ALL_ON, None), "need the settings"),
+        (lambda: augment.transforms(ALL_ON, None), "needs the settings"),
         (lambda: TrainConfig(band_gain=-0.1), "band_gain"),
         (lambda: TrainConfig(background=2), "background"),
         (lambda: TrainConfig(mixstyle=-1), "mixstyle"),

@@ -86,13 +86,20 @@ def test_pictures_that_would_fill_the_memory_are_not_kept(
     rendered: RenderedSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = rendered.clips["image"].tolist()
-    one = np.asarray(Image.open(images[0]).convert("RGB")).nbytes
+    one = np.asarray(Image.open(images[0])).nbytes
     memory = {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 4 * one * len(images)}
     monkeypatch.setattr(data.os, "sysconf", memory.__getitem__)
     cpu = torch.device("cpu")
-    assert data.fits(images, None, cpu)
-    assert not data.fits([*images, images[0]], None, cpu)
-    assert not data.fits(images, 256, cpu)
+    assert data.fits(images, 1, cpu)
+    assert not data.fits([*images, images[0]], 1, cpu)
+    assert not data.fits(images, 2, cpu)
+
+
+def test_a_pixel_is_a_byte_in_memory(rendered: RenderedSet) -> None:
+    dls = loaders(rendered)
+    dls.train.one_batch()
+    (levels, _), n = dls.train._kept, len(split(rendered.clips, 1).train)
+    assert (levels.dtype, tuple(levels.shape)) == (torch.uint8, (n, 1, *rendered.config.shape))
 
 
 def test_memory_is_asked_for_all_that_is_ever_kept_at_a_time(

@@ -39,7 +39,7 @@ def torchs_number() -> Iterator[None]:
 def free(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two threads, and no OMP_NUM_THREADS: there is something to choose, however short."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(module, "_WORTH", 1)
+    monkeypatch.setattr(module, "WORTH", 1)
     torch.set_num_threads(2)
 
 
@@ -97,7 +97,7 @@ def test_what_the_user_set_is_kept_and_not_timed(
 
     assert offered() == 1
     assert offered(wanted=1) == 0
-    monkeypatch.setattr(module, "_WORTH", 100)
+    monkeypatch.setattr(module, "WORTH", 100)
     assert (offered(steps=99), offered(steps=100)) == (0, 1)
     torch.set_num_threads(1)
     assert offered() == 0

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from spectro.clips.datasets import sources
+from spectro.models import packaged
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
@@ -31,7 +32,7 @@ def project(tmp_path: Path) -> Path:
 
 def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Call make as a person would, whatever make this test itself runs under."""
-    own = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "VENV", "N", "ARGS", "DATASET", "WEIGHTS")
+    own = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "VENV", "N", "ARGS", "DATASET", "WEIGHTS", "DEMO")
     clean = {name: value for name, value in os.environ.items() if name not in own}
     command = ["make", "-C", str(folder), *words]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=clean)
@@ -83,6 +84,15 @@ def test_without_the_real_data_it_says_so_and_takes_the_sample(
     assert told not in with_it
     assert "spectro render data/UrbanSound8K --out data/spectrograms/urbansound8k" in with_it
     assert "data/spectrograms/sample" not in with_it
+
+
+def test_the_demo_fine_tunes_a_network_whose_weights_come_with_the_environment(
+    project: Path,
+) -> None:
+    done = make(project, "-n", "demo").stdout.replace("\\\n", "")
+    assert "--arch tf_efficientnet_lite0" in done
+    assert "--weights auto" in done
+    assert packaged.offers("tf_efficientnet_lite0")
 
 
 def test_more_options_reach_the_command(project: Path) -> None:

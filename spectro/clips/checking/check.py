@@ -1,4 +1,4 @@
-"""The data doctor: what is wrong with a dataset, before any training.
+"""Check a dataset: what is wrong with it, before any training.
 
 Every clip is decoded and measured (:mod:`spectro.clips.checking.measure`), then judged by itself,
 beside every other clip, and as part of the dataset (:mod:`spectro.clips.checking.findings`).

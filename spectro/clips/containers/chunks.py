@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from spectro.clips.containers.sizes import is_chunk_id, sound_bytes
+from spectro.clips.containers.iff import BIG, CAF, chunks, is_chain
+from spectro.clips.containers.sizes import sound_bytes
 from spectro.clips.containers.views import Plan, size_of
 
 __all__ = ["plan_aiff", "plan_au", "plan_caf"]
 
-_MOST_CHUNKS = 1_000
 _EVER = 1 << 62
 # Codes of AIFF-C whose frames are as many bytes each: the bits of the header count.
 _PLAIN = (b"", b"NONE", b"twos", b"sowt", b"raw ", b"in24", b"in32", b"fl32", b"FL32", b"fl64",
@@ -56,7 +55,7 @@ def plan_aiff(path: Path) -> Plan | None:
         form = file.read(12)
         whole = abs(int.from_bytes(form[4:8], "big") + 8 - size) <= 1
         comm = (0, b"")
-        for name, at, stated in _chunks(file, 12, size, ">4sI"):
+        for name, at, stated in chunks(file, 12, size, BIG):
             if name == b"COMM":
                 comm = (at, file.read(22))
             elif name == b"SSND":
@@ -69,7 +68,7 @@ def _aiff(
 ) -> Plan | None:
     """Give an AIFF file the sizes of the sound that it holds."""
     (where, fields), (at, stated, size) = comm, sound
-    followed = _is_chain(file, at + stated + stated % 2, size, ">4sI")
+    followed = is_chain(file, at + stated + stated % 2, size, BIG)
     n = sound_bytes(path, stated, size - at, header=at, whole=whole, followed=followed)
     if len(fields) < 18 or n < 8:
         return None
@@ -105,10 +104,10 @@ def plan_caf(path: Path) -> Plan | None:
     """
     with path.open("rb") as file:
         size = size_of(file)
-        for name, at, stated in _chunks(file, 8, size, ">4sq"):
+        for name, at, stated in chunks(file, 8, size, CAF):
             if name != b"data":
                 continue
-            followed = _is_chain(file, at + max(stated, 0), size, ">4sq")
+            followed = is_chain(file, at + max(stated, 0), size, CAF)
             known = stated if stated >= 0 else _EVER
             n = sound_bytes(path, known, size - at, header=at, followed=followed, unknown=_EVER)
             if n == stated:
@@ -117,31 +116,3 @@ def plan_caf(path: Path) -> Plan | None:
             head = file.read(at - 8) + struct.pack(">q", n)
             return Plan(((head, range(at, at + n)),))
     return None
-
-
-def _chunks(file: IO[bytes], at: int, size: int, head: str) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, place and stated size of each chunk, the file being at its content."""
-    length = struct.calcsize(head)
-    for _ in range(_MOST_CHUNKS):
-        file.seek(min(at, size))
-        read = file.read(length)
-        if len(read) < length:
-            return
-        name, stated = struct.unpack(head, read)
-        yield name, at + length, stated
-        if stated < 0 or at > size:
-            return
-        at += length + stated + (stated % 2 if head == ">4sI" else 0)
-
-
-def _is_chain(file: IO[bytes], at: int, size: int, head: str) -> bool:
-    """Tell whether nothing but chunks, or zeros, lies from here to the end."""
-    if at >= size:
-        return True
-    file.seek(at)
-    if not file.read(4_096).strip(b"\0"):
-        return True
-    return all(
-        is_chunk_id(name) and stated >= 0 and start + stated <= size + 1
-        for name, start, stated in _chunks(file, at, size, head)
-    )

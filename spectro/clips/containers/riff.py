@@ -8,7 +8,6 @@ such a file holds is found out here, and handed on under a header that says so.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -16,7 +15,8 @@ from typing import IO, Literal
 import numpy as np
 
 from spectro.clips.containers import mp3
-from spectro.clips.containers.sizes import is_chunk_id, sound_bytes
+from spectro.clips.containers.iff import BIG, LITTLE, chunks, is_chain
+from spectro.clips.containers.sizes import sound_bytes
 from spectro.clips.containers.views import Piece, Plan, size_of
 from spectro.errors import AudioError
 
@@ -114,21 +114,22 @@ def read(path: Path) -> Wave | None:
         return _read_riff(path, file, size, form, order)
 
 
+def _head(order: Order) -> str:
+    return BIG if order == ">" else LITTLE
+
+
 def _read_riff(path: Path, file: IO[bytes], size: int, form: bytes, order: Order) -> Wave | None:
     riff_size = int(struct.unpack(order + "I", file.read(4).ljust(4, b"\0"))[0])
-    fmt, fact, long_sizes = b"", None, (0, 0)
-    for name, at, stated in _chunks(file, 12, size, order):
-        if name == b"ds64" and form == b"RF64":
-            long_sizes = struct.unpack("<QQ", file.read(16).ljust(16, b"\0"))
-        elif name == b"fmt ":
+    fmt, fact = b"", None
+    for name, at, stated in chunks(file, 12, size, _head(order)):
+        if name == b"fmt ":
             fmt = file.read(min(stated, 1_024))
-        elif name == b"fact":
+        elif name == b"fact" and form != b"RF64":
             fact = int(struct.unpack(order + "I", file.read(4).ljust(4, b"\0"))[0])
         elif name == b"data":
             whole = abs(riff_size + 8 - size) <= 1 and form != b"RF64"
-            long = form == b"RF64" and stated in (0, 0xFFFF_FFFF)
-            n, fact = (long_sizes[1], None) if long else (stated, fact)
-            return _wave(path, file, (form, fmt, fact), at, n, size, order, whole)
+            told = 0 if form == b"RF64" and stated == 0xFFFF_FFFF else stated  # no ds64 told it
+            return _wave(path, file, (form, fmt, fact), at, told, size, order, whole)
     return None
 
 
@@ -146,7 +147,7 @@ def _wave(
     if len(fmt) < 16:
         return None
     followed = stated >= size - at or any(
-        _is_chain(file, at + stated + pad, size, order) for pad in (0, 1)
+        is_chain(file, at + stated + pad, size, _head(order)) for pad in (0, 1)
     )
     unknown = 1 << 62 if form == b"RF64" else 0x7FFF_0000
     blocks = struct.unpack_from(order + "H", fmt)[0] not in (PCM, FLOAT, EXTENSIBLE)
@@ -161,33 +162,6 @@ def _wave(
         blocks=blocks,
     )
     return Wave(form, fmt, fact, range(at, at + n), stated)
-
-
-def _chunks(file: IO[bytes], at: int, size: int, order: Order) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, place and stated size of each chunk, the file being at its content."""
-    for _ in range(_MOST_CHUNKS):
-        file.seek(at)
-        head = file.read(8)
-        if len(head) < 8:
-            return
-        name, stated = head[:4], int(struct.unpack(order + "I", head[4:])[0])
-        yield name, at + 8, stated
-        at += 8 + stated + stated % 2
-
-
-def _is_chain(file: IO[bytes], at: int, size: int, order: Order) -> bool:
-    """Tell whether nothing but chunks, or zeros, lies from here to the end."""
-    if at >= size:
-        return True
-    file.seek(at)
-    if not file.read(4_096).strip(b"\0"):
-        return True
-    first = True
-    for name, start, stated in _chunks(file, at, size, order):
-        if not is_chunk_id(name) or start + stated > size + 1:
-            return not first and not name.strip(b"\0")
-        first = False
-    return not first
 
 
 def _read_w64(path: Path, file: IO[bytes], size: int) -> Wave | None:

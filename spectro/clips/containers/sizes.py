@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spectro.errors import AudioError
 
-__all__ = ["UNKNOWN_FROM", "is_chunk_id", "sound_bytes"]
+__all__ = ["UNKNOWN_FROM", "sound_bytes"]
 
 # Recorders that stream cannot go back to fill in the length, and leave a huge one instead.
 UNKNOWN_FROM = 0x7FFF_0000
@@ -66,8 +66,3 @@ def sound_bytes(
     more = there - stated
     wrapped = more >= _WRAP and more % _WRAP <= _WRAP >> 8
     return there if not followed and (stated == 0 or whole or wrapped) else stated
-
-
-def is_chunk_id(name: bytes) -> bool:
-    """Tell whether four bytes look like the name of a chunk."""
-    return len(name) == 4 and all(32 <= byte < 127 for byte in name)

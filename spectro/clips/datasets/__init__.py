@@ -61,6 +61,21 @@ def load(root: str | Path, layout: str = "auto", **options: Any) -> Dataset:
     DatasetError
         If the folder is missing, has no known layout, or cannot be read; or if an option does not
         belong to the layout.
+
+    Examples
+    --------
+    A folder a class; `n_folds` deals folds, and writes them down:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np, soundfile
+    >>> from spectro import load_dataset
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("frog/a.wav", "frog/b.wav", "rain/c.wav", "rain/d.wav"):
+    ...     (folder / name).parent.mkdir(exist_ok=True)
+    ...     soundfile.write(folder / name, np.sin(np.arange(8000) / len(name)), 8000)
+    >>> load_dataset(folder, n_folds=2).clips.groupby("label").size().to_dict()
+    {'frog': 2, 'rain': 2}
     """
     if layout not in ("auto", *LAYOUTS):
         raise DatasetError(f"unknown layout {layout!r}; there are {', '.join(LAYOUTS)}")

@@ -139,6 +139,14 @@ def write_sample(
         If an argument is out of its range or a class has no such name.
     spectro.errors.DatasetError
         If ``ROOT/UrbanSound8K`` is there and is not this very sample, or `root` is a file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from spectro import write_sample
+    >>> root = write_sample(tempfile.mkdtemp(), sources=1, slices=1, folds=2, classes=("siren",))
+    >>> sorted(path.name for path in root.glob("audio/fold1/*"))
+    ['180000-8-0-0.wav']
     """
     manifest = _manifest(seed, sources, slices, folds, classes)
     home = Path(root) / FOLDER

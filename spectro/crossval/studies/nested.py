@@ -83,7 +83,10 @@ def _candidate(table: dict[str, Any], base: TrainConfig) -> tuple[str, TrainConf
         raise ConfigError(f"name {name!r}: use letters, digits and any of = , . + - _")
     if "recipe" in changes:
         kept = {key: getattr(base, key) for key in ("weights", "precision", "seed")}
-        base = recipe(changes.pop("recipe")).replace(**kept)
+        other = recipe(changes.pop("recipe"))
+        if base.arch == "auto" and other.arch == recipe(base.recipe).arch:  # none is asked for
+            kept["arch"] = "auto"
+        base = other.replace(**kept)
     last = {key: changes.pop(key, None) for key in ("epochs", "lr")}
     config = base.replace(**changes).with_last_phase(**last)
     if config.inner_fold is not None:
@@ -221,8 +224,8 @@ class Nested:
         return record
 
     def _train_with(self, best: str, mean: float, fold: int) -> FoldRecord:
-        config = self.candidates[best]
-        begun = start(config)
+        begun = start(self.candidates[best], folder=inner_folder(self.run, fold, best))
+        config = begun.config
         own = self.run.trained_with(config, begun.origin, begun.precision)
         training = Training(own, self.pictures, begun.weights, self.track, n_threads=self.n_threads)
         about = {"chosen": best, "chosen_at": mean, "weights": begun.origin.detail}

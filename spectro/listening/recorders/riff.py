@@ -8,15 +8,14 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from spectro.clips.containers.iff import LITTLE, chunks
+
 __all__ = ["Words", "read_words"]
 
-_MOST_CHUNKS = 1000  # walked; a real file has ten
 _MOST_BYTES = 1 << 20  # of one chunk that are read; a real one has a few hundred
-_UNKNOWN = 0xFFFFFFFF  # RF64: the size stands in the chunk ds64
 
 
 class Words(NamedTuple):
@@ -64,41 +63,20 @@ def read_words(path: str | Path) -> Words:
 
 def _words(file: IO[bytes], size: int) -> Words:
     guano = comment = ""
-    for name, content in _chunks(file, size):
-        if name == b"guan" and not guano:
-            guano = _text(content)
-        elif name == b"LIST" and content[:4] == b"INFO" and not comment:
-            comment = _comment(content[4:])
-    return Words(guano, comment)
-
-
-def _chunks(file: IO[bytes], size: int) -> Iterator[tuple[bytes, bytes]]:
-    """Give the small chunks of a WAV file that may hold words, in order."""
     head = file.read(12)
     if head[:4] not in (b"RIFF", b"RF64", b"BW64") or head[8:] != b"WAVE":
-        return
-    at, data_size = 12, 0
-    for _ in range(_MOST_CHUNKS):
-        file.seek(at)
-        header = file.read(8)
-        if len(header) < 8:
-            return
-        name, length = struct.unpack("<4sI", header)
-        if name in (b"guan", b"LIST", b"ds64"):
-            content = file.read(min(length, _MOST_BYTES))
-            yield name, content
-            if name == b"ds64" and len(content) >= 16:
-                data_size = struct.unpack("<Q", content[8:16])[0]
-        if name == b"data" and length == _UNKNOWN:
-            length = data_size or size
-        at += 8 + length + length % 2
-        if at >= size:
-            return
+        return Words()
+    for name, _, stated in chunks(file, 12, size, LITTLE):
+        if name == b"guan" and not guano:
+            guano = _text(file.read(min(stated, _MOST_BYTES)))
+        elif name == b"LIST" and not comment:
+            comment = _comment(file.read(min(stated, _MOST_BYTES)))
+    return Words(guano, comment)
 
 
 def _comment(info: bytes) -> str:
     """Find ICMT among the entries of LIST INFO."""
-    at = 0
+    at = 4 if info[:4] == b"INFO" else len(info)
     while at + 8 <= len(info):
         name, length = struct.unpack("<4sI", info[at : at + 8])
         if name == b"ICMT":

@@ -61,7 +61,8 @@ def check_budget(hours: float, budget: float, confidence: float = 0.95) -> None:
         raise ConfigError(
             f"{hours:.3g} h of background cannot support a budget of {budget:g} an hour: without a "
             f"single alarm they bound the rate at {least:g} an hour; "
-            f"give at least {_up(needed):g} h, or a budget of {least:g}"
+            f"give at least {_up(needed):g} h, --unsupported to claim nothing, or a budget of "
+            f"{least:g}"
         )
 
 

@@ -4,13 +4,47 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["bootstrap_upper", "hours_needed", "poisson_upper"]
+from spectro.errors import ConfigError
+
+__all__ = ["bootstrap_upper", "hours_needed", "parse_budget", "poisson_upper"]
 
 _DRAWS = 1000
+_BUDGET = re.compile(
+    r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(?:(?:/|per|an?)?\s*(h|hours?|d|days?|weeks?|w))?\s*"
+)
+_HOURS = {"h": 1, "d": 24, "w": 168}
+
+
+def parse_budget(text: str) -> float:
+    """Read a budget of false events: ``0.5/hour``, ``0.5/h``, ``12/day``, ``1/week``, or ``0.5``.
+
+    Returns
+    -------
+    budget : float
+        Events an hour, above 0.
+
+    Raises
+    ------
+    ConfigError
+        If it is none.
+
+    Examples
+    --------
+    >>> parse_budget("12/day"), parse_budget("0.5/h"), parse_budget("2")
+    (0.5, 0.5, 2.0)
+    """
+    match = _BUDGET.fullmatch(text)
+    budget = float(match[1]) / _HOURS[(match[2] or "h")[0]] if match else 0.0
+    if not 0 < budget < math.inf:
+        raise ConfigError(
+            f"{text[:80]!r} is no budget of false events: write it as 0.5/hour or 12/day, above 0"
+        )
+    return budget
 
 
 @functools.lru_cache(maxsize=4096)

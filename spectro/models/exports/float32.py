@@ -7,10 +7,11 @@
 
 Both map ``levels``, uint8 of shape (n, height, width, 3) as
 :func:`spectro.pictures.spectrogram.network_levels` gives them, to ``probabilities``, float32 of
-shape (n, classes). Scaling, normalisation, the mean of several networks and softmax are in the
-graph. Metadata: ``sample_rate`` (Hz), ``sample_duration`` (s), ``classes`` (JSON list) and
-``class_outputs_key``, as OpenSoundscape has them; ``spectro`` (the model card as JSON) and
-``tensors`` (SHA-256 of ``model.safetensors``).
+shape (n, classes). Scaling, normalisation, the mean of several networks, temperature and softmax
+are in the graph. Where the card tells unknown sounds by their energy, ``energy``, float32 of shape
+(n,), is a second output. Metadata: ``sample_rate`` (Hz), ``sample_duration`` (s), ``classes`` (JSON
+list) and ``class_outputs_key``, as OpenSoundscape has them; ``spectro`` (the model card as JSON)
+and ``tensors`` (SHA-256 of ``model.safetensors``).
 """
 
 from __future__ import annotations
@@ -30,17 +31,24 @@ import torch
 from torch import nn
 
 from spectro.errors import MissingExtraError, ModelError
+from spectro.models import networks
 from spectro.models.card import ModelCard
 from spectro.models.exports.probes import probe_pictures
-from spectro.models.folder import EXPORTS, TENSORS, load_model, predict_probabilities
-from spectro.plumbing.files import write_bytes, writing
+from spectro.models.exports.vectors import vectors_of
+from spectro.models.folder import EXPORTS, TENSORS, VECTORS, load_model, predict
+from spectro.models.runtime import onnx_runtime
+from spectro.plumbing.files import write_bytes, write_text, writing
 
 __all__ = [
     "OPSET",
+    "Change",
     "Exported",
     "check_pictures",
     "export_onnx",
+    "float32_graph",
     "in_batches",
+    "output_names",
+    "outputs",
     "package",
     "session",
     "with_about",
@@ -53,6 +61,7 @@ _TOLERANCE = 1e-3
 
 Levels = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
+Outputs = tuple[Probabilities, ...]  # probabilities, and what else there is
 
 
 class Exported(NamedTuple):
@@ -70,6 +79,8 @@ class Exported(NamedTuple):
         Largest difference of a probability.
     agreement : float
         Share of pictures that get the same label.
+    change : Change or None
+        Of eight bits: what they cost.
     """
 
     path: Path
@@ -77,6 +88,38 @@ class Exported(NamedTuple):
     compared: int
     difference: float
     agreement: float
+    change: Change | None = None
+
+
+class Change(NamedTuple):
+    """What another arithmetic costs and gains.
+
+    Attributes
+    ----------
+    clips : int
+        Clips that were asked about, none of them trained on.
+    before, after : float or None
+        Accuracy on them with ``model.onnx`` and then; None where their classes were not given.
+    ms_before, ms_after : float
+        Milliseconds for one picture on one thread of this machine, the median.
+    """
+
+    clips: int
+    before: float | None
+    after: float | None
+    ms_before: float
+    ms_after: float
+
+    @property
+    def lost(self) -> float | None:
+        """How much accuracy it costs, between -1 and 1; None where that is not known."""
+        return None if self.before is None or self.after is None else self.before - self.after
+
+
+def output_names(card: ModelCard) -> list[str]:
+    """Name what the graph of a model gives."""
+    by_energy = card.unknown is not None and card.unknown.method == "energy"
+    return ["probabilities", "energy"] if by_energy else ["probabilities"]
 
 
 class _Listener(nn.Module):
@@ -91,15 +134,18 @@ class _Listener(nn.Module):
         self.register_buffer("mean", torch.tensor(card.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(card.std).view(1, 3, 1, 1))
 
-    def forward(self, levels: torch.Tensor) -> torch.Tensor:
-        """Map uint8 (n, height, width, 3) to probabilities (n, classes)."""
+        self.temperature = card.temperature
+        self.names = output_names(card)
+
+    def forward(self, levels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Map uint8 (n, height, width, 3) to probabilities (n, classes), and energies if needed."""
         pixels = levels.permute(0, 3, 1, 2).float() / 255
-        logits: torch.Tensor = self.network((pixels - self.mean) / self.std)
-        return logits.softmax(dim=1)
+        answer = networks.answer(self.network, (pixels - self.mean) / self.std, self.temperature)
+        return tuple(answer[: len(self.names)])
 
 
 def export_onnx(folder: str | Path, pictures: Levels) -> Exported:
-    """Write ``model.onnx`` into a model folder, if it gives what torch gives.
+    """Write ``model.onnx`` into a model folder, if it gives what torch gives, and ``verify.json``.
 
     Parameters
     ----------
@@ -121,26 +167,41 @@ def export_onnx(folder: str | Path, pictures: Levels) -> Exported:
     MissingExtraError
         If the packages of the extra ``onnx`` are not installed.
     """
-    folder = Path(folder)
+    folder, path = Path(folder), Path(folder) / EXPORTS[0]
     model, card = load_model(folder)
     asked = np.concatenate([check_pictures(pictures, card, folder), probe_pictures(card)])
-    graph = with_about(_graph(model, card), card, folder)
-    run = session(graph)
+    graph = with_about(float32_graph(model, card), card, folder)
     truth = _by_torch(model, card, asked)
-    found = [in_batches(run, asked, size) for size in _BATCHES]
-    difference = max(float(np.abs(one - truth).max()) for one in found)
-    same = np.all([one.argmax(1) == truth.argmax(1) for one in found], axis=0)
-    path = folder / EXPORTS[0]
-    if not difference < _TOLERANCE or not same.all():  # NaN is not below either
-        raise ModelError(
-            f"{path}: is not kept: ONNX Runtime's probabilities differ from torch's by up to "
-            f"{difference:.2g}, and {int((~same).sum())} of {len(asked)} labels; try another "
-            "version of torch or onnxruntime"
-        )
+    with writing(folder / VECTORS, ModelError):
+        vectors = vectors_of(card, folder, lambda levels: _by_torch(model, card, levels)[0])
+    found = [in_batches(outputs(graph), asked, size) for size in _BATCHES]
+    difference = _check_same(path, truth, found)
     with writing(path, ModelError):
         write_bytes(path, graph)
-    (folder / EXPORTS[1]).unlink(missing_ok=True)  # of the graph that was
+        (folder / EXPORTS[1]).unlink(missing_ok=True)  # of the graph that was
+        write_text(folder / VECTORS, vectors.to_text())
     return Exported(path, OPSET, len(asked), difference, 1.0)
+
+
+def _check_same(path: Path, truth: Outputs, found: list[Outputs]) -> float:
+    """Return the largest difference of a probability from torch's, or refuse what differs."""
+    difference = max(float(np.abs(one[0] - truth[0]).max()) for one in found)
+    same = np.all([one[0].argmax(1) == truth[0].argmax(1) for one in found], axis=0)
+    scale = [1 + np.abs(each) for each in truth[1:]]
+    energy = [
+        float((np.abs(a - b) / c).max())
+        for one in found
+        for a, b, c in zip(one[1:], truth[1:], scale, strict=False)
+    ]
+    # NaN is not below either
+    if difference < _TOLERANCE and same.all() and all(each < _TOLERANCE for each in energy):
+        return difference
+    more = f", its energies by up to {max(energy):.2g} of their size" if energy else ""
+    raise ModelError(
+        f"{path}: is not kept: ONNX Runtime's probabilities differ from torch's by up to "
+        f"{difference:.2g}{more}, and {int((~same).sum())} of {len(same)} labels; try another "
+        "version of torch or onnxruntime"
+    )
 
 
 def check_pictures(pictures: Levels, card: ModelCard, folder: Path) -> Levels:
@@ -161,7 +222,7 @@ def check_pictures(pictures: Levels, card: ModelCard, folder: Path) -> Levels:
     return pictures
 
 
-def _graph(model: nn.Module, card: ModelCard) -> bytes:
+def float32_graph(model: nn.Module, card: ModelCard) -> bytes:
     """Trace the network into an ONNX graph with batches of any size.
 
     By the older of torch's exporters: it takes a tenth of the time, its graphs run as fast, and the
@@ -177,8 +238,8 @@ def _graph(model: nn.Module, card: ModelCard) -> bytes:
             (example,),
             file,
             input_names=["levels"],
-            output_names=["probabilities"],
-            dynamic_axes={"levels": {0: "n"}, "probabilities": {0: "n"}},
+            output_names=output_names(card),
+            dynamic_axes={name: {0: "n"} for name in ("levels", *output_names(card))},
             opset_version=OPSET,
             dynamo=False,
         )
@@ -196,7 +257,7 @@ def with_about(graph: bytes, card: ModelCard, folder: Path) -> bytes:
         "sample_duration": f"{card.spectrogram.duration:g}",
         "classes": json.dumps(card.labels),
         "class_outputs_key": "probabilities",
-        "spectro": card.to_json(),
+        "spectro": card.model_copy(update={"detections": {}}).to_json(),
         "tensors": hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest(),
     }
     onnx.helper.set_model_props(proto, about)
@@ -205,17 +266,21 @@ def with_about(graph: bytes, card: ModelCard, folder: Path) -> bytes:
 
 
 def session(graph: bytes) -> Callable[[Levels], Probabilities]:
-    """Open a graph as a function of levels, on one thread."""
+    """Open a graph as a function from levels to probabilities, on one thread."""
+    run = outputs(graph)
+    return lambda levels: run(levels)[0]
+
+
+def outputs(graph: bytes) -> Callable[[Levels], Outputs]:
+    """Open a graph as a function from levels to all that it gives, on one thread."""
     runtime = package("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     opened = runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
-    def run(levels: Levels) -> Probabilities:
-        result: Probabilities
-        (result,) = opened.run(["probabilities"], {"levels": levels})
-        return result
+    def run(levels: Levels) -> Outputs:
+        return tuple(opened.run(None, {"levels": levels}))
 
     return run
 
@@ -229,25 +294,24 @@ def package(name: str) -> Any:
         If it is not installed.
     """
     try:
-        return importlib.import_module(name)
+        return onnx_runtime() if name == "onnxruntime" else importlib.import_module(name)
     except ImportError:
         raise MissingExtraError("onnx", "an export") from None
 
 
-def _by_torch(model: nn.Module, card: ModelCard, levels: Levels) -> Probabilities:
-    def run(some: Levels) -> Probabilities:
+def _by_torch(model: nn.Module, card: ModelCard, levels: Levels) -> Outputs:
+    def run(some: Levels) -> Outputs:
         pixels = torch.from_numpy(some).permute(0, 3, 1, 2).float() / 255
-        result: Probabilities = predict_probabilities(model, card, pixels).numpy()
-        return result
+        return tuple(each.numpy() for each in predict(model, card, pixels))
 
     return in_batches(run, levels, _BATCHES[1])
 
 
-def in_batches(run: Callable[[Levels], Probabilities], levels: Levels, size: int) -> Probabilities:
+def in_batches(run: Callable[[Levels], Outputs], levels: Levels, size: int) -> Outputs:
     """Ask in batches of exactly `size`, the last filled up with its first picture."""
     rows = []
     for start in range(0, len(levels), size):
         batch = levels[start : start + size]
         filled = np.concatenate([batch, np.repeat(batch[:1], size - len(batch), axis=0)])
-        rows.append(run(filled)[: len(batch)])
-    return np.concatenate(rows)
+        rows.append([each[: len(batch)] for each in run(filled)])
+    return tuple(np.concatenate(each) for each in zip(*rows, strict=True))

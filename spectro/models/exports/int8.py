@@ -7,40 +7,53 @@ the same file would say something else there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from spectro.errors import ModelError
-from spectro.models.card import ModelCard, read_card
+from spectro.models.card import VECTORS, ModelCard, read_card
 from spectro.models.exports.float32 import (
     OPSET,
+    Change,
     Exported,
     Levels,
+    Outputs,
     Probabilities,
     check_pictures,
     in_batches,
+    outputs,
     package,
     session,
     with_about,
 )
 from spectro.models.exports.probes import PROBES, probe_pictures
+from spectro.models.exports.vectors import Vectors, read_vectors
 from spectro.models.folder import EXPORTS
-from spectro.plumbing.files import scratch, without_scratch, write_bytes, writing
+from spectro.plumbing.files import scratch, without_scratch, write_bytes, write_text, writing
 
-__all__ = ["export_int8"]
+__all__ = ["check_loss", "compare", "export_int8", "quantized"]
 
 _BATCH = 16
 # All that a body is made of; its head is small, and stays in float32 with batch norms that did not
 # become part of a convolution.
 _OPERATORS = ["Conv", "Add", "Relu", "MaxPool", "GlobalAveragePool"]
 _DRIFT = 0.1  # most that a probability of silence, noise or hum may change
+_KNOWN = 0.05  # most that the share of clips that are known may change
+_WARM_UP, _TIMED = 3, 21  # pictures
 
 
 def export_int8(
-    folder: str | Path, calibration: Levels, pictures: Levels, *, most_lost: float = 0.01
+    folder: str | Path,
+    calibration: Levels,
+    pictures: Levels,
+    *,
+    truth: npt.ArrayLike | None = None,
+    most_lost: float = 0.01,
 ) -> Exported:
     """Write ``model.int8.onnx`` into a model folder, if it says what ``model.onnx`` says.
 
@@ -52,8 +65,11 @@ def export_int8(
         Levels of training clips, from which the scales are taken; a few hundred are enough.
     pictures : np.ndarray [shape=(m, height, width, 3)], uint8
         Levels of clips that were not trained on, to compare on.
+    truth : array_like of int [shape=(m,)], or None
+        Position of the class of each of `pictures`.
     most_lost : float
-        Share of them that may get another label, 0 to 1.
+        How much accuracy on `pictures` may be lost, 0 to 1; without `truth`, the share of them that
+        may get another label.
 
     Returns
     -------
@@ -63,8 +79,8 @@ def export_int8(
     Raises
     ------
     ModelError
-        If there is no ``model.onnx``, if more labels change than may, or if silence, noise or hum
-        are judged otherwise: then nothing is kept.
+        If there is no ``model.onnx``, if more is lost than may be, or if silence, noise or hum are
+        judged otherwise: then nothing is kept.
     MissingExtraError
         If the packages of the extra ``onnx`` are not installed.
     """
@@ -75,27 +91,60 @@ def export_int8(
         raise ModelError(f"{folder}: has no {EXPORTS[0]}; export the model in float32 first")
     for levels in (calibration, pictures):
         check_pictures(levels, card, folder)
+    before = source.read_bytes()
     with writing(Path(without_scratch(str(path))), ModelError), scratch(folder) as own:
-        graph = with_about(_quantized(source, own, calibration), card, folder)
-    exported = _compared(path, source.read_bytes(), graph, card, pictures)
-    lost = 1 - exported.agreement
-    if lost > most_lost:
-        raise ModelError(
-            f"{path}: is not kept: {lost:.1%} of {len(pictures)} labels change, more than "
-            f"{most_lost:.1%}; calibrate on more clips, or use {EXPORTS[0]}"
-        )
+        graph = with_about(quantized(before, own, calibration), card, folder)
+    _check_calm(path, before, graph, card)
+    found = compare(before, graph, card, pictures, truth)
+    check_loss(path, found, most_lost)
+    vectors = _vectors(folder, card, graph)
     with writing(path, ModelError):
         write_bytes(path, graph)
-    return exported
+        if vectors is not None:
+            write_text(folder / VECTORS, vectors.to_text())
+    return found._replace(path=path)
 
 
-def _quantized(source: Path, own: Path, calibration: Levels) -> bytes:
-    """Quantize a graph, with files in the folder `own`."""
+def _vectors(folder: Path, card: ModelCard, graph: bytes) -> Vectors | None:
+    """Add what eight bits answer to what is kept to compare; None where nothing is kept."""
+    if not (folder / VECTORS).is_file():
+        return None
+    kept = read_vectors(folder)
+    return kept.with_int8(_answers(graph, kept.levels(card))[0])
+
+
+def check_loss(path: Path, found: Exported, most_lost: float) -> None:
+    """Refuse eight bits that cost too much accuracy, or labels where the classes are not known.
+
+    Raises
+    ------
+    ModelError
+        If they do, or if they judge unknown what was known.
+    """
+    change = found.change
+    assert change is not None
+    lost = 1 - found.agreement if change.lost is None else change.lost
+    if not lost <= most_lost:
+        what = f"{lost:.1%} of {change.clips} labels change"
+        if change.lost is not None:
+            what = (
+                f"accuracy on {change.clips} out-of-fold clips falls from {change.before:.1%} to "
+                f"{change.after:.1%}"
+            )
+        raise ModelError(
+            f"{path}: is not kept: {what}, more than {most_lost:.1%}; calibrate on more clips, "
+            f"allow it with --most-lost, or use {EXPORTS[0]}"
+        )
+
+
+def quantized(graph: bytes, own: Path, calibration: Levels) -> bytes:
+    """Quantize a graph, with files in the scratch folder `own`."""
     package("onnxruntime")
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    prepared, target = own / "prepared.onnx", own / "int8.onnx"
+    source, prepared, target = (own / f"{name}.onnx" for name in ("float32", "prepared", "int8"))
+    source.write_bytes(graph)
     quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
     quantization.quantize_static(
         str(prepared),
@@ -123,22 +172,73 @@ class _Reader:
         return None if batch is None else {"levels": batch}
 
 
-def _compared(
-    path: Path, source: bytes, graph: bytes, card: ModelCard, pictures: Levels
-) -> Exported:
-    """Compare two graphs on clips, and on sounds that must stay what they were."""
-    before, after = (_answers(each, pictures) for each in (source, graph))
-    calm = np.abs(np.subtract(*(_answers(each, probe_pictures(card)) for each in (source, graph))))
+def _check_calm(path: Path, before: bytes, after: bytes, card: ModelCard) -> None:
+    """Refuse a graph to which silence, noise or hum are something else."""
+    probes = probe_pictures(card)
+    calm = np.abs(_answers(before, probes)[0] - _answers(after, probes)[0])
     for name, change in zip(PROBES, calm.max(axis=1), strict=True):
         if not change <= _DRIFT:
             raise ModelError(
                 f"{path}: is not kept: a probability of {name} changes by {change:.2f}; "
                 f"calibrate on more clips, or use {EXPORTS[0]}"
             )
-    same = before.argmax(1) == after.argmax(1)
-    difference = float(np.abs(before - after).max())
-    return Exported(path, OPSET, len(pictures), difference, float(same.mean()))
 
 
-def _answers(graph: bytes, levels: Levels) -> Probabilities:
-    return in_batches(session(graph), levels, 1)
+def compare(
+    before: bytes,
+    after: bytes,
+    card: ModelCard,
+    pictures: Levels,
+    truth: npt.ArrayLike | None = None,
+) -> Exported:
+    """Compare two graphs on clips that were not trained on; both answer one at a time.
+
+    Parameters
+    ----------
+    before, after : bytes
+        Graphs of the same model.
+    card : ModelCard
+        Of the model.
+    pictures : np.ndarray [shape=(n, height, width, 3)], uint8
+        Levels of the clips.
+    truth : array_like of int [shape=(n,)], or None
+        Position of the class of each.
+    """
+    found = [_answers(graph, pictures) for graph in (before, after)]
+    _check_known(card, *found)
+    labels = [each[0].argmax(axis=1) for each in found]
+    accuracies: list[float | None] = [None, None]
+    if truth is not None:
+        accuracies = [float((each == np.asarray(truth)).mean()) for each in labels]
+    times = [_milliseconds(session(graph), pictures) for graph in (before, after)]
+    difference = float(np.abs(found[0][0] - found[1][0]).max())
+    agreement = float((labels[0] == labels[1]).mean())
+    change = Change(len(pictures), accuracies[0], accuracies[1], times[0], times[1])
+    return Exported(Path(EXPORTS[1]), OPSET, len(pictures), difference, agreement, change)
+
+
+def _check_known(card: ModelCard, before: Outputs, after: Outputs) -> None:
+    """Refuse eight bits that find far fewer clips known, or far more."""
+    if card.unknown is None:
+        return
+    shares = [card.unknown.known(*each).mean() for each in (before, after)]
+    if abs(shares[0] - shares[1]) > _KNOWN:
+        raise ModelError(
+            f"{EXPORTS[1]}: is not kept: {shares[0]:.1%} of the clips were known and "
+            f"{shares[1]:.1%} would be; calibrate on more clips, or use {EXPORTS[0]}"
+        )
+
+
+def _milliseconds(run: Callable[[Levels], Probabilities], pictures: Levels) -> float:
+    """Give the median time for one picture."""
+    times = []
+    for number in range(_WARM_UP + _TIMED):
+        one = pictures[number % len(pictures)][np.newaxis]
+        started = time.perf_counter()
+        run(one)
+        times.append(time.perf_counter() - started)
+    return 1000 * float(np.median(times[_WARM_UP:]))
+
+
+def _answers(graph: bytes, levels: Levels) -> Outputs:
+    return in_batches(outputs(graph), levels, 1)

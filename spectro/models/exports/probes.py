@@ -9,7 +9,7 @@ from spectro.models.card import ModelCard
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import network_levels, spectrogram_image
 
-__all__ = ["PROBES", "probe_pictures"]
+__all__ = ["PROBES", "probe_pictures", "probe_waveforms"]
 
 PROBES = ("silence", "loud noise", "faint noise", "pink noise", "hum at 50 Hz", "hum at 60 Hz")
 
@@ -28,11 +28,12 @@ def probe_pictures(card: ModelCard) -> npt.NDArray[np.uint8]:
         The same on every call.
     """
     config = card.spectrogram
-    pictures = [spectrogram_image(_channels(y, config), config) for y in _waveforms(config)]
+    pictures = [spectrogram_image(_channels(y, config), config) for y in probe_waveforms(config)]
     return np.stack([network_levels(picture, card.size) for picture in pictures])
 
 
-def _waveforms(config: SpectrogramConfig) -> list[npt.NDArray[np.float32]]:
+def probe_waveforms(config: SpectrogramConfig) -> list[npt.NDArray[np.float32]]:
+    """Make the sounds of `PROBES`, each ``config.n_samples`` long; the same on every call."""
     rng = np.random.default_rng(0)
     n = config.n_samples
     t = np.arange(n) / config.sr

@@ -1,6 +1,7 @@
 """Augmentation: random changes of training pictures that leave their labels true.
 
-All work on whole batches, on the batch's device, with a random draw for each picture. None flips or
+All work on levels from 0 to 1, not on colours: a change of a colour may be no colour that there is.
+They take whole batches, on the batch's device, with a random draw for each picture. None flips or
 rotates a picture: a spectrogram upside down is another sound.
 """
 
@@ -10,13 +11,11 @@ from spectro.errors import ConfigError
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.training.augment.filters import Background, BandGain, MixStyle
 from spectro.training.augment.geometry import Masks, Shift, Warp
-from spectro.training.augment.levels import OnLevels
 from spectro.training.augment.transform import Transform
 from spectro.training.settings import TrainConfig
 
 __all__ = [
-    "Background", "BandGain", "Masks", "MixStyle", "OnLevels", "Shift", "Transform", "Warp",
-    "transforms",
+    "Background", "BandGain", "Masks", "MixStyle", "Shift", "Transform", "Warp", "transforms",
 ]  # fmt: skip
 
 
@@ -28,7 +27,7 @@ def transforms(config: TrainConfig, spectrogram: SpectrogramConfig | None) -> li
     config : TrainConfig
         Gives the changes.
     spectrogram : SpectrogramConfig or None
-        Gives the meaning of colours, which `background`, `mixstyle` and `band_gain` need.
+        Gives the range of the levels, which `background` needs.
 
     Raises
     ------
@@ -36,13 +35,14 @@ def transforms(config: TrainConfig, spectrogram: SpectrogramConfig | None) -> li
         If `spectrogram` is needed and not given.
     """
     chosen: list[Transform] = []
-    if config.background or config.mixstyle or config.band_gain:
+    if config.background:
         if spectrogram is None:
-            raise ConfigError(
-                "background, mixstyle and band_gain need the settings that the pictures were drawn "
-                "with"
-            )
-        chosen.append(_on_levels(config, spectrogram))
+            raise ConfigError("background needs the settings that the pictures were drawn with")
+        chosen.append(Background(config.background, spectrogram.top_db))
+    if config.mixstyle:
+        chosen.append(MixStyle(config.mixstyle))
+    if config.band_gain:
+        chosen.append(BandGain(config.band_gain))
     if config.stretch or config.pitch:
         chosen.append(Warp(config.stretch, config.pitch))
     if config.shift:
@@ -50,14 +50,3 @@ def transforms(config: TrainConfig, spectrogram: SpectrogramConfig | None) -> li
     if config.time_masks or config.freq_masks:
         chosen.append(Masks(config.time_masks, config.freq_masks, config.mask_share))
     return chosen
-
-
-def _on_levels(config: TrainConfig, spectrogram: SpectrogramConfig) -> OnLevels:
-    changes: list[Transform] = []
-    if config.background:
-        changes.append(Background(config.background, spectrogram.top_db))
-    if config.mixstyle:
-        changes.append(MixStyle(config.mixstyle))
-    if config.band_gain:
-        changes.append(BandGain(config.band_gain))
-    return OnLevels(changes, "both" if spectrogram.channels == "both" else spectrogram.cmap)

@@ -1,7 +1,6 @@
 """Changes of levels, as another microphone, another room or a second sound would cause.
 
-Levels go from 0 (the bottom of the picture's range, or silence) to 1; see
-:class:`~spectro.training.augment.levels.OnLevels`.
+Levels go from 0 (the bottom of the picture's range, or silence) to 1.
 """
 
 from __future__ import annotations

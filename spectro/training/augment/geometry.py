@@ -102,7 +102,7 @@ class Warp(Transform):
     ----------
     stretch : float
         The largest change of tempo, as a share of it; 0 or more, below 1. The start stays in place;
-        after the end of a squeezed picture, pixels get the value of its darkest.
+        after the end of a squeezed picture, pixels get its lowest level.
     pitch : float
         The largest move up or down, as a share of the height; 0 or more, below 1. The lowest or
         highest band fills the gap.

@@ -6,9 +6,10 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from spectro.pictures.read import read_levels
+from spectro.pictures.read import read_grey
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.training import augment
+from spectro.training.pixels import Colour
 from spectro.training.settings import TrainConfig
 
 __all__ = ["augmented"]
@@ -29,8 +30,9 @@ def augmented(clips: pd.DataFrame, config: TrainConfig, spectrogram: Spectrogram
     spectrogram : SpectrogramConfig
         How the pictures were drawn.
     """
-    levels = read_levels([*clips["image"]], config.size)
-    pixels = torch.from_numpy(levels).permute(0, 3, 1, 2) / 255
+    drawn = spectrogram.drawn
+    levels = torch.from_numpy(read_grey([*clips["image"]], drawn)) / 255
+    colour = Colour(drawn, config.size)
     none = config.replace(**dict.fromkeys(config.picture_changes, 0))
     rows = {"as they are": none}
     for name in config.picture_changes:
@@ -39,11 +41,12 @@ def augmented(clips: pd.DataFrame, config: TrainConfig, spectrogram: Spectrogram
     figure = Figure(figsize=(2.3 * len(clips) + 1.4, 1.3 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), len(clips), squeeze=False)
     for row, (name, one) in zip(axes, rows.items(), strict=True):
-        changed = pixels
+        changed = levels
         for change in augment.transforms(one, spectrogram):
             changed = change(changed)
-        for axis, picture in zip(row, changed.permute(0, 2, 3, 1).numpy(), strict=True):
-            axis.imshow(picture.clip(0, 1), aspect="auto", interpolation="nearest")
+        pictures = colour.colours((changed * 255).round().clamp(0, 255).byte()).numpy()
+        for axis, picture in zip(row, pictures, strict=True):
+            axis.imshow(picture, aspect="auto", interpolation="nearest")
             axis.set(xticks=[], yticks=[])
         row[0].set_ylabel(name, rotation=0, ha="right", va="center")
     for axis, label in zip(axes[0], clips["label"], strict=True):

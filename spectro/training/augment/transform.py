@@ -21,7 +21,7 @@ class Transform(ABC):
         Parameters
         ----------
         x : torch.Tensor [shape=(n, channels, n_mels, n_frames)]
-            Floating point; not changed in place.
+            Levels from 0 to 1, floating point; not changed in place.
 
         Returns
         -------

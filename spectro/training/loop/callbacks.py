@@ -14,7 +14,7 @@ from fastai.callback.fp16 import MixedPrecision
 from fastai.data.core import DataLoaders, TfmdDL
 from fastai.learner import Recorder
 from fastai.optimizer import Optimizer, step_stat
-from fastai.torch_core import TensorImage, to_float
+from fastai.torch_core import to_float
 from fastai.vision.augment import DisplayedTransform
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -23,6 +23,7 @@ from torch.optim.adamw import adamw
 from spectro.models.precision import without_tf32
 from spectro.training.augment import Transform
 from spectro.training.loop.progress import Listener
+from spectro.training.pixels import TensorLevels
 
 __all__ = [
     "Augment",
@@ -48,7 +49,7 @@ class Augment(DisplayedTransform):  # type: ignore[misc]
         Made in this order.
     """
 
-    order = 20  # after the pictures became floating point, before they are normalised
+    order = 20  # before levels become colours
     split_idx = 0
 
     def __init__(self, changes: Sequence[Transform]) -> None:
@@ -60,12 +61,12 @@ class Augment(DisplayedTransform):  # type: ignore[misc]
         """The name that ``DataBlock.summary`` shows."""
         return ", ".join(map(repr, self.changes))
 
-    def encodes(self, x: TensorImage) -> TensorImage:
-        """Change a batch of pictures; fastai passes labels, which have another type, unchanged."""
-        pixels = x.as_subclass(torch.Tensor)
+    def encodes(self, x: TensorLevels) -> TensorLevels:
+        """Change a batch of levels; fastai passes labels, which have another type, unchanged."""
+        levels = x.as_subclass(torch.Tensor).float().div_(255)
         for change in self.changes:
-            pixels = change(pixels)
-        return TensorImage(pixels)
+            levels = change(levels)
+        return TensorLevels(levels.mul(255).round_().clamp_(0, 255).byte())
 
 
 class Bfloat16(Callback):  # type: ignore[misc]

@@ -23,13 +23,15 @@ from fastai.torch_core import no_random
 from spectro.errors import ConfigError
 from spectro.training.loop.callbacks import is_autocast
 
-__all__ = ["Threads", "candidates", "one_step", "quickest"]
+__all__ = ["WORTH", "Threads", "candidates", "one_step", "quickest", "rate"]
 
 _WARM_UP = 2  # steps after each change, which start threads and fill caches
 _SECONDS = 1.0  # of timed steps for each number of threads; warm-up ends after as long
 _FASTER = 1.1  # what another number must gain: changing it changes rounding, so not for noise
 _SLOWER = 1.5  # an epoch that took this many times the last one is followed by another timing
-_WORTH = 100  # steps of a training that is worth the timing
+
+WORTH = 100
+"""Steps of a training that is worth timing."""
 
 
 def candidates(most: int) -> list[int]:
@@ -72,21 +74,25 @@ def quickest(
     rates = {}
     for number in numbers:
         torch.set_num_threads(number)
-        rates[number] = _rate(step, clock)
+        rates[number] = rate(step, clock)
     fastest = max(rates, key=rates.__getitem__)
     best = fastest if rates[fastest] > _FASTER * rates[numbers[0]] else numbers[0]
     torch.set_num_threads(best)
     return best, rates
 
 
-def _rate(step: Callable[[], object], clock: Callable[[], float]) -> float:
-    """Return steps per second."""
+def rate(
+    step: Callable[[], object],
+    clock: Callable[[], float] = time.perf_counter,
+    seconds: float = _SECONDS,
+) -> float:
+    """Return steps per second, timed for so long after two steps, or as long, of warming up."""
     started, done = clock(), 0
-    while done < _WARM_UP and clock() - started < _SECONDS:
+    while done < _WARM_UP and clock() - started < seconds:
         step()
         done += 1
     started, done = clock(), 0
-    while not done or clock() - started < _SECONDS:
+    while not done or clock() - started < seconds:
         step()
         done += 1
     return done / (clock() - started)
@@ -197,7 +203,7 @@ class Threads:
             Steps of the training.
         """
         given = self.wanted is not None or "OMP_NUM_THREADS" in os.environ
-        if given or self._most == 1 or n_steps < _WORTH:
+        if given or self._most == 1 or n_steps < WORTH:
             return []
         return [_Choose(self, say)]
 

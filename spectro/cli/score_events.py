@@ -1,0 +1,140 @@
+"""``spectro score-events``: how well detected events agree with those that people marked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from spectro.cli import console
+
+if TYPE_CHECKING:
+    from spectro.listening.label_files import Sides
+    from spectro.listening.scoring import ClassScore, EventScores
+
+__all__ = ["score_events"]
+
+_Labels = "a Raven table, Audacity labels, a CSV with start, end, label; or a folder of them."
+
+
+def score_events(
+    truth: Annotated[Path, typer.Argument(help=f"What people marked: {_Labels}")],
+    detected: Annotated[Path, typer.Argument(help=f"What was detected: {_Labels}")],
+    collar: Annotated[
+        Optional[float],
+        typer.Option(
+            min=0, help="Seconds that starts may differ, and ends; default, any overlap counts."
+        ),
+    ] = None,
+    end_share: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="With --collar: share of its length that an end may be off."
+        ),
+    ] = 0.5,
+    label: Annotated[
+        Optional[str], typer.Option(help="Column of Raven tables that names the class.")
+    ] = None,
+    rename: Annotated[
+        Optional[list[str]],
+        typer.Option(help="FROM=TO, a class that the two sides name differently; FROM= drops it."),
+    ] = None,
+    durations: Annotated[
+        Optional[list[Path]],
+        typer.Option(
+            help="All recordings listened to, for alarms an hour: sounds, folders, or a CSV with "
+            "recording, duration."
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score detected events against marked ones: precision, recall, F1, false alarms an hour."""
+    from spectro.listening import scoring
+    from spectro.listening.label_files import parse_renames, read_durations, read_side, together
+
+    sides = together(
+        read_side(truth, label_column=label),
+        read_side(detected, label_column=label, scores=True),
+        read_durations(durations) if durations else None,
+        parse_renames(rename or ()),
+    )
+    scores = scoring.score_events(
+        sides.truth, sides.detected, durations=sides.durations, collar=collar, end_share=end_share
+    )
+    if json:
+        console.data(_as_data(scores, sides))
+        return
+    _show(scores)
+    for line in _remarks(scores, sides):
+        console.note(line)
+
+
+def _as_data(scores: EventScores, sides: Sides) -> dict[str, object]:
+    return {
+        "rule": scores.rule,
+        "hours": scores.overall.hours,
+        "recordings": len(_recordings(sides)),
+        "overall": scores.overall.row(),
+        "macro_f1": scores.macro_f1,
+        "classes": [score.row() for score in scores.classes.values()],
+    }
+
+
+def _recordings(sides: Sides) -> set[str]:
+    if sides.durations is not None:
+        return set(sides.durations)
+    return {one.recording for one in (*sides.truth, *sides.detected)}
+
+
+def _show(scores: EventScores) -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("class", no_wrap=True)
+    names = ("marked", "detected", "found", "precision", "recall", "F1", "false", "false/h")
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, score in scores.classes.items():
+        table.add_row(Text(console.shown(name)), *_cells(score))
+    table.add_row(Text("all", style="bold"), *_cells(scores.overall))
+    console.OUT.print(table)
+
+
+def _cells(score: ClassScore) -> tuple[str, ...]:
+    rate = score.alarms_per_hour
+    return (
+        *(f"{count:,}" for count in (score.marked, score.detected, score.found)),
+        *(console.percent(share) for share in (score.precision, score.recall, score.f1)),
+        f"{score.false_alarms:,}",
+        "-" if rate is None else f"{rate:.3g}",
+    )
+
+
+def _remarks(scores: EventScores, sides: Sides) -> list[str]:
+    """Say what the numbers mean, and what may be wrong with what they are made of."""
+    marked = {one.recording for one in sides.truth}
+    heard = {one.recording for one in sides.detected}
+    hours = scores.overall.hours
+    told = "" if hours is None else f", {hours:.3g} h"
+    count = len(_recordings(sides))
+    lines = [f"{_counted(count)}{told}; events are paired by: {scores.rule}"]
+    if hours is None:
+        lines.append("alarms an hour are not known: name all recordings with --durations")
+    if sides.durations is None and heard - marked:
+        lines.append(
+            f"{_counted(len(heard - marked))} with detected events and no marked one, as "
+            f"{min(heard - marked)}: all of these count as false alarms"
+        )
+    missing = [name for name, score in scores.classes.items() if not score.detected]
+    foreign = [name for name, score in scores.classes.items() if not score.marked]
+    if missing and foreign:
+        lines.append(
+            f"never detected: {', '.join(missing)}; never marked: {', '.join(foreign)}; "
+            "if two of them are one class, --rename FROM=TO"
+        )
+    return lines
+
+
+def _counted(recordings: int) -> str:
+    return "1 recording" if recordings == 1 else f"{recordings:,} recordings"

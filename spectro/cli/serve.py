@@ -1,0 +1,146 @@
+"""A model as a service: ``serve``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from spectro.cli import console
+from spectro.cli.options import settings, with_options
+from spectro.errors import ConfigError
+from spectro.listening.serve.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from spectro.listening.scan import ScanSettings
+
+__all__ = ["serve"]
+
+LIMITS, HEARING = "Limits", "Hearing"
+_BACKENDS = ("auto", "torch", "onnx", "int8")
+
+
+@with_options(limits=settings(ServeSettings, LIMITS))
+def serve(
+    model: Annotated[Path, typer.Argument(help="Model folder, as RUN/fold1/model.")],
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    token_file: Annotated[
+        Optional[Path], typer.Option(help="File with a word that clients must show as a bearer.")
+    ] = None,
+    backend: Annotated[
+        str,
+        typer.Option(
+            help="auto, torch, onnx or int8.",
+            rich_help_panel=HEARING,
+            autocompletion=lambda: list(_BACKENDS),
+        ),
+    ] = "auto",
+    site: Annotated[
+        Optional[str],
+        typer.Option(help="Scan with this site's thresholds.", rich_help_panel=HEARING),
+    ] = None,
+    config: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="TOML file with the table \\[events], to scan with.", rich_help_panel=HEARING
+        ),
+    ] = None,
+    hop: Annotated[
+        Optional[float],
+        typer.Option(
+            min=0.05,
+            help="Seconds between windows of a scan; default, a window's length.",
+            rich_help_panel=HEARING,
+        ),
+    ] = None,
+    *,
+    limits: ServeSettings,
+) -> None:
+    """Serve a model over HTTP, with a page to drop sounds on, until Ctrl-C or SIGTERM."""
+    if backend not in _BACKENDS:
+        raise typer.BadParameter("choose auto, torch, onnx or int8", param_hint="--backend")
+    if site is not None and config is not None:
+        raise typer.BadParameter("give --site or --config, not both", param_hint="--config")
+    token = "" if token_file is None else _token(token_file)
+    run = _needed()
+    from spectro.listening.backends import open_backend
+
+    listener = open_backend(model, backend)  # type: ignore[arg-type]
+    scan = _scan_settings(model, listener.card.labels, site, config, hop)
+    name = model.resolve().name
+    name = model.resolve().parent.parent.name if name == "model" else name  # RUN/fold1/model
+    if host not in run.LOOPBACK and not token:
+        console.warn(
+            f"anyone who reaches {host} may use this service; --token-file asks for a word"
+        )
+    run.serve(
+        listener,
+        name,
+        host=host,
+        port=port,
+        settings=limits,
+        scan=scan,
+        token=token,
+        ready=lambda address: console.say(f"serving {model} at {address} (Ctrl-C ends it)"),
+    )
+    console.say("ended")
+
+
+def _needed() -> Any:
+    """Import what serves, or say how to install it."""
+    from spectro.errors import MissingExtraError
+
+    try:
+        from spectro.listening.serve import run
+    except ImportError as error:
+        if (error.name or "").startswith("spectro"):
+            raise
+        raise MissingExtraError("serve", "spectro serve") from None
+    return run
+
+
+def _token(path: Path) -> str:
+    """Read a bearer token: one word."""
+    try:
+        with path.open(encoding="ascii") as file:
+            token = file.read(1_001).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not ASCII"
+        raise ConfigError(f"{path}: cannot be read ({why}); put one word into it") from None
+    if not 16 <= len(token) <= 1_000 or len(token.split()) != 1:
+        raise ConfigError(f"{path}: put one word of 16 to 1,000 letters and digits into it")
+    return token
+
+
+def _scan_settings(
+    model: Path, labels: Sequence[str], site: str | None, config: Path | None, hop: float | None
+) -> ScanSettings:
+    """Put together how recordings are scanned."""
+    from spectro.listening.event_settings import EventSettings
+    from spectro.listening.scan import ScanSettings
+    from spectro.listening.thresholds.site import SiteThresholds
+
+    events = EventSettings() if config is None else EventSettings.from_toml(config)
+    if site is not None:
+        found = SiteThresholds.load(model, site, labels)
+        events, hop = found.settings, hop or found.hop
+    return ScanSettings(model=_hash(model), hop=hop, site=site or "", events=events)
+
+
+def _hash(model: Path) -> str:
+    """Name the model by its content."""
+    import hashlib
+
+    for name in ("model.safetensors", "model.onnx", "model.int8.onnx"):
+        if (model / name).is_file():
+            with (model / name).open("rb") as file:
+                digest = hashlib.sha256()
+                while block := file.read(1 << 20):
+                    digest.update(block)
+            return digest.hexdigest()[:16]
+    return ""

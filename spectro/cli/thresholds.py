@@ -1,0 +1,225 @@
+"""``spectro thresholds``: each class's threshold from a budget of false events an hour."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from spectro.cli import console
+from spectro.cli.options import Group, Workers, settings, with_options
+from spectro.listening.event_settings import EventSettings
+
+if TYPE_CHECKING:
+    from spectro.listening.thresholds import Background
+    from spectro.listening.thresholds.site import CurvePoint, SiteThresholds
+
+__all__ = ["thresholds"]
+
+_EVENTS = "Events"
+
+_Config = Annotated[
+    Optional[Path],
+    typer.Option(help="TOML file with the table \\[events].", rich_help_panel=_EVENTS),
+]
+_Ignore = Annotated[
+    Optional[list[str]],
+    typer.Option(help="A class that is never raised; may be repeated.", rich_help_panel=_EVENTS),
+]
+
+
+def _event_options() -> Group:
+    """Make the options of all settings of events but the thresholds that are chosen here."""
+    named = settings(
+        EventSettings, _EVENTS, "off", "extent", "smoothing", "smooth_windows", "min_length",
+        "merge_gap", "level_gate",
+    ).parameters  # fmt: skip
+    own = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in (("config", _Config), ("ignore", _Ignore))
+    ]
+    return Group((*named, *own), _events)
+
+
+def _events(config: Path | None, ignore: list[str] | None, **flags: Any) -> EventSettings:
+    base = EventSettings() if config is None else EventSettings.from_toml(config)
+    least = [value for value in (flags["off"], flags["extent"]) if value is not None]
+    on = max([base.on, *least])  # it is chosen here, and not below the others
+    return base.replace(ignore=tuple(ignore) if ignore else None, **{**flags, "on": on})
+
+
+@with_options(events=_event_options())
+def thresholds(
+    model: Annotated[Path, typer.Argument(help="Model folder.")],
+    more: Annotated[
+        Optional[list[Path]], typer.Argument(metavar="FILES", help="More of --background.")
+    ] = None,
+    *,
+    background: Annotated[
+        list[Path],
+        typer.Option(help="Recordings, or folders of them, with no sound of the classes."),
+    ],
+    budget: Annotated[
+        str, typer.Option(help="False events of each class: 0.5/hour, 12/day, a number an hour.")
+    ],
+    site: Annotated[str, typer.Option(help="Name of the place; spectro scan --site takes it.")],
+    hop: Annotated[
+        Optional[float],
+        typer.Option(help="Seconds between windows, as when scanning; default, a window's length."),
+    ] = None,
+    unsupported: Annotated[
+        bool, typer.Option("--unsupported", help="Go on with too few hours, and claim nothing.")
+    ] = False,
+    workers: Workers = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the thresholds as JSON.")] = False,
+    events: EventSettings,
+) -> None:
+    """Choose each class's threshold from a budget of false alarms on your own background.
+
+    Scores the recordings, makes events of them as a scan does, and takes the lowest threshold at
+    which the false events an hour are within the budget, with 95 % confidence. Nothing is heard
+    twice: with another budget, it takes a second.
+    """
+    from spectro.listening.thresholds import choose_thresholds
+    from spectro.listening.thresholds.bounds import parse_budget
+    from spectro.listening.thresholds.curve import save_curve
+    from spectro.models.card import read_card
+    from spectro.models.identity import model_hash
+
+    rate, card = parse_budget(budget), read_card(model)
+    events.levels(card.labels)
+    recordings = _recordings([*background, *(more or [])])
+    if not unsupported:
+        _check_early(recordings, rate)
+    step = card.spectrogram.duration if hop is None else hop
+    heard, failures = _hear(recordings, model, site, step, workers)
+    for line in failures:
+        console.complain(line)
+    found = choose_thresholds(
+        heard,
+        card.labels,
+        site=site,
+        budget=rate,
+        hop=step,
+        settings=events,
+        detections=getattr(card, "detections", None),
+        unsupported=unsupported,
+        model=model_hash(model),
+    )
+    kept = [found.save(model), *save_curve(model, found)]
+    _show(found, kept, events.ignore, json=json)
+    if failures:
+        raise typer.Exit(console.SOME_FAILED)
+
+
+def _recordings(paths: Sequence[Path]) -> list[str]:
+    """Return the files, and all sounds below the folders, each once."""
+    from spectro.clips.datasets.listing import list_below, path_of
+    from spectro.errors import DatasetError
+
+    found: dict[str, None] = {}
+    for path in paths:
+        listing = list_below(path)
+        sounds = [path_of(listing, name) for name in listing.sounds]
+        if path.is_dir() and not sounds:
+            raise DatasetError(f"{path}: holds no sound file; name another folder")
+        found.update(dict.fromkeys(sounds if path.is_dir() else [str(path)]))
+    return list(found)
+
+
+def _check_early(recordings: Sequence[str], rate: float) -> None:
+    """Refuse a budget that so many hours cannot support before they are heard."""
+    from spectro.listening.thresholds import check_budget
+    from spectro.listening.thresholds.background import known_hours
+
+    hours = known_hours(recordings)
+    if hours:  # else none can be read, which is told file by file
+        check_budget(hours, rate)
+
+
+def _hear(
+    recordings: Sequence[str], model: Path, site: str, hop: float, workers: int | None
+) -> tuple[list[Background], list[str]]:
+    """Score the recordings; return those that could be read, and what is wrong with the others."""
+    from spectro.listening.backends import open_backend
+    from spectro.listening.thresholds.background import Scoring, hear
+    from spectro.models.identity import model_hash
+    from spectro.plumbing.workers import pool
+
+    scoring = Scoring(str(model), site, model_hash(model), hop)
+    load = functools.partial(open_backend, str(model))
+    found: dict[str, Background] = {}
+    failures = []
+    with (
+        nullcontext() if workers == 1 else pool(workers) as executor,
+        console.counting("hearing", "recordings") as show,
+    ):
+        for n, (told, one) in enumerate(hear(recordings, load, scoring, executor), 1):
+            if one is None:
+                failures.append(told.error)
+            else:
+                found[told.recording] = one
+            show(n, len(recordings))
+    return [found[name] for name in recordings if name in found], sorted(failures)
+
+
+def _show(
+    found: SiteThresholds, kept: Sequence[Path], ignored: Sequence[str], *, json: bool
+) -> None:
+    """Print thresholds with what they cost and keep, and what is claimed of them."""
+    if json:
+        console.data({**found.to_dict(), "files": [str(path) for path in kept]})
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("class", no_wrap=True)
+    bound = f"at most ({found.confidence:.0%})"
+    for name in ("threshold", "alarms", "an hour", bound, "detections kept"):
+        table.add_column(name, justify="right")
+    for label, evidence in found.classes.items():
+        table.add_row(Text(console.shown(label)), *_cells(evidence.chosen))
+    console.OUT.print(table)
+    _claim(found, ignored)
+    for path in kept:
+        console.note(f"wrote {path}")
+
+
+def _cells(point: CurvePoint | None) -> tuple[str, ...]:
+    if point is None:
+        return "never raised", "-", "-", "-", "-"
+    rates = (f"{point.per_hour:.3g}", f"{point.bound:.3g}")
+    return f"{point.on:.4f}", f"{point.events:,}", *rates, console.percent(point.kept)
+
+
+def _claim(found: SiteThresholds, ignored: Sequence[str]) -> None:
+    """Say what was heard, what is claimed of it, and what is not."""
+    from spectro.listening.thresholds.bounds import hours_needed, poisson_upper
+
+    chosen = [e.chosen for e in found.classes.values() if e.chosen is not None]
+    events = sum(point.events for point in chosen)
+    most = poisson_upper(events, found.confidence) / found.hours
+    console.say(
+        f"{found.hours:.3g} h of background in {len(found.recordings):,} recordings, hop "
+        f"{found.hop:g} s: all classes together {events:,} alarms, {events / found.hours:.3g} an "
+        f"hour (at most {most:.3g})"
+    )
+    if not found.supported:
+        needed = hours_needed(found.budget, found.confidence)
+        console.warn(
+            f"{found.hours:.3g} h cannot support {found.budget:g} an hour, which takes "
+            f"{needed:.3g} h: no class raised an alarm here, and nothing is claimed beyond that"
+        )
+    never = [name for name, e in found.classes.items() if not e.chosen and name not in ignored]
+    for label in never:
+        console.warn(f"no threshold holds {label} within the budget: it is never raised")
+    if all(point.kept is None for point in chosen):
+        console.note(
+            "what share of detections a threshold keeps is not known: the model's card has no "
+            "out-of-fold probabilities; spectro train-final writes them"
+        )

@@ -1,0 +1,135 @@
+"""What the out-of-fold predictions of a run say of a network that is trained on all folds."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from spectro.crossval.run import Run
+from spectro.models import networks
+from spectro.models.calibrated import CALIBRATION, RunCalibration, Unknown
+from spectro.models.card import CARD, ModelCard
+from spectro.models.folder import load_model
+from spectro.pictures.read import read_levels
+from spectro.plumbing.files import write_text
+from spectro.scores import unknown
+from spectro.scores.calibration import apply_temperature, fit_temperature
+from spectro.scores.metrics import probability_columns
+
+__all__ = ["Evidence", "gather", "write_calibration"]
+
+_BATCH = 32
+_MOST = 1_000  # detections of a class that a card keeps
+
+Floats = npt.NDArray[np.float64]
+
+
+class Evidence(NamedTuple):
+    """What is known out of fold.
+
+    Attributes
+    ----------
+    temperature : float
+        Fitted on all out-of-fold predictions.
+    detections : dict of str to tuple of float
+        For each class, its scaled probabilities on its own clips, ascending.
+    unknown : Unknown or None
+        How sounds are told that were not trained on; None where there is one class only.
+    aurocs : dict of str to dict of str to float
+        By method, then by the class that was left out.
+    """
+
+    temperature: float
+    detections: dict[str, tuple[float, ...]]
+    unknown: Unknown | None
+    aurocs: dict[str, dict[str, float]]
+
+
+def gather(run: Run, predictions: pd.DataFrame | None = None, *, logits: bool = True) -> Evidence:
+    """Learn from a run's out-of-fold predictions, and from its networks' logits.
+
+    Parameters
+    ----------
+    run : Run
+        With finished folds.
+    predictions : pandas.DataFrame or None
+        Of :meth:`spectro.crossval.run.Run.predictions`; None reads them.
+    logits : bool
+        Whether to ask each fold's network about its held-out fold once more, for the energy score.
+        Where a fold's network was not kept, only the probability is considered.
+    """
+    predictions = run.predictions() if predictions is None else predictions
+    truth = pd.Index(run.labels).get_indexer(pd.Index(predictions["label"])).astype(np.int64)
+    probabilities = predictions[probability_columns(run.labels)].to_numpy(dtype=float)
+    temperature = fit_temperature(truth, probabilities)
+    scaled = apply_temperature(probabilities, temperature)
+    found, aurocs = None, {}
+    if len(np.unique(truth)) > 1:
+        each = _logits(run, predictions) if logits else None
+        chosen = unknown.choose(truth, run.labels, probabilities, temperature, each)
+        aurocs = chosen.by_class
+        found = Unknown(
+            method=chosen.method,
+            threshold=chosen.threshold,
+            auroc=chosen.auroc,
+            kept=unknown.KEPT,
+        )
+    return Evidence(temperature, _detections(truth, scaled, run.labels), found, aurocs)
+
+
+def write_calibration(run: Run, predictions: pd.DataFrame) -> None:
+    """Write ``calibration.json``: what to do to the probabilities of the folds' networks."""
+    found = gather(run, predictions, logits=False)
+    record = RunCalibration(
+        temperature=found.temperature, clips=len(predictions), unknown=found.unknown
+    )
+    write_text(run.folder / CALIBRATION, record.to_text())
+
+
+def _detections(
+    truth: npt.NDArray[np.int64], scaled: Floats, labels: list[str]
+) -> dict[str, tuple[float, ...]]:
+    """Sort each class's probabilities on its clips; where they are many, thin them out evenly."""
+    kept = {}
+    for position, label in enumerate(labels):
+        values = np.sort(scaled[truth == position, position])
+        places = np.linspace(0, len(values) - 1, min(_MOST, len(values))).round().astype(int)
+        kept[label] = tuple(round(float(value), 6) for value in values[places])
+    return kept
+
+
+def _logits(run: Run, predictions: pd.DataFrame) -> Floats | None:
+    """Ask each fold's network about its held-out fold; None where a network was not kept.
+
+    Returns
+    -------
+    logits : np.ndarray [shape=(clips, members, classes)]
+        In the order of `predictions`.
+    """
+    if not all((run.fold_folder(k) / "model" / CARD).is_file() for k in run.finished_folds):
+        return None
+    found: Any = None
+    for fold in run.finished_folds:
+        network, card = load_model(run.fold_folder(fold) / "model")
+        rows = np.flatnonzero(predictions["fold"].to_numpy() == fold)
+        images = predictions["image"].to_numpy()[rows].tolist()
+        for start in range(0, len(rows), _BATCH):
+            levels = read_levels(images[start : start + _BATCH], card.size, card.spectrogram.shape)
+            each = _ask(network, card, levels)
+            if found is None:
+                found = np.empty((len(predictions), *each.shape[1:]))
+            found[rows[start : start + _BATCH]] = each
+    return np.asarray(found)
+
+
+def _ask(network: torch.nn.Module, card: ModelCard, levels: npt.NDArray[np.uint8]) -> Floats:
+    """Give logits of shape (clips, members, classes)."""
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (card.mean, card.std))
+    pixels = torch.from_numpy(levels).permute(0, 3, 1, 2).float() / 255
+    with torch.inference_mode():
+        each = networks.member_logits(network, (pixels - mean) / std)
+    return each.permute(1, 0, 2).double().numpy()

@@ -1,0 +1,186 @@
+"""What a scan leaves behind: tables for people and programs, evidence, a page.
+
+All of it is written from what was kept of each recording, in the order of the recordings, each file
+in one step: it does not depend on who scanned what, nor on how often that was interrupted.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+from spectro.listening.annotations import (
+    Heard,
+    sound_selection_table,
+    write_audacity,
+    write_raven,
+)
+from spectro.listening.events import Event
+from spectro.listening.scan import Found, Outcome, ScanSettings, heard_in
+from spectro.listening.tables import (
+    decimal,
+    guard,
+    unicode_only,
+    write_csv,
+    write_jsonl,
+    write_parquet,
+)
+from spectro.models.card import ModelCard
+from spectro.plumbing.files import write_text
+
+__all__ = ["FORMATS", "Format", "Results", "Summary", "failed", "write_tables"]
+
+Format = Literal["csv", "jsonl", "parquet", "audacity", "raven"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+_COLUMNS = ("recording", "seconds", "sr", "began", "events", "error", "schema")
+_SCHEMA = 1  # of recordings.csv: raised when a column changes its name or its meaning
+
+
+class Results(NamedTuple):
+    """A scan that is over.
+
+    Parameters
+    ----------
+    out : Path
+        The folder.
+    recordings : sequence of str
+        All that were asked for.
+    settings : ScanSettings
+    card : ModelCard
+    errors : dict of str to str
+        Why a recording could not be read.
+    """
+
+    out: Path
+    recordings: Sequence[str]
+    settings: ScanSettings
+    card: ModelCard
+    errors: dict[str, str]
+
+    def found(self) -> Iterator[Found]:
+        """Give what was found in each recording that could be read, in order."""
+        return heard_in(self.recordings, self.out, self.settings)
+
+    def events(self) -> Iterator[Event]:
+        """Give all events, in order."""
+        return (event for one in self.found() for event in one.events)
+
+    def heard(self) -> list[Heard]:
+        """Return the recordings that could be read, in order."""
+        return [one.heard for one in self.found()]
+
+
+def write_tables(results: Results, formats: Iterable[Format] = ()) -> list[Path]:
+    """Write ``recordings.csv``, ``events.csv``, and what else is asked for; return the paths.
+
+    Raises
+    ------
+    MissingExtraError
+        If Parquet is asked for, and pyarrow is not installed.
+    DatasetError
+        If a table of Raven's is there that spectro did not write.
+    """
+    written = [_write_recordings(results)]
+    for name in dict.fromkeys(("csv", *formats)):
+        written += _WRITERS[name](results)
+    return written
+
+
+def _write_recordings(results: Results) -> Path:
+    path, buffer = results.out / "recordings.csv", io.StringIO()
+    rows = csv.writer(buffer, lineterminator="\n")
+    rows.writerow(_COLUMNS)
+    found = {one.heard.recording: one for one in results.found()}
+    for recording in results.recordings:
+        rows.writerow(_row(recording, found.get(recording), results.errors.get(recording, "")))
+    write_text(path, buffer.getvalue())
+    return path
+
+
+def _row(recording: str, found: Found | None, error: str) -> list[str | int]:
+    name = guard(unicode_only(recording))
+    if found is None:
+        return [name, "", "", "", "", guard(unicode_only(error or "not read")), _SCHEMA]
+    heard = found.heard
+    about = (decimal(heard.duration), heard.sr, guard(unicode_only(found.began)))
+    return [name, *about, len(found.events), "", _SCHEMA]
+
+
+def _csv(results: Results) -> list[Path]:
+    write_csv(path := results.out / "events.csv", results.events())
+    return [path]
+
+
+def _jsonl(results: Results) -> list[Path]:
+    write_jsonl(path := results.out / "events.jsonl", results.events())
+    return [path]
+
+
+def _parquet(results: Results) -> list[Path]:
+    write_parquet(path := results.out / "events.parquet", results.events())
+    return [path]
+
+
+def _audacity(results: Results) -> list[Path]:
+    folder = results.out / "audacity"
+    folder.mkdir(exist_ok=True)
+    write_audacity(folder, results.heard(), results.events())
+    return [folder]
+
+
+def _raven(results: Results) -> list[Path]:
+    folder, spectrogram = results.out / "raven", results.card.spectrogram
+    folder.mkdir(exist_ok=True)
+    band = {"low": spectrogram.fmin, "high": spectrogram.fmax or spectrogram.sr / 2}
+    heard = results.heard()
+    write_raven(folder, heard, results.events(), **band)
+    whole = results.out / "raven-all.selections.txt"
+    sound_selection_table(whole, heard, results.events(), **band)
+    return [folder, whole]
+
+
+_WRITERS: dict[Format, Callable[[Results], list[Path]]] = {
+    "csv": _csv, "jsonl": _jsonl, "parquet": _parquet, "audacity": _audacity, "raven": _raven,
+}  # fmt: skip
+
+
+class Summary(NamedTuple):
+    """What a scan comes to.
+
+    Parameters
+    ----------
+    events : dict of str to int
+        By class, in the model's order; classes without events too.
+    hours : float
+        That were heard, now or before.
+    recordings : int
+    sources : dict of str to int
+        How many recordings' times of day came from "start-time", "GUANO", "comment", "name", or
+        from nowhere ("none").
+    """
+
+    events: dict[str, int]
+    hours: float
+    recordings: int
+    sources: dict[str, int]
+
+    @classmethod
+    def of(cls, results: Results) -> Summary:
+        """Add up a scan."""
+        events, sources = dict.fromkeys(results.card.labels, 0), dict[str, int]()
+        seconds, recordings = 0.0, 0
+        for one in results.found():
+            seconds, recordings = seconds + one.heard.duration, recordings + 1
+            sources[one.source] = sources.get(one.source, 0) + 1
+            for event in one.events:
+                events[event.label] += 1
+        return cls(events, seconds / 3600, recordings, sources)
+
+
+def failed(outcomes: Iterable[Outcome]) -> dict[str, str]:
+    """Return why each recording that could not be read could not."""
+    return {one.recording: one.error for one in outcomes if one.error}

@@ -1,0 +1,96 @@
+"""Which recordings are meant by paths, folders and patterns."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from spectro.clips.datasets.listing import list_below, path_of
+from spectro.clips.decode import file_seconds
+from spectro.errors import AudioError, DatasetError
+
+__all__ = ["Recordings", "find_recordings", "known_seconds"]
+
+
+class Recordings(NamedTuple):
+    """Recordings that were asked for.
+
+    Parameters
+    ----------
+    paths : list of str
+        Each once, sorted within a folder or a pattern.
+    passed_over : int
+        Files in the folders whose names are no sound's.
+    """
+
+    paths: list[str]
+    passed_over: int
+
+
+def find_recordings(asked: Iterable[str], *, leave_out: str | Path | None = None) -> Recordings:
+    """Find recordings.
+
+    Parameters
+    ----------
+    asked : iterable of str
+        Sound files; folders, of which all sounds below count; and patterns, as
+        ``night/**/*.wav``, which a shell may have left to us.
+    leave_out : str, Path or None
+        A folder whose files do not count: that of the results, where sounds may lie.
+
+    Raises
+    ------
+    DatasetError
+        If a pattern fits nothing, or a folder holds no sound. A file that is not there is a
+        recording: one that cannot be read.
+    """
+    found: dict[str, None] = {}
+    passed_over = 0
+    own = None if leave_out is None else os.path.realpath(leave_out)
+    for one in asked:
+        for path in _matches(one):
+            sounds, others = _sounds(path)
+            passed_over += others
+            inside = [each for each in sounds if own is None or not _is_below(each, own)]
+            if not inside:
+                raise DatasetError(f"{path}: holds no sound file; name another folder")
+            found.update(dict.fromkeys(inside))
+    return Recordings(list(found), passed_over)
+
+
+def _matches(asked: str) -> list[str]:
+    """Return what a pattern fits; of a path, the path."""
+    if os.path.lexists(asked) or not glob.has_magic(asked):
+        return [asked]
+    found = sorted(glob.glob(asked, recursive=True))
+    if not found:
+        raise DatasetError(f"{asked}: no file fits this pattern")
+    return found
+
+
+def _sounds(path: str) -> tuple[list[str], int]:
+    if not Path(path).is_dir():
+        return [path], 0
+    listing = list_below(Path(path))
+    sounds = [path_of(listing, name) for name in listing.sounds]
+    return sounds, len(listing.files) - len(sounds)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return os.path.realpath(path).startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def known_seconds(recordings: Sequence[str]) -> dict[str, float]:
+    """Return how long recordings are by their headers; those that do not say it are left out."""
+    found = {}
+    for recording in recordings:
+        try:
+            seconds = file_seconds(Path(recording))
+        except (AudioError, OSError):
+            continue
+        if seconds is not None:
+            found[recording] = seconds
+    return found

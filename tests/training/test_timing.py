@@ -1,0 +1,126 @@
+"""The precision that "auto" means: what is faster for this network here, and kept by a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from spectro.crossval import folds as crossval
+from spectro.errors import ModelError
+from spectro.pictures.rendered import RenderedSet
+from spectro.training.loop import learner, timing
+from spectro.training.settings import TrainConfig
+from tests.conftest import SHORT_TRAINING
+
+CPU = torch.device("cpu")
+LONG = TrainConfig(arch="cnn4", weights="none")
+BRIEF = SHORT_TRAINING.with_last_phase(epochs=1).replace(arch="cnn4")
+
+
+@pytest.fixture
+def sixteen_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a processor that multiplies sixteen bits."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+
+
+def rates(monkeypatch: pytest.MonkeyPatch, fp32: float, bf16: float) -> list[int]:
+    """Have timing find these rates; the threads of each timing are in the list."""
+    threads: list[int] = []
+
+    def rate(step: Any, seconds: float) -> float:
+        threads.append(torch.get_num_threads())
+        step()
+        return bf16 if used == {torch.bfloat16} else fp32
+
+    used: set[torch.dtype] = set()
+    real = timing.networks.build
+
+    def build(*args: Any) -> Any:
+        model = real(*args)
+        model[0].register_forward_hook(lambda *hooked: (used.clear(), used.add(hooked[2].dtype)))
+        return model
+
+    monkeypatch.setattr(timing.networks, "build", build)
+    monkeypatch.setattr(timing, "rate", rate)
+    return threads
+
+
+@pytest.mark.parametrize(
+    ("fp32", "bf16", "chosen"), [(30.0, 22.0, "fp32"), (21.0, 39.0, "bf16"), (20.0, 21.0, "fp32")]
+)
+def test_the_faster_is_taken_and_fp32_where_there_is_little_in_it(
+    sixteen_bits: None, monkeypatch: pytest.MonkeyPatch, fp32: float, bf16: float, chosen: str
+) -> None:
+    rates(monkeypatch, fp32, bf16)
+    found, why = timing.choose(LONG, 3, (64, 87), 1_000, CPU)
+    assert found == chosen
+    told = f"{8 * fp32:.2g} in fp32, {8 * bf16:.2g} in bf16"
+    assert why == f"pictures/s timed: {told}; --precision overrides"
+
+
+@pytest.mark.parametrize("phases", [LONG.phases, ()])
+def test_timing_changes_nothing(
+    sixteen_bits: None, monkeypatch: pytest.MonkeyPatch, phases: Any
+) -> None:
+    """A step is one of training, or of a probe; threads and generators are left as they were."""
+    threads = rates(monkeypatch, 1, 2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    state = torch.get_rng_state()
+    try:
+        assert timing.choose(LONG.replace(phases=phases), 3, (64, 87), 9_000, CPU)[0] == "bf16"
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(threads) == {1, 2}
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_what_need_not_be_timed_is_not(sixteen_bits: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "fastest", lambda _: pytest.fail("timed"))
+    few, many = 50, 10_000
+    for precision in ("fp32", "bf16"):
+        asked = LONG.replace(precision=precision)
+        assert timing.choose(asked, 3, (64, 87), many, CPU) == (precision, "as asked")
+    assert timing.choose(LONG, 3, (64, 87), few, CPU)[0] == "bf16"
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    assert timing.choose(LONG, 3, (64, 87), many, CPU)[0] == "fp32"
+
+
+def test_a_run_goes_on_in_the_precision_that_it_began_in(
+    rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = []
+    real = learner.new_learner
+    monkeypatch.setattr(
+        learner,
+        "new_learner",
+        lambda dls, config, w: trained.append(config) or real(dls, config, w),
+    )
+    for found in ("bf16", "fp32"):  # the machine is busier the second time
+        monkeypatch.setattr(timing, "choose", lambda *_, found=found: (found, "timed"))
+        training = crossval.Training.open(tmp_path / "run", rendered, BRIEF)
+        fold = len(training.run.finished_folds) + 1
+        assert training.fold(fold).precision == training.run.record.precision == "bf16"
+    assert training.reason == "as the run began"
+    assert [config.precision for config in trained] == ["bf16", "bf16"]
+    with pytest.raises(ModelError, match="holds a run with other precision"):
+        crossval.Training.open(tmp_path / "run", rendered, BRIEF.replace(precision="fp32"))
+
+
+def test_a_run_goes_on_with_the_network_that_it_began_with(
+    rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where none was asked for, and later other weights can be had."""
+    asked = BRIEF.replace(arch="auto")
+    begun = crossval.Training.open(tmp_path / "run", rendered, asked).run
+    assert begun.config.arch == "resnet18"
+    monkeypatch.setattr(
+        crossval, "settle", lambda spec, arch: (arch, crossval.Weights("random", ""))
+    )
+    again = crossval.Training.open(tmp_path / "run", rendered, asked).run
+    assert again.config == begun.config
