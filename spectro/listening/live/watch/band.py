@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -49,7 +51,10 @@ def band_power(y: npt.NDArray[np.float32], sr: int) -> Power:
     frequencies = np.fft.rfftfreq(_N_FFT, 1 / sr)
     places = np.searchsorted(_edges(sr), frequencies, side="right") - 1
     inside = (places >= 0) & (places < len(_edges(sr)) - 1)
-    return np.bincount(places[inside], mean[inside], minlength=len(_edges(sr)) - 1)
+    bands: npt.NDArray[Any] = np.bincount(
+        places[inside], mean[inside], minlength=len(_edges(sr)) - 1
+    )
+    return bands
 
 
 def _edges(sr: int) -> Power:
