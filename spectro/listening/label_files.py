@@ -218,9 +218,9 @@ def together(
     _check_renames(renames or {}, {one.label for one in (*truth, *detected)})
     sources = [{one.recording for one in side} for side in (truth, detected)]
     names = _names([*sources, set(durations or {})])
+    marked, found = (_renamed(side, names, renames or {}) for side in (truth, detected))
     lengths = None if durations is None else {names[k]: v for k, v in durations.items()}
-    marked, heard = (_renamed(side, names, renames or {}) for side in (truth, detected))
-    return Sides(marked, heard, lengths)
+    return Sides(marked, found, lengths)
 
 
 def _check_renames(renames: Mapping[str, str], labels: set[str]) -> None:
