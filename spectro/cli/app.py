@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from typing import Annotated, Any
 
 import typer
@@ -29,11 +28,13 @@ from spectro.cli import (
     scan,
     score_events,
     serve,
+    settings,
     thresholds,
     train,
 )
 from spectro.errors import SpectroError
 from spectro.plumbing import extras
+from spectro.plumbing.warned import ignore_known
 
 __all__ = ["app", "main"]
 
@@ -69,6 +70,7 @@ for command in (
     train.probe,
     train.lr_find,
     train.learning_curve,
+    settings.settings,
     models.train_final,
     models.export,
     models.verify,
@@ -90,7 +92,7 @@ for command in (
 def main() -> None:
     """Run the command line; an error of ours ends as one line, a bug as a traceback."""
     os.environ["MPLBACKEND"] = "Agg"  # we draw to files, whatever a notebook set this to
-    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")  # fastai's to mend
+    ignore_known()
     console.settle()
     sys.exit(console.end(_run()))
 

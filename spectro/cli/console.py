@@ -6,6 +6,7 @@ show, or obeys, are escaped, and a pipe that nobody reads any more is written to
 
 from __future__ import annotations
 
+import csv
 import errno
 import io
 import json
@@ -13,7 +14,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
@@ -32,6 +33,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from spectro.plumbing.words import counted
 from spectro.training.loop.progress import Listener
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ __all__ = [
     "percent",
     "prediction",
     "report",
+    "row",
     "say",
     "settle",
     "shown",
@@ -162,10 +165,10 @@ def report(line: str) -> None:
     _err.print(shown(line, _LONGEST_LINE))
 
 
-def data(value: Any, *, indent: int | None = None) -> None:
+def data(value: Any, *, indent: int | None = None, before: str = "") -> None:
     """Print a value as JSON that every parser takes: ASCII, without NaN and infinity (null)."""
     text = json.dumps(_finite(value), indent=indent, allow_nan=False)
-    OUT.print(text.replace("\x7f", r"\u007f"))
+    OUT.print(before + text.replace("\x7f", r"\u007f"))
 
 
 def _finite(value: Any) -> Any:
@@ -321,19 +324,23 @@ def _show_epoch(what: str, row: dict[str, Any], epochs: int, first: int) -> None
 def dataset(dataset: Dataset) -> None:
     """Print what a dataset holds and what the user should know about it."""
     say(
-        f"{dataset.name}: {len(dataset.clips):,} clips, {len(dataset.labels)} classes, "
-        f"{dataset.clips['fold'].nunique()} folds"
+        f"{dataset.name}: {counted(len(dataset.clips), 'clip')}, "
+        f"{counted(len(dataset.labels), 'class', 'classes')}, "
+        f"{counted(dataset.clips['fold'].nunique(), 'fold')}"
     )
     for line in dataset.notes:
         note(line)
 
 
-def prediction(row: Mapping[Any, Any], *, top: int, json: bool) -> None:
-    """Print what was heard in a file: its likeliest classes, or everything as JSON."""
-    likely = {name[2:]: p for name, p in row.items() if name.startswith("p_")}
-    if json:
-        kept = {name: value for name, value in row.items() if not name.startswith("p_")}
-        data({**kept, "probabilities": likely})
-        return
+def prediction(name: str, likely: Mapping[str, float], known: bool, top: int) -> None:
+    """Print the likeliest classes of a file, and whether it sounds like any that was trained."""
     best = sorted(likely.items(), key=lambda item: -item[1])[:top]
-    say(f"{row['path']}: " + ", ".join(f"{shown(label)} {percent(p)}" for label, p in best))
+    told = ", ".join(f"{shown(label)} {percent(p)}" for label, p in best)
+    say(f"{shown(name)}: {told}" if known else f"{shown(name)}: unknown, none of these: {told}")
+
+
+def row(values: Sequence[Any]) -> None:
+    """Print a row of a CSV, on one line."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow([shown(value, _LONGEST_LINE) for value in values])
+    OUT.print(text.getvalue())

@@ -2,47 +2,165 @@
 
 from __future__ import annotations
 
+import csv as tables
+import io
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from spectro.cli import console
 
+if TYPE_CHECKING:
+    from spectro.listening.classifier import Classifier, Prediction
+
 __all__ = ["predict"]
+
+_FORMATS = ("table", "csv", "json", "jsonl")
+_STDIN = "-"
+_LARGEST_STDIN = 1 << 31  # bytes: hours of sound, of which a picture shows seconds
 
 
 def predict(
     model: Annotated[Path, typer.Argument(help="Model folder, as RUN/final; or a run.")],
-    files: Annotated[list[Path], typer.Argument(help="Sound files.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Sound files, folders of them, patterns; - is standard input."),
+    ],
     top: Annotated[int, typer.Option(min=1, help="Classes to print for each file.")] = 3,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", help="table, csv, json or jsonl.", autocompletion=lambda: list(_FORMATS)
+        ),
+    ] = "table",
     csv: Annotated[Optional[Path], typer.Option(help="Also write all probabilities here.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, a line a file.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
+    backend: Annotated[
+        str, typer.Option(help="auto, torch, onnx or int8; auto takes an export that is there.")
+    ] = "auto",
 ) -> None:
     """Name the sound in each file."""
-    from spectro.errors import AudioError
     from spectro.listening.classifier import Classifier
     from spectro.plumbing.files import write_bytes
 
-    failures: list[AudioError] = []
-    classifier = Classifier.load(model)
-    if classifier.remark:
-        console.complain(classifier.remark)
-    predictions = classifier.predict(files, failed=failures.append)
+    if form not in _FORMATS:
+        raise typer.BadParameter(f"choose {', '.join(_FORMATS)}", param_hint="--format")
+    with _found(files) as names:
+        classifier = Classifier.load(model, backend=backend)  # type: ignore[arg-type]
+        if classifier.remark:
+            console.complain(classifier.remark)
+        show = _Shown(classifier.labels, "jsonl" if json else form, top)
+        failures = _hear(classifier, names, show)
     if csv is not None:
-        table = predictions.to_csv(index=False, lineterminator="\n")
-        write_bytes(csv, table.encode(errors="backslashreplace"))  # names may be no Unicode
-    for row in predictions.to_dict("records"):
-        console.prediction(row, top=top, json=json)
-    for path in predictions["path"]:
-        _tell_part(path, classifier.card.spectrogram.duration)
-    for error in failures:
-        console.complain(str(error))
+        write_bytes(csv, show.table().encode(errors="backslashreplace"))  # names may be no Unicode
     if failures:
         raise typer.Exit(console.SOME_FAILED)
 
 
-def _tell_part(path: str, shown: float) -> None:
+@contextmanager
+def _found(files: list[str]) -> Iterator[dict[str, str]]:
+    """Give the files that are meant, with the names to show; standard input becomes a file."""
+    from spectro.listening.recordings import find_recordings
+
+    with tempfile.TemporaryDirectory() if _STDIN in files else nullcontext("") as folder:
+        kept = str(Path(folder) / "stdin")
+        if _STDIN in files:
+            _keep_stdin(Path(kept))
+        found = find_recordings([kept if name == _STDIN else name for name in files])
+        if found.passed_over:
+            console.complain(
+                f"{found.passed_over:,} files are no sound by their names: passed over"
+            )
+        yield {path: _STDIN if folder and path == kept else path for path in found.paths}
+
+
+def _keep_stdin(path: Path) -> None:
+    """Copy standard input to a file: sound is read from files, which can be gone through twice."""
+    from spectro.errors import AudioError
+
+    with path.open("wb") as file:
+        while block := sys.stdin.buffer.read(1 << 20):
+            file.write(block)
+            if file.tell() > _LARGEST_STDIN:
+                raise AudioError(
+                    f"standard input is longer than {_LARGEST_STDIN >> 30} GiB; "
+                    "save it to a file, and hear it with spectro scan"
+                )
+
+
+def _hear(classifier: Classifier, names: dict[str, str], show: _Shown) -> int:
+    """Predict each file and show it at once; name those that fail, and return how many do."""
+    failures = 0
+    bar = console.counting("hearing", "files") if len(names) > 1 else nullcontext(None)
+    with bar as progress, show:
+
+        def fail(error: Exception) -> None:
+            nonlocal failures
+            failures += 1
+            told = str(error)
+            for path, name in names.items():
+                if name == _STDIN:
+                    told = told.replace(path, "standard input")
+            console.complain(told)
+
+        for heard in classifier.classify(names, failed=fail):
+            show.row(names[heard.path], heard)
+            _tell_part(heard.path, names[heard.path], classifier.card.spectrogram.duration)
+            if progress:
+                progress(len(show.rows) + failures, len(names))
+    return failures
+
+
+class _Shown:
+    """Shows predictions one by one, in the format that was asked for, and keeps them."""
+
+    def __init__(self, labels: list[str], form: str, top: int) -> None:
+        self.rows: list[list[Any]] = []
+        self._labels, self._form, self._top = labels, form, top
+
+    def __enter__(self) -> None:
+        if self._form == "csv":
+            console.row(self._header)
+        elif self._form == "json":
+            console.say("[")
+
+    def __exit__(self, failed: object, *_: object) -> None:
+        if self._form == "json" and failed is None:
+            console.say("]")
+
+    @property
+    def _header(self) -> list[str]:
+        classes = [f"p_{label}" for label in self._labels]
+        return ["path", "label", "probability", "known", *classes]
+
+    def row(self, name: str, heard: Prediction) -> None:
+        """Show a prediction."""
+        each = heard.probabilities.tolist()
+        likely = dict(zip(self._labels, each, strict=True))
+        self.rows.append([name, heard.label, heard.probability, heard.known, *each])
+        if self._form == "table":
+            console.prediction(name, likely, heard.known, self._top)
+        elif self._form == "csv":
+            console.row(self.rows[-1])
+        else:
+            told = dict(zip(self._header[:4], self.rows[-1][:4], strict=True))
+            told["probabilities"] = likely
+            more = self._form == "json" and len(self.rows) > 1
+            console.data(told, before="," if more else "")
+
+    def table(self) -> str:
+        """Return all predictions as a CSV."""
+        text = io.StringIO()
+        tables.writer(text, lineterminator="\n").writerows([self._header, *self.rows])
+        return text.getvalue()
+
+
+def _tell_part(path: str, name: str, shown: float) -> None:
     """Say, on the error stream, that of a longer file only a part was heard."""
     from spectro.clips.decode import file_seconds
     from spectro.clips.waveform import Extent
@@ -50,6 +168,5 @@ def _tell_part(path: str, shown: float) -> None:
     seconds = Extent(shown, file_seconds(Path(path))).cut
     if seconds:
         console.complain(
-            f"{path}: {shown:g} s of {seconds:,.1f} s were heard; Classifier.predict_long, from "
-            "Python, hears all of it"
+            f"{name}: {shown:g} s of {seconds:,.1f} s were heard; spectro scan hears all of it"
         )

@@ -7,7 +7,6 @@ is opened, so that listening through ONNX Runtime needs no torch.
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from spectro.errors import MissingExtraError, ModelError
 from spectro.models.card import CARD, ModelCard, read_card, shortened
 from spectro.models.runtime import onnx_runtime
+from spectro.plumbing import extras
 
 __all__ = [
     "FILES",
@@ -94,7 +94,10 @@ class TorchBackend:
 
     def __init__(self, folder: str | Path) -> None:
         read_card(folder)  # a bad one is told before seconds are spent on importing torch
-        from spectro.models.folder import load_model
+        try:
+            from spectro.models.folder import load_model
+        except ModuleNotFoundError as error:
+            raise extras.explained(error, "running a network with torch") from None
 
         self._network, self.card = load_model(folder)
 
@@ -154,7 +157,8 @@ def open_backend(folder: str | Path, name: BackendName = "auto") -> Backend:
         Model folder; or a run, whose folds' networks are then averaged
         (:class:`spectro.listening.averaging.RunBackend`).
     name : "auto", "torch", "onnx" or "int8"
-        "auto" takes torch if it is installed, else ONNX Runtime.
+        "auto" takes the export where there is one, which starts and runs sooner, else torch
+        (:func:`spectro.listening.choice.choose_backend`).
 
     Returns
     -------
@@ -168,7 +172,9 @@ def open_backend(folder: str | Path, name: BackendName = "auto") -> Backend:
         If what is needed is not installed.
     """
     if name == "auto":
-        name = "torch" if _has_torch() else "onnx"
+        from spectro.listening.choice import choose_backend
+
+        name = choose_backend(folder, name)
     if is_run(folder):
         from spectro.listening.averaging import RunBackend
 
@@ -183,13 +189,6 @@ def is_run(folder: str | Path) -> bool:
     return (Path(folder) / "run.json").is_file() and not (Path(folder) / CARD).is_file()
 
 
-def _has_torch() -> bool:
-    try:
-        return importlib.util.find_spec("torch") is not None
-    except ImportError:
-        return False
-
-
 def _open_session(path: Path) -> Any:
     """Load an export from its bytes alone: it can name no other file."""
     try:
@@ -198,7 +197,8 @@ def _open_session(path: Path) -> Any:
         raise MissingExtraError("onnx", f"{path.name} without torch") from None
     if not path.is_file():
         raise ModelError(
-            f"{path}: is not there; export the model where torch is installed, or install it here"
+            f"{path}: is not there; export the model where it was trained (spectro export), or run "
+            "it with torch: pip install 'spectro[train]'"
         )
     if path.stat().st_size > _MAX_BYTES:
         raise ModelError(f"{path}: is longer than {_MAX_BYTES:,} bytes; export the model again")

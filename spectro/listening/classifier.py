@@ -19,6 +19,7 @@ from spectro.listening.backends import Backend, BackendName, open_backend
 from spectro.listening.windower import file_pictures
 from spectro.models.card import ModelCard
 from spectro.pictures.spectrogram import clip_image, network_levels
+from spectro.plumbing import extras
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +99,7 @@ class Classifier:
             Model folder or run.
         backend : "auto", "torch", "onnx" or "int8"
             What runs the network: torch; or ONNX Runtime, from ``model.onnx`` or
-            ``model.int8.onnx``. "auto" takes torch if it is installed, else ``model.onnx``.
+            ``model.int8.onnx``. "auto" takes ``model.onnx`` where it is there, else torch.
 
         Raises
         ------
@@ -219,8 +220,10 @@ class Classifier:
             ``path``, ``start``, ``end``, ``label``, ``probability``, then a column ``p_<label>`` a
             class.
         """
-        import pandas as pd
-
+        try:
+            import pandas as pd
+        except ModuleNotFoundError as error:
+            raise extras.explained(error, "a table; classify gives rows, and") from None
         rows = list(predictions)
         each = np.array([row.probabilities for row in rows], dtype=np.float32)
         each = each.reshape(len(rows), len(self.labels))

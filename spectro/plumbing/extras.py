@@ -12,9 +12,7 @@ PACKAGES = {
     "train": (
         "fastai",
         "fastcore",
-        "jinja2",
         "librosa",
-        "markupsafe",
         "matplotlib",
         "pandas",
         "requests",
