@@ -167,8 +167,8 @@ def _columns(y: Waveform, config: SpectrogramConfig, pool: int) -> Power:
 def _bytes(power: Power) -> bytes:
     S_db = 10 * np.log10(np.maximum(power, 1e-10))
     scaled = (np.clip(S_db, _LOWEST_DB, _HIGHEST_DB) - _LOWEST_DB) / _STEP_DB
-    data: bytes = np.rint(scaled).astype(np.uint8).tobytes()
-    return data
+    steps: Columns = np.rint(scaled).astype(np.uint8)
+    return steps.tobytes()
 
 
 def _coarsen(folder: Path, n_mels: int) -> None:
