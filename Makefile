@@ -39,8 +39,8 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo sample data dataset render-spectrograms pictures fold-named train-fold \
-        cross-validate model probe report lr-find notebooks test test-all lint types bench-render \
-        bench-train bench-serve clean
+        cross-validate model probe report lr-find notebooks test test-all test-light lint types \
+        bench-render bench-start bench-train bench-serve clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,6 +125,12 @@ bench-train: setup  ## Time training against plain fastai, side by side
 
 probe: pictures  ## A first honest score of every fold, from a frozen network: a minute or two
 	$(SPECTRO) probe $(RENDERED) --weights $(WEIGHTS) $(ARGS)
+
+test-light: setup  ## Build wheel and sdist; test listening where nothing of training is installed
+	.ci/light $(BIN)/python
+
+bench-start: setup  ## Time spectro predict on one clip, the start of Python included
+	$(BIN)/python benchmarks/start.py $(ARGS)
 
 bench-render: setup  ## Time rendering against the classic recipe, side by side
 	$(BIN)/python benchmarks/render.py $(ARGS)
