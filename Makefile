@@ -38,12 +38,18 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sample data dataset render-spectrograms pictures fold-named train-fold \
-        cross-validate model probe report lr-find notebooks test test-all test-light lint types \
-        bench-render bench-start bench-train bench-serve clean
+.PHONY: help setup demo sample data dataset check render-spectrograms pictures fold-named probe \
+        lr-find train-fold cross-validate model report notebooks test test-all test-light lint types \
+        docs bench-render bench-start bench-train bench-serve bench-scan clean
 
-help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+##@ To begin
+
+help:  ## List the targets, in the order of use
+	@awk -F ':.*## ' '/^##@ / {printf "%s%s\n", (n++ ? "\n" : ""), substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "On data of your own: make check DATASET=my-sounds, and so every target on clips."
+	@echo "More options: ARGS=\"--recipe plain\", and those of rendering RENDER_ARGS=\"--n-mels 64\"."
 
 setup: $(VENV)/ready  ## Make the environment in .venv
 
@@ -69,6 +75,8 @@ demo: setup  ## Everything once, on the sample: synthesise, render, train fold 1
 sample: setup  ## Synthesise the sample dataset
 	@$(SPECTRO) sample data/sample
 
+##@ Data and pictures
+
 data: setup  ## Download UrbanSound8K (6.0 GB) to data; goes on where it broke off
 	$(SPECTRO) fetch urbansound8k --to data $(ARGS)
 
@@ -78,12 +86,24 @@ ifeq ($(DATASET),$(SAMPLE))
 	@$(SPECTRO) sample data/sample
 endif
 
+# Status 3 means that some clips are broken and named: that is what was asked for.
+check: dataset  ## Look for broken, silent, doubled and leaking clips
+	@$(SPECTRO) check $(DATASET) $(ARGS) || [ $$? -eq 3 ]
+
 render-spectrograms: dataset  ## Draw every clip as a PNG, a folder a fold
 	$(SPECTRO) render $(DATASET) --out $(RENDERED) $(RENDER_ARGS)
 
 # Status 3 means that some clips are broken and named; the others can be trained on.
 pictures: dataset
 	@$(SPECTRO) render $(DATASET) --out $(RENDERED) $(RENDER_ARGS) || [ $$? -eq 3 ]
+
+##@ Training and results
+
+probe: pictures  ## A first honest score of every fold, from a frozen network: a minute or two
+	$(SPECTRO) probe $(RENDERED) --weights $(WEIGHTS) $(ARGS)
+
+lr-find: pictures  ## Plot loss against learning rate, on training folds only
+	$(SPECTRO) lr-find $(RENDERED) --weights $(WEIGHTS) $(ARGS)
 
 fold-named:
 	@[ -n "$(N)" ] || { echo "which fold? say: make train-fold 3" >&2; exit 2; }
@@ -100,11 +120,10 @@ model: setup  ## Train the run scored last on all folds, to put to work; another
 report: setup  ## Open the report of the run scored last; of another: make report RUN=runs/demo
 	$(SPECTRO) report $(RUN) --open
 
-lr-find: pictures  ## Plot loss against learning rate, on training folds only
-	$(SPECTRO) lr-find $(RENDERED) --weights $(WEIGHTS) $(ARGS)
-
 notebooks: setup  ## Open the notebooks in this environment
 	$(BIN)/jupyter lab notebooks
+
+##@ For contributors
 
 test: setup  ## Run the tests (under 4 minutes on 2 cores)
 	$(BIN)/python -m pytest -n auto --dist loadfile
@@ -120,11 +139,10 @@ lint: setup  ## Check style, and that imports go one way
 types: setup  ## Check types
 	$(BIN)/mypy
 
-bench-train: setup  ## Time training against plain fastai, side by side
-	$(BIN)/python benchmarks/train.py $(ARGS)
-
-probe: pictures  ## A first honest score of every fold, from a frozen network: a minute or two
-	$(SPECTRO) probe $(RENDERED) --weights $(WEIGHTS) $(ARGS)
+docs: setup  ## Build the documentation in docs/_build/html; asks no network
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
 
 test-light: setup  ## Build wheel and sdist; test listening where nothing of training is installed
 	.ci/light $(BIN)/python
@@ -135,8 +153,14 @@ bench-start: setup  ## Time spectro predict on one clip, the start of Python inc
 bench-render: setup  ## Time rendering against the classic recipe, side by side
 	$(BIN)/python benchmarks/render.py $(ARGS)
 
+bench-scan: setup  ## Time scans; recall and false alarms in a recording made for it (ARGS="MODEL --dataset D --fold N")
+	$(BIN)/python benchmarks/scan.py $(ARGS)
+
+bench-train: setup  ## Time training against plain fastai, side by side
+	$(BIN)/python benchmarks/train.py $(ARGS)
+
 bench-serve: setup  ## Time the service on loopback beside the bare ONNX call
 	$(BIN)/python benchmarks/serve.py $(ARGS)
 
 clean:  ## Remove what the targets made, but neither data/UrbanSound8K nor runs
-	rm -rf $(VENV) data/sample data/spectrograms build *.egg-info
+	rm -rf $(VENV) data/sample data/spectrograms docs/_build build *.egg-info

@@ -11,21 +11,20 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import soundfile as sf
 
-# Before what warns is imported.
-warnings.filterwarnings("ignore", category=FutureWarning, module="torch")  # fastai's to mend
-warnings.filterwarnings("ignore", message="IProgress not found")  # no progress bars here
+from spectro.plumbing.warned import ignore_known
+
+ignore_known()  # before what warns is imported
 
 from spectro.clips import datasets
 from spectro.clips import waveform as audio
 from spectro.clips.datasets import urbansound8k
+from spectro.clips.datasets.listing import is_sound
 from spectro.clips.sample import write as sample
 from spectro.clips.table import Dataset
 from spectro.crossval.folds import Training, score_run
@@ -45,9 +44,9 @@ __all__ = [
     "long_recording",
     "own_sounds",
     "pictures",
+    "run_folder",
     "say_epoch",
     "size",
-    "train",
     "train_config",
     "write_folder",
     "write_recording",
@@ -195,45 +194,20 @@ def train_config() -> TrainConfig:
     return TrainConfig(recipe="lesson", weights="none", batch_size=8, phases=phases)
 
 
-def train(
-    project: str | Path,
-    name: str,
-    rendered: RenderedSet,
-    config: TrainConfig,
-    folds: Sequence[int] | None = None,
-    *,
-    random_split: bool = False,
-    listener: Listener | None = None,
-) -> Run:
-    """Train and score the folds that are not trained yet, saying a line for each.
+def run_folder(project: str | Path, name: str, rendered: RenderedSet) -> Path:
+    """Name the folder of a run in ``runs/lessons``; each size and dataset has its own.
 
     Parameters
     ----------
     project : str or Path
         Folder that ``runs`` lies in.
     name : str
-        Of the run, in ``runs/lessons``.
+        Of the run.
     rendered : RenderedSet
         Of :func:`pictures`.
-    config : TrainConfig
-        Settings.
-    folds : sequence of int or None
-        None means all.
-    random_split : bool
-        Also cross-validate over random folds, which leak, for comparison.
-    listener : Listener or None
-        Told of every epoch, as `say_epoch`.
     """
     label = f"{name}-{size().name}-{rendered.dataset.name}"
-    folder = Path(project) / "runs" / "lessons" / label
-    training = Training.open(folder, rendered, config)
-    for fold in folds or rendered.folds:
-        record = training.fold(fold, listener)
-        print(f"{folder.name}, fold {fold}: {100 * record.accuracy:.1f} % right")
-    if random_split:
-        training.random_split()
-    score_run(training.run, rendered)
-    return training.run
+    return Path(project) / "runs" / "lessons" / label
 
 
 def a_run(project: str | Path) -> Run:
@@ -243,7 +217,10 @@ def a_run(project: str | Path) -> Run:
     except ModelError:
         print("no run in runs yet (make demo makes one), so this trains a small one")
         rendered = pictures(project)
-        run = train(project, "first", rendered, train_config(), rendered.folds[:1])
+        training = Training.open(run_folder(project, "first", rendered), rendered, train_config())
+        training.fold(rendered.folds[0])
+        score_run(training.run, rendered)
+        run = training.run
     print(f"{run.folder}: folds {', '.join(map(str, run.finished_folds))}")
     return run
 
@@ -259,12 +236,22 @@ def own_sounds(project: str | Path) -> Path:
 
 
 def long_recording(project: str | Path) -> tuple[Path, pd.DataFrame | None]:
-    """Return ``data/my-recording.wav``; or else a stand-in, and what sounds when in it."""
-    mine = Path(project) / "data" / "my-recording.wav"
-    if mine.is_file():
-        return mine, None
+    """Return a recording that lies in ``data``, whatever its name; or else a stand-in.
+
+    Returns
+    -------
+    recording : Path
+        The first by name of the sound files in ``data`` itself.
+    truth : pandas.DataFrame or None
+        What sounds when in the stand-in; of a recording of one's own nobody knows it.
+    """
+    data = Path(project) / "data"
+    mine = sorted(path for path in data.glob("*.*") if path.is_file() and is_sound(path.name))
+    if mine:
+        print(f"{mine[0]}: a recording of your own")
+        return mine[0], None
     standin = _home(project) / "recording.wav"
-    print(f"{mine} is not there, so this is about a synthesised one, {standin}")
+    print(f"{data} holds no recording, so this is about a synthesised one, {standin}")
     return standin, write_recording(_home(project) / "unheard", standin, size().classes)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from spectro.clips.sample.write import write_sample
     from spectro.clips.table import Dataset
     from spectro.crossval.folds import cross_validate
+    from spectro.crossval.own import score
     from spectro.crossval.run import Run
     from spectro.crossval.runs import compare_runs
     from spectro.errors import SpectroError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from spectro.pictures.settings import SpectrogramConfig
     from spectro.pictures.spectrogram import clip_image, load_clip
     from spectro.report.write import write_report
+    from spectro.training.own import dataloaders
     from spectro.training.recipes import recipe
     from spectro.training.settings import Phase, TrainConfig
 
@@ -47,10 +49,12 @@ __all__ = [
     "clip_image",
     "compare_runs",
     "cross_validate",
+    "dataloaders",
     "load_clip",
     "load_dataset",
     "recipe",
     "render",
+    "score",
     "write_report",
     "write_sample",
 ]
@@ -69,10 +73,12 @@ _WHERE = {
     "clip_image": "pictures.spectrogram",
     "compare_runs": "crossval.runs",
     "cross_validate": "crossval.folds",
+    "dataloaders": "training.own",
     "load_clip": "pictures.spectrogram",
     "load_dataset": "clips.datasets:load",
     "recipe": "training.recipes",
     "render": "pictures.render",
+    "score": "crossval.own",
     "write_report": "report.write",
     "write_sample": "clips.sample.write",
 }

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from typing import Annotated, Any
 
 import typer
@@ -20,18 +19,22 @@ from spectro import __version__
 from spectro.cli import (
     console,
     data,
+    events,
     listen,
     live,
     models,
     results,
+    review,
     scan,
     score_events,
     serve,
+    settings,
     thresholds,
     train,
 )
 from spectro.errors import SpectroError
 from spectro.plumbing import extras
+from spectro.plumbing.warned import ignore_known
 
 __all__ = ["app", "main"]
 
@@ -67,6 +70,7 @@ for command in (
     train.probe,
     train.lr_find,
     train.learning_curve,
+    settings.settings,
     models.train_final,
     models.export,
     models.verify,
@@ -79,6 +83,8 @@ for command in (
     score_events.score_events,
     serve.serve,
     live.listen,
+    events.events,
+    review.review,
 ):
     app.command()(command)
 
@@ -86,7 +92,7 @@ for command in (
 def main() -> None:
     """Run the command line; an error of ours ends as one line, a bug as a traceback."""
     os.environ["MPLBACKEND"] = "Agg"  # we draw to files, whatever a notebook set this to
-    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")  # fastai's to mend
+    ignore_known()
     console.settle()
     sys.exit(console.end(_run()))
 

@@ -33,6 +33,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from spectro.plumbing.words import counted
 from spectro.training.loop.progress import Listener
 
 if TYPE_CHECKING:
@@ -323,8 +324,9 @@ def _show_epoch(what: str, row: dict[str, Any], epochs: int, first: int) -> None
 def dataset(dataset: Dataset) -> None:
     """Print what a dataset holds and what the user should know about it."""
     say(
-        f"{dataset.name}: {len(dataset.clips):,} clips, {len(dataset.labels)} classes, "
-        f"{dataset.clips['fold'].nunique()} folds"
+        f"{dataset.name}: {counted(len(dataset.clips), 'clip')}, "
+        f"{counted(len(dataset.labels), 'class', 'classes')}, "
+        f"{counted(dataset.clips['fold'].nunique(), 'fold')}"
     )
     for line in dataset.notes:
         note(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -23,6 +24,7 @@ from spectro.cli.options import (
 )
 from spectro.clips.datasets.sources import SOURCES
 from spectro.pictures.settings import SpectrogramConfig
+from spectro.plumbing.words import counted
 
 if TYPE_CHECKING:
     from spectro.clips.checking.check import Checkup
@@ -35,6 +37,7 @@ __all__ = ["check", "fetch", "plot", "render", "sample"]
 
 _NAMED = 30  # failures printed; all of them are in failures.csv
 _LONGEST = 60.0  # seconds of a spectrogram whose length nobody asked for
+_HEARD = 0.01  # seconds too many that nobody misses
 
 
 def sample(
@@ -81,7 +84,7 @@ def fetch(
             keep_archive=keep_archive,
             stage=lambda what: console.copying(f"{what} {source.archive}"),
         )
-    console.say(f"{source.folder}: {to / source.folder}, {len(found.clips):,} clips")
+    console.say(f"{source.folder}: {to / source.folder}, {counted(len(found.clips), 'clip')}")
     pictures = Path("data") / "spectrograms" / source.name
     console.say(f"next: spectro render {source.root(to)} --out {pictures}")
 
@@ -126,7 +129,7 @@ def check(
 
     if quarantine is not None:  # told before a minute of reading
         check_free(quarantine)
-    clips = reading.load(dataset)
+    clips = reading.load(dataset, only_look=True)
     console.dataset(clips)
     told = "nothing is written; run it again to check all of them"
     n = len(clips.clips)
@@ -157,36 +160,47 @@ def _write(
         lines.append(f"what was measured of each clip: {vitals}")
     if quarantine is not None:
         left_out = leaving_out.write(quarantine, checkup)
-        lines.append(f"{left_out:,} clips to leave out with --quarantine {quarantine}")
+        clips = counted(left_out, "clip")
+        lines.append(f"{clips} to leave out with --quarantine {quarantine}")
     return lines
-
-
-def _clips(count: int) -> str:
-    return f"{count:,} clip is" if count == 1 else f"{count:,} clips are"
 
 
 def _tell_long(checkup: Checkup) -> None:
     """Say how many clips a default picture shows a part of."""
     from spectro.clips.waveform import Extent
-    from spectro.pictures.settings import SpectrogramConfig
 
     shown = SpectrogramConfig().duration
     longer = [cut for s in checkup.clips["seconds"] if (cut := Extent(shown, s).cut)]
     if longer:
-        console.note(
-            f"{_clips(len(longer))} longer than the {shown:g} s of a default picture, up to "
-            f"{max(longer):,.0f} s: render --duration shows more, a CSV with start and end makes "
-            "several clips of a file"
-        )
+        of = f"{len(longer):,} of {counted(len(checkup.clips), 'clip')}"
+        console.warn(_cut(of, len(longer), "default picture", shown, max(longer)))
+
+
+def _cut(of: str, n: int, picture: str, shown: float, longest: float) -> str:
+    """Say that clips are longer than their picture, by how much, and what to do."""
+    are = "is" if n == 1 else "are"
+    return (
+        f"{of} {are} longer than the {shown:g} s of a {picture}, by up to {longest - shown:.3g} s "
+        f"that the network never sees: render --duration {_up(longest):g} shows all, a CSV with "
+        "start and end makes several clips of a file"
+    )
+
+
+def _up(seconds: float) -> float:
+    """Round up to a tenth of a second."""
+    return math.ceil(round(10 * seconds, 6)) / 10
 
 
 def _verdict(checkup: Checkup, *, advise: bool) -> str:
     """Sum it up in a line."""
     n, errors, warnings = len(checkup.clips), checkup.count("error"), checkup.count("warning")
+    about = int((checkup.findings["path"] == "").sum())
+    whole = f"; {counted(about, 'remark')} on the whole" if about else ""
     if not errors and not warnings:
-        return f"{n:,} clips, nothing is wrong with any"
+        return f"{counted(n, 'clip')}, nothing is wrong with any{whole}"
     advice = "; --quarantine FILE writes down which to leave out" if errors and advise else ""
-    return f"{n:,} clips, {errors:,} with errors and {warnings:,} with warnings{advice}"
+    clips = counted(n, "clip")
+    return f"{clips}, {errors:,} with errors and {warnings:,} with warnings{whole}{advice}"
 
 
 def _problems(checkup: Checkup) -> list[dict[str, Any]]:
@@ -253,12 +267,19 @@ def plot(
     from spectro.pictures import plots
 
     found = examine(clip)
+    shown = settings.duration
     if all(context.params[name] is None for name in ("duration", "config", "recipe")):
         settings = settings.replace(duration=min(found.seconds, _LONGEST))
-    picture = plots.save(plots.clip(clip, settings, what), out or f"{Path(clip).stem}.png")
+    figure = plots.clip(clip, settings, what, picture=shown)
+    picture = plots.save(figure, out or f"{Path(clip).stem}.png")
     for name, value in _parameters(found).items():
         console.say(f"{name:<10} {value}")
     console.say(f"{what}: {picture}")
+    if found.seconds > shown + _HEARD:
+        console.note(
+            f"a picture of {shown:g} s leaves out {found.seconds - shown:.3g} s of it: render "
+            f"--duration {_up(found.seconds):g} shows all"
+        )
 
 
 def _parameters(found: Vitals) -> dict[str, Any]:
@@ -295,6 +316,7 @@ def render(
     """Draw every clip of a dataset as a mel-spectrogram PNG, a folder a fold."""
     clips = _without(reading.load(dataset), quarantine)
     console.dataset(clips)
+    _keep_folds(clips, out, settings)
     summary = _draw(clips, out, settings, _pool(workers, scheduler))
     _report(summary, out, settings.duration)
     if len(summary.failures) < len(clips.clips):
@@ -316,6 +338,15 @@ def _draw(
     n = len(dataset.clips)
     with console.working(workers, "rendering", clips=n, told=told) as (pool, progress):
         return render(dataset, out, settings, executor=pool, progress=progress)
+
+
+def _keep_folds(dataset: Dataset, out: str, settings: SpectrogramConfig) -> None:
+    """Write down folds that were made, unless the pictures would be refused."""
+    from spectro.pictures.rendered import check_free
+    from spectro.plumbing.paths import absolute, place
+
+    check_free(place(absolute(out)), dataset, settings)
+    dataset.keep_folds()
 
 
 def _without(dataset: Dataset, quarantine: Path | None) -> Dataset:
@@ -354,16 +385,16 @@ def _glance(out: str, settings: SpectrogramConfig, *, anew: bool) -> None:
 def _report(summary: RenderSummary, out: str, seconds: float) -> None:
     """Print what was drawn and, to the error stream, what could not be."""
     console.say(
-        f"rendered {summary.rendered:,}, already there {summary.already_there:,}, dropped "
-        f"{summary.dropped:,}, failed {len(summary.failures):,} in {summary.seconds:.1f} s: {out}"
+        f"rendered {summary.rendered:,}, already there {summary.already_there:,}, failed "
+        f"{len(summary.failures):,} in {summary.seconds:.1f} s: {out}"
     )
+    if summary.dropped:
+        console.say(f"removed {counted(summary.dropped, 'outdated picture')}: their clips are gone")
     if summary.cut:
-        console.note(
-            f"{_clips(summary.cut)} longer than a picture, up to {summary.longest:,.0f} s: "
-            f"{seconds:g} s of each show; --duration shows more, a CSV with start and end makes "
-            "several clips of a file"
-        )
+        of = counted(summary.cut, "clip")
+        console.warn(_cut(of, summary.cut, "picture", seconds, summary.longest))
     for failure in summary.failures.head(_NAMED).itertuples():
         console.complain(f"{failure.path}: {failure.reason}")
     if len(summary.failures):
-        console.complain(f"{len(summary.failures):,} clips failed, all named in {out}/failures.csv")
+        failed = counted(len(summary.failures), "clip")
+        console.complain(f"{failed} failed, all named in {out}/failures.csv")

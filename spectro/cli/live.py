@@ -132,6 +132,11 @@ def listen(
     printer = _Printer(json)
     runner = build(model, opened, plan, Outlets(channels, printer.say, printer.happened), clock)
     runner.run()
+    failed = runner.failed()
+    for why in failed:
+        console.complain(why)
+    if failed:
+        raise typer.Exit(1 if len(failed) == len(plan.sources) else console.SOME_FAILED)
 
 
 def _plan(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from spectro.cli import console, steps
-from spectro.cli.options import RUNNING, Gpus, Quarantine, ThreadCount
+from spectro.cli.options import RUNNING, Gpus, Quarantine
 
 if TYPE_CHECKING:
     from spectro.crossval.final.export import Pictures
@@ -32,7 +32,12 @@ def train_final(
     ] = None,
     quarantine: Quarantine = None,
     gpus: Gpus = 1,
-    threads: ThreadCount = None,
+    threads: Annotated[
+        Optional[int],
+        typer.Option(
+            min=1, help="Threads that train; default, as the run's.", rich_help_panel=RUNNING
+        ),
+    ] = None,
 ) -> None:
     """Train one network on all folds of a run: the model to put to work. Exports it too."""
     from spectro.crossval.final.train import train_final as train_on_all

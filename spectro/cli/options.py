@@ -8,9 +8,9 @@ left out is None and leaves what the recipe or the TOML file says.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
-import re
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,7 +21,9 @@ import typer
 from rich.markup import escape
 
 from spectro.clips.datasets import LAYOUTS
+from spectro.errors import ConfigError
 from spectro.pictures.settings import SpectrogramConfig
+from spectro.plumbing.described import entries, first_sentence
 from spectro.plumbing.settings import Settings, read_table
 from spectro.training.recipes import RECIPES, recipe_spectrogram
 from spectro.training.recipes import recipe as find_recipe
@@ -31,11 +33,13 @@ if TYPE_CHECKING:
     from spectro.clips.table import Dataset
 
 __all__ = [
+    "ALL_SETTINGS",
     "FOLDS",
     "PICTURE",
     "READING",
     "RUNNING",
     "SPECTROGRAM",
+    "TABLE",
     "TRAINING",
     "DatasetRoot",
     "Gpus",
@@ -58,7 +62,9 @@ __all__ = [
 
 _USUAL = TrainConfig.model_fields["arch"].default  # the network where none is asked for
 
-PICTURE, TRAINING, FOLDS, RUNNING = "Picture", "Training", "Folds", "Running"  # panels of --help
+# Panels of --help.
+PICTURE, TRAINING, FOLDS, RUNNING = "Picture", "Training", "Folds", "Running"
+TABLE = "Table of your own"
 
 DatasetRoot = Annotated[
     str, typer.Argument(help="Folder of a dataset or CSV of clips, or its URL.")
@@ -188,7 +194,7 @@ def _option(
 def _setting(cls: type[Settings], name: str, panel: str, before: str = "") -> inspect.Parameter:
     """Make the option of a setting."""
     kind, choices = _kind(cls.model_fields[name].annotation)
-    text = _descriptions(cls)[name]
+    text = first_sentence(entries(cls)[name])
     if before:
         text = f"{before}{text[:1].lower()}{text[1:]}"
     if not all(f'"{word}"' in text for word in choices):
@@ -207,21 +213,8 @@ def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:
     return (numbers[0], ()) if numbers and not choices else (str, choices)
 
 
-@functools.cache
-def _descriptions(cls: type[Settings]) -> dict[str, str]:
-    """Read the first sentence about each field in the "Parameters" of a class's docstring."""
-    text = inspect.cleandoc(cls.__doc__ or "").partition("Parameters\n----------\n")[2]
-    entries = re.findall(r"^(\w[\w, ]*) : .*\n((?:    .*\n|\n)*)", text + "\n", re.MULTILINE)
-    told = dict.fromkeys(cls.model_fields, "")  # without docstrings (python -OO) there are none
-    for names, body in entries:
-        sentence = re.split(r"(?<=\.)\s+(?=[A-Z\"])", " ".join(body.split()))[0]
-        plain = re.sub(r" ?\(:\w+:`[^`]*`\)|`+", "", sentence)
-        told.update(dict.fromkeys(names.split(", "), plain))
-    return told
-
-
 def _config_file(panel: str) -> inspect.Parameter:
-    text = "TOML file with the tables [spectrogram] and [train]."
+    text = "TOML file with the tables [spectrogram] and [train]; spectro settings prints one."
     return _option("config", Path, text, panel)
 
 
@@ -251,11 +244,19 @@ def _train(
     """Start from the recipe, then apply the TOML file, then the flags."""
     table = read_table(config, "train") if config else {}
     base = find_recipe(recipe or table.get("recipe", "default"))
-    settings = base.replace(**{**table, "recipe": base.recipe}).replace(**flags)
+    settings = _with_table(base, {**table, "recipe": base.recipe}, config).replace(**flags)
     asked_for = flags.get("arch") or table.get("arch") or base.arch != _USUAL
     if settings.weights == "auto" and not asked_for:
         settings = settings.replace(arch="auto")
     return settings.with_last_phase(epochs=epochs, lr=lr)
+
+
+def _with_table(base: TrainConfig, table: dict[str, Any], config: Path | None) -> TrainConfig:
+    """Apply the table of a TOML file, which an error names."""
+    try:
+        return base.with_table(table)
+    except ConfigError as error:
+        raise ConfigError(f"{config}: {error}" if config else str(error)) from None
 
 
 SPECTROGRAM = Group(
@@ -266,6 +267,13 @@ SPECTROGRAM = Group(
     ),
     _spectrogram,
 )
+
+
+def _both(config: Path | None, recipe: str | None) -> tuple[SpectrogramConfig, TrainConfig]:
+    return _spectrogram(config, recipe), _train(config, recipe)
+
+
+ALL_SETTINGS = Group((_config_file(PICTURE), _recipe(PICTURE)), _both)
 
 
 def training(*names: str, recipe: str | None = None) -> Group:
@@ -334,20 +342,28 @@ class Reading:
     fold_seed: int | None
     group_pattern: str | None
     folds_file: Path | None
+    path_column: str | None
+    label_column: str | None
+    fold_column: str | None
+    group_column: str | None
 
-    def load(self, root: str) -> Dataset:
-        """Read the clip table of the dataset at `root`."""
+    def load(self, root: str, *, only_look: bool = False) -> Dataset:
+        """Read the clip table of the dataset at `root`; folds that are made are not kept yet.
+
+        Parameters
+        ----------
+        root : str
+            Folder, table or URL.
+        only_look : bool
+            Tell recordings apart as when folds were made, where no option says how.
+        """
         from spectro.clips import datasets
 
-        return datasets.load(
-            root,
-            self.layout,
-            esc10=self.esc10 or None,
-            n_folds=self.n_folds,
-            seed=self.fold_seed,
-            group_pattern=self.group_pattern,
-            folds_file=self.folds_file,
-        )
+        options = dataclasses.asdict(self)
+        layout = options.pop("layout")
+        options["esc10"] = options["esc10"] or None
+        options["seed"] = options.pop("fold_seed")
+        return datasets.load(root, layout, keep_folds=False, as_before=only_look, **options)
 
 
 _LAYOUTS = ["auto", *LAYOUTS]
@@ -361,6 +377,10 @@ READING = Group(
             "group_pattern", str, "Regular expression for the recording in a file name.", FOLDS
         ),
         _option("folds_file", Path, "Where made folds are kept.", FOLDS),
+        _option("path_column", str, "Column of a CSV with the files; default, path.", TABLE),
+        _option("label_column", str, "Column with the classes; default, label.", TABLE),
+        _option("fold_column", str, "Column with the folds; default, fold, if there.", TABLE),
+        _option("group_column", str, "Column with the recordings; default, group.", TABLE),
     ),
     Reading,
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json as json_format
+import os
+import sys
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -31,8 +33,15 @@ def report(
     with console.counting("examining", "clips") as progress:
         path = write_report(opened, out, progress=progress)
     console.say(f"report: {path}")
-    if open_:
+    if open_ and _has_browser():
         typer.launch(path.absolute().as_uri())
+
+
+def _has_browser() -> bool:
+    """Tell whether there is a screen for a browser: without one, starting it only complains."""
+    if sys.platform in ("win32", "darwin"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def runs(

@@ -123,6 +123,13 @@ def scan(
             rich_help_panel=_OUTPUT,
         ),
     ] = 0,
+    store: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="SQLite file that the events go into too, for spectro events.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
     page: Annotated[
         bool,
         typer.Option("--page", help="One HTML page of one recording.", rich_help_panel=_OUTPUT),
@@ -165,9 +172,21 @@ def scan(
     results = Results(out, paths, how, listener.card, failed(outcomes))
     written = write_tables(results, _known_formats(formats))
     written += _extras(results, tracks, evidence)
+    written += [] if store is None else _stored(store, paths, out, how)
     _report(results, outcomes, took, written, json=json)
     if results.errors:
         raise typer.Exit(console.SOME_FAILED)
+
+
+def _stored(store: Path, paths: Sequence[str], out: Path, how: ScanSettings) -> list[Path]:
+    """Add the events to a file of months, with the times in which the recordings were made."""
+    from spectro.listening.scan import heard_in
+    from spectro.listening.store import EventStore, add_found
+
+    kept = EventStore(store)
+    for found in heard_in(paths, out, how):
+        add_found(kept, found, how)
+    return [store]
 
 
 def _known_formats(formats: list[str] | None) -> list[Any]:

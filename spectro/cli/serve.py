@@ -24,7 +24,7 @@ _BACKENDS = ("auto", "torch", "onnx", "int8")
 
 @with_options(limits=settings(ServeSettings, LIMITS))
 def serve(
-    model: Annotated[Path, typer.Argument(help="Model folder, as RUN/fold1/model.")],
+    model: Annotated[Path, typer.Argument(help="Model folder, as RUN/final; or a run.")],
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")
     ] = "127.0.0.1",
@@ -35,7 +35,7 @@ def serve(
     backend: Annotated[
         str,
         typer.Option(
-            help="auto, torch, onnx or int8.",
+            help="auto, torch, onnx or int8; auto takes an export that is there.",
             rich_help_panel=HEARING,
             autocompletion=lambda: list(_BACKENDS),
         ),
@@ -62,15 +62,14 @@ def serve(
     limits: ServeSettings,
 ) -> None:
     """Serve a model over HTTP, with a page to drop sounds on, until Ctrl-C or SIGTERM."""
-    if backend not in _BACKENDS:
-        raise typer.BadParameter("choose auto, torch, onnx or int8", param_hint="--backend")
     if site is not None and config is not None:
         raise typer.BadParameter("give --site or --config, not both", param_hint="--config")
     token = "" if token_file is None else _token(token_file)
     run = _needed()
     from spectro.listening.backends import open_backend
+    from spectro.listening.choice import choose_backend
 
-    listener = open_backend(model, backend)  # type: ignore[arg-type]
+    listener = open_backend(model, choose_backend(model, backend))
     scan = _scan_settings(model, listener.card.labels, site, config, hop)
     name = model.resolve().name
     name = model.resolve().parent.parent.name if name == "model" else name  # RUN/fold1/model
@@ -121,6 +120,7 @@ def _scan_settings(
     model: Path, labels: Sequence[str], site: str | None, config: Path | None, hop: float | None
 ) -> ScanSettings:
     """Put together how recordings are scanned."""
+    from spectro.listening.choice import name_of
     from spectro.listening.event_settings import EventSettings
     from spectro.listening.scan import ScanSettings
     from spectro.listening.thresholds.site import SiteThresholds
@@ -129,18 +129,4 @@ def _scan_settings(
     if site is not None:
         found = SiteThresholds.load(model, site, labels)
         events, hop = found.settings, hop or found.hop
-    return ScanSettings(model=_hash(model), hop=hop, site=site or "", events=events)
-
-
-def _hash(model: Path) -> str:
-    """Name the model by its content."""
-    import hashlib
-
-    for name in ("model.safetensors", "model.onnx", "model.int8.onnx"):
-        if (model / name).is_file():
-            with (model / name).open("rb") as file:
-                digest = hashlib.sha256()
-                while block := file.read(1 << 20):
-                    digest.update(block)
-            return digest.hexdigest()[:16]
-    return ""
+    return ScanSettings(model=name_of(model), hop=hop, site=site or "", events=events)

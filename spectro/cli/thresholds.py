@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -19,6 +18,7 @@ from spectro.listening.event_settings import EventSettings
 
 if TYPE_CHECKING:
     from spectro.listening.thresholds import Background
+    from spectro.listening.thresholds.background import Scoring
     from spectro.listening.thresholds.site import CurvePoint, SiteThresholds
 
 __all__ = ["thresholds"]
@@ -59,11 +59,11 @@ def _events(config: Path | None, ignore: list[str] | None, **flags: Any) -> Even
 def thresholds(
     model: Annotated[Path, typer.Argument(help="Model folder.")],
     more: Annotated[
-        Optional[list[Path]], typer.Argument(metavar="FILES", help="More of --background.")
+        Optional[list[str]], typer.Argument(metavar="FILES", help="More of --background.")
     ] = None,
     *,
     background: Annotated[
-        list[Path],
+        list[str],
         typer.Option(help="Recordings, or folders of them, with no sound of the classes."),
     ],
     budget: Annotated[
@@ -74,6 +74,9 @@ def thresholds(
         Optional[float],
         typer.Option(help="Seconds between windows, as when scanning; default, a window's length."),
     ] = None,
+    backend: Annotated[
+        str, typer.Option(help="auto, torch, onnx or int8; auto takes an export that is there.")
+    ] = "auto",
     unsupported: Annotated[
         bool, typer.Option("--unsupported", help="Go on with too few hours, and claim nothing.")
     ] = False,
@@ -87,19 +90,22 @@ def thresholds(
     which the false events an hour are within the budget, with 95 % confidence. Nothing is heard
     twice: with another budget, it takes a second.
     """
+    from spectro.listening.choice import card_of, choose_backend, name_of
+    from spectro.listening.recordings import find_recordings
     from spectro.listening.thresholds import choose_thresholds
+    from spectro.listening.thresholds.background import Scoring
     from spectro.listening.thresholds.bounds import parse_budget
     from spectro.listening.thresholds.curve import save_curve
-    from spectro.models.card import read_card
-    from spectro.models.identity import model_hash
 
-    rate, card = parse_budget(budget), read_card(model)
+    rate, how = parse_budget(budget), choose_backend(model, backend)
+    card = card_of(model, how)
     events.levels(card.labels)
-    recordings = _recordings([*background, *(more or [])])
+    recordings = find_recordings([*background, *(more or [])], leave_out=model).paths
     if not unsupported:
         _check_early(recordings, rate)
     step = card.spectrogram.duration if hop is None else hop
-    heard, failures = _hear(recordings, model, site, step, workers)
+    scoring = Scoring(str(model), site, name_of(model), how, step)
+    heard, failures = _hear(recordings, scoring, workers)
     for line in failures:
         console.complain(line)
     found = choose_thresholds(
@@ -109,9 +115,9 @@ def thresholds(
         budget=rate,
         hop=step,
         settings=events,
-        detections=getattr(card, "detections", None),
+        detections=card.detections,
         unsupported=unsupported,
-        model=model_hash(model),
+        model=scoring.model,
     )
     kept = [found.save(model), *save_curve(model, found)]
     _show(found, kept, events.ignore, json=json)
@@ -119,49 +125,30 @@ def thresholds(
         raise typer.Exit(console.SOME_FAILED)
 
 
-def _recordings(paths: Sequence[Path]) -> list[str]:
-    """Return the files, and all sounds below the folders, each once."""
-    from spectro.clips.datasets.listing import list_below, path_of
-    from spectro.errors import DatasetError
-
-    found: dict[str, None] = {}
-    for path in paths:
-        listing = list_below(path)
-        sounds = [path_of(listing, name) for name in listing.sounds]
-        if path.is_dir() and not sounds:
-            raise DatasetError(f"{path}: holds no sound file; name another folder")
-        found.update(dict.fromkeys(sounds if path.is_dir() else [str(path)]))
-    return list(found)
-
-
 def _check_early(recordings: Sequence[str], rate: float) -> None:
     """Refuse a budget that so many hours cannot support before they are heard."""
+    from spectro.listening.recordings import known_seconds
     from spectro.listening.thresholds import check_budget
-    from spectro.listening.thresholds.background import known_hours
 
-    hours = known_hours(recordings)
-    if hours:  # else none can be read, which is told file by file
-        check_budget(hours, rate)
+    known = known_seconds(recordings)
+    if len(known) == len(recordings):  # else what can be read, and how long it is, is told later
+        check_budget(sum(known.values()) / 3600, rate)
 
 
 def _hear(
-    recordings: Sequence[str], model: Path, site: str, hop: float, workers: int | None
+    recordings: Sequence[str], scoring: Scoring, workers: int | None
 ) -> tuple[list[Background], list[str]]:
     """Score the recordings; return those that could be read, and what is wrong with the others."""
-    from spectro.listening.backends import open_backend
-    from spectro.listening.thresholds.background import Scoring, hear
-    from spectro.models.identity import model_hash
+    from spectro.listening.thresholds.background import hear
     from spectro.plumbing.workers import pool
 
-    scoring = Scoring(str(model), site, model_hash(model), hop)
-    load = functools.partial(open_backend, str(model))
     found: dict[str, Background] = {}
     failures = []
     with (
         nullcontext() if workers == 1 else pool(workers) as executor,
         console.counting("hearing", "recordings") as show,
     ):
-        for n, (told, one) in enumerate(hear(recordings, load, scoring, executor), 1):
+        for n, (told, one) in enumerate(hear(recordings, scoring.load, scoring, executor), 1):
             if one is None:
                 failures.append(told.error)
             else:

@@ -28,6 +28,7 @@ from typing import Any
 import pandas as pd
 
 from spectro.errors import DatasetError
+from spectro.plumbing.words import counted
 
 # A file name may hold bytes that are no Unicode. Strings of pyarrow, which pandas takes where it is
 # installed, cannot hold them.
@@ -79,6 +80,11 @@ class Dataset:
         Clips that the metadata lists in folds that are there, without their file.
     licence, citation : str
         Of the sounds; empty where they are the user's own.
+    reading : dict
+        Options that it was read with, as :func:`spectro.load_dataset` takes them.
+    made_folds : MadeFolds or None
+        Folds that were made for it (:mod:`spectro.clips.datasets.folds`); None where it has its
+        own.
 
     Examples
     --------
@@ -98,6 +104,19 @@ class Dataset:
     absent: tuple[str, ...] = field(default=(), repr=False)
     licence: str = ""
     citation: str = ""
+    reading: dict[str, Any] = field(default_factory=dict)
+    made_folds: Any = field(default=None, repr=False)
+
+    def keep_folds(self) -> None:
+        """Write down the folds that were made for it, so that they never change.
+
+        Raises
+        ------
+        DatasetError
+            If they cannot be written.
+        """
+        if self.made_folds is not None:
+            self.made_folds.keep()
 
     @property
     def labels(self) -> list[str]:
@@ -355,9 +374,9 @@ def split_present(
     if not fold_there.all():
         gone = sorted(set(table["fold"]) - folds_there)
         notes.append(
-            f"{len(gone)} of {table['fold'].nunique()} folds are not on disk: "
+            f"{len(gone)} of {counted(table['fold'].nunique(), 'fold')} are not on disk: "
             f"{', '.join(str(fold) for fold in gone)} ({int((~fold_there).sum()):,} of "
-            f"{len(table):,} clips)"
+            f"{counted(len(table), 'clip')})"
         )
     if absent:
         notes.append(absent_note(absent))

@@ -7,6 +7,7 @@ checkpoint, learning rate or threshold is chosen by looking at it.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,13 +17,12 @@ import pandas as pd
 from torch import nn
 
 from spectro.crossval import protocol
+from spectro.crossval.cards import card_of
 from spectro.crossval.final.evidence import write_calibration
 from spectro.crossval.predictions import accuracy, out_of_fold, write_predictions
 from spectro.crossval.records import Design, FoldRecord, Origin, Scores
 from spectro.crossval.run import RANDOM, Run
 from spectro.errors import ConfigError, DivergedError
-from spectro.models import networks
-from spectro.models.card import ModelCard
 from spectro.models.folder import save_model
 from spectro.models.precision import choose_precision
 from spectro.models.weights import Weights, settle
@@ -36,7 +36,7 @@ from spectro.training.loop import learner, timing
 from spectro.training.loop.log import training_log
 from spectro.training.loop.progress import Listener, tracking
 from spectro.training.loop.threads import Threads
-from spectro.training.recipes import changes, recipe
+from spectro.training.recipes import recipe
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import Split, random_folds, split
 
@@ -254,7 +254,9 @@ class Training:
             history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
             write_predictions(folder, predictions, self.pictures)
             if self.keep_models:
-                save_model(folder / "model", model, self._card(record, predictions))
+                save_model(
+                    folder / "model", model, card_of(self.run, self.pictures, record, predictions)
+                )
             write_text(folder / "training.log", self._log(parts, model, history))
 
     def _log(self, parts: Split, model: nn.Module, history: pd.DataFrame) -> str:
@@ -272,39 +274,6 @@ class Training:
                 "weights": record.weights.detail,
                 "arithmetic": record.precision,
             },
-        )
-
-    def _card(self, record: FoldRecord, predictions: pd.DataFrame) -> ModelCard:
-        run, config = self.run, self.run.config
-        intervals = metrics.bootstrap_interval(predictions, run.labels, seed=config.seed)
-        held_out = (record.fold, config.inner_fold)
-        mean, std = networks.statistics(config.arch)
-        return ModelCard(
-            arch=networks.full_name(config.arch),
-            members=config.members,
-            labels=tuple(run.labels),
-            spectrogram=self.pictures.config,
-            size=config.size,
-            mean=mean,
-            std=std,
-            training={
-                "dataset": run.record.dataset.name,
-                "clips": record.train_clips,
-                "folds": [fold for fold in self.pictures.folds if fold not in held_out],
-                "pictures": run.record.rendered.identity,
-                "weights": run.record.weights.detail,
-                "precision": record.precision,
-                "recipe": config.recipe,
-                "changed": changes(config),
-                "settings": config.to_dict(),
-            },
-            scores={
-                "accuracy": round(record.accuracy, 4),
-                "accuracy_interval": [round(end, 4) for end in intervals["accuracy"]],
-                "clips": record.scored_clips,
-                "measured": f"of fold {record.fold}, on which it was not trained",
-            },
-            licence=run.record.dataset.licence,
         )
 
     def random_split(self, listener: Listener | None = None) -> None:
@@ -376,6 +345,9 @@ def cross_validate(
     folder: str | Path,
     config: TrainConfig | None = None,
     listener: Listener | None = None,
+    *,
+    make_learner: Callable[[Any], Any] | None = None,
+    fit: Callable[[Any], object] | None = None,
 ) -> Run:
     """Train and score every fold; a finished fold is not trained again.
 
@@ -389,6 +361,13 @@ def cross_validate(
         Settings of training; None is the recipe ``default``.
     listener : Listener or None
         Called after every batch and epoch.
+    make_learner : callable or None
+        Given the DataLoaders of a fold (:func:`spectro.dataloaders`), gives a fastai Learner of
+        one's own: any network, loss, metric or callback. `config` then gives batch size, picture
+        size and augmentation.
+    fit : callable or None
+        Trains that Learner, as ``lambda learn: learn.fine_tune(5)``; None trains it through the
+        phases of `config`.
 
     Returns
     -------
@@ -414,6 +393,12 @@ def cross_validate(
     >>> run.finished_folds, run.scores().clips
     ([1, 2], 4)
     """
+    if make_learner is not None:
+        from spectro.crossval.own import cross_validate_own
+
+        return cross_validate_own(pictures, folder, make_learner, fit, config, listener)
+    if fit is not None:
+        raise ConfigError("fit trains what make_learner makes; give both")
     training = Training.open(folder, pictures, config or recipe("default"))
     for fold in pictures.folds:
         training.fold(fold, listener)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from spectro.clips.table import leaks_in_words
 from spectro.crossval.run import Run
 from spectro.pictures.rendered import RenderedSet
+from spectro.plumbing.words import counted
 
 __all__ = ["lines"]
 
@@ -15,14 +16,19 @@ def lines(run: Run, rendered: RenderedSet) -> list[str]:
         return _random_share(run, rendered)
     finished, whole = run.finished_folds, rendered.dataset.folds
     said = [
-        f"{len(finished)} of the {len(whole)} folds of {rendered.dataset.name} scored "
+        f"{len(finished)} of the {counted(len(whole), 'fold')} of {rendered.dataset.name} scored "
         f"({', '.join(map(str, finished))}), each by {_trained(run, rendered)}",
         *_by_design(run),
         f"started from {_of_folds(run, 'weights')}",
         *dict.fromkeys([*leaks_in_words(rendered.clips), *rendered.dataset.notes]),
     ]
     if rendered.n_failed:
-        said.append(f"{rendered.n_failed:,} clips could not be decoded and are not scored")
+        are = (
+            "clip could not be decoded and is"
+            if rendered.n_failed == 1
+            else ("clips could not be decoded and are")
+        )
+        said.append(f"{rendered.n_failed:,} {are} not scored")
     if len(rendered.folds) < len(whole):
         said.append(
             f"only {len(rendered.folds)} of {len(whole)} folds are on disk: this is NOT the "
@@ -38,7 +44,8 @@ def lines(run: Run, rendered: RenderedSet) -> list[str]:
 
 def _trained(run: Run, rendered: RenderedSet) -> str:
     """Say what predicted a fold, and what it was trained on."""
-    others = f"{len(rendered.folds) - 1 - (run.config.inner_fold is not None)} other folds"
+    n_others = len(rendered.folds) - 1 - (run.config.inner_fold is not None)
+    others = counted(n_others, "other fold")
     if not run.config.phases:
         return (
             f"a logistic regression fitted to {others}, on what a frozen {run.config.arch} makes "

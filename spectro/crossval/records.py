@@ -18,6 +18,7 @@ __all__ = [
     "FoldRecord",
     "Head",
     "Origin",
+    "OwnLearner",
     "PictureFolder",
     "RunRecord",
     "ScoredDataset",
@@ -34,13 +35,13 @@ class Origin(Record):
 
     Parameters
     ----------
-    source : "imagenet", "file" or "random"
-        Kind of the weights.
+    source : "imagenet", "file", "random" or "own"
+        Kind of the weights; "own" are what a Learner of the user's own starts from.
     detail : str
         Their name, or the file with its SHA-256, or why they are random.
     """
 
-    source: Literal["imagenet", "file", "random"]
+    source: Literal["imagenet", "file", "random", "own"]
     detail: str
 
     @classmethod
@@ -66,6 +67,22 @@ class ScoredDataset(About):
     clips: int = Field(ge=0)
 
 
+class OwnLearner(Record):
+    """A Learner of the user's own.
+
+    Parameters
+    ----------
+    name, fit : str
+        Names of the functions that make and train it; `fit` is empty where the phases train it.
+    source : str
+        Their source.
+    """
+
+    name: str
+    fit: str = ""
+    source: str = ""
+
+
 class Design(Record):
     """What makes a run other than a plain cross-validation.
 
@@ -77,13 +94,23 @@ class Design(Record):
         Settings that each fold's were chosen from (nested cross-validation).
     inner_folds : dict of int to tuple of int, or None
         For each fold those on which its settings were chosen.
+    learner : OwnLearner or None
+        What made the networks, where the user did.
     """
 
-    omitted: ClassVar[frozenset[str]] = frozenset({"share", "candidates", "inner_folds"})
+    omitted: ClassVar[frozenset[str]] = frozenset({"share", "candidates", "inner_folds", "learner"})
 
     share: float | None = Field(None, gt=0, le=1)
     candidates: dict[str, TrainConfig] | None = None
     inner_folds: dict[int, tuple[int, ...]] | None = None
+    learner: OwnLearner | None = None
+
+    @property
+    def learner_name(self) -> str:
+        """How the user's own networks were made and trained, in code."""
+        if self.learner is None:
+            return ""
+        return f"{self.learner.name}(dls)" + (f", {self.learner.fit}" if self.learner.fit else "")
 
     def in_words(self, chosen: dict[int, str]) -> list[str]:
         """Say in lines what a score of such a run means.
@@ -94,6 +121,11 @@ class Design(Record):
             Name of the candidate that was chosen for each finished fold.
         """
         lines = []
+        if self.learner is not None:
+            lines.append(
+                f"the networks are the user's own ({self.learner_name}); what they chose by is a "
+                "training fold, and the scored fold was looked at once, to score it"
+            )
         if self.share is not None:
             share = f"{100 * self.share:g} %"
             lines.append(f"trained on {share} of the training clips, drawn by whole recordings")

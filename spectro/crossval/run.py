@@ -174,8 +174,12 @@ class Run:
         }
         changed = [name for name, alike in same.items() if not alike]
         if changed:
+            settings = there.train.differences(asked.train) + there.spectrogram.differences(
+                asked.spectrogram
+            )
+            which = f" ({'; '.join(settings)})" if settings else ""
             raise ModelError(
-                f"{self.folder}: holds a run with other {' and '.join(changed)}; "
+                f"{self.folder}: holds a run with other {' and '.join(changed)}{which}; "
                 "name another --run or remove that folder"
             )
 

@@ -137,7 +137,11 @@ def _table(path: str | Path) -> dict[str, float]:
             text = file.read(_MOST_BYTES).decode("utf-8-sig")
         rows = csv.DictReader(io.StringIO(text, newline=""))
         columns = _columns(path, rows.fieldnames or [])
-        return dict(_length(row, columns, f"{path}, line {rows.line_num}") for row in rows)
+        return dict(
+            _length(row, columns, f"{path}, line {rows.line_num}")
+            for row in rows
+            if not row.get("error")  # a scan's recordings.csv names those that cannot be read too
+        )
     except UnicodeDecodeError:
         raise DatasetError(f"{path}: is not UTF-8; save it as that") from None
     except csv.Error as error:

@@ -22,6 +22,7 @@ __all__ = [
     "CARD",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "OWN",
     "TENSORS",
     "VECTORS",
     "ModelCard",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 CARD, TENSORS, VECTORS = "model.json", "model.safetensors", "verify.json"
+OWN = "network.safetensors"  # of :mod:`spectro.models.own`
 _MAX_MEMBERS = 100  # as many as training takes
 _MAX_DETECTIONS = 1_000  # of a class: enough to tell a share to a thousandth
 _MAX_BYTES = 1 << 26  # of model.json; one with 10,000 classes and their scores is about 1 MB
@@ -148,6 +150,12 @@ def read_card(folder: str | Path) -> ModelCard:
     """
     path = Path(folder) / CARD
     if not path.is_file():
+        if (Path(folder) / OWN).is_file():
+            raise ModelError(
+                f"{folder}: keeps a network of the user's own, which only its code can build "
+                "(spectro.models.own.load_weights); predict and export take what vision_learner "
+                "makes of a torchvision ResNet, and what spectro trains"
+            )
         raise ModelError(f"{folder}: is no model folder, it has no {CARD}")
     try:
         if path.stat().st_size > _MAX_BYTES:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -26,6 +26,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from spectro.clips import waveform as audio
+from spectro.clips.choices import PadPolicy
 from spectro.clips.clip import printable
 from spectro.clips.decode import Part, Samples, open_part
 from spectro.pictures.mel import band_frequencies
@@ -226,11 +227,18 @@ def _labels(predictions: pd.DataFrame) -> list[str]:
 
 What = Literal["waveform", "spectrogram", "both"]
 
+_CUT = 0.01  # seconds too many that are no cut
 _OUTLINE = 2_000  # of a waveform's outline: more than a plot has pixels
 _DRAWN_WHOLE = 20_000  # samples: a waveform of more is drawn by its outline
 
 
-def clip(path: str | Path, config: SpectrogramConfig, what: What = "both") -> Figure:
+def clip(
+    path: str | Path,
+    config: SpectrogramConfig,
+    what: What = "both",
+    *,
+    picture: float | None = None,
+) -> Figure:
     """Draw a clip.
 
     Parameters
@@ -242,6 +250,9 @@ def clip(path: str | Path, config: SpectrogramConfig, what: What = "both") -> Fi
     what : "waveform", "spectrogram" or "both"
         The waveform is of the whole file as it is, a row a channel; the spectrogram, below it, is
         what rendering makes of it.
+    picture : float or None
+        Length in seconds of the picture that training sees, ``config.duration`` if None: what of a
+        longer clip it leaves out is shaded. Where the part is drawn at random, nothing is.
 
     Returns
     -------
@@ -267,7 +278,27 @@ def clip(path: str | Path, config: SpectrogramConfig, what: What = "both") -> Fi
         axis.set_ylabel("frequency, Hz" if len(spectra) == 1 else f"channel {number}, Hz")
     axes[0].set_title(Path(path).name)
     axes[-1].set_xlabel("time, s")
+    whole = picture is not None and picture < config.duration  # the spectrogram too
+    seconds = sound.frames / sound.sr if sound else config.duration if whole else 0.0
+    _shade(axes if whole else axes[:channels], seconds, picture or config.duration, config.pad)
     return figure
+
+
+def _shade(axes: Sequence[Axes], seconds: float, shown: float, pad: PadPolicy) -> None:
+    """Shade what of a clip is not in its picture."""
+    if pad == "random" or seconds <= shown + _CUT:
+        return
+    start = (seconds - shown) / 2 if pad == "center" else 0.0
+    for axis in axes:
+        for low, high in ((0.0, start), (start + shown, seconds)):
+            if high > low:
+                axis.axvspan(low, high, color="0.5", alpha=0.45, lw=0)
+                axis.axvline(low or high, color="C3", lw=1.5)
+    if axes:
+        told = f"shaded: not in a picture of {shown:g} s; --duration {seconds:.3g} shows all"
+        axes[0].set_title(told, loc="right", fontsize="small", color="C3")
+        axes[0].set_title(axes[0].get_title(), loc="left")
+        axes[0].set_title("")
 
 
 class _Outline(NamedTuple):

@@ -72,9 +72,12 @@ class About(Record):
         Of the data.
     random_share : float or None
         Share of the clips that was drawn at random to be scored, in place of a fold.
+    reading : dict or None
+        Options that the dataset was read with, such as ``group_pattern``; None where there are
+        none.
     """
 
-    omitted: ClassVar[frozenset[str]] = frozenset({"random_share"})
+    omitted: ClassVar[frozenset[str]] = frozenset({"random_share", "reading"})
 
     name: str = Field(min_length=1, max_length=1_000)
     root: str
@@ -84,6 +87,7 @@ class About(Record):
     licence: str = ""
     citation: str = ""
     random_share: float | None = Field(None, gt=0, lt=1)
+    reading: dict[str, str | int | bool] | None = Field(None, max_length=100)
 
 
 @dataclass(frozen=True)
@@ -235,6 +239,7 @@ def claim(folder: Path, dataset: Dataset, config: SpectrogramConfig, own: Path |
         absent=dataset.absent,
         licence=dataset.licence,
         citation=dataset.citation,
+        reading=dataset.reading or None,
     )
     write_text(folder / _DATASET, about.to_text(), inside=own)
 

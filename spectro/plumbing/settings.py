@@ -6,9 +6,11 @@ is checked once, where the file is read.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,7 +33,13 @@ else:  # the same parser and the same word, before the standard library had them
     import tomli as tomllib
     from typing_extensions import Self
 
-__all__ = ["Record", "Settings", "read_table", "read_tables", "table_names"]
+__all__ = ["TABLES", "Record", "Settings", "read_table", "read_tables", "table_names"]
+
+TABLES = (
+    *("spectrogram", "train", "candidate", "events", "scan", "thresholds", "model"),
+    *("source", "alerts", "evidence", "proof", "listen", "serve", "unknown"),
+)
+"""Tables that a TOML file of ours may hold; any other is taken for a misspelt one."""
 
 _LARGEST_TOML = 1 << 20  # bytes
 _SHOWN = 80  # characters of a wrong value that a message shows
@@ -139,6 +147,11 @@ class Settings(Checked):
             message = str(error).removeprefix(f"{path}: ")
             raise ConfigError(f"{path}: {message}") from None
 
+    def differences(self, other: Self) -> list[str]:
+        """Say what differs in `other`, a setting each, as "n_mels 64, now 128"."""
+        pairs = zip(self, other, strict=True)
+        return [f"{name} {was}, now {now}" for (name, was), (_, now) in pairs if was != now]
+
     @property
     def identity_text(self) -> str:
         """The JSON of the settings, without the `later` ones that are at their default."""
@@ -197,7 +210,10 @@ def read_table(path: str | Path, name: str) -> dict[str, Any]:
     ConfigError
         If the file is missing, is not TOML (the message has the line), or `name` is no table.
     """
-    table = _read_toml(path).get(name, {})
+    tables = _read_toml(path)
+    if name in ("spectrogram", "train"):  # what else reads a file has tables of its own
+        _check_tables(tables, path)
+    table = tables.get(name, {})
     if not isinstance(table, dict):
         raise ConfigError(f"{path}: {name} is {table!r}; write it as a table, [{name}]")
     return table
@@ -226,6 +242,15 @@ def table_names(path: str | Path) -> list[str]:
         If the file is missing or is not TOML.
     """
     return list(_read_toml(path))
+
+
+def _check_tables(tables: Iterable[str], path: str | Path) -> None:
+    """Refuse a file with a table that nothing reads."""
+    for name in tables:
+        if name not in TABLES:
+            close = difflib.get_close_matches(name, TABLES, n=1)
+            meant = f"did you mean [{close[0]}]?" if close else f"there are {', '.join(TABLES)}"
+            raise ConfigError(f"{path}: unknown table [{name[:_SHOWN]}]; {meant}")
 
 
 def _read_toml(path: str | Path) -> dict[str, Any]:

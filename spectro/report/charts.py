@@ -129,9 +129,10 @@ def curves(histories: Sequence[Row], names: Sequence[str], title: str, *, share:
     unit = 100 if share else 1
     highest = max((v for h in histories for n in names for v in h[n] if v is not None), default=1.0)
     top = 100.0 if share else min(highest, _highest(histories, names)) or 1.0
-    frame = _Frame((1, max(max(h["epoch"]) for h in histories)), (0, top))
+    last = max(max(h["epoch"]) for h in histories)
+    frame = _Frame((1, last) if last > 1 else (0, 2), (0, top))  # one epoch: in the middle
     body = frame.rows(_ticks(top))
-    body += frame.columns(_epochs(frame.x_range[1])) + frame.titles("epoch")
+    body += frame.columns(_epochs(last)) + frame.titles("epoch")
     if unit * highest > top:
         body += _text(_WIDTH - _RIGHT, _TOP - 2, f"cut off: up to {highest:.3g}", "end")
     ends = []

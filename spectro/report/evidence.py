@@ -18,6 +18,7 @@ import soxr
 from PIL import Image
 
 from spectro.clips.clip import Clip
+from spectro.clips.decode import file_seconds
 from spectro.crossval.run import Run
 from spectro.errors import ModelError, SpectroError
 from spectro.pictures.read import open_picture, picture_size
@@ -27,16 +28,21 @@ from spectro.plumbing.paths import is_url
 if TYPE_CHECKING:
     from spectro.clips.waveform import Waveform
     from spectro.models.card import ModelCard
+    from spectro.pictures.settings import SpectrogramConfig
 
-__all__ = ["Budget", "Showcase", "mp3"]
+__all__ = ["Budget", "Showcase", "mp3", "padded"]
 
 _LONGEST = 15  # seconds in a player
 _RATES = (22050, 16000, 11025, 8000)  # Hz; encoders take no others
 _LOUDEST = 0.8  # of full scale: without what MP3 leaves out of them, sounds overshoot their peak
 _TRIES = 3
+_THIN = 0.02  # of a picture's width: padding that nobody sees
+_MOSTLY = 0.5  # of a map: then it looks at padding
+_FINE = 100
 _LARGEST = (640, 320)  # pixels of a picture
 
-Media = dict[str, str]
+Media = dict[str, Any]
+Spans = list[tuple[float, float]]  # left end and width, as shares of a picture's width
 
 
 class Budget:
@@ -89,16 +95,18 @@ class Showcase:
         -------
         media : dict
             ``picture``, ``overlay`` and ``sound``, each empty where it could not be had, and
-            ``remark`` on the overlay.
+            ``remark`` on the overlay; and ``padding``, the parts of the picture without sound.
         """
         clip, image = self._clip(row), self._image(row)
-        overlay, remark = "", ""
+        overlay, remark, spans = "", "", self._padding(row)
         if image is not None:
-            overlay, remark = self._overlay(image, int(clip["fold"]), str(clip["predicted"]))
+            fold, predicted = int(clip["fold"]), str(clip["predicted"])
+            overlay, remark = self._overlay(image, fold, predicted, spans)
         return {
             "picture": self._count("picture", _png(image)),
-            "overlay": self._count("overlay", overlay) if not remark else "",
+            "overlay": self._count("overlay", overlay) if overlay or not remark else "",
             "remark": remark,
+            "padding": spans,
             "sound": self._count("sound", self._sound(row)),
         }
 
@@ -141,8 +149,23 @@ class Showcase:
         except (SpectroError, OSError):
             return None
 
-    def _overlay(self, image: Image.Image, fold: int, predicted: str) -> tuple[str, str]:
-        """Draw Grad-CAM's map for the predicted class over a picture, or remark why not."""
+    def _padding(self, row: int) -> Spans:
+        """Find which parts of a clip's picture are padding; none where that cannot be told."""
+        path, start, end = Clip.of(self._clip(row))
+        if is_url(path):
+            return []
+        try:
+            lasts = file_seconds(Path(path))
+        except (SpectroError, OSError):
+            return []
+        if lasts is None:
+            return []
+        return padded(min(end or lasts, lasts) - (start or 0.0), self._config)
+
+    def _overlay(
+        self, image: Image.Image, fold: int, predicted: str, padding: Spans
+    ) -> tuple[str, str]:
+        """Draw Grad-CAM's map for the predicted class over a picture, and remark on it."""
         if not self._model(fold).is_dir():
             return "", ""
         import torch
@@ -160,7 +183,12 @@ class Showcase:
                 f"Grad-CAM is empty here: no part of the picture speaks for {predicted}; the other "
                 "classes had even less in their favour."
             )
-        return _jpeg(overlay(image, heat), 80), ""
+        share = _within(np.asarray(heat), padding)
+        remark = (
+            f"{100 * share:.0f} % of what speaks for {predicted} here is padding, where there is "
+            "no sound: it may go by how long such clips are, not by how they sound."
+        )
+        return _jpeg(overlay(image, heat), 80), remark if share > _MOSTLY else ""
 
     def _model(self, fold: int) -> Path:
         return self._run.fold_folder(fold) / "model"
@@ -172,6 +200,47 @@ class Showcase:
             return load_model(self._model(fold))
         except (ModelError, OSError):
             return None, None
+
+
+def padded(seconds: float, config: SpectrogramConfig) -> Spans:
+    """Say which parts of the picture of a clip are padding.
+
+    Parameters
+    ----------
+    seconds : float
+        Length of the clip.
+    config : SpectrogramConfig
+        How it is drawn.
+
+    Returns
+    -------
+    spans : list of tuple of float
+        Left end and width, as shares of the picture's width; none where the clip fills it, is
+        repeated, or lies at a random place.
+
+    Examples
+    --------
+    >>> from spectro.pictures.settings import SpectrogramConfig
+    >>> padded(1.0, SpectrogramConfig())
+    [(0.25, 0.75)]
+    """
+    filled = seconds / config.duration
+    if config.pad in ("loop", "random") or filled > 1 - _THIN:
+        return []
+    if config.pad == "center":
+        side = (1 - filled) / 2
+        return [(0.0, side), (1 - side, side)]
+    return [(filled, 1 - filled)]
+
+
+def _within(heat: npt.NDArray[np.floating[Any]], spans: Spans) -> float:
+    """Return the share of a map that lies within parts of its width."""
+    columns = np.repeat(heat.sum(axis=0), _FINE)  # a map has few columns
+    at = (np.arange(len(columns)) + 0.5) / len(columns)
+    inside = np.zeros(len(columns), dtype=bool)
+    for left, width in spans:
+        inside |= (at >= left) & (at <= left + width)
+    return float(columns[inside].sum() / columns.sum())
 
 
 def mp3(y: Waveform, sr: int) -> str:

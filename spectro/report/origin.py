@@ -5,15 +5,21 @@ Folders are named without the path to them: a report is passed on, and paths are
 
 from __future__ import annotations
 
-import shlex
+import re
+from collections.abc import Mapping
 from pathlib import PurePath
+from shlex import quote
 from typing import Any
 
 from spectro.crossval.run import RANDOM, Run
+from spectro.plumbing.words import counted
 
 __all__ = ["tell"]
 
 Row = dict[str, Any]
+
+_FLAG = re.compile("[a-z][a-z0-9_]{0,40}")
+_FLAGS = {"seed": "fold_seed"}  # options of reading whose flag has another name
 
 
 def tell(run: Run) -> Row:
@@ -43,12 +49,14 @@ def _about(run: Run) -> list[tuple[str, str]]:
     about = record.dataset
     schedule = config.in_words if config.phases else "frozen, under a linear head"
     precision: str = record.precision
+    own = run.design.learner and f"the user's own: {run.design.learner_name}"
+    classes = counted(len(run.labels), "class", "classes")
     if config.precision == "auto":
         precision += " (chosen by auto on the machine that trained)"
     return [
-        ("Dataset", f"{about.name}, {about.clips:,} clips, {len(run.labels)} classes"),
+        ("Dataset", f"{about.name}, {counted(about.clips, 'clip')}, {classes}"),
         ("Identity of clips and pictures", record.rendered.identity),
-        ("Network", f"{config.arch}, {schedule}, recipe {config.recipe}"),
+        ("Network", own or f"{config.arch}, {schedule}, recipe {config.recipe}"),
         ("Weights at the start", f"{record.weights.source}: {record.weights.detail}"),
         ("Arithmetic of training", precision),
         ("Seed", str(config.seed)),
@@ -87,11 +95,12 @@ def _from_file(run: Run) -> bool:
 def _commands(run: Run) -> list[str]:
     record = run.record
     dataset, pictures = (
-        shlex.quote(_last(path)) for path in (record.dataset.root, record.rendered.folder)
+        quote(_last(path)) for path in (record.dataset.root, record.rendered.folder)
     )
-    folder = shlex.quote(_last(str(run.folder.resolve())))
+    folder = quote(_last(str(run.folder.resolve())))
     settings = f"--config settings.toml --run {folder}"
-    lines = [f"spectro render {dataset} --out {pictures} --config settings.toml"]
+    reading = _reading(record.dataset.reading or {})
+    lines = [f"spectro render {dataset} --out {pictures} --config settings.toml{reading}"]
     if not run.config.phases:
         lines.append(f"spectro probe {pictures} {settings}")
     elif run.record.design is not None:
@@ -106,7 +115,26 @@ def _commands(run: Run) -> list[str]:
     return [*lines, f"spectro report {folder}"]
 
 
+def _reading(options: Mapping[str, Any]) -> str:
+    """Write the options that the dataset was read with as flags."""
+    flags = []
+    for name, value in options.items():
+        if not _FLAG.fullmatch(name):  # of a file that was tampered with
+            continue
+        flag = f"--{_FLAGS.get(name, name).replace('_', '-')}"
+        told = _last(value) if name == "folds_file" else str(value)
+        flags += [] if value is False else [flag] if value is True else [f"{flag} {quote(told)}"]
+    return "".join(f" {flag}" for flag in flags)
+
+
 def _by_design(run: Run, pictures: str, folder: str) -> str:
+    if run.design.learner is not None:
+        fit = f", fit={run.design.learner.fit}" if run.design.learner.fit else ""
+        made = f"make_learner={run.design.learner.name}{fit}"
+        return (
+            f'python: spectro.cross_validate(RenderedSet.load("{pictures}"), "{folder}", {made}), '
+            "with the source in run.json"
+        )
     if run.design.share is not None:
         share = f"{run.design.share:g}"
         return f"spectro learning-curve {pictures} --config settings.toml --shares {share}"
@@ -129,8 +157,8 @@ def _last(path: str) -> str:
 def _remarks(run: Run) -> list[str]:
     """List remarks that the commands do not show."""
     lines = [
-        "If the dataset was read with options (such as --group-pattern or --n-folds), or with "
-        "--quarantine, give the same again: the identity below tells whether clips are the same."
+        "If clips were left out with --quarantine, give the same file again: the identity below "
+        "tells whether clips are the same."
     ]
     if _from_file(run):
         lines.append(

@@ -86,13 +86,13 @@ def write_report(
         "clips_json": page.embed(table),
         "version": __version__,
     }
-    bare = page.render(**content, playable=0, media_json=page.embed({}))
+    bare = page.render(**content, playable=0, full=False, media_json=page.embed({}))
     size = min(_CELLS, LIMIT - len(bare.encode("utf-8", "replace")))
     shown = {card["id"] for card in (*cards["mistakes"], *cards["hits"])}
-    media = _cell_media(predictions, showcase, {*table["id"]} - shown, Budget(size))
+    media, full = _cell_media(predictions, showcase, {*table["id"]} - shown, Budget(size))
     playable = sum("s" in made for made in media.values())
     playable += sum(bool(card["sound"]) for card in (*cards["mistakes"], *cards["hits"]))
-    html = page.render(**content, playable=playable, media_json=page.embed(media))
+    html = page.render(**content, playable=playable, full=full, media_json=page.embed(media))
     write_bytes(path, html.encode("utf-8", "replace"))  # a name may hold what is no text
     return path
 
@@ -105,8 +105,8 @@ def _cards(run: Run, predictions: pd.DataFrame, showcase: Showcase) -> dict[str,
     media = {row: showcase.card(row) for row in map(int, order)}
     room = Budget(_CARDS)
     for row in map(int, rows.index):
-        if not room.spend(sum(map(len, media[row].values()))):
-            media[row] = dict.fromkeys(media[row], "")
+        if not room.spend(sum(len(v) for v in media[row].values() if isinstance(v, str))):
+            media[row] = {name: type(value)() for name, value in media[row].items()}
     described = _described(run, predictions)
     return {
         name: [{**described(row), **media[row]} for row in map(int, part.index)]
@@ -143,15 +143,15 @@ def _described(run: Run, predictions: pd.DataFrame) -> Callable[[int], Row]:
 
 def _cell_media(
     predictions: pd.DataFrame, showcase: Showcase, wanted: set[int], room: Budget
-) -> dict[str, Row]:
-    """Make pictures and sounds of clips of all cells in turn, until the room is filled."""
-    media = {}
+) -> tuple[dict[str, Row], bool]:
+    """Make pictures and sounds of clips of all cells in turn; tell whether room ran out."""
+    media: dict[str, Row] = {}
     for row in choose.by_cell(predictions):
         if row not in wanted:
             continue
         made = showcase.thumbnail(row)
         if not room.spend(sum(map(len, made.values())) + 40):
-            break
+            return media, True
         if made:
             media[str(row)] = made
-    return media
+    return media, False

@@ -43,8 +43,9 @@ def history(
         name = f"fold {key}" if isinstance(key, int) else key
         end = "" if several else f": {100 * table['accuracy'].iloc[-1]:.1f} %"  # not of them all
         color = f"C{number % 10}"
-        losses.plot(table["epoch"], table["train_loss"], "--", color=color)
-        losses.plot(table["epoch"], table["valid_loss"], color=color)
+        dots = {"marker": "o", "ms": 3, "color": color}
+        losses.plot(table["epoch"], table["train_loss"], "--", mfc="none", **dots)
+        losses.plot(table["epoch"], table["valid_loss"], **dots)
         accuracies.plot(
             table["epoch"],
             100 * table["accuracy"],
@@ -58,7 +59,9 @@ def history(
     accuracies.set(title=f"accuracy on {held_out}, %", xlabel="epoch", ylim=(0, 100))
     accuracies.legend(loc="best", fontsize="small")
     for axis in (losses, accuracies):
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        if max(len(table) for table in tables.values()) == 1:
+            axis.set(xlim=(0, 2), xticks=[1])
         axis.grid(alpha=0.3)
         if several:
             axis.set_xlabel("epoch, of one network after another")

@@ -4,8 +4,8 @@ Classes are left out in turn: for each, its logit is dropped, its clips count as
 others as known. A score is as good as its mean AUROC over the classes. The network did learn the
 class whose logit is dropped, and what it learned to see of it still shapes what its other logits
 say: its clips look less like the other classes, and bring forth smaller logits, than sounds that it
-never heard. So the AUROC told here is higher than that of a class which was left out of training;
-``benchmarks/unknown.py`` measures that one.
+never heard. So expect the AUROC told here to be higher than that of a class which was left out of
+training.
 """
 
 from __future__ import annotations

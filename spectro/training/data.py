@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -24,6 +25,7 @@ from spectro.errors import ConfigError
 from spectro.models import networks
 from spectro.pictures import read
 from spectro.pictures.settings import SpectrogramConfig
+from spectro.pictures.spectrogram import clip_image
 from spectro.training import augment, from_sounds
 from spectro.training.loop.callbacks import Augment
 from spectro.training.pixels import Colour, TensorLevels
@@ -137,7 +139,10 @@ def data_block(
     changes = augment.transforms(config, spectrogram)
     colour = Colour(drawn, config.size, *networks.statistics(config.arch))
     return DataBlock(
-        blocks=(TransformBlock(type_tfms=_Levels(drawn)), CategoryBlock(vocab=labels)),
+        blocks=(
+            TransformBlock(type_tfms=[_AsPath(), _Levels(drawn, spectrogram)]),
+            CategoryBlock(vocab=labels),
+        ),
         get_x=hear or attrgetter("image"),
         get_y=attrgetter("label"),
         splitter=FuncSplitter(attrgetter("held_out")),
@@ -146,16 +151,33 @@ def data_block(
 
 
 @dataclass(frozen=True)
+class _AsPath:
+    """Makes a path of a name, so that ``learn.predict`` takes either."""
+
+    def __call__(self, picture: str | Path | Image.Image) -> Path | Image.Image:
+        return Path(picture) if isinstance(picture, str) else picture
+
+
+@dataclass(frozen=True)
 class _Levels:
-    """Turns a picture, or its file, into levels."""
+    """Turns a picture, or its file, into levels; the file of a sound is drawn first."""
 
     drawn: str
+    spectrogram: SpectrogramConfig | None = None
 
-    def __call__(self, picture: str | Image.Image) -> TensorLevels:
-        if isinstance(picture, str):
-            return TensorLevels(torch.from_numpy(read.read_grey([picture], self.drawn)[0]))
-        grey = read.picture_grey(picture, self.drawn)
+    def __call__(self, picture: Path | Image.Image) -> TensorLevels:
+        if isinstance(picture, Path) and picture.suffix.lower() == ".png":
+            return TensorLevels(torch.from_numpy(read.read_grey([str(picture)], self.drawn)[0]))
+        drawn = self._heard(picture) if isinstance(picture, Path) else picture
+        grey = read.picture_grey(drawn, self.drawn)
         return TensorLevels(torch.from_numpy(grey.transpose(2, 0, 1).copy()))
+
+    def _heard(self, sound: Path) -> Image.Image:
+        if self.spectrogram is None:
+            raise ConfigError(
+                f"{sound}: to hear it needs the settings that the pictures were drawn with"
+            )
+        return clip_image(sound, self.spectrogram)
 
 
 def to_learn(train: pd.DataFrame, valid: pd.DataFrame) -> list[Any]:
@@ -250,6 +272,9 @@ class KeptDL(TfmdDL):  # type: ignore[misc]
 
     def create_batches(self, samps: Iterable[int]) -> Iterator[tuple[torch.Tensor, ...]]:
         """Yield batches of the clips whose numbers are `samps`."""
+        if not all(isinstance(item, _Item) for item in self.items[:1]):  # paths, to predict
+            yield from super().create_batches(samps)
+            return
         if self._kept is None:
             self._kept = self._read()
         order = torch.tensor(list(samps), device=self.device)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from spectro.errors import ConfigError
 from spectro.plumbing.settings import Settings
@@ -16,6 +16,11 @@ else:
     from typing_extensions import Self
 
 __all__ = ["Phase", "TrainConfig"]
+
+
+# What a setting augments, told with the field itself: nothing else lists augmentations.
+_SOUNDS: dict[str, JsonValue] = {"augments": "sounds"}
+_PICTURES: dict[str, JsonValue] = {"augments": "pictures"}
 
 
 class Phase(Settings):
@@ -76,8 +81,10 @@ class TrainConfig(Settings):
     batch_size : int
         Pictures in a step. Default 32: clips are few, so more steps beat larger ones.
     phases : tuple of Phase
-        The schedule, one phase after the other; the network of the last epoch is kept. Without
-        phases the body stays as it is, for ``spectro probe``.
+        The schedule: each phase is a training of so many epochs that goes on from the one before,
+        as head alone, then all layers. The network of the last epoch is kept. ``epochs`` and ``lr``
+        in the table ``[train]``, as flags, change the last phase. Without phases the body stays as
+        it is, for ``spectro probe``.
     weight_decay : float
         Weight decay of AdamW: each step shrinks the weights by this share times the learning rate.
         Default 0.01, fastai's own; 0 is plain Adam.
@@ -142,6 +149,7 @@ class TrainConfig(Settings):
     """
 
     table: ClassVar[str] = "train"
+    later: ClassVar[frozenset[str]] = frozenset()  # augmentations that came after the first release
 
     recipe: str = "plain"
     arch: str = "resnet18"
@@ -152,17 +160,17 @@ class TrainConfig(Settings):
     weight_decay: float = Field(0.01, ge=0, le=1, strict=True)
     inner_fold: int | None = Field(None, strict=True)
     source: Literal["pictures", "sounds"] = "pictures"
-    place: bool = Field(False, strict=True)
-    wave_shift: float = Field(0.0, ge=0, le=1)
-    gain: float = Field(0.0, ge=0, le=60)
-    shift: float = Field(0.0, ge=0, le=1)
-    background: float = Field(0.0, ge=0, le=1)
-    mixstyle: float = Field(0.0, ge=0, le=1)
-    band_gain: float = Field(0.0, ge=0, le=1)
-    stretch: float = Field(0.0, ge=0, lt=1)
-    pitch: float = Field(0.0, ge=0, lt=1)
-    time_masks: int = Field(0, ge=0, le=100, strict=True)
-    freq_masks: int = Field(0, ge=0, le=100, strict=True)
+    place: bool = Field(False, strict=True, json_schema_extra=_SOUNDS)
+    wave_shift: float = Field(0.0, ge=0, le=1, json_schema_extra=_SOUNDS)
+    gain: float = Field(0.0, ge=0, le=60, json_schema_extra=_SOUNDS)
+    shift: float = Field(0.0, ge=0, le=1, json_schema_extra=_PICTURES)
+    background: float = Field(0.0, ge=0, le=1, json_schema_extra=_PICTURES)
+    mixstyle: float = Field(0.0, ge=0, le=1, json_schema_extra=_PICTURES)
+    band_gain: float = Field(0.0, ge=0, le=1, json_schema_extra=_PICTURES)
+    stretch: float = Field(0.0, ge=0, lt=1, json_schema_extra=_PICTURES)
+    pitch: float = Field(0.0, ge=0, lt=1, json_schema_extra=_PICTURES)
+    time_masks: int = Field(0, ge=0, le=100, strict=True, json_schema_extra=_PICTURES)
+    freq_masks: int = Field(0, ge=0, le=100, strict=True, json_schema_extra=_PICTURES)
     mask_share: float = Field(0.2, gt=0, le=1)
     mixup: float = Field(0.0, ge=0, le=10)
     settle_norms: bool = Field(False, strict=True)
@@ -185,13 +193,16 @@ class TrainConfig(Settings):
     @property
     def sound_changes(self) -> list[str]:
         """Names of the settings that change the sounds of training clips."""
-        return [name for name in ("place", "wave_shift", "gain") if getattr(self, name)]
+        return self._augmenting(_SOUNDS)
 
     @property
     def picture_changes(self) -> list[str]:
         """Names of the settings that change training pictures, without `mixup`."""
-        names = ["background", "mixstyle", "band_gain", "stretch", "pitch", "shift"]
-        return [name for name in [*names, "time_masks", "freq_masks"] if getattr(self, name)]
+        return self._augmenting(_PICTURES)
+
+    def _augmenting(self, what: dict[str, JsonValue]) -> list[str]:
+        fields = type(self).model_fields
+        return [name for name, value in self if value and fields[name].json_schema_extra == what]
 
     @property
     def epochs(self) -> int:
@@ -210,6 +221,30 @@ class TrainConfig(Settings):
             return "frozen"
         epochs = f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"
         return epochs if self.members == 1 else f"{self.members} networks of {epochs}"
+
+    def differences(self, other: Self) -> list[str]:
+        """Say what differs in `other`, a setting each, that of the last phase as flags say it."""
+        told = [line for line in super().differences(other) if not line.startswith("phases ")]
+        if len(self.phases) != len(other.phases):
+            return [*told, f"phases {len(self.phases)}, now {len(other.phases)}"]
+        for number, (was, now) in enumerate(zip(self.phases, other.phases, strict=True), start=1):
+            of = f" of phase {number}" if number < len(self.phases) else ""
+            for line in was.differences(now):
+                name, rest = line.split(" ", 1)
+                told.append(f"{name}{of} {rest}")
+        return told
+
+    def with_table(self, table: dict[str, Any]) -> Self:
+        """Return a copy with what a TOML table says; ``epochs`` and ``lr`` are the last phase's.
+
+        Raises
+        ------
+        ConfigError
+            If a setting is unknown or has a value that it cannot have.
+        """
+        last = {key: table[key] for key in ("epochs", "lr") if key in table}
+        others = {key: value for key, value in table.items() if key not in last}
+        return self.replace(**others).with_last_phase(**last)
 
     def with_last_phase(self, *, epochs: int | None = None, lr: float | None = None) -> Self:
         """Return a copy whose last phase has other `epochs` or `lr`; None leaves them."""

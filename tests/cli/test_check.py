@@ -118,7 +118,7 @@ def test_render_leaves_out_what_check_proposed(ill: Path, tmp_path: Path) -> Non
     assert run(*render)[0] == 3
     status, output = run(*render, "--quarantine", file)
     assert status == 0, output
-    assert "rendered 0, already there 3, dropped 4, failed 0" in output
+    assert "rendered 0, already there 3, failed 0" in output
     assert f"note: 5 clips left out by {file}" in output
     status, output = run(*render, "--quarantine", tmp_path / "none.csv")
     assert (status, "no such file" in output) == (1, True)
@@ -156,3 +156,60 @@ def test_a_run_is_of_one_list_of_clips(rendered: RenderedSet, tmp_path: Path) ->
     assert f"1 clips left out by {file}" in output.split("accuracy")[-2]  # beside the score
     status, output = run(*train)
     assert (status, "holds a run with other" in output) == (1, True)
+
+
+def grouped(root: Path) -> Path:
+    """Write two classes of three recordings, two clips each, as ``rec0_0.wav``."""
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (root / label).mkdir(parents=True)
+        for k in range(6):
+            y = rng.uniform(-0.3, 0.3, 4_000)
+            sf.write(root / label / f"{label}{k // 2}_{k}.wav", y, 16_000)
+    return root
+
+
+def test_a_look_writes_no_folds(tmp_path: Path) -> None:
+    status, output = run("check", grouped(tmp_path / "own"), "--n-folds", 2, "--workers", 1)
+    assert status == 0, output
+    assert not list((tmp_path / "own").glob("folds*"))
+
+
+def test_how_recordings_were_told_apart_is_kept_and_kept_to(tmp_path: Path) -> None:
+    own, out = grouped(tmp_path / "own"), tmp_path / "pictures"
+    small = tmp_path / "small.toml"
+    small.write_text(SMALL_PICTURES.to_toml())
+    pattern = r"^(.+)_\d+\.\w+$"
+    render = ("render", own, "--config", small, "--workers", 1, "--out")
+    status, output = run(*render, out, "--n-folds", 3, "--group-pattern", pattern)
+    assert status == 0, output
+    reading = RenderedSet.load(out).dataset.reading
+    assert reading == {"n_folds": 3, "group_pattern": pattern}
+    before = {path.name: path.read_bytes() for path in own.glob("folds*")}
+    for more in ([], ["--group-pattern", "^(...)"]):
+        status, output = run(*render, tmp_path / "other", *more)
+        assert (status, f"were made with --group-pattern '{pattern}'" in output) == (1, True)
+    status, output = run("check", own, "--workers", 1)  # a look does as then
+    assert (status, "no recordings" in output) == (0, False)
+    assert {path.name: path.read_bytes() for path in own.glob("folds*")} == before
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_refused_command_writes_nothing(tmp_path: Path) -> None:
+    own, taken = grouped(tmp_path / "own"), tmp_path / "taken"
+    taken.mkdir()
+    (taken / "thesis.txt").write_text("mine")
+    for words in (["--out", taken], ["--out", tmp_path / "p", "--quarantine", tmp_path / "no.csv"]):
+        status, output = run("render", own, "--n-folds", 2, *words)
+        assert status == 1, output
+        assert not list(own.glob("folds*"))
+        assert not (tmp_path / "p").exists()
+
+
+def test_one_class_and_numbers_of_one_are_told_as_such(tmp_path: Path) -> None:
+    own = grouped(tmp_path / "own")
+    shutil.rmtree(own / "dog")
+    for words in (["check", own], ["render", own, "--out", tmp_path / "p"]):
+        status, output = run(*words, "--n-folds", 2, "--workers", 1)
+        assert (status, "own: 6 clips, 1 class, 2 folds" in output) == (0, True), output
+        assert "every clip is cat: one class, and training needs two" in output

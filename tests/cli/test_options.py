@@ -26,7 +26,10 @@ PICTURE = (
     "--config --recipe --sr --duration --n-fft --win-length --hop-length --n-mels --fmin --fmax "
     "--ref --top-db --db-range --pad --cmap --channels"
 )
-READING = "--layout --esc10 --n-folds --fold-seed --group-pattern --folds-file"
+READING = (
+    "--layout --esc10 --n-folds --fold-seed --group-pattern --folds-file "
+    "--path-column --label-column --fold-column --group-column"
+)
 FIT = (
     "--config --recipe --arch --weights --size --batch-size --epochs --members --lr --precision "
     "--seed"
@@ -37,6 +40,7 @@ OPTIONS = {
     "check": f"dataset --csv --vitals --quarantine {READING} --workers",
     "plot": f"clip --what --out {PICTURE}",
     "render": f"dataset --out {PICTURE} {READING} --quarantine --workers --scheduler",
+    "settings": "--config --recipe",
     "train-fold": f"rendered --fold --random-share {FIT} --inner-fold --quarantine --run --runs "
     "--track --time-budget --gpus --threads",
     "cross-validate": f"rendered {FIT} --quarantine --run --runs --track --compare-random-split "
@@ -76,7 +80,7 @@ def test_help_says_what_the_settings_and_tables_say() -> None:
         assert f"╭─ {told} ─" in trained
     assert "Sampling rate that every clip is brought to, in Hz." in drawn  # of SpectrogramConfig
     assert "Where a short clip lies in the picture: zero, loop, center or random." in drawn
-    assert "tables [spectrogram] and [train]." in drawn
+    assert "tables [spectrogram] and [train]; spectro settings prints one." in drawn
     assert ": auto, fp32, bf16 or fp16." in trained
     assert "In the last phase: passes over the training clips." in trained
     for name in LAYOUTS:

@@ -534,7 +534,7 @@ def test_csv_folds_that_leak_are_told_by_name(tmp_path: Path) -> None:
     touch(tmp_path, [row[0] for row in rows])
     write_csv(tmp_path / "clips.csv", "path label fold group", *rows)
     dataset = datasets.load(tmp_path, "folder")
-    assert dataset.notes == ("4 source recordings sit in more than one fold: 8, 9, 10, 101",)
+    assert dataset.notes[0] == "4 source recordings sit in more than one fold: 8, 9, 10, 101"
     assert list(dataset.clips["fold"]).count(2) == 4, "told, not mended"
 
 
@@ -543,7 +543,7 @@ def test_csv_pattern_finds_leaks_of_given_folds(tmp_path: Path) -> None:
     rows = [("n1_a.wav", "x", 1), ("n1_b.wav", "x", 2), ("n2_a.wav", "x", 2)]
     write_csv(tmp_path / "clips.csv", "path label fold", *rows)
     dataset = datasets.load(tmp_path, "folder", group_pattern=r"n\d")
-    assert dataset.notes == ("1 source recordings sit in more than one fold: n1",)
+    assert dataset.notes[0] == "1 source recordings sit in more than one fold: n1"
 
 
 @pytest.mark.parametrize("missing", ["path", "label"])

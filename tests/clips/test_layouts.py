@@ -442,7 +442,7 @@ def test_a_local_table_names_no_url(
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("a URL of a table was opened")
 
-    monkeypatch.setattr("spectro.clips.datasets.folder.place", refuse)
+    monkeypatch.setattr("spectro.clips.datasets.own_table.place", refuse)
     file = table(tmp_path, f"path,label,fold\na/1.wav,x,1\n{url},y,2\n")
     with pytest.raises(DatasetError, match=r"row 2: the path .* is a URL.*copy the file"):
         datasets.load(file)

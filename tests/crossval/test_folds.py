@@ -40,7 +40,8 @@ def whole_run(rendered: RenderedSet, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def test_a_fold_writes_all_that_the_run_folder_promises(run: Run) -> None:
-    assert {path.name for path in run.folder.iterdir()} == {"run.json", "scores.json", "fold1"}
+    assert {path.name for path in run.folder.iterdir()} == {
+        "run.json", "scores.json", "calibration.json", "fold1"}  # fmt: skip
     assert {path.name for path in (run.folder / "fold1").iterdir()} == {
         "history.csv", "predictions.csv", "model", "training.log", "fold.json"}  # fmt: skip
     assert {path.name for path in (run.folder / "fold1" / "model").iterdir()} == {

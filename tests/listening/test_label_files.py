@@ -85,6 +85,8 @@ def test_lengths(tmp_path: Path) -> None:
     wav = str(tmp_path / "a.wav")
     assert read_durations([tmp_path, tmp_path / "t.csv"]) == {wav: 0.5, "b.wav": 90, "=c.wav": 1.5}
     assert read_durations([tmp_path / "a.wav"]) == {wav: 0.5}
+    (tmp_path / "t.csv").write_text("recording,duration,error\na.wav,2,\nb.wav,,b.wav: broken\n")
+    assert read_durations([tmp_path / "t.csv"]) == {"a.wav": 2}
     for text, words in [
         ("a,b\n1,2\n", "is no table of lengths: name the columns recording,duration"),
         ("recording,duration\nx,-1\n", "line 2: expected a recording and its seconds, not '-1'"),

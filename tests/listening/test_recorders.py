@@ -254,6 +254,14 @@ def test_guano_reads_the_same(tmp_path: Path) -> None:
         assert found.place == tuple(file["Loc Position"])
 
 
+def test_guano_reads_a_real_file_the_same() -> None:
+    oracle = pytest.importorskip("guano")
+    path = shared("batdetect2/AudiomothNoBatCalls.WAV")
+    theirs, found = oracle.GuanoFile(os.fspath(path))["Timestamp"], beginning(path).time
+    assert found is not None
+    assert (found, found.utcoffset()) == (theirs, theirs.utcoffset())
+
+
 def test_files_of_more_than_4_gib_have_their_size_elsewhere(tmp_path: Path) -> None:
     path = tmp_path / "big.wav"
     ds64 = chunk(b"ds64", struct.pack("<QQQI", 0, 10, 5, 0))

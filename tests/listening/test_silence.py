@@ -59,7 +59,7 @@ DITHER = np.round(NOISE * 0.5) / 2**15  # the last bit of 16
     "y",
     [
         np.zeros(len(T)),
-        np.full(len(T), 0.25),  # a converter's offset, or a level that froze
+        np.full(len(T), 0.01),  # a converter's offset
         DITHER,
         at(-82, NOISE),
         at(-82, HUM),

@@ -98,7 +98,7 @@ def test_statistics_are_those_of_timms_registry() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arch", "stages"), [(LITE, ("blocks.3", "blocks.4")), ("timm/resnet18", ("layer2", "layer3"))]
+    ("arch", "stages"), [(LITE, ("blocks.2", "blocks.3")), ("timm/resnet18", ("layer2", "layer3"))]
 )
 def test_early_and_late_stages_and_the_head_have_rates_of_their_own(
     arch: str, stages: tuple[str, str]

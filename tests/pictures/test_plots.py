@@ -108,3 +108,31 @@ def test_curves_are_named_by_fold_or_by_what_else_tells_them_apart() -> None:
     for key, name in ((3, "fold 3: 50.0 %"), ("lr 0.1", "lr 0.1: 50.0 %")):
         (text,) = plots.history({key: table}, "x").axes[1].get_legend().get_texts()
         assert text.get_text() == name
+
+
+@pytest.mark.parametrize(
+    ("pad", "picture", "shaded"),
+    [
+        ("zero", 1.0, [(1, 3)]),
+        ("loop", 2.5, [(2.5, 3)]),
+        ("center", 1.0, [(0, 1), (2, 3)]),
+        ("random", 1.0, []),
+        ("zero", 3.0, []),
+    ],
+)
+def test_what_a_picture_leaves_out_of_a_clip_is_shaded(
+    tmp_path: Path, pad: str, picture: float, shaded: list[tuple[float, float]]
+) -> None:
+    sf.write(tmp_path / "a.wav", sweep(3.0), 16_000)
+    whole, cut = CONFIG.replace(duration=3.0, pad=pad), CONFIG.replace(duration=picture, pad=pad)
+    for config, told in ((whole, 2), (cut, 1)):  # both plots, or the waveform alone
+        figure = plots_signal.clip(tmp_path / "a.wav", config, picture=picture)
+        for axis in figure.axes[:told]:
+            found = [
+                (patch.get_x(), patch.get_x() + patch.get_width())
+                for patch in axis.patches
+                if isinstance(patch, Rectangle)
+            ]
+            np.testing.assert_allclose(np.ravel(found), np.ravel(shaded))
+        right = figure.axes[0].get_title("right")
+        assert bool(shaded) == (f"not in a picture of {picture:g} s" in right)

@@ -143,7 +143,7 @@ def test_to_dict_has_every_field_as_plain_json(config: Settings) -> None:
 
 @pytest.mark.parametrize("config", [SpectrogramConfig(), TrainConfig()], ids=["picture", "train"])
 def test_a_file_without_the_table_gives_the_defaults(config: Settings, toml_file: Path) -> None:
-    write_text(toml_file, "# nothing here\n[other]\nsr = 1\n")
+    write_text(toml_file, "# nothing here\n[candidate]\nsr = 1\n")
     assert type(config).from_toml(toml_file) == config
 
 

@@ -36,11 +36,16 @@ def rates(monkeypatch: pytest.MonkeyPatch, fp32: float, bf16: float) -> list[int
         return bf16 if used == {torch.bfloat16} else fp32
 
     used: set[torch.dtype] = set()
+
+    def note(_: Any, __: Any, made: torch.Tensor) -> None:
+        used.clear()
+        used.add(made.dtype)
+
     real = timing.networks.build
 
     def build(*args: Any) -> Any:
         model = real(*args)
-        model[0].register_forward_hook(lambda *hooked: (used.clear(), used.add(hooked[2].dtype)))
+        model[0].register_forward_hook(note)
         return model
 
     monkeypatch.setattr(timing.networks, "build", build)

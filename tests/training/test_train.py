@@ -127,7 +127,7 @@ def test_history_is_numbered_through_and_told_as_it_is_kept(rendered: RenderedSe
 
 
 def test_what_is_said_of_a_run_says_how_many(pair: Run) -> None:
-    assert "by 2 networks together, each trained on 1 other folds" in pair.scores().protocol[0]
+    assert "by 2 networks together, each trained on 1 other fold" in pair.scores().protocol[0]
     log = (pair.fold_folder(1) / "training.log").read_text()
     assert "2 networks, of each: cnn4, " in log
     readme = (pair.fold_folder(1) / "model" / "README.md").read_text()

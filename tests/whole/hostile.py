@@ -1,6 +1,6 @@
 """Mutants of every kind of file that the product reads, and a process that watches what they do.
 
-``python tests/whole/hostile.py FOLDER KIND FIRST LAST`` makes a small dataset, its pictures, a run
+``python tests/whole/hostile.py FOLDER KIND,KIND... FIRST LAST`` makes a small dataset, its pictures, a run
 and a model below FOLDER, replaces one file of it by each mutant in turn, calls a command on it, and
 prints a JSON line for each finding: a traceback, a wrong exit status, too many lines, a write
 outside FOLDER, a socket, too much time or memory.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import itertools
 import json
 import os
 import random
@@ -136,7 +137,7 @@ def toml_text(rng: random.Random, data: bytes) -> bytes:
 
 RUN = ("runs --runs run", "runs --runs run --json", "compare run other", "report run --out r.html")
 SET = ("render ds --out pics --duration 1", "train-fold pics --fold 1 --run t " + "{brief}")
-MODEL, NEW = "run/fold1/model/", "render ds --out new --duration 1"
+MODEL, NEW = "run/fold1/model/", "render ds --out new --duration 1 --group-pattern ^.."
 PROBE = "probe pics --run t --weights "
 KINDS: dict[str, Kind] = {
     "model.json": Kind(MODEL + "model.json", json_values, ("predict {model} {clip} --json",)),
@@ -150,10 +151,13 @@ KINDS: dict[str, Kind] = {
     "dataset.json": Kind("pics/dataset.json", json_values, SET),
     "spectrogram.json": Kind("pics/spectrogram.json", json_values, SET),
     "folds.csv": Kind("ds/folds.csv", cells, (NEW,)),
+    "folds.json": Kind("ds/folds.json", json_values, (NEW,)),
     "quarantine.csv": Kind("q.csv", cells, (f"{NEW} --quarantine q.csv",)),
     "table.csv": Kind("table.csv", cells, ("check table.csv", NEW.replace("ds", "table.csv"))),
     "settings.toml": Kind(
-        "settings.toml", toml_text, ("render ds --out new --config settings.toml",)
+        "settings.toml",
+        toml_text,
+        ("render ds --out new --config settings.toml --group-pattern ^..",),
     ),
     "train.toml": Kind("train.toml", toml_text, (f"{PROBE}none --config train.toml",)),
     "picture.png": Kind("{picture}", any_bytes, SET[::-1]),
@@ -194,7 +198,10 @@ def build(folder: Path) -> dict[str, str]:
         for i in range(4):
             y = 0.3 * np.sin(2 * np.pi * (300 * (k + 1) + 31 * i) * np.arange(8000) / 8000)
             sf.write(f"ds/{label}/{label}{i}.wav", y, 8000)
-    expect("render ds --out pics --duration 1 --n-folds 2 --n-mels 32 --hop-length 2048")
+    expect(
+        "render ds --out pics --duration 1 --n-folds 2 --n-mels 32 --hop-length 2048 "
+        "--group-pattern ^.."
+    )
     for run in ("run", "other"):
         expect(f"cross-validate pics --run {run} {BRIEF}")
     rows = [f"ds/{c}/{c}{i}.wav,{c},{i % 2 + 1},{c}{i},0,1" for c in "ab" for i in range(4)]
@@ -262,19 +269,19 @@ class Watch:
 CACHE = os.path.realpath(os.environ.get("MPLCONFIGDIR", Path.home() / ".config/matplotlib"))
 
 
-def watch(folder: Path, kind: str, first: int, last: int) -> Iterator[dict[str, Any]]:
-    """Try mutants of a kind; yield a dict for each finding."""
+def watch(folder: Path, kinds: list[str], first: int, last: int) -> Iterator[dict[str, Any]]:
+    """Try mutants of each kind; yield a dict for each finding."""
     names = build(folder)
-    file, mutate, commands = KINDS[kind]
-    path = Path(file.format(**names))
-    healthy = path.read_bytes()
     whole = Path(shutil.copytree(folder, folder.with_name(f"{folder.name}-whole"), symlinks=True))
     guard = Watch(folder)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     virtual = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (virtual + MEMORY, resource.RLIM_INFINITY))
     signal.signal(signal.SIGALRM, _too_long)
-    for number in range(first, last):
+    for kind, number in itertools.product(kinds, range(first, last)):
+        file, mutate, commands = KINDS[kind]
+        path = Path(file.format(**names))
+        healthy = (whole / path).read_bytes()
         mutant = mutate(random.Random(f"{kind} {number}"), healthy)
         command = commands[number % len(commands)].format(**names)
         restore(whole, folder)
@@ -285,12 +292,13 @@ def watch(folder: Path, kind: str, first: int, last: int) -> Iterator[dict[str, 
         status, said = call(command.split())
         signal.alarm(0)
         guard.on = False
+        path.write_bytes(healthy)
         finding = judge(status, said, guard.seen)
         if finding:
             yield {"kind": kind, "number": number, "command": command, "finding": finding}
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - used
     if grown > MEMORY:
-        yield {"kind": kind, "finding": f"memory grew by {grown >> 20} MiB"}
+        yield {"kind": kinds, "finding": f"memory grew by {grown >> 20} MiB"}
 
 
 def restore(whole: Path, folder: Path) -> None:
@@ -323,10 +331,10 @@ def judge(status: int | str, said: str, seen: list[str]) -> str:
 
 def main() -> None:
     """Try the mutants that the command line names; print findings, then how many were tried."""
-    folder, kind, first, last = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:5])
+    folder, kinds, first, last = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:5])
     folder.mkdir(parents=True)
     out = sys.stdout
-    for finding in watch(folder.resolve(), kind, first, last):
+    for finding in watch(folder.resolve(), kinds.split(","), first, last):
         print(json.dumps(finding), file=out, flush=True)
     print(json.dumps({"tried": last - first}), file=out)
 

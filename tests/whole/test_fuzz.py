@@ -2,7 +2,7 @@
 
 Mutant 4711 is the same bytes every time. To keep it and see what becomes of it::
 
-    python tests/test_fuzz.py 4711
+    python tests/whole/test_fuzz.py 4711
 """
 
 from __future__ import annotations
@@ -356,8 +356,8 @@ def test_the_healthy_files_are_drawn(tmp_path: Path) -> None:
     assert drawn == len(KINDS) - 1
 
 
-def test_a_thousand_damaged_files_give_a_picture_or_a_refusal(tmp_path: Path) -> None:
-    assert hunt(0, 1_000, tmp_path) == []
+def test_damaged_files_give_a_picture_or_a_refusal(tmp_path: Path) -> None:
+    assert hunt(0, 250, tmp_path) == []
 
 
 @pytest.mark.parametrize("rate", [1, 2, 7])

@@ -62,9 +62,9 @@ def test_of_urbansound8k_a_part_is_taken_and_said_to_be_one(tmp_path: Path) -> N
 def test_own_sounds_are_the_users_where_there_are_any(tmp_path: Path) -> None:
     mine = tmp_path / "data" / "my-sounds"
     mine.mkdir(parents=True)
-    (tmp_path / "data" / "my-recording.wav").touch()
+    (tmp_path / "data" / "night of 3 May.FLAC").touch()
     assert lessons.own_sounds(tmp_path) == mine
-    assert lessons.long_recording(tmp_path) == (tmp_path / "data" / "my-recording.wav", None)
+    assert lessons.long_recording(tmp_path) == (tmp_path / "data" / "night of 3 May.FLAC", None)
 
 
 def test_the_stand_in_folder_reads_as_a_users_with_its_recordings(

@@ -25,6 +25,7 @@ from spectro.clips.table import Dataset, list_some, read_csv
 from spectro.errors import DatasetError
 from spectro.plumbing.files import replacing
 from spectro.plumbing.paths import absolute, is_url
+from spectro.plumbing.words import counted
 
 __all__ = ["PROPOSED", "apply", "apply_to_clips", "check_free", "write"]
 
@@ -119,7 +120,7 @@ def apply_to_clips(
     stale = [path for path, key in zip(rows["path"], named, strict=True) if key not in here]
     if all(out):
         raise DatasetError(f"{file}: leaves none of the {len(clips):,} clips; delete some rows")
-    notes = [f"{sum(out):,} clips left out by {file}"]
+    notes = [f"{counted(sum(out), 'clip')} left out by {file}"]
     if stale:
         notes.append(f"{len(stale):,} rows of {file} name no clip that is here: {list_some(stale)}")
     return clips[[not o for o in out]].reset_index(drop=True), tuple(notes)

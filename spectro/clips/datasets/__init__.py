@@ -5,15 +5,18 @@ Importing this package imports no layout and no pandas, so that a help text can 
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spectro.clips.clip import printable
 from spectro.clips.datasets.listing import Listing, list_below
 from spectro.errors import DatasetError, SpectroError
 from spectro.plumbing.paths import exists, place
+from spectro.plumbing.words import counted
 
 if TYPE_CHECKING:
     from spectro.clips.table import COLUMNS, Dataset
@@ -26,6 +29,8 @@ LAYOUTS: dict[str, str] = {  # name: module
     "urbansound8k": "spectro.clips.datasets.urbansound8k",
     "sample": "spectro.clips.datasets.urbansound8k",
     "esc50": "spectro.clips.datasets.esc50",
+    "speech-commands": "spectro.clips.datasets.speech_commands",
+    "tau": "spectro.clips.datasets.tau",
     "spoken-digits": "spectro.clips.datasets.spoken_digits",
     "folder": "spectro.clips.datasets.folder",
 }
@@ -38,7 +43,14 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module("spectro.clips.table"), name)
 
 
-def load(root: str | Path, layout: str = "auto", **options: Any) -> Dataset:
+def load(
+    root: str | Path,
+    layout: str = "auto",
+    *,
+    keep_folds: bool = True,
+    as_before: bool = False,
+    **options: Any,
+) -> Dataset:
     """Read the clip table of the dataset in a folder.
 
     Parameters
@@ -48,9 +60,14 @@ def load(root: str | Path, layout: str = "auto", **options: Any) -> Dataset:
         the URL of one.
     layout : str
         A name in `LAYOUTS`, or "auto" to recognise it.
+    keep_folds : bool
+        Write down folds that are made now; else :meth:`Dataset.keep_folds` does.
+    as_before : bool
+        Where no option says how to tell recordings apart, do as when folds were made; else that is
+        an error.
     **options
         What the layout's own ``load`` takes besides `root`: ``esc10`` of `esc50`; ``n_folds``,
-        ``seed``, ``group_pattern`` and ``folds_file`` of `folder`.
+        ``seed``, ``group_pattern``, ``folds_file``, ``path_column`` and the like of `folder`.
 
     Returns
     -------
@@ -77,6 +94,7 @@ def load(root: str | Path, layout: str = "auto", **options: Any) -> Dataset:
     >>> load_dataset(folder, n_folds=2).clips.groupby("label").size().to_dict()
     {'frog': 2, 'rain': 2}
     """
+    asked = layout
     if layout not in ("auto", *LAYOUTS):
         raise DatasetError(f"unknown layout {layout!r}; there are {', '.join(LAYOUTS)}")
     parquet = import_module("spectro.clips.datasets.parquet")
@@ -84,15 +102,27 @@ def load(root: str | Path, layout: str = "auto", **options: Any) -> Dataset:
     if parquet.sounds_inside(files):
         files = list_below(parquet.export(files))
     root = files.root
-    if layout == "auto":
-        layout = _recognise(files)
     given = {name: value for name, value in options.items() if value is not None}
+    if layout == "auto":
+        own = any(name.endswith("_column") for name in given)  # of a table that is nobody else's
+        layout = "folder" if own else _recognise(files)
     loader = import_module(LAYOUTS[layout]).load
-    foreign = sorted(set(given) - set(inspect.signature(loader).parameters))
+    known = set(inspect.signature(loader).parameters)
+    foreign = sorted(set(given) - known)
     if foreign:
         raise DatasetError(f"{root}: read as {layout}, which has no option {', '.join(foreign)}")
-    dataset: Dataset = loader(files, **given)
-    return dataset
+    before = {"as_before": as_before} if "as_before" in known else {}
+    dataset: Dataset = loader(files, **given, **before)
+    if keep_folds:
+        dataset.keep_folds()
+    return dataclasses.replace(dataset, reading=_reading(given, asked))
+
+
+def _reading(given: dict[str, Any], asked: str) -> dict[str, Any]:
+    """Write down the options that a dataset was read with, as JSON holds them."""
+    layout = {} if asked == "auto" else {"layout": asked}
+    kept = {name: str(v) if isinstance(v, Path) else v for name, v in given.items()}
+    return {**layout, **kept}
 
 
 def _folder(root: str | Path) -> Path:
@@ -123,7 +153,22 @@ def _recognise(files: Listing) -> str:
     for name, module in LAYOUTS.items():
         if import_module(module).looks_like(files):
             return name
+    if files.sounds:
+        parent = printable(str(files.root.resolve().parent))
+        n = counted(len(files.sounds), "sound file lies", "sound files lie")
+        raise DatasetError(
+            f"{files.root}: {n} in no folder of a class; if this is the folder of one class, did "
+            f"you mean its parent, {parent}? Else list path and label in a clips.csv"
+        )
     raise DatasetError(
-        f"{files.root}: no known dataset; expected UrbanSound8K, ESC-50 or spoken digits as "
-        "published, a folder a class with sound files, or a CSV with path and label"
+        f"{files.root}: no known dataset; expected {_published()} as published, a folder a class "
+        "with sound files, or a CSV with path and label"
     )
+
+
+def _published() -> str:
+    """Name the published datasets, as the first line of each layout's module does."""
+    modules = dict.fromkeys(module for name, module in LAYOUTS.items() if name != "folder")
+    lines = ((import_module(module).__doc__ or module) for module in modules)
+    *most, last = (line.partition(":")[0].replace("Google's ", "") for line in lines)
+    return f"{', '.join(most)} or {last}"

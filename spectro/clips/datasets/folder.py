@@ -3,7 +3,8 @@
 - Folder a class: ``ROOT/{label}/**/*.wav`` or any other file that looks like sound; see
   :mod:`spectro.clips.datasets.listing`.
 - CSV: ``ROOT/clips.csv``, or a CSV file itself, with the columns ``path`` (relative to the CSV) and
-  ``label``, and optionally ``fold``, ``group``, ``start`` and ``end`` (seconds).
+  ``label``, and optionally ``fold``, ``group``, ``start`` and ``end`` (seconds); columns of other
+  names can be named (:mod:`spectro.clips.datasets.own_table`).
 - Folds: those of the CSV; else made once, seeded, stratified by class and never cutting a recording
   apart, and written to ``folds.csv`` beside the data so that they never change under the user.
 - Licence and citation: the user's own.
@@ -12,15 +13,15 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from spectro.clips.clip import printable
-from spectro.clips.datasets.folds import remembered_folds
+from spectro.clips.datasets.folds import Grouping, MadeFolds, remembered_folds
 from spectro.clips.datasets.listing import SPLITS, Listing, by_folder, path_of
+from spectro.clips.datasets.own_table import TABLE, Columns, exists, find, read_table
+from spectro.clips.datasets.recordings import recordings, suggest
 from spectro.clips.table import (
     Dataset,
     absent_note,
@@ -28,16 +29,12 @@ from spectro.clips.table import (
     clip_table,
     leaks_in_words,
     list_some,
-    read_csv,
-    seconds,
-    whole_numbers,
 )
 from spectro.errors import DatasetError
-from spectro.plumbing.paths import is_url, place
+from spectro.plumbing.words import counted
 
 __all__ = ["load", "looks_like"]
 
-_TABLE = "clips.csv"
 _GENERIC = {  # names of folders that say what lies in them, not how it sounds
     *("audio", "audios", "clips", "data", "dataset", "files", "recordings", "samples", "sound"),
     *("sounds", "wav", "wavs", "mp3", "flac", "ogg", "archive", "content"),
@@ -61,7 +58,7 @@ def looks_like(files: Listing) -> bool:
     """
     if files.root.is_file():
         return files.root.suffix.lower() in (".csv", ".tsv")
-    if _TABLE in files.files:
+    if TABLE in files.files:
         return True
     clips = _in_folders(files)
     if clips:
@@ -78,7 +75,7 @@ def _check_classes(files: Listing, clips: list[str]) -> None:
         what = f"the classes below seem to be {list_some(below, 5)}" if below else "no classes"
         raise DatasetError(
             f"{files.root}: {list_some(splits, 5)} look like parts of a split, not like classes "
-            f"({what}); give one of them, list path, label and fold in a {_TABLE}, or take them "
+            f"({what}); give one of them, list path, label and fold in a {TABLE}, or take them "
             "for classes with --layout folder"
         )
     flat = [name for name in clips if name.count("/") == 1]
@@ -86,7 +83,7 @@ def _check_classes(files: Listing, clips: list[str]) -> None:
         inside = f"; if the folders in it are classes, give {files.root / tops[0]}" if below else ""
         raise DatasetError(
             f"{files.root}: {tops[0]} is the only folder with sound, and hardly a class{inside}; "
-            f"else list path and label in a {_TABLE}, or take it for a class with --layout folder"
+            f"else list path and label in a {TABLE}, or take it for a class with --layout folder"
         )
 
 
@@ -97,6 +94,11 @@ def load(
     seed: int = 0,
     group_pattern: str | None = None,
     folds_file: Path | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    fold_column: str | None = None,
+    group_column: str | None = None,
+    as_before: bool = False,
 ) -> Dataset:
     """Read the clip table of a folder of one's own.
 
@@ -113,103 +115,52 @@ def load(
         group if it has one). None takes every file for a recording of its own.
     folds_file : Path or None
         Where made folds are kept; None means ``folds.csv`` beside the data.
+    path_column, label_column, fold_column, group_column : str or None
+        What the table calls ``path``, ``label``, ``fold`` and ``group``.
+    as_before : bool
+        Where nothing says how to tell recordings apart, do as when folds were made.
 
     Returns
     -------
     Dataset
+        Its ``made_folds`` are not written down yet.
 
     Raises
     ------
     DatasetError
-        If nothing is found, the pattern does not match a file, or folds cannot be made or kept.
+        If nothing is found, the pattern does not match a file, or folds cannot be made.
     """
-    root = files.root
-    table_file = root if root.is_file() else root / _TABLE
-    if table_file.is_file():
-        table, home = _from_csv(table_file), table_file.parent
+    root, columns = files.root, Columns(path_column, label_column, fold_column, group_column)
+    table_file = find(files, columns)
+    if table_file is not None:
+        table, home = read_table(table_file, columns), table_file.parent
         name = root.stem if root.is_file() else root.resolve().name
     else:
         table, home, name = _from_folders(files), root, root.resolve().name
-    table, absent, notes = _present(table, table_file)
-    notes = [*notes, *_left_out(files, table)]
-    if "group" not in table:
-        table["group"] = [_group(place(path), home, group_pattern) for path in table["path"]]
-        if group_pattern is None:
-            notes.append(
-                "every file counts as a recording of its own; where several were cut from one, "
-                "say how to tell with --group-pattern, or scores will be too high"
-            )
-    notes += _give_folds(table, folds_file or home / "folds.csv", n_folds, seed)
+    table, absent, notes = _present(table, table_file or root)
+    folds_file = folds_file or home / "folds.csv"
+    grouping = Grouping(group_pattern=group_pattern)
+    if "group" in table:
+        grouping = Grouping(group_column=group_column or "group")
+    elif as_before and group_pattern is None:
+        grouping = Grouping.beside(folds_file) or grouping
+    notes = [*notes, *_left_out(files, table), *_give_groups(table, home, grouping)]
+    made = _give_folds(table, folds_file, n_folds, seed, grouping)
     clips = clip_table(table, root)
     return Dataset(
         name=printable(name),
         root=home,
         clips=clips,
         folds=tuple(sorted(set(clips["fold"]))),
-        notes=(*notes, *_alike(clips), *_thin_classes(clips)),
+        notes=(*notes, *_told(clips, made, root if table_file is None else None)),
         absent=tuple(absent),
+        made_folds=made,
     )
-
-
-def _from_csv(file: Path) -> pd.DataFrame:
-    """Read a table of clips; relative paths start at the CSV's folder."""
-    table = read_csv(file, ("path", "label"), optional=("fold", "group"))
-    parts = [name for name in ("start", "end") if name in table]
-    names = [name for name in ("path", "label", "fold", "group") if name in table]
-    table = table[names + parts].copy()
-    for name in parts:
-        table[name] = seconds(table, name, file)
-    for name in set(names) - {"path"}:
-        table[name] = table[name].str.strip()
-    if "fold" in table:
-        table["fold"] = whole_numbers(table, "fold", file)
-    _check_urls(table["path"], file)
-    table["listed"] = table["path"]
-    table["path"] = [_opened(str(path), file) for path in table["path"]]
-    return table
-
-
-def _check_urls(paths: Iterable[str], file: Path) -> None:
-    """Refuse URLs to anywhere but the store that the table itself lies in: it may be a stranger's.
-
-    A table that makes this machine ask hosts of its choosing would reach what only this machine
-    can; so none of them is asked.
-    """
-    own = _store(str(file)) if is_url(file) else None
-    for row, path in enumerate(paths, start=1):
-        if is_url(path) and ("::" in path or _store(path) != own):
-            raise DatasetError(
-                f"{file}: row {row}: the path {path[:200]!r} is a URL, and a table may name only "
-                "files beside it, or in its own store; copy the file and name the copy"
-            )
-
-
-def _store(url: str) -> tuple[str, str]:
-    scheme, _, rest = url.partition("://")
-    return scheme.lower(), rest.partition("/")[0]
-
-
-def _opened(path: str, file: Path) -> str:
-    """Write a path so that one can open it; one that Windows wrote, with forward slashes."""
-    if is_url(path):
-        return path
-    options = dict.fromkeys((path, path.strip(), path.strip().replace("\\", "/")))
-    whole = [str(file.parent / option) for option in options]
-    if len(whole) == 1 or is_url(file):
-        return whole[0]
-    return next((option for option in whole if _exists(option)), whole[-1])
-
-
-def _exists(path: str) -> bool:
-    try:
-        return place(path).exists()
-    except OSError:  # a name that is too long, a folder that may not be read
-        return False
 
 
 def _present(table: pd.DataFrame, file: Path) -> tuple[pd.DataFrame, list[str], list[str]]:
     """Keep the clips that are on disk; return the names of the others, and a note on them."""
-    on_disk = table["path"].map(_exists).astype(bool)
+    on_disk = table["path"].map(exists).astype(bool)
     gone = table[~on_disk]
     absent = [printable(os.path.basename(path)) for path in gone["path"]]
     if on_disk.any():
@@ -233,7 +184,7 @@ def _from_folders(files: Listing) -> pd.DataFrame:
     if not clips:
         raise DatasetError(
             f"{root}: holds no sound file in a folder a class; put clips into "
-            f"{root}/LABEL/ or list them in {root}/{_TABLE}"
+            f"{root}/LABEL/ or list them in {root}/{TABLE}"
         )
     _check_no_class_is_empty(files, clips)
     return pd.DataFrame(
@@ -272,7 +223,7 @@ def _left_out(files: Listing, table: pd.DataFrame) -> list[str]:
     notes = []
     if others:
         are = "file is" if len(others) == 1 else "files are"
-        why = f"not in {_TABLE}" if _TABLE in files.files else "in no folder of a class"
+        why = f"not in {TABLE}" if TABLE in files.files else "in no folder of a class"
         notes.append(f"{len(others):,} sound {are} {why} and left out: {by_folder(others)}")
     if files.links:
         links = list_some(map(printable, files.links), 5)
@@ -287,33 +238,52 @@ def _alike(clips: pd.DataFrame) -> list[str]:
     return [told] if groups else []
 
 
-def _group(path: Path, home: Path, pattern: str | None) -> str:
-    """Name the recording that a clip was cut from."""
-    if pattern is None:
-        inside = path.relative_to(home) if path.is_relative_to(home) else path
-        return printable(inside.as_posix())
-    try:
-        match = re.search(pattern, path.name)
-    except re.error as error:
-        raise DatasetError(
-            f"--group-pattern '{pattern}' is no regular expression: {error}"
-        ) from None
-    group = match and match.group(1 if match.re.groups else 0)
-    if group is None:
-        raise DatasetError(
-            f"{printable(str(path))}: --group-pattern '{pattern}' finds nothing in the file name; "
-            "give one that fits every name, or move the file away"
-        )
-    return printable(group)
+def _give_groups(table: pd.DataFrame, home: Path, grouping: Grouping) -> list[str]:
+    """Fill the ``group`` column in place unless the data brought one; return what to tell."""
+    if "group" in table:
+        return []
+    pattern = grouping.group_pattern
+    table["group"] = recordings(table["path"], home, pattern)
+    if pattern is not None:
+        return []
+    found = suggest(table)
+    how = f" ({found.in_words()})" if found else ""
+    return [
+        "every file counts as a recording of its own; where several were cut from one, say how to "
+        f"tell with --group-pattern, or scores will be too high{how}"
+    ]
 
 
-def _give_folds(table: pd.DataFrame, file: Path, n_folds: int | None, seed: int) -> list[str]:
-    """Fill the ``fold`` column in place unless the data brought one; return what to tell."""
+def _give_folds(
+    table: pd.DataFrame, file: Path, n_folds: int | None, seed: int, grouping: Grouping
+) -> MadeFolds | None:
+    """Fill the ``fold`` column in place unless the data brought one."""
     if "fold" in table:
-        return leaks_in_words(table)
-    fold_of = remembered_folds(table, file, n_folds=n_folds, seed=seed)
-    table["fold"] = table["group"].map(fold_of)
-    return [f"{max(fold_of.values())} folds made by recording, kept in {file}"]
+        return None
+    made = remembered_folds(table, file, n_folds=n_folds, seed=seed, grouping=grouping)
+    table["fold"] = table["group"].map(made.fold_of)
+    return made
+
+
+def _told(clips: pd.DataFrame, made: MadeFolds | None, root: Path | None) -> list[str]:
+    """Say what to know of classes and folds."""
+    notes = leaks_in_words(clips)
+    if made is not None:
+        n_folds = counted(max(made.fold_of.values()), "fold")
+        notes = [f"{n_folds} made by recording, which rendering keeps in {made.file}"]
+    return [*notes, *_alike(clips), *_one_class(clips, root), *_thin_classes(clips)]
+
+
+def _one_class(clips: pd.DataFrame, root: Path | None) -> list[str]:
+    """Say that there is nothing to tell apart."""
+    labels = clips["label"].unique()
+    if len(labels) > 1:
+        return []
+    told = f"every clip is {labels[0]}: one class, and training needs two"
+    if root is None:
+        return [told]
+    own, parent = (printable(str(name)) for name in (root.resolve().name, root.resolve().parent))
+    return [f"{told}; if {own} is a class itself, did you mean its parent, {parent}?"]
 
 
 def _thin_classes(clips: pd.DataFrame) -> list[str]:

@@ -1,9 +1,18 @@
-"""Folds for data that has none: made once, by recording, and written down beside the data."""
+"""Folds for data that has none: made once, by recording, and written down beside the data.
+
+::
+
+    folds.csv    group, fold: a row a recording
+    folds.json   how recordings were told apart; other recordings under the same folds would leak
+"""
 
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -11,50 +20,148 @@ import pandas as pd
 from spectro.clips.table import read_csv, whole_numbers
 from spectro.errors import DatasetError
 from spectro.plumbing.files import write_text
+from spectro.plumbing.settings import Record
 
-__all__ = ["deal_folds", "remembered_folds"]
+__all__ = ["Grouping", "MadeFolds", "deal_folds", "remembered_folds"]
 
 _FOLDS = 5  # made where nobody says how many
 
 
-def remembered_folds(
-    clips: pd.DataFrame, file: Path, *, n_folds: int | None, seed: int
-) -> dict[str, int]:
-    """Return the fold of every group, from `file` as far as it goes, else dealt and added to it.
+class Grouping(Record):
+    """How recordings are told apart.
 
-    A group keeps its fold for ever, so scores stay comparable as data grows.
+    Parameters
+    ----------
+    group_pattern : str or None
+        By this regular expression, in the names of files.
+    group_column : str or None
+        By this column of a table. With neither, every file is a recording of its own.
+    """
+
+    omitted: ClassVar[frozenset[str]] = frozenset({"group_pattern", "group_column"})
+
+    group_pattern: str | None = None
+    group_column: str | None = None
+
+    @property
+    def in_words(self) -> str:
+        """Say how, as the options that say so."""
+        if self.group_pattern is not None:
+            return f"with --group-pattern '{self.group_pattern}'"
+        if self.group_column is not None:
+            return f"by the column {self.group_column}"
+        return "taking every file for a recording of its own"
+
+    @classmethod
+    def beside(cls, file: Path) -> Grouping | None:
+        """Read how recordings were told apart when the folds in `file` were made, if it is known.
+
+        Raises
+        ------
+        DatasetError
+            If it is written down and cannot be read.
+        """
+        note = file.with_suffix(".json")
+        return cls.read(note, DatasetError) if note.exists() else None
+
+
+@dataclass(frozen=True)
+class MadeFolds:
+    """Folds that were made, and where they are kept.
+
+    Attributes
+    ----------
+    fold_of : dict of str to int
+        Fold, from 1, of each recording.
+    file : Path
+        ``folds.csv``, which :meth:`keep` writes.
+    grouping : Grouping
+        How recordings are told apart.
+    """
+
+    fold_of: dict[str, int]
+    file: Path
+    grouping: Grouping
+
+    def keep(self) -> None:
+        """Write them down, unless that is done.
+
+        Raises
+        ------
+        DatasetError
+            If they cannot be written.
+        """
+        note = self.file.with_suffix(".json")
+        if not self.file.exists() or _read_folds(self.file, None) != self.fold_of:
+            _write_folds(self.file, self.fold_of)
+            _write(note, self.grouping.to_text())
+        elif not note.exists():  # folds of before there were notes, perhaps where none can be put
+            with suppress(DatasetError):
+                _write(note, self.grouping.to_text())
+
+
+def remembered_folds(
+    clips: pd.DataFrame,
+    file: Path,
+    *,
+    n_folds: int | None,
+    seed: int,
+    grouping: Grouping | None = None,
+) -> MadeFolds:
+    """Return the fold of every group, from `file` as far as it goes, else dealt now.
+
+    A group keeps its fold for ever, so scores stay comparable as data grows. Nothing is written.
 
     Parameters
     ----------
     clips : pandas.DataFrame
         With the columns ``label`` and ``group``.
     file : Path
-        CSV with the columns ``group`` and ``fold``; created if missing.
+        CSV with the columns ``group`` and ``fold``; it need not be there.
     n_folds : int or None
         Number of folds to make; None means as many as `file` has, or 5.
     seed : int
         Seed of the first dealing.
-
-    Returns
-    -------
-    dict of str to int
-        Fold, from 1, of each group in `clips`.
+    grouping : Grouping or None
+        How the groups were told apart; None takes every file for one.
 
     Raises
     ------
     DatasetError
-        If there are fewer groups than folds, `file` has another number of folds or contradicts
-        itself, or it cannot be written.
+        If there are fewer groups than folds, or `file` has another number of folds, contradicts
+        itself, or was made of other groups.
     """
+    grouping = grouping or Grouping()
     known = _read_folds(file, n_folds) if file.exists() else {}
+    if known:
+        _check_same_groups(clips, known, file, grouping)
     if n_folds is None:
         n_folds = max(known.values(), default=_FOLDS)
     new = [group for group in clips["group"].unique() if group not in known]
     if not new:
-        return known
+        return MadeFolds(known, file, grouping)
     fold_of = _deal_to(known, clips, n_folds) if known else deal_folds(clips, n_folds, seed=seed)
-    _write_folds(file, fold_of)
-    return fold_of
+    return MadeFolds(fold_of, file, grouping)
+
+
+def _check_same_groups(
+    clips: pd.DataFrame, known: dict[str, int], file: Path, grouping: Grouping
+) -> None:
+    """Refuse to deal other groups to the same folds: pieces of a recording would be parted."""
+    before = Grouping.beside(file)
+    note = file.with_suffix(".json").name
+    if before is not None and before != grouping:
+        raise DatasetError(
+            f"{file}: the folds were made {before.in_words}, and this is {grouping.in_words}; read "
+            f"the data as then, or remove {file.name} and {note} to deal the recordings anew"
+        )
+    if not set(known) & set(clips["group"]):
+        some = ", ".join(list(known)[:3])
+        raise DatasetError(
+            f"{file}: holds the folds of other recordings ({some}), none of which is here "
+            f"{grouping.in_words}; read the data as when they were made, with the same "
+            f"--group-pattern, or remove {file.name} to deal the recordings anew"
+        )
 
 
 def deal_folds(clips: pd.DataFrame, n_folds: int, *, seed: int) -> dict[str, int]:
@@ -121,8 +228,12 @@ def _read_folds(file: Path, n_folds: int | None) -> dict[str, int]:
 
 def _write_folds(file: Path, fold_of: dict[str, int]) -> None:
     table = pd.DataFrame(sorted(fold_of.items()), columns=["group", "fold"])
+    _write(file, table.to_csv(index=False, lineterminator="\n"))
+
+
+def _write(file: Path, text: str) -> None:
     try:
-        write_text(file, table.to_csv(index=False, lineterminator="\n"))
+        write_text(file, text)
     except OSError as error:
         raise DatasetError(
             f"{file}: cannot write the folds beside the data ({error.strerror}); "

@@ -87,8 +87,7 @@ def _candidate(table: dict[str, Any], base: TrainConfig) -> tuple[str, TrainConf
         if base.arch == "auto" and other.arch == recipe(base.recipe).arch:  # none is asked for
             kept["arch"] = "auto"
         base = other.replace(**kept)
-    last = {key: changes.pop(key, None) for key in ("epochs", "lr")}
-    config = base.replace(**changes).with_last_phase(**last)
+    config = base.with_table(changes)
     if config.inner_fold is not None:
         raise ConfigError("inner_fold cannot be set: the inner folds take turns")
     return name, config

@@ -97,12 +97,12 @@ def build(
     """
     ears, stats = Ears(backend, model_hash(folder)), ListenerStats()
     bell = threading.Condition()
+    _check_proofs(plan, ears)
     sources = [_open_source(one) for one in plan.sources]
     places = [
         _place(one, site_of(folder, one.site, plan, ears, outlets.say), ears, plan, stats, clock)
         for one in plan.sources
     ]
-    _check_proofs(plan, ears)
     outbox = Outbox(Path(plan.listen.state) / OUTBOX)
     channels = outlets.channels(backend, [one.name for one in plan.sources])
     alerts = Alerts([one.name for one in channels], plan.alerts, outbox, clock)

@@ -58,6 +58,7 @@ class Listener:
         self.alerts, self.outbox, self.evidence = alerts, outbox, evidence
         self.clock, self.stats, self._say, self._happened = clock, stats, say, happened
         self._alarmed: dict[str, str] = {}
+        self._disk, self._lost = "", 0
         self._save_due = clock.monotonic() + _SAVE
         self._take_up()
 
@@ -77,6 +78,7 @@ class Listener:
         """Do what time alone asks for: digest, proofs, and what is wrong for too long."""
         now, monotonic = self.clock.time(), self.clock.monotonic()
         self.alerts.step()
+        self._look_after_outbox()
         for place in self.places.values():
             self._look_after(place, now)
             for proof in place.proofs:
@@ -181,6 +183,19 @@ class Listener:
         for label in place.budget.over() if place.budget is not None else ():
             if self.stats.drifting.pop(f"{name} {label}", None) is not None:
                 self.notice("contract kept", name, f"{label}: within its contract again")
+
+    def _look_after_outbox(self) -> None:
+        """Say once when the disk takes no messages, and when it does again."""
+        self.outbox.flush()
+        now = self.outbox.trouble
+        if bool(now) != bool(self._disk):
+            told = f"messages wait in memory: {now}" if now else "messages are on disk again"
+            self._say("outbox", told)
+        if self.outbox.lost > self._lost:
+            number = self.outbox.lost - self._lost
+            self._say("outbox", f"{number} of the oldest messages were dropped: too many wait")
+        self._disk, self._lost = now, self.outbox.lost
+        self.stats.disk = now
 
     def _take_up(self) -> None:
         """Go on from what an earlier process left: its events broke off, its counts hold."""

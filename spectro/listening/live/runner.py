@@ -86,6 +86,10 @@ class Runner:
         if self._broken:
             raise RuntimeError(self._broken[0])
 
+    def failed(self) -> list[str]:
+        """Return which sources ended as they could not be read, and why."""
+        return [one.fault for one in self.stats.sources.values() if one.finished and one.fault]
+
     def stop(self) -> None:
         """End it soon; may be called from anywhere."""
         self._stop.set()

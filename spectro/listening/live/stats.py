@@ -94,7 +94,10 @@ class ListenerStats:
         Messages and failed attempts, by channel.
     waiting, aside : Counter
         Messages in the outbox, by channel: in line, and set aside as they were refused.
-    evidence_skipped : int
+    oldest : dict of str to float
+        When the first in line was made, in seconds since 1970; 0 for none.
+    evidence_kept, evidence_skipped : int
+        Events whose evidence was written, and could not be.
     proofs : dict of tuple of str to float
         When each proof was last heard, by source and class, in seconds since 1970.
     unheard : dict of tuple of str to str
@@ -104,6 +107,8 @@ class ListenerStats:
     clock_jumps : int
     drifting : dict of str to str
         Classes that alarm more often than their contract allows, and what is told of it.
+    disk : str
+        Why messages wait in memory; "" while the disk takes them.
     """
 
     sources: dict[str, SourceStats] = field(default_factory=dict)
@@ -122,3 +127,4 @@ class ListenerStats:
     proof_counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     clock_jumps: int = 0
     drifting: dict[str, str] = field(default_factory=dict)
+    disk: str = ""

@@ -56,11 +56,13 @@ class Picture(BaseModel):
 class Prediction(BaseModel):
     """What the model made of a sound.
 
-    `seconds` is the sound's length; `heard` is how much of it the model heard.
+    `seconds` is the sound's length; `heard` is how much of it the model heard. `known` is false
+    where the sound is none that the model was trained on, as far as it can tell.
     """
 
     name: str
     label: str
+    known: bool
     probability: float
     probabilities: dict[str, float]
     seconds: float

@@ -22,7 +22,7 @@ from spectro.listening.serve.service import Service
 from spectro.listening.serve.settings import ServeSettings
 from spectro.plumbing.files import scratch, sweep
 
-__all__ = ["LOOPBACK", "bound", "serve", "serving"]
+__all__ = ["LOOPBACK", "address", "bound", "serve", "serving"]
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _IDLE = 10.0  # s that a connection may last without a whole request

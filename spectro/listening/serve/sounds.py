@@ -90,6 +90,7 @@ def predict(
     return Prediction(
         name=upload.name,
         label=heard.label,
+        known=heard.known,
         probability=heard.probability,
         probabilities=dict(zip(classifier.labels, heard.probabilities.tolist(), strict=True)),
         seconds=seconds,

@@ -19,9 +19,8 @@ from typing import IO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from spectro.clips.decode import file_seconds
 from spectro.errors import AudioError, ModelError
-from spectro.listening.backends import Backend
+from spectro.listening.backends import Backend, BackendName, open_backend
 from spectro.listening.events import ScoredWindow
 from spectro.listening.scan import score_windows
 from spectro.listening.thresholds import Background
@@ -30,7 +29,7 @@ from spectro.plumbing.files import write_bytes
 from spectro.plumbing.paths import check_no_link
 from spectro.plumbing.workers import completed
 
-__all__ = ["Hearing", "Scoring", "hear", "known_hours"]
+__all__ = ["Hearing", "Scoring", "hear"]
 
 _MOST_BYTES = 1 << 31  # of the windows of one recording
 _MOST_HEADER = 1 << 16
@@ -49,6 +48,8 @@ class Scoring(NamedTuple):
     site : str
     model : str
         Hash of the model.
+    backend : "auto", "torch", "onnx" or "int8"
+        What runs it.
     hop : float or None
         Seconds from one window to the next; None means a window's length.
     """
@@ -56,6 +57,7 @@ class Scoring(NamedTuple):
     folder: str
     site: str
     model: str
+    backend: BackendName
     hop: float | None
 
     @property
@@ -63,6 +65,10 @@ class Scoring(NamedTuple):
         """Where the windows are kept."""
         path = site_path(self.folder, self.site)
         return path.with_name(f"{path.stem}-windows")
+
+    def load(self) -> Backend:
+        """Open the model."""
+        return open_backend(self.folder, self.backend)
 
 
 class Hearing(NamedTuple):
@@ -80,24 +86,6 @@ class Hearing(NamedTuple):
     recording: str
     seconds: float
     error: str = ""
-
-
-def known_hours(recordings: Sequence[str]) -> float:
-    """Add up how long recordings are by their headers, in hours.
-
-    Returns
-    -------
-    hours : float
-        Infinity where only decoding tells. A recording that cannot be read counts nothing.
-    """
-    seconds = 0.0
-    for recording in recordings:
-        try:
-            told = file_seconds(Path(recording))
-        except (AudioError, OSError):
-            continue
-        seconds += np.inf if told is None else told
-    return seconds / 3600
 
 
 def hear(
@@ -191,8 +179,8 @@ def _row(window: ScoredWindow) -> list[float]:
 def _key(recording: str, scoring: Scoring) -> list[object]:
     """Return by what a recording is known to be the same, and scored the same."""
     about = os.stat(recording)
-    size, time = about.st_size, about.st_mtime_ns
-    return [os.path.abspath(recording), size, time, scoring.model, scoring.hop]
+    file = (os.path.abspath(recording), about.st_size, about.st_mtime_ns)
+    return [*file, scoring.model, scoring.backend, scoring.hop]
 
 
 def _place(recording: str, scoring: Scoring) -> Path:

@@ -8,10 +8,10 @@
 Both map ``levels``, uint8 of shape (n, height, width, 3) as
 :func:`spectro.pictures.spectrogram.network_levels` gives them, to ``probabilities``, float32 of
 shape (n, classes). Scaling, normalisation, the mean of several networks, temperature and softmax
-are in the graph. Where the card tells unknown sounds by their energy, ``energy``, float32 of shape
-(n,), is a second output. Metadata: ``sample_rate`` (Hz), ``sample_duration`` (s), ``classes`` (JSON
-list) and ``class_outputs_key``, as OpenSoundscape has them; ``spectro`` (the model card as JSON)
-and ``tensors`` (SHA-256 of ``model.safetensors``).
+are in the graph. Where the card tells unknown sounds by their energy, a second output is
+``energy``, float32 of shape (n,). Metadata: ``sample_rate`` (Hz), ``sample_duration`` (s),
+``classes`` (JSON list) and ``class_outputs_key``, as OpenSoundscape has them; ``spectro`` (the
+model card as JSON) and ``tensors`` (SHA-256 of ``model.safetensors``).
 """
 
 from __future__ import annotations

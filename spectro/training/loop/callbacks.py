@@ -118,13 +118,11 @@ class History(Callback):  # type: ignore[misc]
 
     def after_epoch(self) -> None:
         """Write the row."""
-        train_loss, valid_loss, correct = self.recorder.values[-1]
+        values = dict(zip(self.recorder.metric_names[1:], self.recorder.values[-1], strict=False))
         row = {
             "epoch": len(self.rows) + 1,
             "phase": self.phase,
-            "train_loss": round(train_loss, 6),
-            "valid_loss": round(valid_loss, 6),
-            "accuracy": round(correct, 6),
+            **{name: round(values[name], 6) for name in ("train_loss", "valid_loss", "accuracy")},
             "lr": self.opt.hypers[-1]["lr"],
             "seconds": round(time.perf_counter() - self.started, 2),
         }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +41,7 @@ from spectro.training.loop.callbacks import (
 from spectro.training.loop.progress import Listener
 from spectro.training.settings import TrainConfig
 
-__all__ = ["find_lr", "fit", "new_learner", "predict_clips"]
+__all__ = ["find_lr", "fit", "new_learner", "predict_clips", "predict_items"]
 
 
 def new_learner(dls: DataLoaders, config: TrainConfig, weights: Weights) -> Learner:
@@ -170,7 +171,12 @@ def predict_clips(learn: Learner, clips: pd.DataFrame) -> npt.NDArray[np.float32
     probabilities : np.ndarray [shape=(n_clips, n_classes)], float32
         Rows in the order of `clips`, columns in that of ``learn.dls.vocab``.
     """
-    dl = learn.dls.test_dl(to_predict(clips))
+    return predict_items(learn, to_predict(clips))
+
+
+def predict_items(learn: Learner, items: Any) -> npt.NDArray[np.float32]:
+    """Predict in fp32 for items of whatever kind the Learner's DataLoaders take."""
+    dl = learn.dls.test_dl(items)
     with (
         learn.no_bar(),
         learn.no_logging(),

@@ -25,7 +25,8 @@ EVENTS = {"on": 0.3, "off": 0.2, "extent": 0.2}
 class FakeEars:
     """Looks which half of the picture is brighter."""
 
-    card = CARD_OF_EARS
+    def __init__(self, card: ModelCard = CARD_OF_EARS) -> None:
+        self.card = card
 
     def __call__(self, levels: np.ndarray) -> Answer:
         half = levels.shape[1] // 2

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 _PATIENCE = 120  # s
 
@@ -32,7 +33,7 @@ class Answer(NamedTuple):
 class Service:
     def __init__(self, process: subprocess.Popen[str], url: str) -> None:
         self.process, self.url = process, url
-        self.port = int(url.rstrip("/").rpartition(":")[2])
+        self.port = urlsplit(url).port
 
     def ask(
         self, path: str, body: bytes | None = None, method: str | None = None, **headers: str

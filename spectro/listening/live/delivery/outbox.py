@@ -11,7 +11,7 @@ import contextlib
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,7 +117,7 @@ class Outbox:
         self._counts = self._counted()
 
     def _opened(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, timeout=5, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(self.path, timeout=1, isolation_level=None, check_same_thread=False)
         db.execute("PRAGMA locking_mode=EXCLUSIVE")  # one listener an outbox
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
@@ -137,10 +137,7 @@ class Outbox:
         """Write all changes of a batch: to the disk, or to memory while that cannot be."""
         with self._lock:
             self.flush()
-            if not self.trouble:
-                with self._trying() as db:
-                    self._write(db, batch)
-            if self.trouble:
+            if self.trouble or not self._try(lambda db: self._write(db, batch)):
                 self._hold(batch)
             self._counts.update(channel for channel, *_ in batch.messages)
             self._bound({channel for channel, *_ in batch.messages})
@@ -151,19 +148,18 @@ class Outbox:
             if not (self._memory or self._changes or self._done):
                 self.trouble = ""
                 return
-            self.trouble = ""
-            batch = Batch()
-            batch.changes = list(self._changes)
-            waiting = sorted(self._memory.items())
-            with self._trying() as db:
-                for _, (channel, message) in waiting:
-                    self._insert(db, channel, message)
-                db.executemany("DELETE FROM message WHERE seq = ?", [(i,) for i in self._done])
-                self._write(db, batch)
-            if not self.trouble:
+            if self._try(self._write_what_waits):
+                self.trouble = ""
                 self._memory.clear()
                 self._changes.clear()
                 self._done.clear()
+
+    def _write_what_waits(self, db: sqlite3.Connection) -> None:
+        for _, (channel, message) in sorted(self._memory.items()):
+            self._insert(db, channel, message)
+        db.executemany("DELETE FROM message WHERE seq = ?", [(i,) for i in self._done])
+        for change, values in self._changes:
+            db.execute(change, values)
 
     def head(self, channel: str) -> Message | None:
         """Return the message that is next; None if none is in line."""
@@ -212,8 +208,7 @@ class Outbox:
             values = (later.attempts, due, int(aside), message.seq)
             self.flush()
             if not self.trouble:
-                with self._trying() as db:
-                    db.execute(change, values)
+                self._try(lambda db: db.execute(change, values))
 
     def kept(self, kind: str) -> dict[str, str]:
         """Return what is kept of a kind, by id."""
@@ -238,17 +233,18 @@ class Outbox:
             self.flush()
             self._db.close()
 
-    @contextlib.contextmanager
-    def _trying(self) -> Iterator[sqlite3.Connection]:
-        """Do all or nothing; note why where the disk does not take it."""
+    def _try(self, work: Callable[[sqlite3.Connection], object]) -> bool:
+        """Do all of it or nothing; note why where the disk does not take it."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            yield self._db
+            work(self._db)
             self._db.execute("COMMIT")
+            return True
         except sqlite3.Error as error:
             self.trouble = str(error)
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
+            return False
 
     def _write(self, db: sqlite3.Connection, batch: Batch) -> None:
         for channel, *message in batch.messages:
@@ -280,11 +276,10 @@ class Outbox:
                 self._drop_oldest(channel, over)
 
     def _drop_oldest(self, channel: str, number: int) -> None:
-        with self._trying() as db:
-            cursor = db.execute(
-                "DELETE FROM message WHERE seq IN "
-                "(SELECT seq FROM message WHERE channel = ? ORDER BY seq LIMIT ?)",
-                (channel, number),
-            )
-            self._counts[channel] -= cursor.rowcount
-            self.lost += cursor.rowcount
+        drop = (
+            "DELETE FROM message WHERE seq IN "
+            "(SELECT seq FROM message WHERE channel = ? ORDER BY seq LIMIT ?)"
+        )
+        if self._try(lambda db: db.execute(drop, (channel, number))):
+            self._counts[channel] -= number
+            self.lost += number

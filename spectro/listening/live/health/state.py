@@ -26,6 +26,8 @@ def problems(stats: ListenerStats, now: float) -> list[str]:
         if source.fault and not source.finished
     ]
     found += [f"{source}: {text}" for (source, _), text in stats.unheard.items()]
+    if stats.disk:
+        found.append(f"outbox: {stats.disk}")
     for channel, oldest in stats.oldest.items():
         if oldest and now - oldest > _STUCK:
             found.append(f"{channel}: {stats.waiting[channel]} messages wait, the first for "

@@ -67,8 +67,8 @@ class Cusum:
 
     @property
     def times(self) -> float:
-        """How many times the contract's rate events came since the likeliest time of a change."""
-        return self.events / (self.rate * self.hours) if self.hours > 0 else math.inf
+        """How many times the contract's rate events came, from the first of the change to now."""
+        return (self.events - 1) / (self.rate * self.hours) if self.hours > 0 else math.inf
 
     def state(self) -> tuple[float, float, int]:
         """Return what :meth:`restore` takes."""

@@ -78,6 +78,7 @@ function showClip(heard) {
   $("#heard").textContent = `${heard.label}, ${percent(heard.probability)}`;
   const cut = heard.seconds > heard.heard + 0.05;
   const all = `${heard.name}, ${heard.seconds.toFixed(2)} s`;
+  if (!heard.known) $("#heard").textContent = `none of its sounds (nearest: ${$("#heard").textContent})`;
   $("#extent").textContent = cut ? `${all}; this is about ${heard.heard.toFixed(2)} s of it` : all;
   $("#result").hidden = false;
   const { png, seconds, frequencies } = heard.picture;
@@ -92,7 +93,7 @@ function showClip(heard) {
     bars($("#bars"), heard.probabilities, labels.length);
     more.hidden = true;
   };
-  say(`${heard.name}: ${heard.label}, ${percent(heard.probability)}`);
+  say(`${heard.name}: ${$("#heard").textContent}`);
 }
 
 // -------------------------------------------------------------------------- a long recording

@@ -1,0 +1,117 @@
+"""What was heard: ``events``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from spectro.cli import console
+
+if TYPE_CHECKING:
+    from spectro.listening.activity.choose import Heard
+    from spectro.listening.events import Event
+
+__all__ = ["events"]
+
+
+def events(
+    file: Annotated[
+        Path, typer.Argument(help="SQLite file of events, or a table that spectro scan wrote.")
+    ],
+    since: Annotated[
+        Optional[str], typer.Option(help="From this time on, as 2026-05-01 or 2026-05-01T04:30.")
+    ] = None,
+    until: Annotated[Optional[str], typer.Option(help="Before this time.")] = None,
+    label: Annotated[
+        Optional[list[str]], typer.Option(help="Only this class; may be given again.")
+    ] = None,
+    site: Annotated[
+        Optional[list[str]], typer.Option(help="Only this site; may be given again.")
+    ] = None,
+    min_probability: Annotated[
+        float, typer.Option(min=0, max=1, help="Only events whose peak reaches this.")
+    ] = 0.0,
+    csv: Annotated[Optional[Path], typer.Option(help="Write the events here.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, a line an event.")] = False,
+    picture: Annotated[
+        Optional[Path],
+        typer.Option(help="Draw activity by hour and day here, as SVG; unheard hours are hatched."),
+    ] = None,
+) -> None:
+    """List, write or draw what was heard: by time, class, site and probability."""
+    from spectro.listening.activity.choose import Choice, choose, read_events
+    from spectro.listening.tables import json_line, write_csv
+
+    labels, sites = frozenset(label or ()), frozenset(site or ())
+    asked = Choice(_time(since, "--since"), _time(until, "--until"), labels, sites, min_probability)
+    heard = choose(read_events(file), asked)
+    if csv is not None:
+        write_csv(csv, heard.events)
+    if picture is not None:
+        _draw(picture, heard, file)
+    if json:
+        for event in heard.events:
+            console.say(json_line(event).rstrip())
+    elif csv is None and picture is None:
+        _list(heard.events)
+
+
+def _time(text: str | None, option: str) -> datetime | None:
+    """Read a time without a zone: events are compared by the clock that wrote them."""
+    from spectro.errors import ConfigError
+    from spectro.listening.recorders import parse_start_time
+
+    if text is None:
+        return None
+    try:
+        time = parse_start_time(f"{text}T00:00" if len(text.strip()) == 10 else text)
+    except ConfigError:
+        time = None
+    if time is None or time.tzinfo is not None:
+        raise typer.BadParameter(
+            "write it as 2026-05-01 or 2026-05-01T04:30, without a zone: by the recorder's clock",
+            param_hint=option,
+        )
+    return time
+
+
+def _draw(picture: Path, heard: Heard, file: Path) -> None:
+    from spectro.listening.activity.counts import count
+    from spectro.listening.activity.draw import activity_svg
+    from spectro.plumbing.files import write_text
+
+    write_text(picture, activity_svg(count(heard), f"What was heard: {file.name}"))
+    console.say(f"activity: {picture}")
+
+
+def _list(found: Sequence[Event]) -> None:
+    """Print a table, and how many there are of each class."""
+    from collections import Counter
+
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("time", "class", "peak", "seconds", "site", "recording", "at"):
+        numbers = name in ("peak", "seconds", "at")
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    for event in found:
+        cells = (
+            event.begin_time.replace("T", " ")[:19] or "not known",
+            event.label,
+            console.percent(event.peak),
+            f"{event.end - event.start:.1f}",
+            event.site,
+            event.recording,
+            f"{event.start:.1f} s",
+        )
+        table.add_row(*(Text(console.shown(cell)) for cell in cells))
+    if found:
+        console.OUT.print(table)
+    counts = Counter(event.label for event in found).most_common()
+    told = ", ".join(f"{number:,} {console.shown(label)}" for label, number in counts)
+    console.say(f"{len(found):,} events" + (f": {told}" if told else ""))

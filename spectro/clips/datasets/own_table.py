@@ -1,0 +1,197 @@
+"""A table of one's own clips: its columns, by whatever names, and where its paths start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from spectro.clips.datasets.listing import Listing
+from spectro.clips.table import header_of, list_some, read_csv, seconds, whole_numbers
+from spectro.errors import DatasetError
+from spectro.plumbing.paths import is_url, place
+
+__all__ = ["TABLE", "Columns", "exists", "find", "read_table"]
+
+TABLE = "clips.csv"
+"""Name of the table in a folder of one's own."""
+
+_PARTS = ("start", "end")
+_TRIED = 20  # paths by which the folder is found that all of them start at
+_MOST_FOLDERS = 1_000
+
+
+class Columns(NamedTuple):
+    """What a table calls its columns; None is what we call them, where it is there.
+
+    Attributes
+    ----------
+    path, label, fold, group : str or None
+        Names of the columns.
+    """
+
+    path: str | None = None
+    label: str | None = None
+    fold: str | None = None
+    group: str | None = None
+
+    @property
+    def given(self) -> dict[str, str]:
+        """Return the names that were given, with ours as keys."""
+        return {ours: name for ours, name in self._asdict().items() if name is not None}
+
+
+def find(files: Listing, columns: Columns) -> Path | None:
+    """Find the table of a dataset: the file itself, ``clips.csv``, or one with the given columns.
+
+    Raises
+    ------
+    DatasetError
+        If columns are given and no table has them, or several do.
+    """
+    root = files.root
+    if root.is_file():
+        return root
+    if (root / TABLE).is_file():
+        return root / TABLE
+    if not columns.given:
+        return None
+    wanted = {name.lower() for name in columns.given.values()}
+    tables = files.tables(".csv", ".tsv")[:_MOST_FOLDERS]
+    found = [root / name for name in tables if wanted <= header_of(root / name)]
+    if len(found) != 1:
+        what = f"several tables have: {list_some(map(str, found), 5)}" if found else "no table has"
+        raise DatasetError(
+            f"{root}: {what} the columns {', '.join(columns.given.values())}; give the table itself"
+        )
+    return found[0]
+
+
+def read_table(file: Path, columns: Columns) -> pd.DataFrame:
+    """Read a table of clips; relative paths start at its folder, or at one below that has them.
+
+    Parameters
+    ----------
+    file : Path
+        The table, or its URL.
+    columns : Columns
+        What it calls its columns.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        ``path`` as one can open it, ``label``, ``listed`` (the path as listed); ``fold``,
+        ``group``, ``start`` and ``end`` where it has them.
+
+    Raises
+    ------
+    DatasetError
+        If it cannot be read, lacks a column or holds a bad value.
+    """
+    table = _renamed(file, columns)
+    names = [name for name in Columns._fields if name in table]
+    parts = [name for name in _PARTS if name in table]
+    table = table[names + parts].copy()
+    for name in parts:
+        table[name] = seconds(table, name, file)
+    for name in set(names) - {"path"}:
+        table[name] = table[name].str.strip()
+    if "fold" in table:
+        table["fold"] = whole_numbers(table, "fold", file)
+    _check_urls(table["path"], file)
+    table["listed"] = table["path"]
+    base = _base(table["path"].astype(str).tolist(), file)
+    table["path"] = [_opened(str(path), file, base) for path in table["path"]]
+    return table
+
+
+def _renamed(file: Path, columns: Columns) -> pd.DataFrame:
+    """Read the text of a table, with the columns called as ours are."""
+    given = columns.given
+    ours = {name: given.get(name, name) for name in Columns._fields}
+    required = [ours["path"], ours["label"], *(given[k] for k in ("fold", "group") if k in given)]
+    optional = [ours[k] for k in ("fold", "group") if k not in given]
+    try:
+        table = read_csv(file, required, optional=optional)
+    except DatasetError as error:
+        if "has no column" in str(error) and not given:
+            way = "name yours with --path-column and --label-column"
+            raise DatasetError(f"{error}; {way}") from None
+        raise
+    taken = [name for name in given if name in table and given[name] != name]
+    return table.drop(columns=taken).rename(columns={name: key for key, name in given.items()})
+
+
+def _check_urls(paths: Iterable[str], file: Path) -> None:
+    """Refuse URLs to anywhere but the store that the table itself lies in: it may be a stranger's.
+
+    A table that makes this machine ask hosts of its choosing would reach what only this machine
+    can; so none of them is asked.
+    """
+    own = _store(str(file)) if is_url(file) else None
+    for row, path in enumerate(paths, start=1):
+        if is_url(path) and ("::" in path or _store(path) != own):
+            raise DatasetError(
+                f"{file}: row {row}: the path {path[:200]!r} is a URL, and a table may name only "
+                "files beside it, or in its own store; copy the file and name the copy"
+            )
+
+
+def _store(url: str) -> tuple[str, str]:
+    scheme, _, rest = url.partition("://")
+    return scheme.lower(), rest.partition("/")[0]
+
+
+def _base(names: Sequence[str], file: Path) -> Path:
+    """Find the folder that the paths start at: the table's own, or one below it that has them."""
+    if is_url(file):
+        return file.parent
+    first = [_slashed(name) for name in names[:_TRIED]]
+    for folder in (file.parent, *islice(_folders(file.parent), _MOST_FOLDERS)):
+        if any(exists(str(folder / name)) for name in first):
+            return folder
+    return file.parent
+
+
+def _folders(top: Path) -> Iterator[Path]:
+    """Yield the folders in a folder, then those in them, without links and hidden ones."""
+    own = _inside(top)
+    yield from own
+    for folder in own:
+        yield from _inside(folder)
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            found = [Path(e.path) for e in entries if e.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+    return sorted(path for path in found if not path.name.startswith("."))
+
+
+def _slashed(path: str) -> str:
+    return path.strip().replace("\\", "/")
+
+
+def _opened(path: str, file: Path, base: Path) -> str:
+    """Write a path so that one can open it; one that Windows wrote, with forward slashes."""
+    if is_url(path):
+        return path
+    options = dict.fromkeys((path, path.strip(), _slashed(path)))
+    whole = [str(base / option) for option in options]
+    if len(whole) == 1 or is_url(file):
+        return whole[0]
+    return next((option for option in whole if exists(option)), whole[-1])
+
+
+def exists(path: str) -> bool:
+    """Tell whether a clip is there; where that cannot be told, it is not."""
+    try:
+        return place(path).exists()
+    except OSError:  # a name that is too long, a folder that may not be read
+        return False

@@ -1,0 +1,212 @@
+"""Learners of the user's own under our protocol: cross-validated, scored, reported, compared.
+
+``run.json`` keeps the source of what made them, so that a run says what it was and another is not
+mixed into it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from spectro.crossval.cards import card_of
+from spectro.crossval.folds import measured, score_run
+from spectro.crossval.predictions import accuracy, out_of_fold, write_predictions
+from spectro.crossval.records import Design, FoldRecord, Origin, OwnLearner, Scores
+from spectro.crossval.run import Run
+from spectro.errors import ConfigError, DivergedError
+from spectro.models.folder import save_model
+from spectro.models.networks import full_name
+from spectro.models.own import as_ours, save_weights
+from spectro.pictures.rendered import RenderedSet
+from spectro.plumbing.files import write_text
+from spectro.scores import breakdown, metrics
+from spectro.training import own
+from spectro.training.loop.progress import Listener
+from spectro.training.settings import TrainConfig
+from spectro.training.splits import split
+
+__all__ = ["OwnTraining", "cross_validate_own", "score"]
+
+_RECIPE = "own"
+_LONGEST = 20_000  # characters of source that are kept
+
+
+def score(learn: Any, pictures: RenderedSet, fold: int) -> Scores:
+    """Score a trained Learner of one's own on a fold that it has not heard.
+
+    Parameters
+    ----------
+    learn : fastai Learner
+        Trained on DataLoaders of :func:`spectro.dataloaders`, or of one's own making.
+    pictures : RenderedSet
+        Pictures of all folds.
+    fold : int
+        The fold to score.
+
+    Returns
+    -------
+    Scores
+        Accuracy, macro F1 and their intervals, confusion, classes.
+
+    Raises
+    ------
+    ConfigError
+        If the Learner was trained on a clip of the fold, or tells other classes apart.
+    """
+    clips = split(pictures.clips, fold).score
+    own.check_unheard(learn, clips)
+    predictions = out_of_fold(own.predict(learn, clips, pictures.labels), clips, pictures.labels)
+    return Scores(
+        protocol=(f"fold {fold} of {pictures.dataset.name} scored by a Learner of one's own",),
+        **metrics.score(predictions, pictures.labels, seed=0),
+        groups=breakdown.by_group(predictions).to_dict("records"),
+    )
+
+
+@dataclass(frozen=True)
+class OwnTraining:
+    """A run in the making whose networks the user makes.
+
+    Attributes
+    ----------
+    run : Run
+        Where results go.
+    pictures : RenderedSet
+        Pictures of all folds.
+    make_learner : callable
+        Given the DataLoaders of a fold, gives a Learner.
+    fit : callable or None
+        Trains it; None trains through the phases of the settings.
+    """
+
+    run: Run
+    pictures: RenderedSet
+    make_learner: own.MakeLearner
+    fit: Callable[[Any], object] | None = None
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        pictures: RenderedSet,
+        config: TrainConfig | None,
+        make_learner: own.MakeLearner,
+        fit: Callable[[Any], object] | None = None,
+    ) -> OwnTraining:
+        """Start or resume a run.
+
+        Raises
+        ------
+        ConfigError, ModelError
+            If there is one class only, or the folder holds another run.
+        """
+        if len(pictures.labels) < 2:
+            raise ConfigError(
+                f"{pictures.folder}: all clips are {pictures.labels[0]}; two classes needed"
+            )
+        config = (config or TrainConfig()).replace(recipe=_RECIPE, weights="none")
+        source = "\n".join(_source(part) for part in (make_learner, fit) if part is not None)
+        learner = OwnLearner(
+            name=getattr(make_learner, "__name__", type(make_learner).__name__)[:100],
+            fit="" if fit is None else getattr(fit, "__name__", type(fit).__name__)[:100],
+            source=source[:_LONGEST],
+        )
+        origin = Origin(source="own", detail="what make_learner starts from")
+        run = Run.open(folder, pictures, config, origin, "fp32", Design(learner=learner))
+        return cls(run, pictures, make_learner, fit)
+
+    def fold(self, fold: int, listener: Listener | None = None) -> FoldRecord:
+        """Train without a fold, and predict it once; a finished fold is left as it is.
+
+        Raises
+        ------
+        ConfigError
+            If the Learner does not fit, or its DataLoaders hold clips of the fold.
+        DivergedError
+            If predictions became NaN or infinite; nothing is kept.
+        """
+        run, config, labels = self.run, self.run.config, self.run.labels
+        if fold in run.finished_folds:
+            return run.fold_record(fold)
+        started = time.perf_counter()
+        folds = self.pictures.folds
+        inner = config.inner_fold if config.inner_fold is not None else own.inner_fold(folds, fold)
+        parts = split(self.pictures.clips, fold, inner)
+        dls = own.dataloaders(self.pictures, fold, config)
+        learn, history = own.train(dls, self.make_learner, self.fit, config, listener)
+        own.check_unheard(learn, parts.score)
+        predictions = _predicted(learn, parts.score, labels, fold)
+        about: dict[str, Any] = {}
+        if inner is not None:
+            watched = _predicted(learn, parts.watch, labels, fold)
+            about = {"inner_fold": inner, "inner_accuracy": accuracy(watched)}
+        seconds = time.perf_counter() - started
+        record = measured(run, fold, parts, predictions, seconds, **about)
+        self._write(record, predictions, learn, history)
+        return record
+
+    def _write(
+        self, record: FoldRecord, predictions: pd.DataFrame, learn: Any, history: pd.DataFrame
+    ) -> None:
+        """Write the fold's folder, which appears whole."""
+        with self.run.writing_fold(record) as folder:
+            history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
+            write_predictions(folder, predictions, self.pictures)
+            self._keep(folder, learn, record, predictions)
+            write_text(folder / "training.log", f"{learn.model}\n\n{history.to_string()}\n")
+
+    def _keep(
+        self, folder: Path, learn: Any, record: FoldRecord, predictions: pd.DataFrame
+    ) -> None:
+        """Keep the network: as a model folder if it is one of ours, else as its tensors."""
+        named = getattr(getattr(learn, "arch", None), "__name__", "")
+        in_order = list(learn.dls.vocab) == self.run.labels
+        found = as_ours(learn.model, len(self.run.labels), [named] if named else [])
+        if found is None or not in_order:
+            save_weights(folder / "own-model", learn.model)
+            return
+        arch, model = found
+        card = card_of(self.run, self.pictures, record, predictions)
+        training = {**card.training, "settings": {"make_learner": self.run.design.learner_name}}
+        named = {"arch": full_name(arch), "training": training}
+        save_model(folder / "model", model, card.replace(**named))
+
+
+def _source(part: Callable[..., object]) -> str:
+    """Return the source of a function, as far as it can be had."""
+    try:
+        return textwrap.dedent(inspect.getsource(part))
+    except (OSError, TypeError):
+        return f"# {part!r}: its source is not to be had\n"
+
+
+def _predicted(learn: Any, clips: pd.DataFrame, labels: list[str], fold: int) -> pd.DataFrame:
+    probabilities = own.predict(learn, clips, labels)
+    if not np.isfinite(probabilities).all():
+        raise DivergedError(f"fold {fold}: training diverged; nothing is kept, try a lower rate")
+    return out_of_fold(probabilities, clips, labels)
+
+
+def cross_validate_own(
+    pictures: RenderedSet,
+    folder: str | Path,
+    make_learner: own.MakeLearner,
+    fit: Callable[[Any], object] | None = None,
+    config: TrainConfig | None = None,
+    listener: Listener | None = None,
+) -> Run:
+    """Train and score every fold with Learners of one's own: see `spectro.cross_validate`."""
+    training = OwnTraining.open(folder, pictures, config, make_learner, fit)
+    for fold in pictures.folds:
+        training.fold(fold, listener)
+    score_run(training.run, pictures)
+    return training.run

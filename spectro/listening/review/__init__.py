@@ -1,0 +1,1 @@
+"""A person judges events, one key a verdict, and the verdicts become clips to train on."""

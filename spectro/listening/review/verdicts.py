@@ -1,0 +1,167 @@
+"""What a person said of events: a CSV of clips that ``spectro render`` reads.
+
+``path, label, start, end, group`` are a clip table's; ``verdict, heard, probability, peak`` say
+what became of what the model heard. Events that were skipped are not in it: they come again.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from spectro.clips.clip import printable
+from spectro.errors import DatasetError
+from spectro.listening.events import Event
+from spectro.listening.tables import decimal
+from spectro.plumbing.files import write_text
+
+__all__ = ["COLUMNS", "Key", "Verdict", "VerdictName", "Verdicts", "key_of"]
+
+VerdictName = Literal["yes", "no", "other"]
+Key = tuple[str, str, str, str]  # recording, start, end, what the model heard
+
+_MOST_BYTES = 1 << 28
+
+
+class Verdict(NamedTuple):
+    """One row: a clip with its label, and what the model had said.
+
+    Parameters
+    ----------
+    path : str
+        The recording, so that the table's reader finds it.
+    label : str
+        What it is, by the person.
+    start, end : str
+        Seconds.
+    group : str
+        The recording as the events name it.
+    verdict : "yes", "no" or "other"
+    heard : str
+        The class that the model heard.
+    probability, peak : str
+        As the event has them.
+    """
+
+    path: str
+    label: str
+    start: str
+    end: str
+    group: str
+    verdict: VerdictName
+    heard: str
+    probability: str
+    peak: str
+
+    @property
+    def key(self) -> Key:
+        """Which event this is about."""
+        return self.group, self.start, self.end, self.heard
+
+
+COLUMNS = Verdict._fields
+
+
+def key_of(event: Event) -> Key:
+    """Tell an event from others."""
+    return printable(event.recording), decimal(event.start), decimal(event.end), event.label
+
+
+class Verdicts:
+    """The verdicts of one review, on disk after each.
+
+    Parameters
+    ----------
+    path : Path
+        The CSV; what is in it already counts.
+
+    Raises
+    ------
+    DatasetError
+        If it is there and is no table of verdicts.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows: dict[Key, Verdict] = {}
+        if path.exists():
+            self._rows = {verdict.key: verdict for verdict in _read(path)}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._rows
+
+    @property
+    def labels(self) -> set[str]:
+        """Every label that was given."""
+        return {verdict.label for verdict in self._rows.values()}
+
+    def count(self, name: VerdictName) -> int:
+        """Return how many verdicts were this one."""
+        return sum(verdict.verdict == name for verdict in self._rows.values())
+
+    def give(self, event: Event, file: Path, verdict: VerdictName, label: str) -> None:
+        """Write a verdict down; when this returns, it is on disk, whole.
+
+        Parameters
+        ----------
+        event : Event
+        file : Path
+            Where its recording is.
+        verdict : "yes", "no" or "other"
+        label : str
+            What the clip is to be learned as.
+        """
+        group, start, end, heard = key_of(event)
+        numbers = decimal(event.probability), decimal(event.peak)
+        row = Verdict(self._named(file), label, start, end, group, verdict, heard, *numbers)
+        rows = {key: kept for key, kept in self._rows.items() if key != row.key}
+        self._save({**rows, row.key: row})
+
+    def undo(self) -> Key | None:
+        """Take the last verdict back, one of an earlier session too; return whose it was."""
+        if not self._rows:
+            return None
+        last = next(reversed(self._rows))
+        self._save({key: row for key, row in self._rows.items() if key != last})
+        return last
+
+    def _save(self, rows: dict[Key, Verdict]) -> None:
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(rows.values())
+        write_text(self.path, buffer.getvalue())
+        self._rows = rows
+
+    def _named(self, file: Path) -> str:
+        """Name a recording as the reader of the table wants it: relative to it, if below it."""
+        whole, home = file.absolute(), self.path.absolute().parent
+        below = whole.is_relative_to(home)
+        return whole.relative_to(home).as_posix() if below else str(whole)
+
+
+def _read(path: Path) -> list[Verdict]:
+    try:
+        if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+            raise DatasetError(f"{path}: is no table of verdicts; name another file with --out")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header, *rows = list(csv.reader(file)) or [[]]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path}: cannot be read ({error}); name another with --out") from None
+    if tuple(header) != COLUMNS:
+        raise DatasetError(
+            f"{path}: is no table of verdicts, whose columns are {','.join(COLUMNS)}; "
+            "name another file with --out"
+        )
+    return [_verdict(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)]
+
+
+def _verdict(row: list[str], where: str) -> Verdict:
+    if len(row) != len(COLUMNS) or row[5] not in ("yes", "no", "other") or not row[1]:
+        raise DatasetError(f"{where}: is no verdict; mend it, or delete the row")
+    return Verdict(*row)  # type: ignore[arg-type]

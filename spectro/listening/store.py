@@ -1,0 +1,242 @@
+"""Events of months in one SQLite file, and when somebody listened at all.
+
+::
+
+    store = EventStore("events.sqlite")
+    store.add(found.events)
+    store.add_effort("garden", began, ended, site="north")
+
+Adding the same again does no harm. Several processes may write to one file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from spectro.errors import DatasetError
+from spectro.listening.events import Event
+from spectro.listening.recorders import beginning, parse_start_time
+from spectro.listening.scan import Found, ScanSettings
+from spectro.listening.tables import unicode_only
+
+__all__ = ["Effort", "EventStore", "add_found", "event_id", "is_store"]
+
+_APPLICATION = 0x53504556  # "SPEV", in the file's header
+_VERSION = 1
+_MARK = b"SQLite format 3\0"
+_DECIMALS = 6
+_PATIENCE = 30.0  # s to wait for another writer
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS events (
+    id TEXT PRIMARY KEY, {", ".join(f"{name} NOT NULL" for name in Event._fields)}
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS by_time ON events (begin_time);
+CREATE TABLE IF NOT EXISTS effort (
+    source TEXT NOT NULL, site TEXT NOT NULL, began TEXT NOT NULL, ended TEXT NOT NULL,
+    PRIMARY KEY (source, site, began, ended)
+) WITHOUT ROWID;
+"""
+
+
+class Effort(NamedTuple):
+    """A time in which somebody listened.
+
+    Parameters
+    ----------
+    source : str
+        Who: a recording, or a source of sound.
+    site : str
+    start, end : datetime
+        By the recorder's clock; with a zone or without, as in the events.
+    """
+
+    source: str
+    site: str
+    start: datetime
+    end: datetime
+
+
+def add_found(store: EventStore, found: Found, settings: ScanSettings) -> int:
+    """Add what a scan found in a recording, and that it was listened to; return the new events.
+
+    Raises
+    ------
+    DatasetError
+        As the methods of :class:`EventStore`.
+    AudioError
+        If the recording cannot be read any more.
+    """
+    told, heard = settings.start_time, found.heard
+    began = beginning(heard.recording, None if told is None else parse_start_time(told)).time
+    if began is not None:
+        ended = began + timedelta(seconds=heard.duration)
+        store.add_effort(heard.recording, began, ended, site=settings.site)
+    return store.add(found.events)
+
+
+def event_id(event: Event) -> str:
+    """Name an event by its content: 32 hexadecimal digits, the same whenever it is found again."""
+    text = json.dumps([_plain(value) for value in event], ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def is_store(path: str | Path) -> bool:
+    """Tell whether a file is an SQLite file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        return file.read(len(_MARK)) == _MARK
+
+
+class EventStore:
+    """A file of events and of effort.
+
+    Parameters
+    ----------
+    path : str or Path
+        Made by the first that is added.
+
+    Raises
+    ------
+    DatasetError
+        By every method, if the file is none of these, damaged, or cannot be written or read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def add(self, events: Iterable[Event]) -> int:
+        """Add events, all or none; return how many were new.
+
+        Numbers are kept to six decimals, as in the tables, so that an event is the same from there.
+        """
+        rows = [(event_id(event), *map(_plain, event)) for event in events]
+        marks = ", ".join("?" * (len(Event._fields) + 1))
+        with self._writing() as connection:
+            before = connection.total_changes
+            connection.executemany(f"INSERT OR IGNORE INTO events VALUES ({marks})", rows)
+            return connection.total_changes - before
+
+    def add_effort(self, source: str, start: datetime, end: datetime, *, site: str = "") -> None:
+        """Say that somebody listened from `start` to `end`, whether or not there was an event.
+
+        Parameters
+        ----------
+        source : str
+            A recording, or a source of sound.
+        start, end : datetime
+            By the same clock as the events' ``begin_time``.
+        site : str
+        """
+        if end < start:
+            raise DatasetError(f"{source}: listening ended, {end}, before it began, {start}")
+        row = (_plain(source), _plain(site), start.isoformat(), end.isoformat())
+        with self._writing() as connection:
+            connection.execute("INSERT OR IGNORE INTO effort VALUES (?, ?, ?, ?)", row)
+
+    def events(self) -> Iterator[Event]:
+        """Read all events, in order of time; those without a time come first."""
+        columns = ", ".join(Event._fields)
+        with self._reading() as connection:
+            query = f"SELECT {columns} FROM events ORDER BY begin_time, recording, start, label"
+            for row in connection.execute(query):
+                yield _event(row, self.path)
+
+    def effort(self) -> Iterator[Effort]:
+        """Read when somebody listened, in order of time."""
+        with self._reading() as connection:
+            query = "SELECT source, site, began, ended FROM effort ORDER BY began, source"
+            for source, site, began, ended in connection.execute(query):
+                try:
+                    times = datetime.fromisoformat(began), datetime.fromisoformat(ended)
+                except (TypeError, ValueError):
+                    raise DatasetError(f"{self.path}: a time in it is none; restore it") from None
+                yield Effort(str(source), str(site), *times)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._told(), closing(sqlite3.connect(self.path, timeout=_PATIENCE)) as connection:
+            connection.execute("PRAGMA trusted_schema = OFF")
+            if _is_new(connection):
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+                connection.execute(f"PRAGMA user_version = {_VERSION}")
+                connection.executescript(_SCHEMA)
+            _check(connection, self.path)
+            connection.execute("PRAGMA synchronous = FULL")
+            with connection:
+                yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        if not self.path.is_file():
+            raise DatasetError(f"{self.path}: no such file; spectro scan and listen write it")
+        address = f"{self.path.absolute().as_uri()}?mode=ro"
+        opened = sqlite3.connect(address, uri=True, timeout=_PATIENCE)
+        with self._told(), closing(opened) as connection:
+            connection.execute("PRAGMA trusted_schema = OFF")
+            _check(connection, self.path)
+            yield connection
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise DatasetError(
+                f"{self.path}: the events cannot be read or written ({error}); "
+                "restore the file, or name another"
+            ) from None
+
+
+def _is_new(connection: sqlite3.Connection) -> bool:
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (marked,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return tables == 0 and marked in (0, _APPLICATION) and version in (0, _VERSION)
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse the files of other programs and of later versions."""
+    (marked,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if marked != _APPLICATION:
+        raise DatasetError(f"{path}: is another program's file; name another")
+    if version != _VERSION:
+        raise DatasetError(
+            f"{path}: has schema {version}, not {_VERSION}; read it with the version of spectro "
+            "that wrote it"
+        )
+    kinds = dict(connection.execute("SELECT name, type FROM sqlite_master").fetchall())
+    if kinds.get("events") != "table" or kinds.get("effort") != "table":
+        raise DatasetError(f"{path}: holds no table of events; restore it, or name another")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, str):
+        return unicode_only(value)
+    return round(float(value), _DECIMALS) if isinstance(value, float) else value
+
+
+def _event(row: tuple[object, ...], path: Path) -> Event:
+    """Check a row, and make an event of it."""
+    event = Event(*row)  # type: ignore[arg-type]
+    numbers = (event.start, event.end, event.probability, event.peak)
+    texts = [value for value in event if value not in numbers]
+    whole = all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
+    if not whole or not all(isinstance(text, str) for text in texts):
+        raise DatasetError(f"{path}: an event in it is damaged; restore the file")
+    return event

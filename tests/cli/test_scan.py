@@ -1,0 +1,301 @@
+"""``spectro scan``: what it finds, writes and says, and that nothing is lost whatever happens."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+from typer.testing import CliRunner, Result
+
+from spectro.cli.app import app
+from spectro.errors import ConfigError, DatasetError, ModelError, SpectroError
+from spectro.listening.annotations import read_audacity, read_raven
+from spectro.listening.classifier import Classifier
+from spectro.listening.event_settings import EventSettings
+from spectro.listening.recordings import find_recordings
+from spectro.listening.scan import score_windows
+from spectro.listening.tables import read_csv, read_jsonl
+from spectro.listening.thresholds.site import ClassEvidence, SiteThresholds
+from spectro.models.identity import model_hash
+from tests.listening.ears import LABELS, SR, make_ears, tones
+
+EVENTS = ("--on", "0.3", "--ignore", "quiet", "--hop", "0.5")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_ears(tmp_path_factory.mktemp("scan") / "model")
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Path:
+    return tones(tmp_path / "20260501_230000.wav", (3000, 2, 5), (200, 7, 10))
+
+
+def scan(model: Path, *words: object, status: int = 0) -> Result:
+    result = CliRunner().invoke(app, ["scan", *map(str, (model, *EVENTS, *words))])
+    if isinstance(result.exception, SpectroError):
+        raise result.exception
+    assert result.exit_code == status, result.output
+    return result
+
+
+def test_sounds_become_events_in_every_format(model: Path, night: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    formats = [f"--format={name}" for name in ("jsonl", "parquet", "audacity", "raven")]
+    told = scan(model, night, "--out", out, *formats).output
+    events = list(read_csv(out / "events.csv"))
+    assert [event.label for event in events] == ["high", "low"]
+    for event, (start, end) in zip(events, [(2, 5), (7, 10)], strict=True):
+        assert abs(event.start - start) <= 0.5
+        assert abs(event.end - end) <= 0.5
+        assert (event.recording, event.model) == (str(night), model_hash(model))
+    assert events[0].begin_time.startswith("2026-05-01T23:00:0")
+    assert [e.label for e in read_jsonl(out / "events.jsonl")] == ["high", "low"]
+    import pyarrow.parquet as pq
+
+    assert pq.read_table(out / "events.parquet")["label"].to_pylist() == ["high", "low"]
+    [labels] = (out / "audacity").iterdir()
+    assert [one.label.split()[0] for one in read_audacity(labels)] == ["high", "low"]
+    [table] = (out / "raven").iterdir()
+    assert [one.label for one in read_raven(table)] == ["high", "low"]
+    assert len(read_raven(out / "raven-all.selections.txt")) == 2
+    assert "began 2026-05-01 23:00:00 (from the file name, time zone not stated)" in told
+    assert "x real time" in told
+    with (out / "recordings.csv").open(newline="") as file:
+        [row] = csv.DictReader(file)
+    assert (row["seconds"], row["events"], row["error"]) == ("12", "2", "")
+
+
+def test_a_second_scan_reads_nothing_again(model: Path, night: Path, tmp_path: Path) -> None:
+    scan(model, night, "--out", tmp_path / "out")
+    first = (tmp_path / "out" / "events.csv").read_bytes()
+    told = scan(model, night, "--out", tmp_path / "out", "--json").output
+    assert json.loads(told)["real_time"] is None
+    assert json.loads(told)["events"] == {"quiet": 0, "high": 1, "low": 1}
+    assert (tmp_path / "out" / "events.csv").read_bytes() == first
+
+
+def test_one_percent_broken_files_cost_themselves(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "night"
+    folder.mkdir()
+    for i in range(100):
+        tones(folder / f"{i:03}.wav", (3000, 0.5, 1.5), seconds=2)
+    good = (folder / "007.wav").read_bytes()
+    (folder / "007.wav").write_bytes(good[:9_000])
+    (folder / "notes.txt").write_text("rain")
+    result = scan(model, folder, "--out", tmp_path / "out", status=3)
+    assert "007.wav: truncated" in " ".join(result.output.split())
+    assert "1 files are no sound by their names" in result.output
+    assert len(list(read_csv(tmp_path / "out" / "events.csv"))) == 99
+    (folder / "007.wav").write_bytes(good)
+    told = scan(model, folder, "--out", tmp_path / "out", "--json").output
+    assert json.loads(told.partition("\n")[2])["failed"] == {}
+    assert len(list(read_csv(tmp_path / "out" / "events.csv"))) == 100
+
+
+def test_empty_recordings_are_named_and_silence_raises_nothing(model: Path, tmp_path: Path) -> None:
+    for name, n in (("empty", 0), ("one", 1), ("silent", 5 * SR)):
+        sf.write(tmp_path / f"{name}.wav", np.zeros(n), SR)
+    result = scan(model, tmp_path / "*.wav", "--out", tmp_path / "out", "--on", "0.01", status=3)
+    assert "has no samples" in result.output or "no sound between" in result.output
+    assert list(read_csv(tmp_path / "out" / "events.csv")) == []
+
+
+def test_a_file_that_grows_is_heard_as_it_was_and_then_again(model: Path, tmp_path: Path) -> None:
+    path, out = tmp_path / "grows.wav", tmp_path / "out"
+    tones(tmp_path / "all.wav", (3000, 5, 7), (200, 30, 33), seconds=40)
+    whole = (tmp_path / "all.wav").read_bytes()
+    stop = threading.Event()
+
+    def recorder() -> None:  # the header tells the whole length, as recorders write it at first
+        with path.open("wb", buffering=0) as file:
+            for at in range(0, len(whole), 20_000):
+                file.write(whole[at : at + 20_000])
+                if at == 200_000:
+                    stop.wait()
+
+    growing = threading.Thread(target=recorder)
+    growing.start()
+    while not path.exists() or path.stat().st_size < 200_000:
+        time.sleep(0.01)
+    result = scan(model, path, "--out", out, status=3)
+    assert "truncated" in result.output
+    stop.set()
+    growing.join()
+    scan(model, path, "--out", out)
+    assert [e.label for e in read_csv(out / "events.csv")] == ["high", "low"]
+
+
+def test_what_cannot_be_is_one_line(model: Path, night: Path, tmp_path: Path) -> None:
+    other, out = tones(tmp_path / "other.wav"), ("--out", tmp_path / "out")
+    for words, error, told in [
+        ((night, other, "--start-time", "2026-01-01 00:00"), ConfigError, "--start-time is of one"),
+        ((night, other, "--page"), ConfigError, "--page is of one recording"),
+        ((night, "--start-time", "now"), ConfigError, "is no start time"),
+        ((night, "--hop", "0"), ConfigError, "hop is 0 s"),
+        ((night, "--format", "xml"), ConfigError, "--format 'xml' is none of csv"),
+        ((night, "--backend", "abacus"), ConfigError, "is none of auto, torch"),
+        ((night, "--ignore", "wolf"), ConfigError, "'wolf', which the model does not know"),
+        ((night, "--site", "ridge"), ModelError, "has no thresholds for ridge"),
+        ((tmp_path / "*.flac",), DatasetError, "no file fits this pattern"),
+        ((model,), DatasetError, "holds no sound file"),
+    ]:
+        with pytest.raises(error, match=told):
+            scan(model, *words, *out)
+    with pytest.raises(ModelError, match="is no model folder"):
+        scan(tmp_path, night, *out)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_site_brings_thresholds_and_says_where_they_do_not_fit(
+    model: Path, night: Path, tmp_path: Path
+) -> None:
+    def site(**changes: object) -> None:
+        own = EventSettings(on=0.3, off=0.2, extent=0.2, ignore=("low", "quiet"))
+        SiteThresholds(**{
+            "site": "ridge", "model": model_hash(model), "budget": 1, "confidence": 0.95,
+            "supported": True, "hop": 0.5, "hours": 3, "recordings": {"b.wav": 3.0},
+            "settings": own, "classes": {label: ClassEvidence(chosen=None) for label in LABELS},
+            **changes,
+        }).save(model)  # fmt: skip
+
+    words = (model, night, "--site", "ridge", "--out", tmp_path / "out")
+
+    def told(*more: str) -> str:
+        result = CliRunner().invoke(app, ["scan", *map(str, (*words, *more))])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    site()
+    assert "WARNING" not in told()
+    [event] = read_csv(tmp_path / "out" / "events.csv")
+    assert (event.label, event.site) == ("high", "ridge")
+    assert "hop of 0.5 s, not 1" in told("--hop", "1")
+    site(model="another", supported=False)
+    assert "of another model" in told()
+    assert "claim no alarms an hour" in told()
+
+
+def test_results_are_not_scanned_themselves(model: Path, night: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for _ in range(2):
+        scan(model, tmp_path, "--out", out, "--evidence", "2")
+        assert [one.recording for one in read_csv(out / "events.csv")] == [str(night)] * 2
+    assert find_recordings([str(tmp_path)]).paths != [str(night)]  # there are clips, to be left out
+
+
+def test_a_window_says_what_prediction_and_a_long_walk_say(model: Path, night: Path) -> None:
+    """The clip of an aligned window, cut out as a file, has the window's probabilities."""
+    classifier = Classifier.load(model, backend="onnx")
+    listener = classifier._backend
+    scored = list(score_windows(night, listener, 0.5))
+    walked = list(classifier.classify_long(night, hop=0.5))
+    threaded = list(score_windows(night, listener, 0.5, threads=3))
+    assert len(scored) == len(walked) == len(threaded) > 20
+    for window, other, third in zip(scored, walked, threaded, strict=True):
+        assert (window.start, window.end) == (other.start, other.end) == third[:2]
+        assert np.array_equal(window.probabilities, other.probabilities)
+        assert np.array_equal(window.probabilities, third.probabilities)
+    y, _ = sf.read(night, dtype="int16")
+    for window in scored[::7]:
+        clip = night.with_name("clip.wav")
+        sf.write(clip, y[round(window.start * SR) : round(window.end * SR)], SR)
+        [alone] = classifier.classify([clip])
+        assert np.array_equal(alone.probabilities, window.probabilities)
+
+
+def test_files_by_files_or_by_a_cluster_of_threads(model: Path, tmp_path: Path) -> None:
+    for i in range(5):
+        tones(tmp_path / f"{i}.wav", (3000, i, i + 2))
+    tables = set()
+    for workers in (1, 2, 8):
+        out = tmp_path / f"out{workers}"
+        scan(model, tmp_path / "*.wav", "--out", out, "--workers", workers)
+        tables.add((out / "events.csv").read_bytes())
+    assert len(tables) == 1
+
+
+# ------------------------------------------------------------------------- real processes, and slow
+
+
+def command(model: Path, *words: object) -> list[str]:
+    return [sys.executable, "-m", "spectro", "scan", *map(str, (model, *EVENTS, *words))]
+
+
+@pytest.mark.slow
+def test_killed_at_twenty_moments_it_ends_in_the_same_table(model: Path, tmp_path: Path) -> None:
+    folder, rng = tmp_path / "night", random.Random(14)
+    folder.mkdir()
+    for i in range(200):
+        tones(folder / f"{i:03}.wav", (3000, i % 9, i % 9 + 2), (200, 15, 18), seconds=60)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    began = time.monotonic()
+    subprocess.run(command(model, folder, "--out", tmp_path / "whole"), check=True, **quiet)
+    whole = time.monotonic() - began
+    killed = 0
+    for _ in range(20):
+        process = subprocess.Popen(command(model, folder, "--out", tmp_path / "out"), **quiet)
+        time.sleep(rng.uniform(0.3, 1.0) * whole)
+        killed += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    parts = len(list((tmp_path / "out").rglob("*.json")))
+    subprocess.run(command(model, folder, "--out", tmp_path / "out"), check=True, **quiet)
+    assert killed > 0
+    assert parts > 0
+    for name in ("events.csv", "recordings.csv"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_on_one_folder_do_no_harm(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "night"
+    folder.mkdir()
+    for i in range(40):
+        tones(folder / f"{i:03}.wav", (3000, i % 9, i % 9 + 2))
+    words = ("--out", tmp_path / "both", "--format", "raven", "--evidence", "3")
+    both = [subprocess.Popen(command(model, folder, *words)) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    scan(model, folder, "--out", tmp_path / "alone")
+    alone = (tmp_path / "alone" / "events.csv").read_bytes()
+    assert (tmp_path / "both" / "events.csv").read_bytes() == alone
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
+def test_a_day_is_scanned_in_flat_memory(model: Path, tmp_path: Path) -> None:
+    """24 hours at 16 kHz in stereo, as FLAC, made by repeating: under 400 MB at the peak."""
+    rng, path = np.random.default_rng(0), tmp_path / "20260501_000000.flac"
+    minute = (0.01 * rng.standard_normal((60 * 16_000, 2))).astype(np.float32)
+    minute[: 2 * 16_000] += 0.5 * np.sin(np.arange(2 * 16_000) * 1.2)[:, np.newaxis]
+    with sf.SoundFile(path, "w", 16_000, 2, format="FLAC") as file:
+        for _ in range(24 * 60):
+            file.write(minute)
+    code = (
+        "import sys; from spectro.cli.app import app\n"
+        "try: app()\n"
+        "finally: print(open('/proc/self/status').read().partition('VmHWM:')[2], file=sys.stderr)"
+    )
+    words = command(model, path, "--out", tmp_path / "out", "--page", "--evidence", "5")[3:]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], check=True, capture_output=True, text=True,
+        env={**os.environ, "MALLOC_ARENA_MAX": "2"},
+    )  # fmt: skip
+    peak = int(done.stderr.split()[-2]) / 1024  # not getrusage's, which begins with our own
+    print(f"peak {peak:.0f} MB")
+    assert peak < 400
+    events = list(read_csv(tmp_path / "out" / "events.csv"))
+    assert len(events) >= 24 * 60
+    assert (tmp_path / "out" / "page.html").stat().st_size < 16_000_000

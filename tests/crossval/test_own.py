@@ -1,0 +1,301 @@
+"""Learners of the user's own: fastai's ways on our pictures, and our protocol around them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fastai.callback.core import Callback
+from fastai.data.core import DataLoaders
+from fastai.interpret import ClassificationInterpretation
+from fastai.learner import Learner
+from fastai.losses import LabelSmoothingCrossEntropyFlat
+from fastai.metrics import accuracy
+from fastai.torch_core import TensorImage
+from fastai.vision.data import ImageDataLoaders
+from fastai.vision.learner import vision_learner
+from fasttransform import Transform
+from torch import nn
+from torchvision.models import resnet18
+
+import spectro
+from spectro.crossval.run import Run
+from spectro.crossval.runs import compare_runs, list_runs
+from spectro.errors import ConfigError, ModelError
+from spectro.listening.classifier import Classifier
+from spectro.models.own import as_ours, load_weights, save_weights
+from spectro.pictures.rendered import RenderedSet
+from spectro.report.write import write_report
+from spectro.training.settings import TrainConfig
+
+SMALL = TrainConfig(batch_size=8)
+
+
+class Net(nn.Module):
+    """A network that is none of ours."""
+
+    def __init__(self, n: int = 3) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 5, stride=4), nn.ReLU(), nn.BatchNorm2d(8))
+        self.head = nn.Linear(8, n)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(x).mean(dim=(2, 3)))
+
+
+class Watch(Callback):
+    """Notes which pictures a training and its validation see."""
+
+    seen: dict[str, set[str]] = {}  # noqa: RUF012
+
+    def before_fit(self) -> None:
+        self.seen["train"] = {item.image for item in self.dls.train_ds.items}
+        self.seen["valid"] = {item.image for item in self.dls.valid_ds.items}
+
+
+def own_learner(dls: DataLoaders) -> Learner:
+    return Learner(
+        dls, Net(dls.c), loss_func=LabelSmoothingCrossEntropyFlat(), metrics=accuracy, cbs=[Watch]
+    )
+
+
+def two_epochs(learn: Learner) -> None:
+    learn.fit_one_cycle(2, 1e-2)
+
+
+@pytest.fixture(scope="module")
+def own_run(rendered: RenderedSet, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("own") / "run"
+    return spectro.cross_validate(rendered, folder, SMALL, make_learner=own_learner, fit=two_epochs)
+
+
+@pytest.fixture(scope="module")
+def fastai(rendered: RenderedSet) -> Learner:
+    """A Learner on our DataLoaders, trained as fastai's users train."""
+    dls = spectro.dataloaders(rendered, fold=1, batch_size=8)
+    learn = Learner(dls, Net(dls.c), metrics=accuracy)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(1)
+    return learn
+
+
+def images(pictures: RenderedSet, *folds: int) -> set[str]:
+    clips = pictures.clips
+    return set(clips.loc[clips["fold"].isin(folds), "image"])
+
+
+def test_a_fold_and_the_one_to_choose_by_are_apart(rendered: RenderedSet) -> None:
+    dls = spectro.dataloaders(rendered, fold=3, batch_size=8)
+    assert {item.image for item in dls.train_ds.items} == images(rendered, 2)
+    assert {item.image for item in dls.valid_ds.items} == images(rendered, 1)
+    dls = spectro.dataloaders(rendered, fold=1, inner_fold=3)
+    assert {item.image for item in dls.valid_ds.items} == images(rendered, 3)
+    assert list(dls.vocab) == rendered.labels
+
+
+def test_fastai_looks_into_its_learner(fastai: Learner, rendered: RenderedSet) -> None:
+    interpretation = ClassificationInterpretation.from_learner(fastai)
+    assert interpretation.confusion_matrix().sum() == len(images(rendered, 2))
+    interpretation.plot_top_losses(2)
+
+
+def test_predict_takes_a_picture_and_a_sound(fastai: Learner, rendered: RenderedSet) -> None:
+    row = rendered.clips.iloc[5]
+    of_picture = fastai.predict(row["image"])
+    of_sound = fastai.predict(Path(row["path"]))
+    assert fastai.predict(row["path"])[0] == fastai.predict(Path(row["image"]))[0] == of_sound[0]
+    assert of_picture[0] in rendered.labels
+    torch.testing.assert_close(of_picture[2], of_sound[2])
+    clips = rendered.clips.iloc[[5]]
+    whole = spectro.training.own.predict(fastai, clips, rendered.labels)
+    np.testing.assert_allclose(whole[0], of_picture[2].numpy(), atol=1e-5)
+
+
+def test_score_is_that_of_the_predictions(fastai: Learner, rendered: RenderedSet) -> None:
+    scores = spectro.score(fastai, rendered, 1)
+    clips = rendered.clips[rendered.clips["fold"] == 1]
+    right = [fastai.predict(c.image)[0] == c.label for c in clips.itertuples()]
+    assert scores.clips == len(clips)
+    assert scores.accuracy == pytest.approx(np.mean(right))
+    for fold, word in ((3, "trained on"), (2, "watched")):
+        with pytest.raises(ConfigError, match=rf"the Learner {word} \d+ of the \d+ clips to score"):
+            spectro.score(fastai, rendered, fold)
+
+
+def test_dataloaders_of_ones_own_making_are_scored_too(rendered: RenderedSet) -> None:
+    table = rendered.clips[rendered.clips["fold"] > 1].assign(held=lambda t: t["fold"] == 3)
+    dls = ImageDataLoaders.from_df(
+        table, path="/", fn_col="image", label_col="label", valid_col="held", bs=8, num_workers=0
+    )
+    learn = Learner(dls, Net(dls.c), metrics=accuracy)
+    scores = spectro.score(learn, rendered, 1)
+    assert scores.clips == (rendered.clips["fold"] == 1).sum()
+    with pytest.raises(ConfigError, match="trained on"):
+        spectro.score(learn, rendered, 2)
+
+
+def test_a_learner_of_ones_own_is_cross_validated_honestly(
+    own_run: Run, rendered: RenderedSet
+) -> None:
+    assert own_run.finished_folds == rendered.folds
+    assert Watch.seen == {"train": images(rendered, 2), "valid": images(rendered, 1)}  # of fold 3
+    assert own_run.fold_record(3).inner_fold == 1
+    assert list(own_run.history(3)["epoch"]) == [1, 2]
+    protocol = " ".join(own_run.scores().protocol)
+    assert "the networks are the user's own (own_learner(dls), two_epochs)" in protocol
+    learner = own_run.record.design.learner
+    assert "def own_learner" in learner.source and "LabelSmoothing" in learner.source
+
+
+def test_it_is_reported_and_compared_like_ours(own_run: Run, run: Run) -> None:
+    page = write_report(own_run).read_text()
+    assert "own_learner(dls), two_epochs" in page
+    assert "spectro.cross_validate(" in page
+    (row,) = list_runs(own_run.folder.parent).to_dict("records")
+    assert (row["recipe"], row["arch"], row["weights"]) == (
+        "own",
+        "own_learner(dls), two_epochs",
+        "own",
+    )
+    found = compare_runs(run, own_run)
+    assert found.clips == run.scores().clips
+
+
+def test_another_learner_is_not_mixed_into_a_run(own_run: Run, rendered: RenderedSet) -> None:
+    def other(dls: DataLoaders) -> Learner:
+        return Learner(dls, Net(dls.c), metrics=accuracy)
+
+    with pytest.raises(ModelError, match="other design"):
+        spectro.cross_validate(rendered, own_run.folder, SMALL, make_learner=other)
+
+
+def test_a_foreign_network_is_kept_as_its_weights(own_run: Run, tmp_path: Path) -> None:
+    folder = own_run.fold_folder(1) / "own-model"
+    first = load_weights(folder, Net())
+    for saved, loaded in zip(
+        load_weights(folder, Net()).state_dict().values(), first.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(saved, loaded)
+    with pytest.raises(ModelError, match="another network"):
+        load_weights(folder, Net(4))
+    assert not (own_run.fold_folder(1) / "model").exists()
+    with pytest.raises(
+        ModelError, match=r"a network of the user's own, .* predict and export take"
+    ):
+        Classifier.load(folder)
+
+
+def test_a_network_of_vision_learner_is_one_of_ours(rendered: RenderedSet) -> None:
+    dls = spectro.dataloaders(rendered, fold=1, batch_size=8)
+    learn = vision_learner(dls, resnet18, metrics=accuracy, pretrained=False)
+    found = as_ours(learn.model, dls.c, ["resnet18"])
+    assert found is not None
+    name, ours = found
+    assert name == "resnet18"
+    x = torch.rand(3, 3, 64, 87)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours.eval()(x), learn.model.eval()(x))
+
+
+@pytest.mark.slow
+def test_a_network_of_vision_learner_is_kept_as_a_model_folder(
+    rendered: RenderedSet, tmp_path: Path
+) -> None:
+    """The six lines of "From fastai"; what is saved hears as the Learner did."""
+    made: list[Learner] = []
+
+    def resnet(dls: DataLoaders) -> Learner:
+        made.append(vision_learner(dls, resnet18, metrics=accuracy, pretrained=False))
+        return made[-1]
+
+    from spectro.crossval.own import OwnTraining
+
+    training = OwnTraining.open(
+        tmp_path / "run", rendered, SMALL, resnet, lambda learn: learn.fine_tune(1)
+    )
+    training.fold(1)
+    matrix = ClassificationInterpretation.from_learner(made[0]).confusion_matrix()
+    assert matrix.sum() == (rendered.clips["fold"] == 2).sum()
+    classifier = Classifier.load(tmp_path / "run" / "fold1" / "model")
+    clip = rendered.clips.iloc[0]
+    heard = classifier.predict([clip["path"]]).iloc[0]
+    expected = made[0].predict(clip["image"])[2].numpy()
+    columns = [f"p_{label}" for label in rendered.labels]
+    np.testing.assert_allclose([heard[name] for name in columns], expected, atol=1e-4)
+
+
+def test_a_network_with_the_same_tensors_that_answers_otherwise_is_not_ours() -> None:
+    ours = spectro.models.networks.build("cnn4", 3)
+    found = as_ours(ours, 3)
+    assert found is not None and found[0] == "cnn4"
+
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inside = ours
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return -self.inside(x)
+
+    assert as_ours(Turned(), 3) is None
+    assert as_ours(Net(), 3) is None
+
+
+@pytest.mark.parametrize(
+    ("make", "fit", "told"),
+    [
+        (lambda dls: Net(), None, "make_learner gave a Net; it must give a Learner"),
+        (own_learner, lambda learn: None, "fit trained no epoch"),
+    ],
+)
+def test_what_is_no_learner_is_told(
+    rendered: RenderedSet, tmp_path: Path, make: Any, fit: Any, told: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        spectro.cross_validate(rendered, tmp_path / "r", SMALL, make_learner=make, fit=fit)
+
+
+def test_weights_are_written_and_read_back(tmp_path: Path) -> None:
+    net = Net()
+    save_weights(tmp_path, net)
+    other = load_weights(tmp_path, Net())
+    for name, tensor in net.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], tensor)
+    with pytest.raises(ModelError, match=r"has no network\.safetensors"):
+        load_weights(tmp_path / "none", Net())
+
+
+def test_a_batch_transform_of_ones_own_changes_training_batches_alone(
+    rendered: RenderedSet,
+) -> None:
+    """The class is the one in docs/fastai.md."""
+    text = (Path(__file__).parents[2] / "docs" / "fastai.md").read_text()
+    source = text[text.index("class Louder") :].partition("\n\n\n")[0]
+    names: dict[str, Any] = {"torch": torch, "Transform": Transform, "TensorImage": TensorImage}
+    exec(source, names)
+    seen = []
+
+    class Looking(names["Louder"]):  # type: ignore[misc]
+        def encodes(self, x: TensorImage) -> TensorImage:
+            seen.append((x.shape[1], float(x.min()), float(x.max())))
+            return super().encodes(x)
+
+    dls = spectro.dataloaders(rendered, fold=1, batch_size=4)
+    dls.valid.one_batch()
+    for dl in dls:
+        dl.after_batch.add(Looking())
+    dls.valid.one_batch()
+    assert not seen
+    x, _ = dls.train.one_batch()
+    assert seen[0][0] == 3 and 0 <= seen[0][1] <= seen[0][2] <= 1
+    assert float(x.min()) < 0, "normalised afterwards, once"
+    expected = spectro.training.data.networks.statistics("resnet18")
+    assert [n.order for n in dls.train.after_batch.fs] == sorted(
+        n.order for n in dls.train.after_batch.fs
+    )
+    (norm,) = [f for f in dls.train.after_batch.fs if type(f).__name__ == "Normalize"]
+    np.testing.assert_allclose(norm.mean.flatten().cpu(), expected[0], rtol=1e-5)

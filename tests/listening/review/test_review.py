@@ -1,0 +1,232 @@
+"""A review as a process of its own: by keys in a browser, by HTTP, killed, and read by render."""
+
+from __future__ import annotations
+
+import csv
+import io
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+from PIL import Image
+
+from spectro.cli.app import app
+from spectro.clips import datasets
+from spectro.errors import DatasetError
+from spectro.listening.events import Event
+from spectro.listening.review.detections import find_recording, read_detections
+from spectro.listening.review.session import Given, Session
+from spectro.listening.review.verdicts import Verdict, Verdicts
+from spectro.listening.tables import write_csv
+from tests.listening.ears import SR, tones
+from tests.listening.serve.service import Service, started
+from tests.report.browser import browser
+
+PEAKS = (0.97, 0.55, 0.8, 0.52, 0.7, 0.99)
+
+
+def event(recording: str, start: float, peak: float, label: str = "high") -> Event:
+    return Event(recording, start, start + 2, "", label, peak - 0.01, peak, "ridge", "m", "t")
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Six events in two recordings."""
+    return make_table(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A review in which nothing is said."""
+    with reviewing(make_table(tmp_path_factory.mktemp("looking"))) as started_once:
+        yield started_once
+
+
+def make_table(tmp_path: Path) -> Path:
+    (tmp_path / "recs").mkdir()
+    for name in ("a.wav", "b.wav"):
+        tones(tmp_path / "recs" / name, (3000, 2, 4), seconds=20)
+    events = [event(f"recs/{'ab'[i % 2]}.wav", 2.0 * i + 2, p) for i, p in enumerate(PEAKS)]
+    write_csv(tmp_path / "events.csv", events)
+    return tmp_path / "events.csv"
+
+
+@contextmanager
+def reviewing(table: Path, *options: str) -> Iterator[Service]:
+    with started(["review", table, *options], table.parent / "serving") as service:
+        yield service
+
+
+def written(table: Path) -> list[dict[str, str]]:
+    with table.with_suffix(".verdicts.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def give(service: Service, verdict: str, label: str = "") -> None:
+    number = service.ask("state").json["next"][0]["number"]
+    body = Given(number=number, verdict=verdict, label=label).model_dump_json().encode()  # type: ignore[arg-type]
+    answer = service.ask("verdict", body, content_type="application/json")
+    assert answer.status == 200, answer
+
+
+def test_keys_become_clips_that_render_reads(table: Path) -> None:
+    with reviewing(table) as service, browser("--autoplay-policy=no-user-gesture-required") as page:
+        page.look(1_200)
+        page.open(service.url)
+        page.until("!document.querySelector('#start').hidden")
+        page.press("Enter", 13)
+        for key, left in (("y", 5), ("n", 4), ("s", 3)):
+            page.until("document.querySelector('#plot img')?.complete && !player.paused")
+            page.press(key)
+            page.until(f"document.querySelector('#counts').textContent.startsWith('{left} left')")
+        page.press("o")
+        page.until("document.activeElement.id === 'name'")
+        for letter in "jay":
+            page.press(letter)
+        page.press("Enter", 13)
+        page.until("document.querySelector('#counts').textContent.startsWith('2 left')")
+        page.press("n")
+        page.until("document.querySelector('#counts').textContent.startsWith('1 left')")
+        page.press("u")
+        page.until("document.querySelector('#counts').textContent.startsWith('2 left')")
+        page.press("1")  # jay, which is known now
+        page.until("document.querySelector('#counts').textContent.startsWith('1 left')")
+        page.press("y")
+        page.until("!document.querySelector('#end').hidden")
+        assert page.console == []
+        assert all(url.startswith((service.url, "data:", "blob:")) for url in page.asked_for)
+        assert service.end() == 0
+    rows = written(table)
+    assert [(row["verdict"], row["label"], row["peak"]) for row in rows] == [
+        ("yes", "high", "0.52"),
+        ("no", "background", "0.55"),
+        ("other", "jay", "0.8"),
+        ("other", "jay", "0.97"),
+        ("yes", "high", "0.99"),
+    ]
+    dataset = datasets.load(table.with_suffix(".verdicts.csv"), n_folds=2)
+    assert dataset.labels == ["background", "high", "jay"]
+    assert set(dataset.clips["group"]) == {"recs/a.wav", "recs/b.wav"}
+    assert sorted(dataset.clips["start"]) == sorted(float(row["start"]) for row in rows)
+    assert all(Path(path).is_file() for path in dataset.clips["path"])
+
+
+@pytest.mark.slow
+def test_render_draws_the_verdicts(table: Path, tmp_path: Path) -> None:
+    with reviewing(table) as service:
+        for verdict in ("yes", "no", "yes", "no", "yes", "no"):
+            give(service, verdict)
+    out = tmp_path / "pictures"
+    words = ["render", table.with_suffix(".verdicts.csv"), "--out", out, "--n-folds", "2"]
+    subprocess.run([sys.executable, "-m", "spectro", *words], check=True)
+    assert len(list(out.glob("fold*/*.png"))) == 6
+
+
+def test_every_verdict_is_on_disk_at_once_and_a_killed_review_goes_on(table: Path) -> None:
+    with reviewing(table) as service:
+        give(service, "yes")
+        give(service, "skip")
+        assert len(written(table)) == 1
+        give(service, "no")
+        service.end(signal.SIGKILL)
+    assert [row["peak"] for row in written(table)] == ["0.52", "0.7"]
+    with reviewing(table) as service:
+        state = service.ask("state").json
+        assert (state["left"], state["yes"], state["no"]) == (4, 1, 1)
+        assert state["next"][0]["event"]["peak"] == 0.55  # that was skipped
+        assert service.ask("undo", b"{}", content_type="application/json").status == 200
+        assert service.ask("state").json["next"][0]["event"]["peak"] == 0.7
+    assert [row["peak"] for row in written(table)] == ["0.52"]
+
+
+def test_picture_and_sound_show_the_event(service: Service) -> None:
+    state = service.ask("state").json
+    item = next(one for one in state["next"] if one["event"]["peak"] == 0.7)  # 10 s to 12 s
+    assert (item["start"], item["end"]) == (9, 13)
+    picture = Image.open(io.BytesIO(service.ask(f"events/{item['number']}/picture").body))
+    assert picture.height == 128
+    y, sr = sf.read(io.BytesIO(service.ask(f"events/{item['number']}/sound").body))
+    assert (len(y) / sr, sr) == (4, SR)
+    assert np.abs(y).max() == pytest.approx(0.9, abs=1e-3)
+    assert service.ask("events/99/picture").status == 404
+
+
+def test_only_who_knows_the_address_gets_in(service: Service) -> None:
+    host, _, word = service.url.rstrip("/").rpartition("/")
+    assert len(word) >= 32
+    outside = Service(service.process, f"{host}/")
+    for path in ("", "state", "events/0/sound", "x/state"):
+        assert outside.ask(path).status == 404
+    assert service.ask("state", host="evil.example").status == 421
+    refused = service.ask("verdict", b"{}", content_type="text/plain", sec_fetch_site="cross-site")
+    assert refused.status == 403
+    assert "unsafe" not in service.ask("").headers["content-security-policy"]
+
+
+# ------------------------------------------------------------------------------- without a process
+
+
+def test_recordings_outside_the_folder_are_not_opened(tmp_path: Path) -> None:
+    home, canary = tmp_path / "home", tmp_path / "canary.wav"
+    home.mkdir()
+    tones(canary, seconds=1)
+    tones(home / "a.wav", seconds=1)
+    (home / "link.wav").symlink_to(canary)
+    for name in (str(canary), "../canary.wav", "x/../../canary.wav", "link.wav", "\0", "x" * 5_000):
+        assert find_recording(name, home) is None
+    for name in ("a.wav", str(home / "a.wav"), "elsewhere/a.wav", "C:\\night\\a.wav"):
+        assert find_recording(name, home) == home / "a.wav"
+    found = read_detections([event("a.wav", 0, 0.9), event("gone.wav", 0, 0.9)], home)
+    assert ([one.file for one in found.found], found.absent) == ([home / "a.wav"], ["gone.wav"])
+
+
+def test_the_most_uncertain_comes_first_and_twins_once(tmp_path: Path) -> None:
+    tones(tmp_path / "a.wav", seconds=1)
+    events = [event("a.wav", i, p) for i, p in enumerate((0.9, 0.45, 0.6, 0.1))]
+    found = read_detections([*events, *events], tmp_path).found
+    assert [one.event.peak for one in found] == [0.45, 0.6, 0.9, 0.1]
+
+
+def test_undo_goes_back_through_skips_and_verdicts(table: Path) -> None:
+    events = [event("recs/a.wav", i, 0.5 + i / 10) for i in range(3)]
+    found = read_detections(events, table.parent).found
+    verdicts = Verdicts(table.parent / "v.csv")
+    session = Session(found, verdicts, "background")
+    first, second, third = (item.number for item in session.state().next)
+    session.give(Given(number=first, verdict="yes"))
+    session.give(Given(number=second, verdict="skip"))
+    session.give(Given(number=third, verdict="other", label=" great  tit "))
+    assert verdicts.labels == {"high", "great tit"}
+    for expected, left in ((third, 1), (second, 2), (first, 3)):
+        session.undo()
+        state = session.state()
+        assert (state.next[0].number, state.left) == (expected, left)
+    assert len(verdicts) == 0
+    with pytest.raises(Exception, match="nothing to take back"):
+        session.undo()
+
+
+HEADER = ",".join(Verdict._fields)
+
+
+@pytest.mark.parametrize("content", ["path,label\na,b\n", "\0", f"{HEADER}\na,b\n"])
+def test_a_table_that_is_none_is_not_written_over(tmp_path: Path, content: str) -> None:
+    (tmp_path / "v.csv").write_text(content)
+    with pytest.raises(DatasetError, match=r"v\.csv"):
+        Verdicts(tmp_path / "v.csv")
+    assert (tmp_path / "v.csv").read_text() == content
+
+
+def test_a_table_without_its_recordings_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(tmp_path / "events.csv", [event("gone.wav", 0, 0.9)])
+    with pytest.raises(DatasetError, match="give --recordings FOLDER"):
+        app(["review", str(tmp_path / "events.csv")], standalone_mode=False)
+    assert "gone.wav: is not below" in capsys.readouterr().err

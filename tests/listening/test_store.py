@@ -1,0 +1,287 @@
+"""Events of months in one file: added once however often, read as they were, drawn with effort."""
+
+from __future__ import annotations
+
+import random
+import re
+import sqlite3
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spectro.cli.app import app
+from spectro.errors import ConfigError, DatasetError
+from spectro.listening.activity.choose import Choice, Heard, choose, read_events
+from spectro.listening.activity.counts import count
+from spectro.listening.activity.draw import activity_svg
+from spectro.listening.events import Event
+from spectro.listening.store import Effort, EventStore
+from spectro.listening.tables import read_csv, write_csv
+from tests.listening.ears import make_ears, tones
+
+MAY = datetime(2026, 5, 1)
+
+
+def event(
+    at: datetime | None = MAY, label: str = "owl", site: str = "ridge", peak: float = 0.9
+) -> Event:
+    told = "" if at is None else at.isoformat(timespec="milliseconds")
+    return Event("a.wav", 1.0, 2.5, told, label, peak / 2, peak, site, "m", "t")
+
+
+def spread(n: int, seed: int = 0) -> list[Event]:
+    rng = random.Random(seed)
+    return [
+        event(MAY + timedelta(minutes=rng.randrange(10 * 1440)), rng.choice(["owl", "fox"]))
+        for _ in range(n)
+    ]
+
+
+def test_events_come_back_as_they_were_and_once(tmp_path: Path) -> None:
+    store, events = EventStore(tmp_path / "new" / "e.sqlite"), spread(50)
+    assert store.add(events) == len(set(events))
+    assert store.add(events) == 0
+    assert EventStore(store.path).add([*events[:10], event(None, "jay")]) == 1
+    assert set(store.events()) == {*events, event(None, "jay")}
+    times = [one.begin_time for one in store.events()]
+    assert times == sorted(times)
+
+
+def test_an_event_is_the_same_from_a_table(tmp_path: Path) -> None:
+    third = event()._replace(start=1 / 3, probability=2 / 3)
+    store = EventStore(tmp_path / "e.sqlite")
+    assert store.add([third]) == 1
+    write_csv(tmp_path / "events.csv", [third])
+    assert store.add(read_csv(tmp_path / "events.csv")) == 0
+
+
+def test_a_batch_is_added_whole_or_not(tmp_path: Path) -> None:
+    store = EventStore(tmp_path / "e.sqlite")
+    store.add([event()])
+
+    def broken():
+        yield event(label="fox")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        store.add(broken())
+    assert list(store.events()) == [event()]
+
+
+def test_two_processes_write_at_once(tmp_path: Path) -> None:
+    code = """
+import sys
+from spectro.listening.events import Event
+from spectro.listening.store import EventStore
+for i in range(40):
+    EventStore(sys.argv[1]).add([Event(sys.argv[2], i, i + 1, "", "owl", 0.5, 0.5, "", "", "")])
+"""
+    path = tmp_path / "e.sqlite"
+    running = [subprocess.Popen([sys.executable, "-c", code, path, seed]) for seed in "12"]
+    assert [process.wait(120) for process in running] == [0, 0]
+    found = {(one.recording, one.start) for one in EventStore(path).events()}
+    assert found == {(name, i) for name in "12" for i in range(40)}
+
+
+def test_effort_is_kept_with_its_site(tmp_path: Path) -> None:
+    store = EventStore(tmp_path / "e.sqlite")
+    for _ in range(2):
+        store.add_effort("mic", MAY, MAY + timedelta(hours=2), site="ridge")
+    assert list(store.effort()) == [Effort("mic", "ridge", MAY, MAY + timedelta(hours=2))]
+    with pytest.raises(DatasetError, match="before it began"):
+        store.add_effort("mic", MAY, MAY - timedelta(hours=2))
+
+
+def sqlite(path: Path, *commands: str) -> None:
+    with sqlite3.connect(path) as connection:
+        for command in commands:
+            connection.execute(command)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        ("CREATE TABLE events (a)",),
+        ("PRAGMA application_id = 1397769558", "PRAGMA user_version = 9"),
+        ("PRAGMA application_id = 1397769558", "PRAGMA user_version = 1", "CREATE TABLE x (a)"),
+        (
+            "PRAGMA application_id = 1397769558",
+            "PRAGMA user_version = 1",
+            "CREATE TABLE effort (source, site, began, ended)",
+            "CREATE VIEW events AS SELECT 1 AS recording",
+        ),
+    ],
+)
+def test_files_of_others_are_refused_and_left_alone(tmp_path: Path, commands: tuple[str]) -> None:
+    path = tmp_path / "e.sqlite"
+    sqlite(path, *commands)
+    before = path.read_bytes()
+    for use in (lambda: list(read_events(path).events), lambda: EventStore(path).add([event()])):
+        with pytest.raises(DatasetError, match=r"e\.sqlite"):
+            use()
+    assert path.read_bytes() == before
+
+
+def test_damage_is_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "e.sqlite"
+    EventStore(path).add(spread(2_000))
+    sqlite(path, "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA journal_mode = DELETE")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:6_000] + bytes(len(whole) - 6_000))
+    with pytest.raises(DatasetError, match=r"e\.sqlite"):
+        read_events(path)
+    sqlite(tmp_path / "f.sqlite")
+    EventStore(tmp_path / "f.sqlite").add([event()])
+    sqlite(tmp_path / "f.sqlite", "UPDATE events SET peak = 'high'")
+    with pytest.raises(DatasetError, match="damaged"):
+        read_events(tmp_path / "f.sqlite")
+
+
+# ---------------------------------------------------------------------------------------- choosing
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    since=st.none() | st.datetimes(MAY, MAY + timedelta(days=10)),
+    until=st.none() | st.datetimes(MAY, MAY + timedelta(days=10)),
+    labels=st.sets(st.sampled_from(["owl", "fox", "jay"])),
+    least=st.floats(0, 1),
+)
+def test_a_choice_is_what_a_naive_reader_would_choose(
+    since: datetime | None, until: datetime | None, labels: set[str], least: float
+) -> None:
+    events = [*spread(60), event(None)]
+    chosen = choose(
+        Heard(events, None), Choice(since, until, frozenset(labels), min_probability=least)
+    )
+    expected = [
+        one
+        for one in events
+        if (not labels or one.label in labels)
+        and one.peak >= least
+        and ((since is None and until is None) or one.begin_time)
+        and (since is None or datetime.fromisoformat(one.begin_time) >= since)
+        and (until is None or datetime.fromisoformat(one.begin_time) < until)
+    ]
+    assert chosen.events == expected
+
+
+def test_effort_is_cut_to_the_choice() -> None:
+    efforts = [
+        Effort("a", "ridge", MAY, MAY + timedelta(hours=10)),
+        Effort("b", "lake", MAY, MAY + timedelta(hours=10)),
+    ]
+    asked = Choice(MAY + timedelta(hours=2), MAY + timedelta(hours=3), sites=frozenset({"ridge"}))
+    [left] = choose(Heard([], efforts), asked).effort or []
+    assert (left.start.hour, left.end.hour, left.site) == (2, 3, "ridge")
+
+
+# ----------------------------------------------------------------------------------------- drawing
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4_000), st.integers(1, 600)), min_size=1, max_size=8))
+def test_listened_shares_are_those_of_a_count_of_minutes(spans: list[tuple[int, int]]) -> None:
+    minute = timedelta(minutes=1)
+    efforts = [Effort("a", "", MAY + a * minute, MAY + (a + n) * minute) for a, n in spans]
+    minutes = {MAY + (a + i) * minute for a, n in spans for i in range(n)}
+    found = count(Heard([], efforts)).listened or {}
+    for hour in {(one.date(), one.hour) for one in minutes} | set(found):
+        naive = sum((one.date(), one.hour) == hour for one in minutes) / 60
+        assert found[hour] == pytest.approx(naive)
+
+
+def test_counts_are_by_class_day_and_hour() -> None:
+    six = MAY.replace(hour=6)
+    events = [
+        event(six),
+        event(six),
+        event(six, "fox"),
+        event(MAY + timedelta(days=2)),
+        event(None),
+    ]
+    activity = count(Heard(events, None))
+    assert activity.days == [date(2026, 5, 1), date(2026, 5, 2), date(2026, 5, 3)]
+    assert activity.counts["owl"] == {(date(2026, 5, 1), 6): 2, (date(2026, 5, 3), 0): 1}
+    assert (list(activity.counts), activity.listened, activity.untimed) == (["fox", "owl"], None, 1)
+    zoned = event()._replace(begin_time="2026-05-01T23:30:00.000+02:00")
+    assert list(count(Heard([zoned], None)).counts["owl"]) == [(date(2026, 5, 1), 23)]
+
+
+def test_what_has_no_time_cannot_be_drawn() -> None:
+    with pytest.raises(ConfigError, match="start-time"):
+        count(Heard([event(None)], None))
+    with pytest.raises(ConfigError, match="too many for a picture"):
+        count(Heard([event(), event(MAY.replace(year=2036))], None))
+
+
+def boxes(svg: str, name: str) -> list[tuple[float, float, float]]:
+    """Give the left edge, the top and the width of each box of a class of colour."""
+    drawn = "".join(re.findall(rf'<path class="{name}" d="([^"]*)"', svg))
+    found = re.findall(r"M([\d.]+) ([\d.]+)h([\d.]+)v", drawn)
+    return [(float(x), float(y), float(w)) for x, y, w in found]
+
+
+def test_silence_and_deafness_do_not_look_alike() -> None:
+    six = MAY.replace(hour=6)
+    heard = Heard([event(six), event(six)], [Effort("a", "", six, six + timedelta(hours=1.5))])
+    svg = activity_svg(count(heard), "garden <& co>")
+    root = ET.fromstring(svg)
+    [(x, y, width)] = boxes(svg, "n2")  # two events
+    [(silent_x, silent_y, silent_width)] = boxes(svg, "n0")  # half an hour without
+    assert (silent_x, silent_y - y, silent_width) == (x, 7, width / 2)
+    [deaf] = [
+        one for one in root.iter() if one.get("class") == "deaf" and one.get("height") == "168"
+    ]
+    assert float(deaf.get("height", 0)) == 24 * 7  # all the rest
+    assert root.get("aria-label") == "garden <& co>"
+    unknown = activity_svg(count(Heard([event(six)], None)), "x")
+    assert boxes(unknown, "n0") == []
+    assert "is not known" in unknown
+
+
+# ----------------------------------------------------------------------------------------- command
+
+
+def test_a_scan_stores_its_events_and_its_effort(tmp_path: Path) -> None:
+    """Twice, with an event in each of two recordings, of which one does not say when it began."""
+    make_ears(tmp_path / "ears")
+    for name in ("20260501_230000.wav", "undated.wav"):
+        tones(tmp_path / name, (3000, 2, 5), seconds=10)
+    path = tmp_path / "e.sqlite"
+    words = ["scan", tmp_path / "ears", tmp_path / "20260501_230000.wav", tmp_path / "undated.wav"]
+    words += ["--out", tmp_path / "out", "--store", path, "--ignore", "quiet", "--workers", "1"]
+    for _ in range(2):
+        app([str(word) for word in words], standalone_mode=False)
+    heard = read_events(path)
+    assert [one.label for one in heard.events] == ["high", "high"]
+    assert sorted(heard.events) == sorted(read_csv(tmp_path / "out" / "events.csv"))
+    began = datetime(2026, 5, 1, 23)
+    assert [one[2:] for one in heard.effort or []] == [(began, began + timedelta(seconds=10))]
+
+
+def test_the_command_answers_from_a_store_and_from_a_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = spread(20)
+    store = EventStore(tmp_path / "e.sqlite")
+    store.add(events)
+    store.add_effort("mic", MAY, MAY + timedelta(days=10))
+    write_csv(tmp_path / "events.csv", events)
+    for name in ("e.sqlite", "events.csv"):
+        out, picture = tmp_path / f"{name}.csv", tmp_path / f"{name}.svg"
+        words = ["events", tmp_path / name, "--label", "owl", "--since", "2026-05-03"]
+        words += ["--csv", out, "--picture", picture, "--json"]
+        app([str(word) for word in words], standalone_mode=False)
+        said = capsys.readouterr().out
+        expected = [e for e in events if e.label == "owl" and e.begin_time >= "2026-05-03"]
+        assert sorted(read_csv(out)) == sorted(expected)
+        assert said.count('"label": "owl"') == len(expected)
+        assert bool(boxes(picture.read_text(), "n0")) == (name == "e.sqlite")
