@@ -39,8 +39,8 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo sample data dataset check render-spectrograms pictures fold-named probe \
-        lr-find train-fold cross-validate model report notebooks test test-all lint types docs \
-        bench-render bench-train bench-serve bench-scan clean
+        lr-find train-fold cross-validate model report notebooks test test-all test-light lint types \
+        docs bench-render bench-start bench-train bench-serve bench-scan clean
 
 ##@ To begin
 
@@ -143,6 +143,12 @@ docs: setup  ## Build the documentation in docs/_build/html; asks no network
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
+
+test-light: setup  ## Build wheel and sdist; test listening where nothing of training is installed
+	.ci/light $(BIN)/python
+
+bench-start: setup  ## Time spectro predict on one clip, the start of Python included
+	$(BIN)/python benchmarks/start.py $(ARGS)
 
 bench-render: setup  ## Time rendering against the classic recipe, side by side
 	$(BIN)/python benchmarks/render.py $(ARGS)

@@ -106,6 +106,7 @@ def test_a_scan_finds_events_without_training_s_packages(folder: Path, tmp_path:
 def test_none_of_training_s_packages_is_here() -> None:
     found = [name for name in extras.PACKAGES["train"] if importlib.util.find_spec(name)]
     assert found == []
+    assert Path(extras.__file__).is_relative_to(sys.prefix)  # the wheel, not the source
 
 
 @here_only
