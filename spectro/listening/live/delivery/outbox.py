@@ -260,7 +260,8 @@ class Outbox:
 
     def _hold(self, batch: Batch) -> None:
         for channel, name, body, made in batch.messages:
-            self._memory[self._next] = (channel, Message(self._next, name, body, made, 0, 0.0))
+            message = Message(self._next, name, body, made, 0, 0.0)
+            self._memory[self._next] = (channel, message)
             self._next += 1
         self._changes += batch.changes
 

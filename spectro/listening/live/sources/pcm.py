@@ -67,7 +67,7 @@ def decode(data: bytes, form: Format) -> Samples:
     >>> decode(bytes([0, 64, 0, 128]), Format("s16le", 8000, 1)).ravel()
     array([ 0.5, -1. ], dtype=float32)
     """
-    y: Any
+    y: npt.NDArray[Any]
     if form.encoding == "u8":
         y = (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / 128
     elif form.encoding == "s16le":
@@ -80,8 +80,7 @@ def decode(data: bytes, form: Format) -> Samples:
         y = (np.frombuffer(data, "<i4") / (1 << 31)).astype(np.float32)
     else:
         y = _sane(np.frombuffer(data, "<f4"))
-    samples: npt.NDArray[np.float32] = y.reshape(-1, form.channels)
-    return samples
+    return y.astype(np.float32, copy=False).reshape(-1, form.channels)
 
 
 def _sane(y: Samples) -> Samples:
