@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ import soundfile as sf
 from rich.console import Console
 
 import spectro
+from spectro.cli import app as commands
 from spectro.cli import tables
 from spectro.crossval.run import Run
 from spectro.pictures.rendered import RenderedSet
@@ -36,6 +38,16 @@ def call(
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=told)
 
 
+def here(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command in this process, which has loaded torch already."""
+    out, err, before = io.StringIO(), io.StringIO(), Path.cwd()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["spectro", *map(str, words)])
+        patch.chdir(cwd or before)
+        status = commands._run()
+    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
+
+
 def one_line(done: subprocess.CompletedProcess[str]) -> str:
     """Return the single line on the error stream of a command that could not do its work."""
     assert done.returncode == 1, done
@@ -48,7 +60,9 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 @pytest.fixture
 def small_toml(tmp_path: Path) -> Path:
     path = tmp_path / "spectro.toml"
-    path.write_text(SMALL_PICTURES.to_toml() + SHORT_TRAINING.replace(recipe="plain").to_toml())
+    path.write_text(
+        SMALL_PICTURES.to_toml() + SHORT_TRAINING.replace(recipe="plain", arch="cnn4").to_toml()
+    )
     return path
 
 
@@ -139,8 +153,8 @@ def test_cross_validate_trains_the_rest_and_shows_the_leak(
     tmp_path: Path, rendered: RenderedSet, small_toml: Path
 ) -> None:
     words = (rendered.folder, "--config", small_toml, "--epochs", 1, "--run", tmp_path / "run")
-    assert call("train-fold", *words, "--fold", 2).returncode == 0
-    done = call("cross-validate", *words, "--compare-random-split")
+    assert here("train-fold", *words, "--fold", 2).returncode == 0
+    done = here("cross-validate", *words, "--compare-random-split")
     assert done.returncode == 0, done.stderr
     assert "fold 2 is trained already" in done.stdout
     run = Run.load(tmp_path / "run")
@@ -199,7 +213,7 @@ def test_predict_names_broken_files_and_hears_the_others(run: Run, tmp_path: Pat
     good = run.predictions()["path"][0]
     (tmp_path / "bad.wav").write_text("text")
     model = run.folder / "fold1" / "model"
-    done = call("predict", model, tmp_path / "bad.wav", good, "--csv", tmp_path / "all.csv")
+    done = here("predict", model, tmp_path / "bad.wav", good, "--csv", tmp_path / "all.csv")
     assert done.returncode == 3
     assert done.stdout.startswith(f"{good}: ")
     assert "bad.wav: cannot be decoded" in done.stderr
@@ -231,7 +245,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
     words: tuple[object, ...], said: str, sample_root: Path, rendered: RenderedSet, tmp_path: Path
 ) -> None:
     places = {"DATA": sample_root, "PICTURES": rendered.folder}
-    done = call(*(places.get(word, word) for word in words), cwd=tmp_path)
+    done = here(*(places.get(word, word) for word in words), cwd=tmp_path)
     assert said in one_line(done)
     assert not (tmp_path / "out").exists()
 
@@ -239,7 +253,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
 def test_toml_and_flags_add_up(tmp_path: Path, sample_root: Path) -> None:
     toml = tmp_path / "settings.toml"
     toml.write_text("[spectrogram]\nn_mels = 40\nhop_length = 2048\n")
-    done = call("render", sample_root, "--out", tmp_path / "out", "--config", toml, "--n-mels", 32)
+    done = here("render", sample_root, "--out", tmp_path / "out", "--config", toml, "--n-mels", 32)
     assert done.returncode == 0, done.stderr
     assert RenderedSet.load(tmp_path / "out").config == SpectrogramConfig(
         n_mels=32, hop_length=2048
@@ -264,7 +278,7 @@ def test_when_every_clip_fails_each_is_told(tmp_path: Path) -> None:
         (tmp_path / "data" / label).mkdir(parents=True)
         for name in ("1.wav", "2.wav"):
             (tmp_path / "data" / label / name).write_text("text")
-    done = call("render", tmp_path / "data", "--out", tmp_path / "out", "--n-folds", 2)
+    done = here("render", tmp_path / "data", "--out", tmp_path / "out", "--n-folds", 2)
     assert done.returncode == 3
     assert done.stderr.count("cannot be decoded") == 4
     assert "a glance" not in done.stdout
@@ -289,12 +303,12 @@ def test_of_a_long_recording_it_is_said_how_much_is_used(tmp_path: Path, run: Ru
         (tmp_path / "ds" / name).parent.mkdir(parents=True, exist_ok=True)
         sf.write(tmp_path / "ds" / f"{name}.wav", y[:n] * (1 + n % 7), 8_000)
     words = ["ds", "--n-folds", "2"]
-    rendered = call("render", *words, "--out", "pics", cwd=tmp_path)
+    rendered = here("render", *words, "--out", "pics", cwd=tmp_path)
     assert "1 clip is longer than the 4 s of a picture, by up to 26 s" in rendered.stdout
-    assert "longer than the 4 s" not in call("render", *words, "--out", "pics", cwd=tmp_path).stdout
-    checked = " ".join(call("check", *words, cwd=tmp_path).stdout.split())
+    assert "longer than the 4 s" not in here("render", *words, "--out", "pics", cwd=tmp_path).stdout
+    checked = " ".join(here("check", *words, cwd=tmp_path).stdout.split())
     assert "1 of 4 clips is longer than the 4 s of a default picture, by up to 26 s" in checked
     model = run.folder / "fold1" / "model"
-    heard = call("predict", str(model), "ds/a/long.wav", "ds/b/one.wav", cwd=tmp_path)
+    heard = here("predict", str(model), "ds/a/long.wav", "ds/b/one.wav", cwd=tmp_path)
     assert heard.stderr.count("were heard") == 1
     assert "long.wav: 4 s of 30.0 s were heard" in " ".join(heard.stderr.split())
