@@ -112,7 +112,7 @@ def test_from_nothing_to_a_prediction(tmp_path: Path, small_toml: Path) -> None:
     assert "sample: 20 clips, 10 classes, 2 folds" in drawn.stdout
     assert "rendered 20, already there 0, failed 0" in drawn.stdout
     assert (pictures / "examples.png").is_file()
-    again = call("render", "data", "--out", pictures, "--config", small_toml, cwd=tmp_path)
+    again = here("render", "data", "--out", pictures, "--config", small_toml, cwd=tmp_path)
     assert "rendered 0, already there 20, failed 0" in again.stdout
 
     train = ("train-fold", pictures, "--fold", 2, "--config", small_toml, "--epochs", 1)
@@ -133,7 +133,7 @@ def test_from_nothing_to_a_prediction(tmp_path: Path, small_toml: Path) -> None:
 
     (run.folder / "report.html").unlink()
     (run.folder / "report.html").mkdir()  # where no file can be written
-    resumed = call(*train, cwd=tmp_path)
+    resumed = here(*train, cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert "fold 2 is trained already" in resumed.stdout
     warnings = [line for line in resumed.stdout.splitlines() if line.startswith("WARNING")]
