@@ -35,6 +35,8 @@ import numpy.typing as npt
 import soundfile as sf
 
 from spectro.clips.waveform import load
+from spectro.errors import ConfigError
+from spectro.listening.annotations import Labelled
 from spectro.listening.backends import Answer, open_backend
 from spectro.listening.event_settings import EventSettings
 from spectro.listening.events import Event, Origin, ScoredWindow, find_events

@@ -218,9 +218,9 @@ def together(
     _check_renames(renames or {}, {one.label for one in (*truth, *detected)})
     sources = [{one.recording for one in side} for side in (truth, detected)]
     names = _names([*sources, set(durations or {})])
-    sides = [_renamed(side, names, renames or {}) for side in (truth, detected)]
+    marked, found = (_renamed(side, names, renames or {}) for side in (truth, detected))
     lengths = None if durations is None else {names[k]: v for k, v in durations.items()}
-    return Sides(*sides, lengths)
+    return Sides(marked, found, lengths)
 
 
 def _check_renames(renames: Mapping[str, str], labels: set[str]) -> None:

@@ -9,6 +9,7 @@ Localization", ICCV 2017.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -129,7 +130,7 @@ def _cells(body: nn.Module, like: torch.Tensor) -> tuple[float, float, float]:
     return stride, first, first
 
 
-def _first_of_same(convolutions: Sequence[nn.Module], size: int) -> float:
+def _first_of_same(convolutions: Sequence[Any], size: int) -> float:
     """Give the pixel that the first cell is centred on, where padding is TensorFlow's.
 
     Networks brought from there (timm's ``tf_``) are padded as each size asks for: of an even one
@@ -137,13 +138,13 @@ def _first_of_same(convolutions: Sequence[nn.Module], size: int) -> float:
     """
     first, scale = 0.0, 1
     for convolution in convolutions:
-        (side, _), (step, _) = convolution.kernel_size, convolution.stride  # type: ignore[misc]
-        if step == 1:  # type: ignore[comparison-overlap]
+        (side, _), (step, _) = convolution.kernel_size, convolution.stride
+        if step == 1:
             continue
-        after = -(-size // step)  # type: ignore[operator]
-        padding = max((after - 1) * step + side - size, 0)  # type: ignore[operator]
-        first += scale * ((side - 1) / 2 - padding // 2)  # type: ignore[operator]
-        scale, size = scale * step, after  # type: ignore[assignment]
+        after = -(-size // step)
+        padding = max((after - 1) * step + side - size, 0)
+        first += scale * ((side - 1) / 2 - padding // 2)
+        scale, size = scale * step, after
     return first
 
 

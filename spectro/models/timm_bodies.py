@@ -158,7 +158,7 @@ def statistics(arch: str) -> tuple[_Triple, _Triple]:
     mean, std = ((*map(float, about[name]),) for name in ("mean", "std"))
     if not len(mean) == len(std) == 3:
         raise ConfigError(f"{arch} takes {len(mean)} channels, and pictures have three")
-    return mean, std  # type: ignore[return-value]  # three each
+    return mean, std  # three each
 
 
 def _about(arch: str) -> dict[str, Any]:
@@ -175,4 +175,4 @@ def _timm() -> ModuleType:
         import timm
     except ImportError:
         raise MissingExtraError("timm", "a network of timm") from None
-    return timm  # type: ignore[no-any-return]
+    return timm

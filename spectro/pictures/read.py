@@ -220,7 +220,9 @@ def _palette_of(image: Image.Image) -> bytes:
 
 
 def _as_numbers(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
-    numbers: npt.NDArray[np.int32] = colours.astype(np.int32) @ np.int32([1 << 16, 1 << 8, 1])
+    numbers: npt.NDArray[np.int32] = colours.astype(np.int32) @ np.array(
+        [1 << 16, 1 << 8, 1], dtype=np.int32
+    )
     return numbers
 
 

@@ -254,7 +254,7 @@ def _spectra(
         n = min(_BLOCK, len(frames) - first)
         np.multiply(frames[first : first + n], window, out=block[:n])
         # Without norm="forward", numpy computes in float64, at twice the price and other bits.
-        np.fft.rfft(block[:n], axis=-1, norm="forward", out=D[:n])
+        np.fft.rfft(block[:n], axis=-1, norm="forward", out=D[:n])  # type: ignore[arg-type]
         squared = np.square(D.real[:n])
         squared += np.square(D.imag[:n])
         power[:, first : first + n] = squared.T
@@ -297,7 +297,7 @@ def _decibels(log_S: Spectrogram, loudest: float, ref: str | float) -> Spectrogr
     """Bring the logarithm of power to decibels below `ref`; `loudest` is the highest power."""
     if loudest <= _AMIN:
         return np.full_like(log_S, -np.inf)
-    S_db = log_S - np.log10(np.float32(loudest if ref == "max" else ref))
+    S_db: Spectrogram = log_S - np.log10(np.float32(loudest if ref == "max" else ref))
     S_db *= 10
     return S_db
 

@@ -1,9 +1,9 @@
 """Mutants of every kind of file that the product reads, and a process that watches what they do.
 
-``python tests/whole/hostile.py FOLDER KIND,KIND... FIRST LAST`` makes a small dataset, its pictures, a run
-and a model below FOLDER, replaces one file of it by each mutant in turn, calls a command on it, and
-prints a JSON line for each finding: a traceback, a wrong exit status, too many lines, a write
-outside FOLDER, a socket, too much time or memory.
+``python tests/whole/hostile.py FOLDER KIND,KIND... FIRST LAST`` makes a small dataset, its
+pictures, a run and a model below FOLDER, replaces one file of it by each mutant in turn, calls a
+command on it, and prints a JSON line for each finding: a traceback, a wrong exit status, too many
+lines, a write outside FOLDER, a socket, too much time or memory.
 """
 
 from __future__ import annotations

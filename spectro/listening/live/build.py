@@ -190,7 +190,8 @@ def _place(
 
 def _open_source(settings: SourceSettings) -> Source:
     if settings.kind == "pipe":
-        return StandardInput(settings, sys.stdin.buffer.raw)  # type: ignore[attr-defined]
+        raw = sys.stdin.buffer.raw  # type: ignore[union-attr]
+        return StandardInput(settings, raw)
     if settings.kind == "microphone":
         return Microphone(settings)
     return Ffmpeg(settings)

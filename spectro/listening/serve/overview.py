@@ -81,7 +81,8 @@ class Overview:
 
     def _levels(self, columns: Columns) -> Columns:
         below = (columns.astype(np.float32) - self._loudest) * (_STEP_DB / self.config.top_db)
-        return np.rint(255 * np.clip(1 + below, 0, 1)).astype(np.uint8)
+        levels: Columns = np.rint(255 * np.clip(1 + below, 0, 1)).astype(np.uint8)
+        return levels
 
 
 def _pooled(columns: Columns, width: int) -> Columns:
@@ -166,7 +167,8 @@ def _columns(y: Waveform, config: SpectrogramConfig, pool: int) -> Power:
 def _bytes(power: Power) -> bytes:
     S_db = 10 * np.log10(np.maximum(power, 1e-10))
     scaled = (np.clip(S_db, _LOWEST_DB, _HIGHEST_DB) - _LOWEST_DB) / _STEP_DB
-    return np.rint(scaled).astype(np.uint8).tobytes()
+    steps: Columns = np.rint(scaled).astype(np.uint8)
+    return steps.tobytes()
 
 
 def _coarsen(folder: Path, n_mels: int) -> None:

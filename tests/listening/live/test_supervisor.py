@@ -87,7 +87,7 @@ def test_no_storm_where_it_opens_and_dies_at_once() -> None:
 
 def test_it_comes_back_at_once_after_it_was_healthy() -> None:
     answers = iter([noise] * 700 + [lambda: AudioError("gone")] + [noise] * 100)
-    one, source, clock, told = supervised(lambda: next(answers)(), buffer=600)  # noqa: PLW0108
+    one, source, clock, told = supervised(lambda: next(answers)(), buffer=600)  # noqa: PLW0108  # noqa: PLW0108
     run(one, clock, 77)
     assert [what for what, _ in told] == ["up", "lost", "up"]
     assert source.opened[1] - 70 < 2

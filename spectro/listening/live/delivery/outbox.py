@@ -247,8 +247,8 @@ class Outbox:
             return False
 
     def _write(self, db: sqlite3.Connection, batch: Batch) -> None:
-        for channel, *message in batch.messages:
-            self._insert(db, channel, Message(0, *message, 0, 0.0))
+        for channel, name, body, made in batch.messages:
+            self._insert(db, channel, Message(0, name, body, made, 0, 0.0))
         for change, values in batch.changes:
             db.execute(change, values)
 
@@ -259,8 +259,9 @@ class Outbox:
         )
 
     def _hold(self, batch: Batch) -> None:
-        for channel, *message in batch.messages:
-            self._memory[self._next] = (channel, Message(self._next, *message, 0, 0.0))
+        for channel, name, body, made in batch.messages:
+            message = Message(self._next, name, body, made, 0, 0.0)
+            self._memory[self._next] = (channel, message)
             self._next += 1
         self._changes += batch.changes
 

@@ -36,7 +36,7 @@ class Metrics:
             raise MissingExtraError("metrics", "/metrics") from None
         self._stats, self._model = stats, model
         self._registry = CollectorRegistry()
-        self._registry.register(self)  # type: ignore[arg-type]  # one with collect() is a collector
+        self._registry.register(self)  # one with collect() is a collector
 
     def text(self) -> bytes:
         """Return the numbers as they are now."""
@@ -88,10 +88,11 @@ class Metrics:
             events.add_metric([label], number)
         yield events
         timings = self._stats.inference
-        buckets, total = [], 0
+        buckets: list[tuple[str, float]] = []
+        total = 0
         for bound, count in zip([*timings.bounds, float("inf")], timings.counts, strict=True):
             total += count
-            buckets.append(["+Inf" if bound == float("inf") else str(bound), total])
+            buckets.append(("+Inf" if bound == float("inf") else str(bound), total))
         text = "The network, a window."
         inference = HistogramMetricFamily("spectro_inference_duration_seconds", text)
         inference.add_metric([], buckets, timings.total)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from spectro.listening.events import level_dbfs
 from spectro.listening.live.sources.pcm import Samples
 
 __all__ = ["FaultWatch"]
@@ -61,7 +60,7 @@ class FaultWatch:
         power = max(0.0, self._squares / sr - mean * mean)
         flat = power <= 1e-15
         frozen = math.isclose(power, self._before, rel_tol=_EQUAL)
-        self.level = -math.inf if flat else level_dbfs([math.sqrt(power)])
+        self.level = -math.inf if flat else 10 * math.log10(power)
         self._same = self._same + 1 if flat or frozen else 0.0
         self._before = power
         self._sum = self._squares = 0.0

@@ -9,7 +9,7 @@ import numpy as np
 
 from spectro.errors import AudioError, MissingExtraError
 from spectro.listening.live.settings import SourceSettings
-from spectro.listening.live.sources.pcm import Format, Samples
+from spectro.listening.live.sources.pcm import Format, Samples, decode
 
 __all__ = ["Device", "Microphone", "find_device", "list_devices"]
 
@@ -22,7 +22,7 @@ class Device(NamedTuple):
 
     Parameters
     ----------
-    index : int
+    number : int
         Its number now; it may be another one after a reboot.
     name, host : str
         Of the hardware, and of the system that it is reached through.
@@ -31,7 +31,7 @@ class Device(NamedTuple):
     default : bool
     """
 
-    index: int
+    number: int
     name: str
     host: str
     channels: int
@@ -72,7 +72,7 @@ class Microphone:
             self._stream = sounddevice.RawInputStream(
                 samplerate=sr,
                 blocksize=round(_BLOCK * sr),
-                device=device.index,
+                device=device.number,
                 channels=self._form.channels,
                 dtype="int16",
                 callback=self._callback,
@@ -91,8 +91,7 @@ class Microphone:
             if self._stream is not None and not self._stream.active:
                 raise AudioError("the microphone stopped; is it plugged in?") from None
             return np.zeros((0, self._form.channels), np.float32)
-        y = np.frombuffer(data, "<i2").astype(np.float32) / 32_768
-        return y.reshape(-1, self._form.channels)
+        return decode(data, self._form)
 
     def close(self) -> None:
         """See :class:`~spectro.listening.live.sources.pipe.Source`."""

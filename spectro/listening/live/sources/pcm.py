@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,7 @@ def decode(data: bytes, form: Format) -> Samples:
     >>> decode(bytes([0, 64, 0, 128]), Format("s16le", 8000, 1)).ravel()
     array([ 0.5, -1. ], dtype=float32)
     """
+    y: npt.NDArray[Any]
     if form.encoding == "u8":
         y = (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / 128
     elif form.encoding == "s16le":
@@ -79,7 +80,7 @@ def decode(data: bytes, form: Format) -> Samples:
         y = (np.frombuffer(data, "<i4") / (1 << 31)).astype(np.float32)
     else:
         y = _sane(np.frombuffer(data, "<f4"))
-    return y.reshape(-1, form.channels)
+    return y.astype(np.float32, copy=False).reshape(-1, form.channels)
 
 
 def _sane(y: Samples) -> Samples:

@@ -45,7 +45,7 @@ def hidden(url: str) -> str:
     >>> hidden("rtsp://me:secret@camera/live")
     'rtsp://***@camera/live'
     """
-    return re.sub(r"(?<=://)[^/@\\s]+@", "***@", url)
+    return re.sub(r"(?<=://)[^/@\s]+@", "***@", url)
 
 
 class Ffmpeg:

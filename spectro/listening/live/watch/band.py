@@ -49,7 +49,9 @@ def band_power(y: npt.NDArray[np.float32], sr: int) -> Power:
     frequencies = np.fft.rfftfreq(_N_FFT, 1 / sr)
     places = np.searchsorted(_edges(sr), frequencies, side="right") - 1
     inside = (places >= 0) & (places < len(_edges(sr)) - 1)
-    return np.bincount(places[inside], mean[inside], minlength=len(_edges(sr)) - 1)
+    number = len(_edges(sr)) - 1
+    power: Power = np.bincount(places[inside], mean[inside], number).astype(np.float64)
+    return power
 
 
 def _edges(sr: int) -> Power:
