@@ -254,7 +254,7 @@ def _spectra(
         n = min(_BLOCK, len(frames) - first)
         np.multiply(frames[first : first + n], window, out=block[:n])
         # Without norm="forward", numpy computes in float64, at twice the price and other bits.
-        np.fft.rfft(block[:n], axis=-1, norm="forward", out=D[:n])  # type: ignore[arg-type]
+        np.fft.rfft(block[:n], axis=-1, norm="forward", out=D[:n])
         squared = np.square(D.real[:n])
         squared += np.square(D.imag[:n])
         power[:, first : first + n] = squared.T
