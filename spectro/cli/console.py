@@ -34,10 +34,10 @@ from rich.progress import (
 from rich.text import Text
 
 from spectro.plumbing.words import counted
-from spectro.training.loop.progress import Listener
 
 if TYPE_CHECKING:
     from spectro.clips.table import Dataset
+    from spectro.training.loop.progress import Listener
 
 __all__ = [
     "INTERRUPTED",
@@ -304,6 +304,8 @@ def hearing(
 @contextmanager
 def training(what: str, epochs: int, *, each_epoch: bool = True) -> Iterator[Listener]:
     """Show a progress bar of batches, with a line for each epoch, or the last one, above it."""
+    from spectro.training.loop.progress import Listener
+
     first = 1 if each_epoch else epochs
     with counting(what, "batches") as count:
         yield Listener(

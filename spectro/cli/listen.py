@@ -22,6 +22,7 @@ __all__ = ["predict"]
 
 _FORMATS = ("table", "csv", "json", "jsonl")
 _STDIN = "-"
+_FEW = 8  # files: of more, what runs them is worth setting up for speed
 _LARGEST_STDIN = 1 << 31  # bytes: hours of sound, of which a picture shows seconds
 
 
@@ -51,7 +52,8 @@ def predict(
     if form not in _FORMATS:
         raise typer.BadParameter(f"choose {', '.join(_FORMATS)}", param_hint="--format")
     with _found(files) as names:
-        classifier = Classifier.load(model, backend=backend)  # type: ignore[arg-type]
+        few = len(names) <= _FEW
+        classifier = Classifier.load(model, backend=backend, few=few)  # type: ignore[arg-type]
         if classifier.remark:
             console.complain(classifier.remark)
         show = _Shown(classifier.labels, "jsonl" if json else form, top)

@@ -122,6 +122,9 @@ class OnnxBackend:
         Model folder with an export (:mod:`spectro.models.exports.float32`).
     name : str
         Which file of it: "model.onnx" or "model.int8.onnx".
+    few : bool
+        Start sooner and run slower: the network is not laid out anew for this processor, which
+        takes as long as several pictures.
 
     Raises
     ------
@@ -131,9 +134,9 @@ class OnnxBackend:
         If ONNX Runtime is not installed.
     """
 
-    def __init__(self, folder: str | Path, name: str = FILES["onnx"]) -> None:
+    def __init__(self, folder: str | Path, name: str = FILES["onnx"], *, few: bool = False) -> None:
         self.card = read_card(folder)
-        self._session = _open_session(Path(folder) / name)
+        self._session = _open_session(Path(folder) / name, few)
         _check_export(self._session, self.card, Path(folder) / name)
 
     def __call__(self, levels: Levels) -> Answer:
@@ -148,7 +151,7 @@ def _answer(card: ModelCard, probabilities: Probabilities, energy: Any = None) -
     return Answer(probabilities, card.unknown.known(probabilities, energy))
 
 
-def open_backend(folder: str | Path, name: BackendName = "auto") -> Backend:
+def open_backend(folder: str | Path, name: BackendName = "auto", *, few: bool = False) -> Backend:
     """Open a model folder with what is installed, or with what was asked for.
 
     Parameters
@@ -159,6 +162,8 @@ def open_backend(folder: str | Path, name: BackendName = "auto") -> Backend:
     name : "auto", "torch", "onnx" or "int8"
         "auto" takes the export where there is one, which starts and runs sooner, else torch
         (:func:`spectro.listening.choice.choose_backend`).
+    few : bool
+        For a few pictures: see :class:`OnnxBackend`.
 
     Returns
     -------
@@ -181,7 +186,7 @@ def open_backend(folder: str | Path, name: BackendName = "auto") -> Backend:
         return RunBackend(folder, name)
     if name == "torch":
         return TorchBackend(folder)
-    return OnnxBackend(folder, FILES[name])
+    return OnnxBackend(folder, FILES[name], few=few)
 
 
 def is_run(folder: str | Path) -> bool:
@@ -189,7 +194,7 @@ def is_run(folder: str | Path) -> bool:
     return (Path(folder) / "run.json").is_file() and not (Path(folder) / CARD).is_file()
 
 
-def _open_session(path: Path) -> Any:
+def _open_session(path: Path, few: bool) -> Any:
     """Load an export from its bytes alone: it can name no other file."""
     try:
         onnxruntime = onnx_runtime()
@@ -206,6 +211,9 @@ def _open_session(path: Path) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # what goes wrong is raised
+    if few:
+        level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.graph_optimization_level = level
     try:
         return onnxruntime.InferenceSession(
             path.read_bytes(), options, providers=["CPUExecutionProvider"]

@@ -44,7 +44,10 @@ def _is_exported(folder: str | Path) -> bool:
 
 
 def _is_installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ImportError:
+        return False
 
 
 def card_of(folder: str | Path, backend: BackendName) -> ModelCard:

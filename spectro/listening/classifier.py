@@ -90,7 +90,9 @@ class Classifier:
         self._backend = backend
 
     @classmethod
-    def load(cls, folder: str | Path, *, backend: BackendName = "auto") -> Classifier:
+    def load(
+        cls, folder: str | Path, *, backend: BackendName = "auto", few: bool = False
+    ) -> Classifier:
         """Load a model folder, or the folds' networks of a run, which are averaged.
 
         Parameters
@@ -100,6 +102,8 @@ class Classifier:
         backend : "auto", "torch", "onnx" or "int8"
             What runs the network: torch; or ONNX Runtime, from ``model.onnx`` or
             ``model.int8.onnx``. "auto" takes ``model.onnx`` where it is there, else torch.
+        few : bool
+            Start sooner and run slower, for a few files; probabilities are the same to 1e-5.
 
         Raises
         ------
@@ -108,7 +112,7 @@ class Classifier:
         MissingExtraError
             If what is needed is not installed.
         """
-        return cls(open_backend(folder, backend))
+        return cls(open_backend(folder, backend, few=few))
 
     @property
     def labels(self) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -249,12 +249,12 @@ def _spectra(
     """Fill the first columns of `power` with the squared spectra of frames over ``n_fft ** 2``."""
     window = _window(config.win_length or config.n_fft, config.n_fft)
     block = np.empty((min(_BLOCK, len(frames)), config.n_fft), dtype=np.float32)
-    D = np.empty((len(block), len(power)), dtype=np.complex64)
+    D: Any = np.empty((len(block), len(power)), dtype=np.complex64)
     for first in range(0, len(frames), _BLOCK):
         n = min(_BLOCK, len(frames) - first)
         np.multiply(frames[first : first + n], window, out=block[:n])
         # Without norm="forward", numpy computes in float64, at twice the price and other bits.
-        np.fft.rfft(block[:n], axis=-1, norm="forward", out=D[:n])  # type: ignore[arg-type]
+        np.fft.rfft(block[:n], axis=-1, norm="forward", out=D[:n])
         squared = np.square(D.real[:n])
         squared += np.square(D.imag[:n])
         power[:, first : first + n] = squared.T

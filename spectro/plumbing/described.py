@@ -9,8 +9,6 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import tomli_w
-
 from spectro.plumbing.settings import Settings
 
 __all__ = ["commented_toml", "entries", "first_sentence"]
@@ -98,5 +96,7 @@ def _comment(text: str, source: str | None) -> Iterator[str]:
 def _assignment(name: str, value: Any) -> str:
     if value is None:
         return f"# {name} ="
+    import tomli_w  # of the extra train
+
     line = tomli_w.dumps({name: value}).strip()
     return " ".join(line.split()).replace("[ ", "[").replace(", ]", "]") if "\n" in line else line

@@ -239,3 +239,9 @@ except ModelError as error:
     sys.exit(0 if "members" in str(error) and "torch" not in sys.modules else 1)
 """
     subprocess.run([sys.executable, "-c", code, tmp_path], check=True)
+
+
+def test_a_quick_start_changes_no_answer(folder: Path, sounds: list[Path]) -> None:
+    quick = Classifier.load(folder, backend="onnx", few=True)
+    ours = of(list(Classifier.load(folder, backend="onnx").classify(sounds)))
+    np.testing.assert_allclose(of(list(quick.classify(sounds))), ours, atol=1e-5)
