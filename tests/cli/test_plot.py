@@ -125,9 +125,9 @@ def test_without_settings_all_of_the_clip_shows_and_with_them_what_rendering_sho
     seen: list[SpectrogramConfig] = []
     draw = plots_clip.clip
 
-    def spy(path: str, config: SpectrogramConfig, what: Any) -> Any:
+    def spy(path: str, config: SpectrogramConfig, what: Any, **options: Any) -> Any:
         seen.append(config)
-        return draw(path, config, "waveform")
+        return draw(path, config, "waveform", **options)
 
     monkeypatch.setattr(plots_clip, "clip", spy)
     sf.write(tmp_path / "a.wav", sound(), SR)

@@ -77,6 +77,7 @@ def application(service: Service, *, token: str = "", hosts: frozenset[str] = fr
     _add_predict(app, service)
     _add_scan(app, service)
     _add_results(app, service)
+    _add_tables(app, service)
     _add_about(app, service)
     paths = _add_page(app)
     answered = service.metrics.answered
@@ -196,6 +197,8 @@ def _add_results(app: FastAPI, service: Service) -> None:
         service.scans.remove(number)
         return Response(status_code=204)
 
+
+def _add_tables(app: FastAPI, service: Service) -> None:
     @app.get(
         "/scan/{number}/events.csv",
         response_class=Response,
