@@ -153,7 +153,7 @@ def test_a_run_is_of_one_list_of_clips(rendered: RenderedSet, tmp_path: Path) ->
     assert status == 0, output
     predictions = Run.load(tmp_path / "run").predictions()
     assert len(predictions) == (rendered.clips["fold"] == 1).sum() - 1
-    assert f"1 clips left out by {file}" in output.split("accuracy")[-2]  # beside the score
+    assert f"1 clip left out by {file}" in output.split("accuracy")[-2]  # beside the score
     status, output = run(*train)
     assert (status, "holds a run with other" in output) == (1, True)
 

@@ -154,7 +154,7 @@ def test_parts_of_a_file_are_left_out_one_by_one(tmp_path: Path) -> None:
     left, notes = quarantine.apply_to_clips(clips, root, file)
     assert left[left["path"].str.endswith("a.wav")]["start"].tolist() == [0, 2 / 3]
     assert len(left) == 5
-    assert notes == (f"1 clips left out by {file}",)
+    assert notes == (f"1 clip left out by {file}",)
 
 
 def test_a_row_without_a_part_leaves_out_all_of_the_file(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_rows_to_which_no_clip_belongs_are_told(ill: Dataset, tmp_path: Path) ->
     kept = quarantine.apply(ill, file)
     assert len(kept.clips) == len(ill.clips) - 1
     told = f"2 rows of {file} name no clip that is here: cat/gone.wav, cat/good1.wav"
-    assert kept.notes[-2:] == (f"1 clips left out by {file}", told)
+    assert kept.notes[-2:] == (f"1 clip left out by {file}", told)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from spectro.errors import ConfigError, RenderError
 from spectro.models import features
 from spectro.models import networks as network
 from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
+from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.spectrogram import network_pixels
 from spectro.report.write import write_report
@@ -48,7 +49,7 @@ def features_of(
     images: list[str], cache: Path, body: nn.Sequential | None = None, **about: Any
 ) -> tuple[Any, int]:
     body = body or tiny_body()
-    told = {"arch": "tiny", "size": None, "precision": "fp32", **about}
+    told = {"arch": "resnet18", "size": None, "precision": "fp32", **about}
     identity = features.body_identity(told["arch"], body, told["size"], told["precision"])
     return features.pooled_features(images, body, identity, cache, device=CPU)
 
@@ -125,7 +126,7 @@ def test_a_changed_picture_is_computed_again_and_alone(images: list[str], tmp_pa
     assert computed == 1
     changed = (before != after).any(axis=1)
     assert changed.nonzero()[0].tolist() == [5]
-    fresh, _ = features_of(images, tmp_path / "other")
+    fresh, _ = features_of(images, tmp_path / "resnet34")
     np.testing.assert_array_equal(after, fresh)
 
 
@@ -136,7 +137,7 @@ def test_another_weight_size_or_arithmetic_takes_nothing_from_the_cache(
     one_weight = tiny_body()
     with torch.no_grad():
         one_weight[0].weight[0, 0, 0, 0] += 0.25
-    for change in ({"body": one_weight}, {"size": 48}, {"precision": "bf16"}, {"arch": "other"}):
+    for change in ({"body": one_weight}, {"size": 48}, {"precision": "bf16"}, {"arch": "resnet34"}):
         _, computed = features_of(images, tmp_path, **change)  # type: ignore[arg-type]
         assert computed == n, change
     again, computed = features_of(images, tmp_path)
@@ -241,7 +242,7 @@ def test_the_run_is_one_like_any_other(probed: Run, rendered: RenderedSet, run: 
 
 
 def test_random_bodies_are_alike_for_one_seed_only(rendered: RenderedSet, tmp_path: Path) -> None:
-    weights = crossval.resolve("none", "resnet18")
+    weights = resolve("none", "resnet18")
     bodies = [probe._body(PROBE.replace(seed=seed), weights)[0].weight for seed in (3, 3, 4)]
     assert torch.equal(bodies[0], bodies[1])
     assert not torch.equal(bodies[0], bodies[2])

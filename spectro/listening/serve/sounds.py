@@ -120,7 +120,7 @@ def frequency_ticks(config: SpectrogramConfig, hz: Sequence[int] = _ROUND_HZ) ->
     Examples
     --------
     >>> [(tick.hz, round(tick.at, 2)) for tick in frequency_ticks(SpectrogramConfig())][-2:]
-    [(4000, 0.69), (8000, 0.9)]
+    [(4000, 0.71), (8000, 0.91)]
     """
     bands = band_frequencies(config)
     inside = [f for f in hz if bands[0] <= f <= bands[-1]]

@@ -228,6 +228,7 @@ def float32_graph(model: nn.Module, card: ModelCard) -> bytes:
     By the older of torch's exporters: it takes a tenth of the time, its graphs run as fast, and the
     newer one has made networks of no use with a batch of any size (pytorch#169178).
     """
+    package("onnx")  # torch would say so in words of its own
     height, width = (card.size, card.size) if card.size else card.spectrogram.shape
     example = torch.zeros(2, height, width, 3, dtype=torch.uint8)
     file: Any = io.BytesIO()

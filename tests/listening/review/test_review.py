@@ -57,6 +57,12 @@ def make_table(tmp_path: Path) -> Path:
     return tmp_path / "events.csv"
 
 
+SHOWN = (  # keys wait for it
+    "document.querySelector('#item').ariaBusy !== 'true' && !player.paused"
+    " && document.querySelector('#plot img')?.complete"
+)
+
+
 @contextmanager
 def reviewing(table: Path, *options: str) -> Iterator[Service]:
     with started(["review", table, *options], table.parent / "serving") as service:
@@ -82,21 +88,26 @@ def test_keys_become_clips_that_render_reads(table: Path) -> None:
         page.until("!document.querySelector('#start').hidden")
         page.press("Enter", 13)
         for key, left in (("y", 5), ("n", 4), ("s", 3)):
-            page.until("document.querySelector('#plot img')?.complete && !player.paused")
+            page.until(SHOWN)
             page.press(key)
             page.until(f"document.querySelector('#counts').textContent.startsWith('{left} left')")
+        page.until(SHOWN)
         page.press("o")
         page.until("document.activeElement.id === 'name'")
         for letter in "jay":
             page.press(letter)
         page.press("Enter", 13)
         page.until("document.querySelector('#counts').textContent.startsWith('2 left')")
+        page.until(SHOWN)
         page.press("n")
         page.until("document.querySelector('#counts').textContent.startsWith('1 left')")
+        page.until(SHOWN)
         page.press("u")
         page.until("document.querySelector('#counts').textContent.startsWith('2 left')")
+        page.until(SHOWN)
         page.press("1")  # jay, which is known now
         page.until("document.querySelector('#counts').textContent.startsWith('1 left')")
+        page.until(SHOWN)
         page.press("y")
         page.until("!document.querySelector('#end').hidden")
         assert page.console == []

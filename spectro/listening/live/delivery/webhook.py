@@ -57,7 +57,7 @@ def sign(secret: bytes, id: str, timestamp: int, body: bytes) -> str:
     Examples
     --------
     >>> sign(b"secret", "a", 1, b"{}")
-    'v1,5J+ENXMOb5Yqkjs0tEPkVmzu5h0qjTMBoosR6j1kyZU='
+    'v1,DH9+vItb05LF5AmGVxmIk2XJE76uu57Vhud93LDFWM4='
     """
     signed = f"{id}.{timestamp}.".encode() + body
     return "v1," + base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()

@@ -134,7 +134,7 @@ function finish() {
 
 async function change(path, body) {
   if (busy) return;
-  busy = true;
+  wait(true);
   $("#problem").hidden = true;
   try {
     state = await (await ask(path, body)).json();
@@ -142,7 +142,12 @@ async function change(path, body) {
   } catch (error) {
     complain(error);
   }
-  busy = false;
+  wait(false);
+}
+
+function wait(on) { // no verdict on what is not shown yet
+  busy = on;
+  $("#item").setAttribute("aria-busy", String(on));
 }
 
 function give(verdict, label = "") {
