@@ -262,6 +262,7 @@ def test_folds_that_cannot_be_probed_are_told_first(rendered: RenderedSet) -> No
         probe.check(dataclasses.replace(rendered, clips=one_class))
 
 
+@pytest.mark.slow
 def test_the_command_keeps_features_and_starts_from_a_file(
     rendered: RenderedSet, tmp_path: Path
 ) -> None:

@@ -116,6 +116,7 @@ def test_what_is_hard_for_both_cancels_out() -> None:
     assert high - low < alone[1] - alone[0]
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_true_difference() -> None:
     rng = np.random.default_rng(4)
     covered, draws, true = 0, 80, 0.1

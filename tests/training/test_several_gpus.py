@@ -50,6 +50,7 @@ def parts(rendered: RenderedSet) -> Split:
     return split(rendered.clips, 1)
 
 
+@pytest.mark.slow
 def test_a_step_is_that_of_the_mean_gradient_and_progress_is_that_of_one_training(
     parts: Split, rendered: RenderedSet
 ) -> None:
@@ -126,6 +127,7 @@ def test_a_fold_starts_from_a_file_goes_through_all_phases_and_says_how_many_tra
     torch.testing.assert_close(first, state["conv1.weight"], rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_is_wrong_in_one_of_them_ends_all_and_is_told_as_ever(
     parts: Split, rendered: RenderedSet, tmp_path: Path
 ) -> None:
