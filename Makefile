@@ -25,7 +25,7 @@ ARGS        ?=
 RENDER_ARGS ?=
 WEIGHTS     ?= auto
 # What make demo fine-tunes: weights come with the environment, so that nothing is downloaded.
-DEMO        ?= --recipe plain --arch tf_efficientnet_lite0 --batch-size 16 --epochs 5
+DEMO        ?= --recipe plain --arch tf_efficientnet_lite0 --batch-size 16 --epochs 3
 
 # `make train-fold 3` says the same as `make train-fold N=3`.
 ifeq (train-fold,$(firstword $(MAKECMDGOALS)))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from spectro.errors import ConfigError
 from spectro.listening.backends import Backend
+from spectro.listening.choice import name_of
 from spectro.listening.event_settings import EventSettings
 from spectro.listening.events import Event
 from spectro.listening.live.clock import Clock
@@ -21,7 +22,7 @@ from spectro.listening.live.evidence.store import EvidenceStore
 from spectro.listening.live.evidence.writer import EvidenceWriter
 from spectro.listening.live.health.metrics import Metrics
 from spectro.listening.live.health.server import HealthServer
-from spectro.listening.live.hearing.ears import Ears, Site, model_hash
+from spectro.listening.live.hearing.ears import Ears, Site
 from spectro.listening.live.hearing.place import Place
 from spectro.listening.live.listener import Listener
 from spectro.listening.live.runner import Runner
@@ -95,7 +96,7 @@ def build(
     SpectroError
         If something cannot be: a class that the model does not know, a clip that is not there.
     """
-    ears, stats = Ears(backend, model_hash(folder)), ListenerStats()
+    ears, stats = Ears(backend, name_of(folder)), ListenerStats()
     bell = threading.Condition()
     _check_proofs(plan, ears)
     sources = [_open_source(one) for one in plan.sources]

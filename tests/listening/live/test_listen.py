@@ -14,10 +14,10 @@ import pytest
 
 from spectro.listening.backends import open_backend
 from spectro.listening.event_settings import EventSettings
-from spectro.listening.live.hearing.ears import model_hash
 from spectro.listening.live.sources.pcm import as_bytes
 from spectro.listening.scan import ScanSettings, scan_recording
 from spectro.listening.tables import json_line
+from spectro.models.identity import model_hash
 from tests.listening.live.hearing import EVENTS, SR, listening, model_folder, recording, sound
 from tests.listening.live.receiver import Receiver
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import NamedTuple
 
 from spectro.listening.backends import Backend
 from spectro.listening.event_settings import EventSettings
 
-__all__ = ["Ears", "Site", "model_hash"]
+__all__ = ["Ears", "Site"]
 
 
 class Site(NamedTuple):
@@ -44,18 +42,3 @@ class Ears(NamedTuple):
 
     backend: Backend
     model: str
-
-
-_FILES = ("model.safetensors", "model.onnx", "model.int8.onnx")
-
-
-def model_hash(folder: str | Path) -> str:
-    """Name a model by its content: 16 hexadecimal digits of its first file's SHA-256."""
-    path = next((Path(folder) / name for name in _FILES if (Path(folder) / name).is_file()), None)
-    if path is None:
-        return ""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()[:16]
