@@ -20,6 +20,7 @@ from rich.text import Text
 from spectro.cli import console
 from spectro.cli.options import RUNNING, Group, Workers, settings, with_options
 from spectro.listening.event_settings import EventSettings
+from spectro.plumbing.words import counted
 
 if TYPE_CHECKING:
     from spectro.listening.backends import BackendName
@@ -441,7 +442,8 @@ def _pace(
     hop = results.settings.hop or results.card.spectrogram.duration
     pace = f"{fresh / took:,.0f} x real time ({took:.1f} s)" if fresh else "nothing was heard anew"
     before = f", {resumed:,} of them scanned before" if resumed else ""
+    heard = len(results.recordings) - len(results.errors)
     return (
-        f"{hours:,.2f} h in {len(results.recordings) - len(results.errors):,} recordings{before}: "
+        f"{hours:,.2f} h in {counted(heard, 'recording')}{before}: "
         f"{pace}; hop {hop:g} s, {results.settings.backend}"
     )
