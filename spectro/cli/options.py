@@ -309,8 +309,8 @@ def settings(cls: type[Settings], panel: str, *names: str) -> Group:
     *names : str
         Fields; none means all.
     """
-    options = (_setting(cls, name, panel) for name in names or cls.model_fields)
-    return Group(tuple(options), lambda **flags: cls().replace(**flags))
+    given = flags_of(cls, panel, *names)
+    return Group(given.parameters, lambda **flags: cls(**given.build(**flags)))
 
 
 def flags_of(cls: type[Settings], panel: str, *names: str) -> Group:

@@ -202,9 +202,8 @@ def _known_formats(formats: list[str] | None) -> list[Any]:
 
 def _check(paths: Sequence[str], start_time: str | None, page: bool, formats: list[Any]) -> None:
     """Refuse what cannot be before hours are spent on it."""
-    from importlib.util import find_spec
-
     from spectro.errors import ConfigError, MissingExtraError
+    from spectro.plumbing.extras import is_installed
 
     for given, option in ((start_time is not None, "--start-time"), (page, "--page")):
         if given and len(paths) > 1:
@@ -212,7 +211,7 @@ def _check(paths: Sequence[str], start_time: str | None, page: bool, formats: li
                 f"{option} is of one recording, and these are {len(paths):,}; "
                 "scan them one by one, each with an --out of its own"
             )
-    if "parquet" in formats and find_spec("pyarrow") is None:
+    if "parquet" in formats and not is_installed("pyarrow"):
         raise MissingExtraError("parquet", "writing Parquet")
 
 
@@ -230,7 +229,7 @@ class _Listener:
         from spectro.listening.choice import card_of, choose_backend, name_of
 
         chosen = choose_backend(folder, backend)
-        return cls(folder, chosen, card_of(folder, chosen), name_of(folder))
+        return cls(folder, chosen, card_of(folder), name_of(folder))
 
     def settings(
         self, hop: float | None, site: str | None, start_time: str | None, flags: _Flags

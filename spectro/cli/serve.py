@@ -67,9 +67,8 @@ def serve(
     token = "" if token_file is None else _token(token_file)
     run = _needed()
     from spectro.listening.backends import open_backend
-    from spectro.listening.choice import choose_backend
 
-    listener = open_backend(model, choose_backend(model, backend))
+    listener = open_backend(model, backend)  # type: ignore[arg-type]
     scan = _scan_settings(model, listener.card.labels, site, config, hop)
     name = model.resolve().name
     name = model.resolve().parent.parent.name if name == "model" else name  # RUN/fold1/model

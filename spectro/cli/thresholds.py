@@ -98,7 +98,7 @@ def thresholds(
     from spectro.listening.thresholds.curve import save_curve
 
     rate, how = parse_budget(budget), choose_backend(model, backend)
-    card = card_of(model, how)
+    card = card_of(model)
     events.levels(card.labels)
     recordings = find_recordings([*background, *(more or [])], leave_out=model).paths
     if not unsupported:

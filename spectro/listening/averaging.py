@@ -18,7 +18,7 @@ from spectro.plumbing.paths import check_no_link
 if TYPE_CHECKING:
     from spectro.listening.backends import Levels
 
-__all__ = ["MOST_FOLDS", "RunBackend"]
+__all__ = ["MOST_FOLDS", "RunBackend", "run_card", "run_folds"]
 
 MOST_FOLDS = 100
 _FOLD = re.compile(r"fold(-?\d{1,9})")
@@ -54,18 +54,15 @@ class RunBackend:
 
     def __init__(self, folder: str | Path, name: BackendName) -> None:
         folder = Path(folder)
-        folds = _folds(folder)
-        _check_alike(folder, folds)
+        folds, kept = run_folds(folder), RunCalibration.of(folder)
+        self.card: ModelCard = _card(folder, folds, kept)
         _check_memory(folder, [path / FILES.get(name, TENSORS) for path in folds.values()])
-        kept = RunCalibration.of(folder)
         self._unknown = kept.unknown if kept else None
         self._backends: list[tuple[Backend, float]] = []
         for path in folds.values():
             backend = open_backend(path, name)
             relative = kept.temperature / backend.card.temperature if kept else 1.0
             self._backends.append((backend, relative))
-        first = self._backends[0][0].card
-        self.card: ModelCard = first.replace(temperature=kept.temperature if kept else None)
         self.remark = _remark(folder, list(folds), kept)
 
     def __call__(self, levels: Levels) -> Answer:
@@ -81,8 +78,15 @@ class RunBackend:
         return Answer(mean, 2 * votes >= len(self._backends))
 
 
-def _folds(folder: Path) -> dict[int, Path]:
-    """List the model folders of a run by fold."""
+def run_folds(folder: str | Path) -> dict[int, Path]:
+    """List the model folders of a run by fold.
+
+    Raises
+    ------
+    ModelError
+        If there is no fold with a model, there are more than 100, or a link is on the way.
+    """
+    folder = Path(folder)
     found: dict[int, Path] = {}
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -103,8 +107,20 @@ def _folds(folder: Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def _check_alike(folder: Path, folds: dict[int, Path]) -> None:
-    """Refuse networks that look at other pictures or tell other classes apart."""
+def run_card(folder: str | Path) -> ModelCard:
+    """Read what a run is as a model: the first fold's card, at the run's temperature.
+
+    Raises
+    ------
+    ModelError
+        As :class:`RunBackend` does, and if the networks look at other pictures or tell other
+        classes apart.
+    """
+    folder = Path(folder)
+    return _card(folder, run_folds(folder), RunCalibration.of(folder))
+
+
+def _card(folder: Path, folds: dict[int, Path], kept: RunCalibration | None) -> ModelCard:
     cards = {fold: read_card(path) for fold, path in folds.items()}
     (first, card), *others = cards.items()
     for fold, other in others:
@@ -114,6 +130,7 @@ def _check_alike(folder: Path, folds: dict[int, Path]) -> None:
                     f"{folder}: folds {first} and {fold} have networks of other {name}, which "
                     "cannot be averaged; name one fold's model"
                 )
+    return card.replace(temperature=kept.temperature if kept else None)
 
 
 def _check_memory(folder: Path, files: list[Path]) -> None:

@@ -171,15 +171,16 @@ def open_backend(folder: str | Path, name: BackendName = "auto", *, few: bool = 
 
     Raises
     ------
+    ConfigError
+        If `name` is none of these.
     ModelError
         If the folder holds no such model, or a damaged one.
     MissingExtraError
         If what is needed is not installed.
     """
-    if name == "auto":
-        from spectro.listening.choice import choose_backend
+    from spectro.listening.choice import choose_backend
 
-        name = choose_backend(folder, name)
+    name = choose_backend(folder, name)
     if is_run(folder):
         from spectro.listening.averaging import RunBackend
 

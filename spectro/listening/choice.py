@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from pathlib import Path
 from typing import cast, get_args
 
 from spectro.errors import ConfigError
-from spectro.listening.backends import FILES, BackendName, open_backend
-from spectro.models.card import CARD, ModelCard, read_card
+from spectro.listening.averaging import run_card, run_folds
+from spectro.listening.backends import FILES, BackendName, is_run
+from spectro.models.card import ModelCard, read_card
 from spectro.models.identity import model_hash
+from spectro.plumbing.extras import is_installed
 
 __all__ = ["card_of", "choose_backend", "name_of"]
 
@@ -34,36 +35,23 @@ def choose_backend(folder: str | Path, asked: str) -> BackendName:
         raise ConfigError(f"--backend {asked!r} is none of {', '.join(get_args(BackendName))}")
     if asked != "auto":
         return cast(BackendName, asked)
-    exported = _is_exported(folder) and _is_installed("onnxruntime")
-    return "torch" if _is_installed("torch") and not exported else "onnx"
+    exported = _is_exported(folder) and is_installed("onnxruntime")
+    return "torch" if is_installed("torch") and not exported else "onnx"
 
 
 def _is_exported(folder: str | Path) -> bool:
-    folders = [Path(folder)] if (Path(folder) / CARD).is_file() else _folds(folder)
-    return bool(folders) and all((each / FILES["onnx"]).is_file() for each in folders)
+    folders = run_folds(folder).values() if is_run(folder) else [Path(folder)]
+    return all((each / FILES["onnx"]).is_file() for each in folders)
 
 
-def _is_installed(package: str) -> bool:
-    try:
-        return importlib.util.find_spec(package) is not None
-    except ImportError:
-        return False
-
-
-def card_of(folder: str | Path, backend: BackendName) -> ModelCard:
-    """Read what a model says of itself; of a run, its networks are loaded for that."""
-    if (Path(folder) / CARD).is_file() or not _folds(folder):
-        return read_card(folder)
-    return open_backend(folder, backend).card
+def card_of(folder: str | Path) -> ModelCard:
+    """Read what a model, or a run, says of itself; no network is loaded."""
+    return run_card(folder) if is_run(folder) else read_card(folder)
 
 
 def name_of(folder: str | Path) -> str:
     """Return the hash of a model; of a run, that of its folds' models."""
-    if (Path(folder) / CARD).is_file() or not _folds(folder):
+    if not is_run(folder):
         return model_hash(folder)
-    names = ",".join(model_hash(fold) for fold in _folds(folder))
+    names = ",".join(model_hash(fold) for fold in sorted(run_folds(folder).values()))
     return hashlib.sha256(names.encode()).hexdigest()[:16]
-
-
-def _folds(folder: str | Path) -> list[Path]:
-    return sorted(path.parent for path in Path(folder).glob(f"fold*/model/{CARD}"))

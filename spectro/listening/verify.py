@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from spectro.models.exports.vectors import (
     compare_resampling,
     read_vectors,
 )
+from spectro.plumbing.extras import is_installed
 
 __all__ = ["Stage", "verify"]
 
@@ -121,12 +121,5 @@ def _backends(folder: Path) -> list[Literal["torch", "onnx", "int8"]]:
     return [
         name  # type: ignore[misc]
         for name, (file, package) in runs.items()
-        if (folder / file).is_file() and _has(package)
+        if (folder / file).is_file() and is_installed(package)
     ]
-
-
-def _has(package: str) -> bool:
-    try:
-        return importlib.util.find_spec(package) is not None
-    except ImportError:
-        return False

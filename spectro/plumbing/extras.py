@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 from spectro.errors import MissingExtraError
 
-__all__ = ["PACKAGES", "explained"]
+__all__ = ["PACKAGES", "explained", "is_installed"]
 
 # What is imported where it is needed, and answered for here if it is not there. Packages that one
 # option alone needs are answered for where that option is read.
@@ -42,3 +44,11 @@ def explained(error: ModuleNotFoundError, purpose: str) -> MissingExtraError | M
         if package in packages:
             return MissingExtraError(extra, purpose)
     return error
+
+
+def is_installed(package: str) -> bool:
+    """Tell whether a package can be imported, without importing it."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ImportError:  # an import hook refuses it
+        return False

@@ -16,6 +16,7 @@ import soundfile as sf
 import torch
 
 from spectro.errors import AudioError, ConfigError, ModelError
+from spectro.listening.backends import open_backend
 from spectro.listening.classifier import Classifier, Prediction
 from spectro.models import networks
 from spectro.models.card import ModelCard
@@ -245,3 +246,8 @@ def test_a_quick_start_changes_no_answer(folder: Path, sounds: list[Path]) -> No
     quick = Classifier.load(folder, backend="onnx", few=True)
     ours = of(list(Classifier.load(folder, backend="onnx").classify(sounds)))
     np.testing.assert_allclose(of(list(quick.classify(sounds))), ours, atol=1e-5)
+
+
+def test_a_backend_that_there_is_not_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'fast' is none of auto, torch, onnx, int8"):
+        open_backend(tmp_path, "fast")  # type: ignore[arg-type]

@@ -66,18 +66,7 @@ def configurations(
     topics: Topics, node: str, labels: Sequence[str], sources: Iterable[str]
 ) -> dict[str, str]:
     """Return what is published, retained, on every connection: payloads by topic."""
-    device = {
-        "identifiers": [node],
-        "name": f"spectro {node}",
-        "manufacturer": "spectro",
-        "model": "sound listener",
-        "sw_version": __version__,
-    }
-    shared = {
-        "availability_topic": topics.status,
-        "device": device,
-        "origin": {"name": "spectro", "sw_version": __version__},
-    }
+    shared = _shared(topics, node)
     found: dict[str, dict[str, Any]] = {}
     for label in labels:
         found[f"binary_sensor/{node}/{identifier(label)}"] = {
@@ -107,4 +96,20 @@ def configurations(
             {**about, "unique_id": f"spectro_{place.replace('/', '_')}", **shared}
         )
         for place, about in found.items()
+    }
+
+
+def _shared(topics: Topics, node: str) -> dict[str, Any]:
+    """Return what stands in every configuration."""
+    device = {
+        "identifiers": [node],
+        "name": f"spectro {node}",
+        "manufacturer": "spectro",
+        "model": "sound listener",
+        "sw_version": __version__,
+    }
+    return {
+        "availability_topic": topics.status,
+        "device": device,
+        "origin": {"name": "spectro", "sw_version": __version__},
     }
