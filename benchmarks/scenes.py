@@ -36,12 +36,12 @@ import soundfile as sf
 
 from spectro.clips.waveform import load
 from spectro.errors import ConfigError
-from spectro.listening.annotations import Labelled
 from spectro.listening.backends import Answer, open_backend
-from spectro.listening.event_settings import EventSettings
-from spectro.listening.events import Event, Origin, ScoredWindow, find_events
+from spectro.listening.events.annotations import Labelled
+from spectro.listening.events.finding import Event, Origin, ScoredWindow, find_events
+from spectro.listening.events.scoring import EventScores, match, score_events
+from spectro.listening.events.settings import EventSettings
 from spectro.listening.scan import score_windows
-from spectro.listening.scoring import EventScores, match, score_events
 from spectro.listening.thresholds import Background, check_budget, choose_thresholds
 from spectro.listening.thresholds.bounds import hours_needed, poisson_upper
 

@@ -32,9 +32,9 @@ from spectro.pictures.spectrogram import clip_image, network_levels
 
 
 def make_model(folder: Path) -> Path:
-    from spectro.models import networks
     from spectro.models.exports.float32 import export_onnx
     from spectro.models.folder import save_model
+    from spectro.models.networks import build as networks
 
     labels = tuple("abcdefghij")
     card = ModelCard(arch="resnet18", labels=labels, spectrogram=SpectrogramConfig())

@@ -29,10 +29,10 @@ BARE = ("-c", "import onnxruntime, numpy, soundfile, soxr")
 
 def untrained(folder: Path, arch: str) -> Path:
     """Write an untrained network of this kind and its export: what it says takes the same time."""
-    from spectro.models import networks
     from spectro.models.card import ModelCard
     from spectro.models.exports.float32 import export_onnx
     from spectro.models.folder import save_model
+    from spectro.models.networks import build as networks
     from spectro.pictures.settings import SpectrogramConfig
 
     card = ModelCard(arch=arch, labels=tuple("abcdefghij"), spectrogram=SpectrogramConfig())

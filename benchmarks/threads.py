@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from train import sample_pictures, spread  # beside this file; after torch has read OMP_NUM_THREADS
 
-from spectro.models.precision import choose_precision
+from spectro.models.networks.precision import choose_precision
 from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
 from spectro.training.data import dataloaders

@@ -112,7 +112,7 @@ def plain_fastai(task: Task) -> Train:
         vision_learner,
     )
 
-    from spectro.models import networks as network
+    from spectro.models.networks import build as network
     from spectro.models.weights import resolve
 
     set_seed(task.seed, reproducible=True)
@@ -155,7 +155,7 @@ def opensoundscape(task: Task) -> Train:
     from opensoundscape.ml import cnn_architectures
     from opensoundscape.ml.cnn import CNN
 
-    from spectro.models import networks as network
+    from spectro.models.networks import build as network
     from spectro.models.weights import resolve
 
     torch.manual_seed(task.seed)

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 from train import sample_pictures  # beside this file
 
-from spectro.models.precision import choose_precision
+from spectro.models.networks.precision import choose_precision
 from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
 from spectro.training import data

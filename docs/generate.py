@@ -29,7 +29,11 @@ _MODULES = {  # beside what `import spectro` gives: what people reach for next
     "Pictures": ("spectro.pictures.spectrogram", "spectro.pictures.mel", "spectro.pictures.plots"),
     "Training": ("spectro.training.data", "spectro.training.recipes", "spectro.training.splits"),
     "Scores": ("spectro.scores.metrics", "spectro.scores.comparison", "spectro.scores.calibration"),
-    "Models": ("spectro.models.folder", "spectro.models.networks", "spectro.models.own"),
+    "Models": (
+        "spectro.models.folder",
+        "spectro.models.networks.build",
+        "spectro.models.networks.own",
+    ),
     "Notebooks": ("spectro.notebook",),
 }
 

@@ -23,8 +23,8 @@ ignore_known()  # before what warns is imported
 
 from spectro.clips import datasets
 from spectro.clips import waveform as audio
-from spectro.clips.datasets import urbansound8k
 from spectro.clips.datasets.listing import is_sound
+from spectro.clips.datasets.published import urbansound8k
 from spectro.clips.sample import write as sample
 from spectro.clips.table import Dataset
 from spectro.crossval.folds import Training, score_run

@@ -60,14 +60,14 @@ _COMMANDS = (
     ("results", "report"),
     ("results", "runs"),
     ("results", "compare"),
-    ("listen", "predict"),
-    ("scan", "scan"),
-    ("thresholds", "thresholds"),
-    ("score_events", "score_events"),
-    ("serve", "serve"),
-    ("live", "listen"),
-    ("events", "events"),
-    ("review", "review"),
+    ("listening.predict", "predict"),
+    ("listening.scan", "scan"),
+    ("listening.thresholds", "thresholds"),
+    ("listening.score_events", "score_events"),
+    ("listening.serve", "serve"),
+    ("listening.listen", "listen"),
+    ("listening.events", "events"),
+    ("listening.review", "review"),
 )
 
 

@@ -22,14 +22,14 @@ from spectro.cli.options import (
     either,
     with_options,
 )
-from spectro.clips.datasets.sources import SOURCES
+from spectro.clips.datasets.published.sources import SOURCES
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.words import counted
 
 if TYPE_CHECKING:
     from spectro.clips.checking.check import Checkup
     from spectro.clips.checking.measure import Vitals
-    from spectro.clips.datasets.sources import Source
+    from spectro.clips.datasets.published.sources import Source
     from spectro.clips.table import Dataset
     from spectro.pictures.render import RenderSummary
 
@@ -68,8 +68,8 @@ def fetch(
     url: Annotated[Optional[str], typer.Option(help="A mirror of the archive.")] = None,
 ) -> None:
     """Download a published dataset from its official host, check it and unpack it."""
-    from spectro.clips.datasets import fetch as fetching
-    from spectro.clips.datasets import sources
+    from spectro.clips.datasets.published import fetch as fetching
+    from spectro.clips.datasets.published import sources
 
     source = sources.find(name)
     found = fetching.present(source, to)

@@ -6,8 +6,8 @@ import pandas as pd
 
 from spectro.crossval.records import FoldRecord
 from spectro.crossval.run import Run
-from spectro.models import networks
 from spectro.models.card import ModelCard
+from spectro.models.networks import build as networks
 from spectro.pictures.rendered import RenderedSet
 from spectro.scores import metrics
 from spectro.training.recipes import RECIPES, changes

@@ -24,7 +24,7 @@ from spectro.crossval.records import Design, FoldRecord, Origin, Scores
 from spectro.crossval.run import RANDOM, Run
 from spectro.errors import ConfigError, DivergedError
 from spectro.models.folder import save_model
-from spectro.models.precision import choose_precision
+from spectro.models.networks.precision import choose_precision
 from spectro.models.weights import Weights, settle
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.environment import environment

@@ -24,8 +24,8 @@ from spectro.crossval.records import Design, FoldRecord, Origin, OwnLearner, Sco
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError, DivergedError
 from spectro.models.folder import save_model
-from spectro.models.networks import full_name
-from spectro.models.own import as_ours, save_weights
+from spectro.models.networks.build import full_name
+from spectro.models.networks.own import as_ours, save_weights
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import write_text
 from spectro.scores import breakdown, metrics

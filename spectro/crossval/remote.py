@@ -16,7 +16,7 @@ from spectro.crossval.folds import Start, Training, start
 from spectro.crossval.records import FoldRecord
 from spectro.crossval.run import Run
 from spectro.errors import ModelError, SpectroError
-from spectro.models.precision import choose_precision
+from spectro.models.networks.precision import choose_precision
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.paths import absolute, place
 from spectro.training.data import device

@@ -24,10 +24,10 @@ import soundfile as sf
 from pydantic import Field, model_validator
 
 from spectro.errors import AudioError, DatasetError, ModelError
-from spectro.listening.annotations import Heard
 from spectro.listening.backends import Answer, Backend
-from spectro.listening.event_settings import EventSettings
-from spectro.listening.events import Event, Origin, ScoredWindow, find_events
+from spectro.listening.events.annotations import Heard
+from spectro.listening.events.finding import Event, Origin, ScoredWindow, find_events
+from spectro.listening.events.settings import EventSettings
 from spectro.listening.recorders import beginning, parse_start_time
 from spectro.listening.windower import Picture, Tap, file_pictures
 from spectro.plumbing.files import write_text

@@ -20,7 +20,7 @@ from spectro.clips.decode import open_part
 from spectro.clips.streaming import Resampler
 from spectro.clips.waveform import Waveform, check_rate, fit, mixed
 from spectro.errors import ConfigError
-from spectro.listening.events import level_dbfs
+from spectro.listening.events.finding import level_dbfs
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import (
     frame_power,

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 CARD, TENSORS, VECTORS = "model.json", "model.safetensors", "verify.json"
-OWN = "network.safetensors"  # of :mod:`spectro.models.own`
+OWN = "network.safetensors"  # of :mod:`spectro.models.networks.own`
 _MAX_MEMBERS = 100  # as many as training takes
 _MAX_DETECTIONS = 1_000  # of a class: enough to tell a share to a thousandth
 _MAX_BYTES = 1 << 26  # of model.json; one with 10,000 classes and their scores is about 1 MB
@@ -53,7 +53,7 @@ class ModelCard(Settings):
     ----------
     arch : str
         Name of the body: "cnn4", torchvision's, or timm's with "timm/" before it
-        (:func:`spectro.models.networks.full_name`).
+        (:func:`spectro.models.networks.build.full_name`).
     members : int
         Networks whose probabilities are averaged, 1 to 100.
     labels : tuple of str
@@ -153,8 +153,8 @@ def read_card(folder: str | Path) -> ModelCard:
         if (Path(folder) / OWN).is_file():
             raise ModelError(
                 f"{folder}: keeps a network of the user's own, which only its code can build "
-                "(spectro.models.own.load_weights); predict and export take what vision_learner "
-                "makes of a torchvision ResNet, and what spectro trains"
+                "(spectro.models.networks.own.load_weights); predict and export take what "
+                "vision_learner makes of a torchvision ResNet, and what spectro trains"
             )
         raise ModelError(f"{folder}: is no model folder, it has no {CARD}")
     try:

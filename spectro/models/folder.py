@@ -24,9 +24,9 @@ import torch
 from torch import nn
 
 from spectro.errors import ConfigError, ModelError
-from spectro.models import networks as network
 from spectro.models import tensors
 from spectro.models.card import CARD, TENSORS, VECTORS, ModelCard, read_card, shortened
+from spectro.models.networks import build as network
 from spectro.models.words import describe
 from spectro.plumbing.files import replacing, scratch, without_scratch, writing
 
@@ -52,7 +52,7 @@ def save_model(folder: str | Path, model: nn.Module, card: ModelCard) -> None:
     folder : str or Path
         Created if missing. Exports of a model that was there before are removed.
     model : torch.nn.Module
-        As :func:`spectro.models.networks.build` makes it.
+        As :func:`spectro.models.networks.build.build` makes it.
     card : ModelCard
         What goes with it.
 
@@ -163,7 +163,7 @@ def predict(model: nn.Module, card: ModelCard, pixels: torch.Tensor) -> network.
 
     Returns
     -------
-    answer : spectro.models.networks.Answer
+    answer : spectro.models.networks.build.Answer
     """
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (card.mean, card.std))
     with torch.inference_mode():

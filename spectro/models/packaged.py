@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from spectro.errors import ModelError
-from spectro.models.timm_bodies import PREFIX
+from spectro.models.networks.timm_bodies import PREFIX
 
 __all__ = ["FALLBACK", "load", "offers"]
 

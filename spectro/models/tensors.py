@@ -12,7 +12,7 @@ import torch
 
 from spectro.errors import ModelError
 from spectro.models.card import shortened
-from spectro.models.networks import Expected
+from spectro.models.networks.build import Expected
 
 __all__ = ["check_finite", "check_memory", "is_plain", "read_shapes", "read_tensors"]
 

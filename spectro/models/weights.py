@@ -16,9 +16,10 @@ import torch
 import torchvision
 
 from spectro.errors import ConfigError, MissingExtraError, ModelError
-from spectro.models import packaged, tensors, timm_bodies
+from spectro.models import packaged, tensors
 from spectro.models.card import shortened
-from spectro.models.networks import Expected, check_name, is_timms, without_memory
+from spectro.models.networks import timm_bodies
+from spectro.models.networks.build import Expected, check_name, is_timms, without_memory
 
 __all__ = ["Weights", "resolve", "settle"]
 

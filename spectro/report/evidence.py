@@ -170,7 +170,7 @@ class Showcase:
             return "", ""
         import torch
 
-        from spectro.models.gradcam import gradcam, overlay
+        from spectro.models.networks.gradcam import gradcam, overlay
 
         network, card = self._network(fold)
         if network is None or card is None or predicted not in card.labels:

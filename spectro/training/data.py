@@ -22,7 +22,7 @@ from PIL import Image
 
 from spectro.clips.clip import Clip, clips_of
 from spectro.errors import ConfigError
-from spectro.models import networks
+from spectro.models.networks import build as networks
 from spectro.pictures import read
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import clip_image

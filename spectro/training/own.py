@@ -20,7 +20,7 @@ from fastai.metrics import accuracy
 from fastai.torch_core import set_seed
 
 from spectro.errors import ConfigError
-from spectro.models import networks
+from spectro.models.networks import build as networks
 from spectro.pictures.rendered import RenderedSet
 from spectro.training import data
 from spectro.training.loop import learner

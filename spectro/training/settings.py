@@ -69,7 +69,8 @@ class TrainConfig(Settings):
         :mod:`spectro.training.recipes`.
     arch : str
         Name of the network: torchvision's, as "resnet34", timm's, as "tf_efficientnet_lite0", or
-        "cnn4" (:mod:`spectro.models.networks`); or "auto" (:func:`spectro.models.weights.settle`).
+        "cnn4" (:mod:`spectro.models.networks.build`); or "auto"
+        (:func:`spectro.models.weights.settle`).
         Default resnet18: the quickest of its family.
     weights : str
         Where training starts: "imagenet" (torchvision's weights, cached or downloaded, or those of

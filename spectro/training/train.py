@@ -11,7 +11,7 @@ from fastai.callback.core import Callback
 from fastai.learner import Learner
 
 from spectro.errors import ConfigError
-from spectro.models.networks import Ensemble
+from spectro.models.networks.build import Ensemble
 from spectro.models.weights import Weights
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.training import data
@@ -75,7 +75,7 @@ def train(
     Returns
     -------
     learn : Learner
-        Its model is the network, or the :class:`~spectro.models.networks.Ensemble` of them.
+        Its model is the network, or the :class:`~spectro.models.networks.build.Ensemble` of them.
     history : pandas.DataFrame
         Of :func:`spectro.training.loop.learner.fit`. Of several networks, one after another, with
         the column ``member``, counted from 1; losses and accuracy are those of that network alone.

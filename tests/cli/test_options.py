@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from spectro.cli.app import app
 from spectro.cli.options import SPECTROGRAM, training, with_options
 from spectro.clips.datasets import LAYOUTS
-from spectro.clips.datasets.sources import SOURCES
+from spectro.clips.datasets.published.sources import SOURCES
 from spectro.errors import ConfigError
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.training.recipes import RECIPES, SPECTROGRAMS

@@ -20,12 +20,12 @@ from typer.testing import CliRunner, Result
 
 from spectro.cli.app import app
 from spectro.errors import ConfigError, DatasetError, ModelError, SpectroError
-from spectro.listening.annotations import read_audacity, read_raven
 from spectro.listening.classifier import Classifier
-from spectro.listening.event_settings import EventSettings
+from spectro.listening.events.annotations import read_audacity, read_raven
+from spectro.listening.events.settings import EventSettings
+from spectro.listening.events.tables import read_csv, read_jsonl
 from spectro.listening.recordings import find_recordings
 from spectro.listening.scan import score_windows
-from spectro.listening.tables import read_csv, read_jsonl
 from spectro.listening.thresholds.site import ClassEvidence, SiteThresholds
 from spectro.models.identity import model_hash
 from tests.listening.ears import LABELS, SR, make_ears, tones

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from spectro.cli.app import app
 from spectro.errors import SpectroError
-from spectro.listening.annotations import Heard, write_raven
-from spectro.listening.events import Event
-from spectro.listening.tables import write_csv
+from spectro.listening.events.annotations import Heard, write_raven
+from spectro.listening.events.finding import Event
+from spectro.listening.events.tables import write_csv
 from tests.cli.test_cli import call
 
 RAVEN = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\t"

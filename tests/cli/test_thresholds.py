@@ -18,7 +18,7 @@ from spectro.cli.app import app
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError, DatasetError
 from spectro.listening.backends import open_backend
-from spectro.listening.events import Origin, find_events
+from spectro.listening.events.finding import Origin, find_events
 from spectro.listening.scan import score_windows
 from spectro.listening.thresholds import background
 from spectro.listening.thresholds.site import SiteThresholds

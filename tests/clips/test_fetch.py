@@ -22,10 +22,10 @@ import pytest
 
 from spectro.cli import data as cli
 from spectro.clips import datasets
-from spectro.clips.datasets import esc50 as esc50_layout
-from spectro.clips.datasets import sources
-from spectro.clips.datasets.fetch import fetch, present
-from spectro.clips.datasets.sources import Source
+from spectro.clips.datasets.published import esc50 as esc50_layout
+from spectro.clips.datasets.published import sources
+from spectro.clips.datasets.published.fetch import fetch, present
+from spectro.clips.datasets.published.sources import Source
 from spectro.errors import DatasetError
 from spectro.plumbing.download import Patience, Progress
 from tests.plumbing.test_download import Site, names, serving
@@ -254,7 +254,7 @@ def test_no_room_is_said_before_the_first_byte(
     esc50: Source, site: Site, to: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=99_999)
-    monkeypatch.setattr("spectro.clips.datasets.fetch.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("spectro.clips.datasets.published.fetch.shutil.disk_usage", lambda _: usage)
     with pytest.raises(DatasetError, match=r"esc50 needs about .*make room"):
         fetch(esc50, to)
     assert site.asked == []
@@ -319,7 +319,7 @@ CODE = """
 import json, sys
 from spectro.cli import app, data
 from importlib import import_module
-from spectro.clips.datasets import sources
+from spectro.clips.datasets.published import sources
 if "fetch" not in {command.callback.__name__ for command in app.app.registered_commands}:
     app.app.command()(data.fetch)
 source = sources.Source(**json.loads(sys.argv.pop(1)))

@@ -29,7 +29,7 @@ from spectro.models.calibrated import RunCalibration
 from spectro.models.card import read_card
 from spectro.models.exports.vectors import Array
 from spectro.models.folder import load_model
-from spectro.models.networks import Ensemble
+from spectro.models.networks.build import Ensemble
 from spectro.models.weights import resolve
 from spectro.pictures.read import read_levels
 from spectro.pictures.rendered import RenderedSet

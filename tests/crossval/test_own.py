@@ -27,7 +27,7 @@ from spectro.crossval.run import Run
 from spectro.crossval.runs import compare_runs, list_runs
 from spectro.errors import ConfigError, ModelError
 from spectro.listening.classifier import Classifier
-from spectro.models.own import as_ours, load_weights, save_weights
+from spectro.models.networks.own import as_ours, load_weights, save_weights
 from spectro.pictures.rendered import RenderedSet
 from spectro.report.write import write_report
 from spectro.training.settings import TrainConfig
@@ -229,7 +229,7 @@ def test_a_network_of_vision_learner_is_kept_as_a_model_folder(
 
 
 def test_a_network_with_the_same_tensors_that_answers_otherwise_is_not_ours() -> None:
-    ours = spectro.models.networks.build("cnn4", 3)
+    ours = spectro.models.networks.build.build("cnn4", 3)
     found = as_ours(ours, 3)
     assert found is not None and found[0] == "cnn4"
 

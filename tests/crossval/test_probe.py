@@ -24,9 +24,9 @@ from spectro.crossval.run import Run
 from spectro.crossval.runs import compare_runs, list_runs
 from spectro.crossval.studies import probe
 from spectro.errors import ConfigError, RenderError
-from spectro.models import features
-from spectro.models import networks as network
 from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
+from spectro.models.networks import build as network
+from spectro.models.networks import features
 from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.spectrogram import network_pixels

@@ -39,10 +39,10 @@ def make(folder: Path) -> Path:
     import torch
 
     from spectro.listening.classifier import Classifier
-    from spectro.models import networks
     from spectro.models.card import ModelCard
     from spectro.models.exports.float32 import export_onnx
     from spectro.models.folder import save_model
+    from spectro.models.networks import build as networks
     from spectro.pictures.settings import SpectrogramConfig
     from spectro.pictures.spectrogram import clip_image
 

@@ -18,11 +18,11 @@ import torch
 from spectro.errors import AudioError, ConfigError, ModelError
 from spectro.listening.backends import open_backend
 from spectro.listening.classifier import Classifier, Prediction
-from spectro.models import networks
 from spectro.models.card import ModelCard
 from spectro.models.exports.float32 import export_onnx
 from spectro.models.exports.int8 import export_int8
 from spectro.models.folder import save_model
+from spectro.models.networks import build as networks
 from spectro.pictures.settings import SpectrogramConfig
 
 CARD = ModelCard(

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from spectro.errors import ModelError
-from spectro.listening.events import ScoredWindow
+from spectro.listening.events.finding import ScoredWindow
 from spectro.listening.thresholds import Background, choose_thresholds
 from spectro.listening.thresholds.curve import curve_csv, curve_svg, save_curve
 from spectro.listening.thresholds.site import SiteThresholds

@@ -17,8 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from spectro.errors import ConfigError
-from spectro.listening.event_settings import ClassThresholds, EventSettings
-from spectro.listening.events import (
+from spectro.listening.events.finding import (
     Event,
     EventTracker,
     Origin,
@@ -26,6 +25,7 @@ from spectro.listening.events import (
     find_events,
     level_dbfs,
 )
+from spectro.listening.events.settings import ClassThresholds, EventSettings
 
 LABELS = ["saw", "bird"]
 HERE = Origin("night.wav")

@@ -9,8 +9,8 @@ import pytest
 import soundfile as sf
 
 from spectro.errors import ConfigError, DatasetError
-from spectro.listening.annotations import Labelled
-from spectro.listening.label_files import parse_renames, read_durations, read_side, together
+from spectro.listening.events.annotations import Labelled
+from spectro.listening.events.label_files import parse_renames, read_durations, read_side, together
 
 
 def one(recording: str, label: str = "saw", start: float = 1.0) -> Labelled:

@@ -20,7 +20,8 @@ import soundfile as sf
 from spectro.clips.waveform import load
 from spectro.errors import AudioError, ConfigError
 from spectro.listening.backends import Answer
-from spectro.listening.event_settings import EventSettings
+from spectro.listening.events.settings import EventSettings
+from spectro.listening.events.tables import read_csv, write_csv
 from spectro.listening.scan import (
     ScanSettings,
     heard_in,
@@ -29,7 +30,6 @@ from spectro.listening.scan import (
     scan_recording,
     score_windows,
 )
-from spectro.listening.tables import read_csv, write_csv
 from spectro.models.card import ModelCard
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import network_levels, spectrogram_image

@@ -12,8 +12,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from spectro.errors import ConfigError, DatasetError
-from spectro.listening.annotations import Labelled
-from spectro.listening.scoring import by_stem, match, score_events
+from spectro.listening.events.annotations import Labelled
+from spectro.listening.events.scoring import by_stem, match, score_events
 
 
 def marked(*spans: tuple[float, float], label: str = "saw", recording: str = "a") -> list[Labelled]:

@@ -11,8 +11,8 @@ import soundfile as sf
 from spectro.crossval.run import Run
 from spectro.errors import AudioError
 from spectro.listening.backends import Answer, Backend, open_backend
-from spectro.listening.event_settings import EventSettings
-from spectro.listening.events import Event, Origin, ScoredWindow, find_events
+from spectro.listening.events.finding import Event, Origin, ScoredWindow, find_events
+from spectro.listening.events.settings import EventSettings
 from spectro.listening.scan import score_windows
 
 SR, SECONDS = 16_000, 13

@@ -20,9 +20,9 @@ from spectro.errors import ConfigError, DatasetError
 from spectro.listening.activity.choose import Choice, Heard, choose, read_events
 from spectro.listening.activity.counts import count
 from spectro.listening.activity.draw import activity_svg
-from spectro.listening.events import Event
-from spectro.listening.store import Effort, EventStore
-from spectro.listening.tables import read_csv, write_csv
+from spectro.listening.events.finding import Event
+from spectro.listening.events.store import Effort, EventStore
+from spectro.listening.events.tables import read_csv, write_csv
 from tests.listening.ears import make_ears, tones
 
 MAY = datetime(2026, 5, 1)
@@ -77,8 +77,8 @@ def test_a_batch_is_added_whole_or_not(tmp_path: Path) -> None:
 def test_two_processes_write_at_once(tmp_path: Path) -> None:
     code = """
 import sys
-from spectro.listening.events import Event
-from spectro.listening.store import EventStore
+from spectro.listening.events.finding import Event
+from spectro.listening.events.store import EventStore
 for i in range(40):
     EventStore(sys.argv[1]).add([Event(sys.argv[2], i, i + 1, "", "owl", 0.5, 0.5, "", "", "")])
 """

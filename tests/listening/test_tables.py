@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from spectro.errors import DatasetError
-from spectro.listening.annotations import (
+from spectro.listening.events.annotations import (
     Heard,
     file_stems,
     raven_tables,
@@ -23,8 +23,8 @@ from spectro.listening.annotations import (
     write_audacity,
     write_raven,
 )
-from spectro.listening.events import Event
-from spectro.listening.tables import (
+from spectro.listening.events.finding import Event
+from spectro.listening.events.tables import (
     COLUMNS,
     decimal,
     guard,

@@ -13,8 +13,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from spectro.errors import ConfigError, DatasetError, ModelError
-from spectro.listening.event_settings import ClassThresholds, EventSettings
-from spectro.listening.events import Origin, ScoredWindow, find_events
+from spectro.listening.events.finding import Origin, ScoredWindow, find_events
+from spectro.listening.events.settings import ClassThresholds, EventSettings
 from spectro.listening.thresholds import Background, check_budget, choose_thresholds
 from spectro.listening.thresholds.bounds import bootstrap_upper, hours_needed, poisson_upper
 from spectro.listening.thresholds.site import SiteThresholds, site_path

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from spectro.clips.streaming import resampled
 from spectro.clips.waveform import fit, load, mix
 from spectro.errors import AudioError, ConfigError
-from spectro.listening.events import level_dbfs
+from spectro.listening.events.finding import level_dbfs
 from spectro.listening.windower import Picture, Windower, file_pictures
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import clip_image, network_levels, spectrogram_image

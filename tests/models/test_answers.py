@@ -12,12 +12,12 @@ import torch
 
 from spectro.errors import ConfigError, ModelError
 from spectro.listening.backends import open_backend
-from spectro.models import networks
 from spectro.models.calibrated import RunCalibration, Unknown, tempered
 from spectro.models.card import ModelCard, read_card
 from spectro.models.exports import float32 as export
 from spectro.models.exports.float32 import export_onnx
 from spectro.models.folder import load_model, predict_probabilities, save_model
+from spectro.models.networks import build as networks
 from spectro.models.words import describe
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.scores.calibration import apply_temperature

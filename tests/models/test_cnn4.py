@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from spectro.errors import ConfigError
-from spectro.models import networks as network
 from spectro.models import weights
 from spectro.models.card import ModelCard
 from spectro.models.folder import load_model, save_model
-from spectro.models.gradcam import gradcam
+from spectro.models.networks import build as network
+from spectro.models.networks.gradcam import gradcam
 from spectro.pictures.settings import SpectrogramConfig
 
 

@@ -14,7 +14,6 @@ import torch
 
 from spectro.crossval.run import Run
 from spectro.errors import ModelError
-from spectro.models import networks
 from spectro.models.card import ModelCard, read_card
 from spectro.models.exports import float32 as export
 from spectro.models.exports import int8 as quantize
@@ -22,6 +21,7 @@ from spectro.models.exports.float32 import export_onnx
 from spectro.models.exports.int8 import export_int8
 from spectro.models.exports.probes import PROBES, probe_pictures
 from spectro.models.folder import load_model, predict_probabilities, save_model
+from spectro.models.networks import build as networks
 from spectro.pictures.read import read_levels
 from spectro.pictures.settings import SpectrogramConfig
 

@@ -12,10 +12,10 @@ from PIL import Image
 from torch import nn
 
 from spectro.crossval.run import Run
-from spectro.models import networks as network
 from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
 from spectro.models.folder import load_model, predict_probabilities
-from spectro.models.gradcam import gradcam, overlay
+from spectro.models.networks import build as network
+from spectro.models.networks.gradcam import gradcam, overlay
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import network_pixels, spectrogram_image
 

@@ -8,7 +8,7 @@ import torchvision
 from fastai.vision.learner import create_head
 
 from spectro.errors import ConfigError
-from spectro.models import networks as network
+from spectro.models.networks import build as network
 
 
 @pytest.mark.parametrize(

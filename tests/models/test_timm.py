@@ -14,10 +14,11 @@ import torch
 import torchvision
 
 from spectro.errors import ConfigError, MissingExtraError, ModelError
-from spectro.models import networks, packaged
+from spectro.models import packaged
 from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD, ModelCard
 from spectro.models.folder import load_model, predict_probabilities, save_model
-from spectro.models.gradcam import gradcam
+from spectro.models.networks import build as networks
+from spectro.models.networks.gradcam import gradcam
 from spectro.models.weights import resolve, settle
 from spectro.pictures.settings import SpectrogramConfig
 

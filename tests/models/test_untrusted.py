@@ -23,9 +23,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spectro.errors import ConfigError, ModelError
-from spectro.models import networks
 from spectro.models.card import ModelCard, read_card
 from spectro.models.folder import load_model, save_model
+from spectro.models.networks import build as networks
 from spectro.models.weights import resolve
 from spectro.pictures.settings import SpectrogramConfig
 

@@ -21,13 +21,13 @@ from scipy.signal import resample_poly
 
 from spectro.errors import ModelError
 from spectro.listening.verify import Stage, verify
-from spectro.models import networks
 from spectro.models.card import ModelCard
 from spectro.models.exports import vectors
 from spectro.models.exports.float32 import export_onnx
 from spectro.models.exports.int8 import export_int8
 from spectro.models.exports.vectors import Array, read_vectors
 from spectro.models.folder import load_model, save_model
+from spectro.models.networks import build as networks
 from spectro.pictures.settings import SpectrogramConfig
 
 CARD = ModelCard(

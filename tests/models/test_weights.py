@@ -16,7 +16,7 @@ import torch
 import torchvision
 
 from spectro.errors import ConfigError, ModelError
-from spectro.models import networks as network
+from spectro.models.networks import build as network
 from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
 from spectro.training import data as datablock

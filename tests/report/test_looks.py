@@ -115,7 +115,7 @@ def test_a_map_on_padding_is_remarked_on_and_padding_is_shown(
     row = int(predictions.index[0])
     import torch
 
-    from spectro.models import gradcam
+    from spectro.models.networks import gradcam
 
     def looks_right(network: Any, pixels: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         heat = torch.zeros(1, *pixels.shape[2:])

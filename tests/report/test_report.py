@@ -19,7 +19,7 @@ from spectro.cli.results import report as report_command
 from spectro.crossval.records import Origin
 from spectro.crossval.run import Run
 from spectro.errors import ModelError
-from spectro.models import gradcam
+from spectro.models.networks import gradcam
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.report import evidence, health

@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 
 from spectro.cli.app import app
 from spectro.errors import ConfigError
-from spectro.models import networks as network
 from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
-from spectro.models.precision import choose_precision
+from spectro.models.networks import build as network
+from spectro.models.networks.precision import choose_precision
 from spectro.models.weights import Weights
 from spectro.pictures import read
 from spectro.pictures.rendered import RenderedSet

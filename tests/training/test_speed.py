@@ -16,7 +16,7 @@ from PIL import Image
 from torch import nn
 
 from spectro.errors import ConfigError, RenderError
-from spectro.models.precision import choose_precision
+from spectro.models.networks.precision import choose_precision
 from spectro.models.weights import Weights
 from spectro.pictures import read
 from spectro.pictures.rendered import RenderedSet

@@ -19,10 +19,10 @@ from spectro.crossval import folds as crossval
 from spectro.crossval.run import Run
 from spectro.crossval.studies import budget
 from spectro.listening.classifier import Classifier
-from spectro.models import networks as network
 from spectro.models.folder import load_model, predict_probabilities
-from spectro.models.gradcam import gradcam
-from spectro.models.networks import Ensemble
+from spectro.models.networks import build as network
+from spectro.models.networks.build import Ensemble
+from spectro.models.networks.gradcam import gradcam
 from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.spectrogram import network_pixels

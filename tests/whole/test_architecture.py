@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,12 @@ def test_all_names_exist_and_are_documented(name: str) -> None:
         value = getattr(module, public)
         if callable(value) and getattr(value, "__module__", "").startswith("spectro"):
             assert value.__doc__, f"{name}.{public} has no docstring"
+
+
+def test_a_folder_has_room_for_a_dozen_files() -> None:
+    files = Counter(path.parent for path in SOURCES.values() if path.name != "__init__.py")
+    assert {str(folder): n for folder, n in files.items() if n > 12} == {}
+    assert files[PACKAGE] <= 4
 
 
 @pytest.mark.parametrize("name", sorted(SOURCES))

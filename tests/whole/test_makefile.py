@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from spectro.clips.datasets import sources
+from spectro.clips.datasets.published import sources
 from spectro.models import packaged
 
 ROOT = Path(__file__).parents[2]

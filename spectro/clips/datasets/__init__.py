@@ -26,12 +26,12 @@ __all__ = ["COLUMNS", "LAYOUTS", "Dataset", "load"]
 # The most particular layout first: every layout is also folders with sound in them. The sample is
 # laid out like UrbanSound8K.
 LAYOUTS: dict[str, str] = {  # name: module
-    "urbansound8k": "spectro.clips.datasets.urbansound8k",
-    "sample": "spectro.clips.datasets.urbansound8k",
-    "esc50": "spectro.clips.datasets.esc50",
-    "speech-commands": "spectro.clips.datasets.speech_commands",
-    "tau": "spectro.clips.datasets.tau",
-    "spoken-digits": "spectro.clips.datasets.spoken_digits",
+    "urbansound8k": "spectro.clips.datasets.published.urbansound8k",
+    "sample": "spectro.clips.datasets.published.urbansound8k",
+    "esc50": "spectro.clips.datasets.published.esc50",
+    "speech-commands": "spectro.clips.datasets.published.speech_commands",
+    "tau": "spectro.clips.datasets.published.tau",
+    "spoken-digits": "spectro.clips.datasets.published.spoken_digits",
     "folder": "spectro.clips.datasets.folder",
 }
 

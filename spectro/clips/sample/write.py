@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from spectro.clips.datasets.urbansound8k import SAMPLE_MARKER as MARKER
+from spectro.clips.datasets.published.urbansound8k import SAMPLE_MARKER as MARKER
 from spectro.clips.sample.blocks import Take
 from spectro.clips.sample.formats import FORMATS, WavFormat, write_wav
 from spectro.clips.sample.room import Place, draw_place, record

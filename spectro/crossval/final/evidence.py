@@ -10,10 +10,10 @@ import pandas as pd
 import torch
 
 from spectro.crossval.run import Run
-from spectro.models import networks
 from spectro.models.calibrated import CALIBRATION, RunCalibration, Unknown
 from spectro.models.card import CARD, ModelCard
 from spectro.models.folder import load_model
+from spectro.models.networks import build as networks
 from spectro.pictures.read import read_levels
 from spectro.plumbing.files import write_text
 from spectro.scores import unknown

@@ -28,7 +28,7 @@ from spectro.errors import ConfigError, DivergedError, ModelError
 from spectro.models.card import CARD, ModelCard, read_card
 from spectro.models.exports.probes import PROBES, probe_pictures
 from spectro.models.folder import load_model, predict, save_model
-from spectro.models.networks import Ensemble
+from spectro.models.networks.build import Ensemble
 from spectro.models.weights import Weights, resolve
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import check_writable, is_taken, sweep

@@ -24,8 +24,8 @@ from spectro.crossval.predictions import out_of_fold, write_predictions
 from spectro.crossval.records import FoldRecord, Head
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError
-from spectro.models import networks
-from spectro.models.features import body_identity, pooled_features
+from spectro.models.networks import build as networks
+from spectro.models.networks.features import body_identity, pooled_features
 from spectro.models.weights import Weights
 from spectro.pictures.rendered import RenderedSet
 from spectro.training.data import device
@@ -77,7 +77,7 @@ def features_of(
     weights : Weights
         Of the body.
     cache : Path
-        Folder of the caches; see :mod:`spectro.models.features`.
+        Folder of the caches; see :mod:`spectro.models.networks.features`.
     progress : callable or None
         Called with the number of pictures computed and of those to compute.
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spectro.errors import ConfigError, DatasetError
-from spectro.listening.events import Event
+from spectro.listening.events.finding import Event
+from spectro.listening.events.store import Effort, EventStore, is_store
+from spectro.listening.events.tables import read_csv
 from spectro.listening.recorders import parse_start_time
-from spectro.listening.store import Effort, EventStore, is_store
-from spectro.listening.tables import read_csv
 
 __all__ = ["Choice", "Heard", "choose", "read_events", "wall_time"]
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from spectro.errors import ConfigError
 from spectro.listening.activity.choose import Heard, wall_time
-from spectro.listening.store import Effort
+from spectro.listening.events.store import Effort
 
 __all__ = ["Activity", "Hour", "count"]
 

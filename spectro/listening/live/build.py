@@ -12,8 +12,8 @@ from typing import NamedTuple
 from spectro.errors import ConfigError
 from spectro.listening.backends import Backend
 from spectro.listening.choice import name_of
-from spectro.listening.event_settings import EventSettings
-from spectro.listening.events import Event
+from spectro.listening.events.finding import Event
+from spectro.listening.events.settings import EventSettings
 from spectro.listening.live.clock import Clock
 from spectro.listening.live.delivery.alerts import Alerts
 from spectro.listening.live.delivery.courier import Channel, Courier

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from spectro.listening.events import Event
+from spectro.listening.events.finding import Event
 from spectro.listening.live.clock import Clock, local_time, utc_stamp
 from spectro.listening.live.delivery import messages
 from spectro.listening.live.delivery.alerts import Alerts

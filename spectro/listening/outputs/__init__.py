@@ -12,15 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from spectro.listening.annotations import (
+from spectro.listening.events.annotations import (
     Heard,
     sound_selection_table,
     write_audacity,
     write_raven,
 )
-from spectro.listening.events import Event
-from spectro.listening.scan import Found, Outcome, ScanSettings, heard_in
-from spectro.listening.tables import (
+from spectro.listening.events.finding import Event
+from spectro.listening.events.tables import (
     decimal,
     guard,
     unicode_only,
@@ -28,6 +27,7 @@ from spectro.listening.tables import (
     write_jsonl,
     write_parquet,
 )
+from spectro.listening.scan import Found, Outcome, ScanSettings, heard_in
 from spectro.models.card import ModelCard
 from spectro.plumbing.files import write_text
 

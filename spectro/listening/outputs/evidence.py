@@ -18,9 +18,9 @@ import soundfile as sf
 from spectro.clips.decode import Samples, decode
 from spectro.clips.waveform import load
 from spectro.errors import AudioError, DatasetError
-from spectro.listening.events import Event
+from spectro.listening.events.finding import Event
+from spectro.listening.events.tables import decimal, guard, unicode_only
 from spectro.listening.outputs import Results
-from spectro.listening.tables import decimal, guard, unicode_only
 from spectro.models.card import ModelCard
 from spectro.pictures.spectrogram import save_png, spectrogram_image
 from spectro.plumbing.files import is_taken, replacing_folder

@@ -24,7 +24,7 @@ from PIL import Image
 from spectro import __version__
 from spectro.clips.waveform import load
 from spectro.errors import AudioError
-from spectro.listening.events import Event
+from spectro.listening.events.finding import Event
 from spectro.listening.outputs import Results
 from spectro.listening.outputs.evidence import span
 from spectro.listening.outputs.tracks import Tracks

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spectro.clips.waveform import Waveform
-from spectro.listening.events import ScoredWindow
+from spectro.listening.events.finding import ScoredWindow
 from spectro.listening.scan import ScanSettings, about_recording, forget, part_of
 from spectro.models.card import ModelCard
 from spectro.pictures.settings import SpectrogramConfig

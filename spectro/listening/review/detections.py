@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from spectro.clips.clip import is_named
-from spectro.listening.events import Event
+from spectro.listening.events.finding import Event
 from spectro.listening.review.verdicts import key_of
 
 __all__ = ["Detection", "Detections", "find_recording", "read_detections"]

@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple
 
 from spectro.clips.clip import printable
 from spectro.errors import DatasetError
-from spectro.listening.events import Event
-from spectro.listening.tables import decimal
+from spectro.listening.events.finding import Event
+from spectro.listening.events.tables import decimal
 from spectro.plumbing.files import write_text
 
 __all__ = ["COLUMNS", "Key", "Verdict", "VerdictName", "Verdicts", "key_of"]

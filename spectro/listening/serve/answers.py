@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from spectro.listening.events import Event
+from spectro.listening.events.finding import Event
 
 __all__ = [
     "EventAnswer",

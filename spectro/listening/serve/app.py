@@ -18,13 +18,13 @@ from fastapi.security import HTTPBearer
 
 from spectro import __version__
 from spectro.errors import SpectroError
+from spectro.listening.events.tables import csv_header, csv_line
 from spectro.listening.serve.answers import Health, Model, Prediction, Problem, ScanAnswer
 from spectro.listening.serve.guards import Guard
 from spectro.listening.serve.metrics import CONTENT_TYPE_LATEST
 from spectro.listening.serve.refusals import STATUSES, RefusedError
 from spectro.listening.serve.service import Service
 from spectro.listening.serve.sounds import png, predict
-from spectro.listening.tables import csv_header, csv_line
 
 __all__ = ["application"]
 

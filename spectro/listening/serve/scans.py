@@ -13,7 +13,7 @@ from PIL import Image
 
 from spectro.errors import AudioError, SpectroError
 from spectro.listening.backends import Answer, Backend, Levels
-from spectro.listening.events import Event
+from spectro.listening.events.finding import Event
 from spectro.listening.scan import Found, ScanSettings, scan_recording
 from spectro.listening.serve.answers import EventAnswer, ScanAnswer, State
 from spectro.listening.serve.overview import Overview, draw_overview

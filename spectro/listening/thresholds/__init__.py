@@ -1,7 +1,7 @@
 """Thresholds from a budget: at most so many false events an hour on one's own background.
 
-Every count comes from :class:`~spectro.listening.events.EventTracker`, which makes the events of a
-scan: events are counted, not windows.
+Every count comes from :class:`~spectro.listening.events.finding.EventTracker`, which makes the
+events of a scan: events are counted, not windows.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from spectro.errors import ConfigError, DatasetError
-from spectro.listening.event_settings import ClassThresholds, EventSettings
-from spectro.listening.events import Origin, ScoredWindow, find_events
+from spectro.listening.events.finding import Origin, ScoredWindow, find_events
+from spectro.listening.events.settings import ClassThresholds, EventSettings
 from spectro.listening.thresholds.bounds import bootstrap_upper, hours_needed, poisson_upper
 from spectro.listening.thresholds.site import ClassEvidence, CurvePoint, SiteThresholds
 

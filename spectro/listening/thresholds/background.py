@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from spectro.errors import AudioError, ModelError
 from spectro.listening.backends import Backend, BackendName, open_backend
-from spectro.listening.events import ScoredWindow
+from spectro.listening.events.finding import ScoredWindow
 from spectro.listening.scan import score_windows
 from spectro.listening.thresholds import Background
 from spectro.listening.thresholds.site import site_path

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 from spectro.errors import ModelError
-from spectro.listening.tables import decimal, guard
+from spectro.listening.events.tables import decimal, guard
 from spectro.listening.thresholds.site import ClassEvidence, CurvePoint, SiteThresholds, site_path
 from spectro.plumbing.files import write_text
 from spectro.plumbing.paths import check_no_link

@@ -10,7 +10,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from spectro.errors import ConfigError, ModelError
-from spectro.listening.event_settings import EventSettings
+from spectro.listening.events.settings import EventSettings
 from spectro.plumbing.files import write_text
 from spectro.plumbing.settings import Settings
 

@@ -31,11 +31,11 @@ import torch
 from torch import nn
 
 from spectro.errors import MissingExtraError, ModelError
-from spectro.models import networks
 from spectro.models.card import ModelCard
 from spectro.models.exports.probes import probe_pictures
 from spectro.models.exports.vectors import vectors_of
 from spectro.models.folder import EXPORTS, TENSORS, VECTORS, load_model, predict
+from spectro.models.networks import build as networks
 from spectro.models.runtime import onnx_runtime
 from spectro.plumbing.files import write_bytes, write_text, writing
 

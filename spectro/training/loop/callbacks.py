@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.adamw import adamw
 
-from spectro.models.precision import without_tf32
+from spectro.models.networks.precision import without_tf32
 from spectro.training.augment import Transform
 from spectro.training.loop.progress import Listener
 from spectro.training.pixels import TensorLevels

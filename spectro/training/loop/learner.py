@@ -26,8 +26,8 @@ from fastai.torch_core import set_seed
 from fastai.vision.learner import vision_learner
 from torch import nn
 
-from spectro.models import networks
-from spectro.models.precision import choose_precision, without_tf32
+from spectro.models.networks import build as networks
+from spectro.models.networks.precision import choose_precision, without_tf32
 from spectro.models.weights import Weights
 from spectro.training.data import to_predict
 from spectro.training.loop.callbacks import (

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 from torch import nn
 
-from spectro.models.networks import Ensemble
+from spectro.models.networks.build import Ensemble
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.training.settings import TrainConfig
 

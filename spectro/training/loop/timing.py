@@ -14,8 +14,8 @@ import torch
 from fastai.torch_core import no_random
 from torch.nn import functional
 
-from spectro.models import networks
-from spectro.models.precision import choose_precision
+from spectro.models.networks import build as networks
+from spectro.models.networks.precision import choose_precision
 from spectro.training.loop.threads import WORTH, candidates, rate
 from spectro.training.settings import TrainConfig
 

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spectro.errors import ConfigError
-from spectro.listening.events import Event
+from spectro.listening.events.finding import Event
 from spectro.listening.live.delivery import messages
 from spectro.listening.live.delivery.alerts import Alerts
 from spectro.listening.live.delivery.command import Command

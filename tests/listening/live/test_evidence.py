@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spectro.listening.event_settings import EventSettings
-from spectro.listening.events import ScoredWindow
+from spectro.listening.events.finding import ScoredWindow
+from spectro.listening.events.settings import EventSettings
 from spectro.listening.live.delivery.messages import new_id
 from spectro.listening.live.evidence.store import EvidenceStore, FullError, class_folder
 from spectro.listening.live.evidence.tape import Tape

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from spectro.listening.backends import open_backend
-from spectro.listening.event_settings import EventSettings
+from spectro.listening.events.settings import EventSettings
+from spectro.listening.events.tables import json_line
 from spectro.listening.live.sources.pcm import as_bytes
 from spectro.listening.scan import ScanSettings, scan_recording
-from spectro.listening.tables import json_line
 from spectro.models.identity import model_hash
 from tests.listening.live.hearing import EVENTS, SR, listening, model_folder, recording, sound
 from tests.listening.live.receiver import Receiver

@@ -11,8 +11,9 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spectro.listening.event_settings import EventSettings
-from spectro.listening.events import Origin, ScoredWindow
+from spectro.listening.events.finding import Origin, ScoredWindow
+from spectro.listening.events.settings import EventSettings
+from spectro.listening.events.tables import json_line
 from spectro.listening.live.evidence.make import facts, flac, png
 from spectro.listening.live.hearing.ears import Ears, Site
 from spectro.listening.live.hearing.raised import RaisedEvents
@@ -20,7 +21,6 @@ from spectro.listening.live.hearing.session import Heard, Session
 from spectro.listening.live.hearing.timeline import Timeline
 from spectro.listening.live.sources.pcm import Format
 from spectro.listening.scan import ScanSettings, scan_recording
-from spectro.listening.tables import json_line
 from spectro.listening.windower import Windower
 from tests.listening.live.hearing import EVENTS, SR, FakeEars, sound
 
@@ -90,7 +90,7 @@ def test_an_event_is_raised_while_it_goes_on_and_over_under_the_same_id() -> Non
 def test_what_is_raised_is_over_once_and_is_an_event(
     p: list[float], least: float, gap: float, smooth: int
 ) -> None:
-    from spectro.listening.events import EventTracker, find_events
+    from spectro.listening.events.finding import EventTracker, find_events
 
     own = EventSettings(
         **EVENTS, min_length=least, merge_gap=gap, smooth_windows=smooth, level_gate=None

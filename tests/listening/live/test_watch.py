@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spectro.errors import AudioError, ConfigError
-from spectro.listening.event_settings import EventSettings
+from spectro.listening.events.settings import EventSettings
 from spectro.listening.live.hearing.ears import Ears, Site
 from spectro.listening.live.settings import ProofSettings
 from spectro.listening.live.sources.pcm import Format

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from spectro.errors import AudioError
-from spectro.listening.event_settings import EventSettings
-from spectro.listening.events import Event
+from spectro.listening.events.finding import Event
+from spectro.listening.events.settings import EventSettings
 from spectro.listening.live.delivery.alerts import Alerts
 from spectro.listening.live.delivery.courier import Courier
 from spectro.listening.live.delivery.outbox import Outbox

@@ -19,11 +19,11 @@ from PIL import Image
 from spectro.cli.app import app
 from spectro.clips import datasets
 from spectro.errors import DatasetError
-from spectro.listening.events import Event
+from spectro.listening.events.finding import Event
+from spectro.listening.events.tables import write_csv
 from spectro.listening.review.detections import find_recording, read_detections
 from spectro.listening.review.session import Given, Session
 from spectro.listening.review.verdicts import Verdict, Verdicts
-from spectro.listening.tables import write_csv
 from tests.listening.ears import SR, tones
 from tests.listening.serve.service import Service, started
 from tests.report.browser import browser

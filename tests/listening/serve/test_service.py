@@ -25,9 +25,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from spectro.listening.backends import open_backend
 from spectro.listening.classifier import Classifier
-from spectro.listening.events import Event
+from spectro.listening.events.finding import Event
+from spectro.listening.events.tables import csv_header, csv_line
 from spectro.listening.scan import ScanSettings, scan_recording
-from spectro.listening.tables import csv_header, csv_line
 from spectro.models.card import read_card
 from spectro.pictures.spectrogram import clip_image
 from tests.listening.ears import LABELS, tones

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from spectro.listening.events import Event
+from spectro.listening.events.finding import Event
+from spectro.listening.events.tables import json_line
 from spectro.listening.live.clock import local_time
-from spectro.listening.tables import json_line
 
 __all__ = ["digest", "event", "new_id", "notice", "written"]
 

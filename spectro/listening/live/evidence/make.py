@@ -10,7 +10,7 @@ import soundfile as sf
 
 from spectro import __version__
 from spectro.clips.waveform import fit, mix
-from spectro.listening.event_settings import EventSettings
+from spectro.listening.events.settings import EventSettings
 from spectro.listening.live.hearing.session import Sound
 from spectro.models.card import ModelCard
 from spectro.pictures.spectrogram import save_png, spectrogram_image

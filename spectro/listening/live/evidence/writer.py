@@ -6,7 +6,7 @@ import queue
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from spectro.listening.event_settings import EventSettings
+from spectro.listening.events.settings import EventSettings
 from spectro.listening.live.evidence import make
 from spectro.listening.live.evidence.store import EvidenceStore
 from spectro.listening.live.hearing.session import Sound

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from spectro.listening.backends import Backend
-from spectro.listening.event_settings import EventSettings
+from spectro.listening.events.settings import EventSettings
 
 __all__ = ["Ears", "Site"]
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from spectro.errors import SpectroError
-from spectro.listening.events import Origin
+from spectro.listening.events.finding import Origin
 from spectro.listening.live.clock import local_time, utc_stamp
 from spectro.listening.live.hearing.ears import Ears, Site
 from spectro.listening.live.hearing.session import Heard, Session

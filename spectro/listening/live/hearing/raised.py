@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from spectro.listening.events import Event, EventTracker, ScoredWindow
+from spectro.listening.events.finding import Event, EventTracker, ScoredWindow
 from spectro.listening.live.delivery.messages import new_id
 
 __all__ = ["Happening", "Raised", "RaisedEvents"]

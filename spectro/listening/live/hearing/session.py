@@ -1,8 +1,8 @@
 """One stretch of one source's sound: windows, what the network makes of them, and events.
 
 The windows are those of a scan (:class:`~spectro.listening.windower.Windower`), and so are the
-events (:class:`~spectro.listening.events.EventTracker`): a recording heard through here gives the
-events of its scan.
+events (:class:`~spectro.listening.events.finding.EventTracker`): a recording heard through here
+gives the events of its scan.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spectro.errors import ModelError
-from spectro.listening.events import EventTracker, Origin, ScoredWindow
+from spectro.listening.events.finding import EventTracker, Origin, ScoredWindow
 from spectro.listening.live.evidence.tape import Tape
 from spectro.listening.live.hearing.ears import Ears, Site
 from spectro.listening.live.hearing.raised import Happening, Raised, RaisedEvents

@@ -14,7 +14,7 @@ import soxr
 
 from spectro.clips.waveform import load
 from spectro.errors import AudioError
-from spectro.listening.events import Origin
+from spectro.listening.events.finding import Origin
 from spectro.listening.live.clock import local_time
 from spectro.listening.live.hearing.ears import Ears, Site
 from spectro.listening.live.hearing.session import Session

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spectro.errors import DatasetError
-from spectro.listening.events import SCHEMA, Event
-from spectro.listening.tables import decimal, guard, unguard
+from spectro.listening.events.finding import SCHEMA, Event
+from spectro.listening.events.tables import decimal, guard, unguard
 from spectro.plumbing.files import replacing, write_text
 
 __all__ = [

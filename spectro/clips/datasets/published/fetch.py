@@ -16,7 +16,7 @@ import filelock
 
 from spectro.clips import datasets
 from spectro.clips.datasets import Dataset
-from spectro.clips.datasets.sources import Source
+from spectro.clips.datasets.published.sources import Source
 from spectro.errors import DatasetError
 from spectro.plumbing.archive import ArchiveError, unpack
 from spectro.plumbing.download import PATIENCE, Patience, Progress, check, download
@@ -80,7 +80,7 @@ def fetch(
     Parameters
     ----------
     source : Source
-        Which one, from `spectro.clips.datasets.sources`.
+        Which one, from `spectro.clips.datasets.published.sources`.
     to : str or Path
         Folder to put its own folder in. An archive of its name that lies there is used, if it is
         the published one, and left there.

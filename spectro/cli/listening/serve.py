@@ -120,7 +120,7 @@ def _scan_settings(
 ) -> ScanSettings:
     """Put together how recordings are scanned."""
     from spectro.listening.choice import name_of
-    from spectro.listening.event_settings import EventSettings
+    from spectro.listening.events.settings import EventSettings
     from spectro.listening.scan import ScanSettings
     from spectro.listening.thresholds.site import SiteThresholds
 

@@ -28,7 +28,7 @@ from spectro.plumbing.settings import read_table
 
 if TYPE_CHECKING:
     from spectro.listening.backends import Backend
-    from spectro.listening.events import Event
+    from spectro.listening.events.finding import Event
     from spectro.listening.live.build import Plan
     from spectro.listening.live.delivery.courier import Channel
 
@@ -149,7 +149,7 @@ def _plan(
     proofs: list[ProofSettings],
 ) -> Plan:
     """Take what the file says, then what the flags say."""
-    from spectro.listening.event_settings import EventSettings
+    from spectro.listening.events.settings import EventSettings
     from spectro.listening.live.build import Plan
 
     def read(cls: Any, flags: dict[str, Any]) -> Any:
@@ -246,7 +246,7 @@ class _Printer:
         with self._lock:
             if self._json:
                 if state == "over":
-                    from spectro.listening.tables import json_line
+                    from spectro.listening.events.tables import json_line
 
                     sys.stdout.write(json_line(event))
             else:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from spectro.listening.event_settings import EventSettings
+from spectro.listening.events.settings import EventSettings
 
 __all__ = [
     "SCHEMA",

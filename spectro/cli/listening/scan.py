@@ -19,7 +19,7 @@ from rich.text import Text
 
 from spectro.cli import console
 from spectro.cli.options import RUNNING, Group, Workers, settings, with_options
-from spectro.listening.event_settings import EventSettings
+from spectro.listening.events.settings import EventSettings
 from spectro.plumbing.words import counted
 
 if TYPE_CHECKING:
@@ -181,8 +181,8 @@ def scan(
 
 def _stored(store: Path, paths: Sequence[str], out: Path, how: ScanSettings) -> list[Path]:
     """Add the events to a file of months, with the times in which the recordings were made."""
+    from spectro.listening.events.store import EventStore, add_found
     from spectro.listening.scan import heard_in
-    from spectro.listening.store import EventStore, add_found
 
     kept = EventStore(store)
     for found in heard_in(paths, out, how):

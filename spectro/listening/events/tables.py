@@ -1,6 +1,7 @@
 """The table of events as CSV, JSON lines and Parquet; the columns are frozen, the schema numbered.
 
-The columns are those of :class:`~spectro.listening.events.Event`, in its order, then ``schema``.
+The columns are those of :class:`~spectro.listening.events.finding.Event`, in its order, then
+``schema``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from spectro.errors import DatasetError, MissingExtraError
-from spectro.listening.events import SCHEMA, Event
+from spectro.listening.events.finding import SCHEMA, Event
 from spectro.plumbing.files import replacing
 
 __all__ = [

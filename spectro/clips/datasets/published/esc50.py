@@ -20,9 +20,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from spectro.clips.datasets import published
 from spectro.clips.datasets.listing import Listing
-from spectro.clips.datasets.sources import Source
+from spectro.clips.datasets.published import lookup as published
+from spectro.clips.datasets.published.sources import Source
 from spectro.clips.table import (
     Dataset,
     clip_table,

@@ -12,8 +12,8 @@ from rich.text import Text
 from spectro.cli import console
 
 if TYPE_CHECKING:
-    from spectro.listening.label_files import Sides
-    from spectro.listening.scoring import ClassScore, EventScores
+    from spectro.listening.events.label_files import Sides
+    from spectro.listening.events.scoring import ClassScore, EventScores
 
 __all__ = ["score_events"]
 
@@ -52,8 +52,13 @@ def score_events(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score detected events against marked ones: precision, recall, F1, false alarms an hour."""
-    from spectro.listening import scoring
-    from spectro.listening.label_files import parse_renames, read_durations, read_side, together
+    from spectro.listening.events import scoring
+    from spectro.listening.events.label_files import (
+        parse_renames,
+        read_durations,
+        read_side,
+        together,
+    )
 
     sides = together(
         read_side(truth, label_column=label),

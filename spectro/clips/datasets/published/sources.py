@@ -17,9 +17,9 @@ from spectro.errors import DatasetError
 __all__ = ["SOURCES", "Source", "find"]
 
 SOURCES = {
-    "urbansound8k": "spectro.clips.datasets.urbansound8k",
-    "esc50": "spectro.clips.datasets.esc50",
-    "audiomnist": "spectro.clips.datasets.spoken_digits",
+    "urbansound8k": "spectro.clips.datasets.published.urbansound8k",
+    "esc50": "spectro.clips.datasets.published.esc50",
+    "audiomnist": "spectro.clips.datasets.published.spoken_digits",
 }
 """What can be fetched, and the module whose ``SOURCE`` says where."""
 

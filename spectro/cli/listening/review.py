@@ -29,9 +29,9 @@ def review(
     open_: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
 ) -> None:
     """Judge events one by one on a page of this machine; the verdicts are clips to train on."""
+    from spectro.listening.events.tables import read_csv
     from spectro.listening.review.detections import read_detections
     from spectro.listening.review.verdicts import Verdicts
-    from spectro.listening.tables import read_csv
 
     label = " ".join(negative.split())
     if not label:

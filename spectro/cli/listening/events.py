@@ -13,7 +13,7 @@ from spectro.cli import console
 
 if TYPE_CHECKING:
     from spectro.listening.activity.choose import Heard
-    from spectro.listening.events import Event
+    from spectro.listening.events.finding import Event
 
 __all__ = ["events"]
 
@@ -44,7 +44,7 @@ def events(
 ) -> None:
     """List, write or draw what was heard: by time, class, site and probability."""
     from spectro.listening.activity.choose import Choice, choose, read_events
-    from spectro.listening.tables import json_line, write_csv
+    from spectro.listening.events.tables import json_line, write_csv
 
     labels, sites = frozenset(label or ()), frozenset(site or ())
     asked = Choice(_time(since, "--since"), _time(until, "--until"), labels, sites, min_probability)

@@ -17,8 +17,8 @@ from typing import NamedTuple
 from spectro.clips.datasets.listing import is_sound, list_below, path_of
 from spectro.clips.decode import file_seconds
 from spectro.errors import ConfigError, DatasetError
-from spectro.listening.annotations import Labelled, read_labels
-from spectro.listening.tables import unguard
+from spectro.listening.events.annotations import Labelled, read_labels
+from spectro.listening.events.tables import unguard
 
 __all__ = ["Sides", "parse_renames", "read_durations", "read_side", "together"]
 
@@ -52,7 +52,7 @@ def read_side(
     ----------
     path : str or Path
     label_column : str or None
-        As for :func:`spectro.listening.annotations.read_labels`.
+        As for :func:`spectro.listening.events.annotations.read_labels`.
     scores : bool
         Whether Audacity labels may end in a probability: they do if all labels of a file end in one
         of two decimals, as those that a scan writes.

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from spectro.cli import console
 from spectro.cli.options import Group, Workers, settings, with_options
-from spectro.listening.event_settings import EventSettings
+from spectro.listening.events.settings import EventSettings
 
 if TYPE_CHECKING:
     from spectro.listening.thresholds import Background

@@ -17,8 +17,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from spectro.errors import ConfigError
-from spectro.models import timm_bodies
 from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
+from spectro.models.networks import timm_bodies
 
 __all__ = [
     "Answer",
@@ -380,7 +380,8 @@ def layer_groups(model: nn.Sequential) -> list[list[nn.Parameter]]:
     """Split parameters for discriminative learning rates: early body, late body, head.
 
     fastai's own split of a ResNet (stem to layer2; layer3 and layer4; head), and of timm's the same
-    by stages (:meth:`spectro.models.timm_bodies.Maps.halves`); bodies of one module are one group.
+    by stages (:meth:`spectro.models.networks.timm_bodies.Maps.halves`); bodies of one module are
+    one group.
     """
     backbone, top = model
     assert isinstance(backbone, nn.Sequential)

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 
 from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
-from spectro.models.networks import Ensemble
+from spectro.models.networks.build import Ensemble
 from spectro.pictures.colors import palette
 
 __all__ = ["gradcam", "overlay"]
@@ -47,7 +47,7 @@ def gradcam(
     Parameters
     ----------
     network : torch.nn.Sequential or Ensemble
-        Body and head of :func:`spectro.models.networks.build`, used in evaluation mode. Of an
+        Body and head of :func:`spectro.models.networks.build.build`, used in evaluation mode. Of an
         ensemble, the mean of its networks' maps.
     pixels : torch.Tensor [shape=(n, 3, height, width)], float32
         Between 0 and 1; see :func:`spectro.pictures.spectrogram.network_pixels`.

@@ -21,9 +21,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from spectro.models import networks as network
 from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
-from spectro.models.precision import without_tf32
+from spectro.models.networks import build as network
+from spectro.models.networks.precision import without_tf32
 from spectro.pictures.read import read_levels
 from spectro.plumbing.files import write_bytes
 from spectro.plumbing.paths import place
@@ -55,7 +55,7 @@ def pooled_features(
     images : sequence of str
         Picture files.
     body : torch.nn.Sequential
-        Of :func:`spectro.models.networks.body`.
+        Of :func:`spectro.models.networks.build.body`.
     identity : dict
         Of :func:`body_identity`, for this `body`.
     cache : Path
@@ -138,7 +138,7 @@ def extract(
     """Run a body over pictures; what it makes of one does not depend on the others.
 
     Parameters and results are those of :func:`pooled_features`, and of
-    :func:`spectro.models.networks.statistics`. The next batch is decoded while one
+    :func:`spectro.models.networks.build.statistics`. The next batch is decoded while one
     is in the network; the last is filled up, so that all have one shape.
     """
     body = body.eval().to(device).to(memory_format=torch.channels_last)

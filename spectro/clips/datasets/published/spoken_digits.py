@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 
 from spectro.clips.datasets.listing import SPLITS, Listing, by_folder, path_of
-from spectro.clips.datasets.sources import Source
+from spectro.clips.datasets.published.sources import Source
 from spectro.clips.table import Dataset, clip_table, list_some
 from spectro.errors import DatasetError
 

@@ -16,8 +16,9 @@ import torch
 from torch import nn
 
 from spectro.errors import ConfigError, ModelError
-from spectro.models import networks, tensors
+from spectro.models import tensors
 from spectro.models.card import OWN
+from spectro.models.networks import build as networks
 from spectro.plumbing.files import replacing
 
 __all__ = ["as_ours", "load_weights", "save_weights"]
@@ -43,7 +44,8 @@ def as_ours(
     Returns
     -------
     found : tuple of str and torch.nn.Module, or None
-        Name for :func:`spectro.models.networks.build`, and the network; None if it is none of ours.
+        Name for :func:`spectro.models.networks.build.build`, and the network; None if it is none of
+        ours.
     """
     state = {name: t.detach().cpu() for name, t in model.state_dict().items()}
     shapes = [(tuple(t.shape), t.dtype) for t in state.values()]

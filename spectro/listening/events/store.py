@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spectro.errors import DatasetError
-from spectro.listening.events import Event
+from spectro.listening.events.finding import Event
+from spectro.listening.events.tables import unicode_only
 from spectro.listening.recorders import beginning, parse_start_time
 from spectro.listening.scan import Found, ScanSettings
-from spectro.listening.tables import unicode_only
 
 __all__ = ["Effort", "EventStore", "add_found", "event_id", "is_store"]
 

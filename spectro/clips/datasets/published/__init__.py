@@ -1,0 +1,1 @@
+"""Published datasets: a file each, and where they are fetched."""

@@ -1,0 +1,1 @@
+"""Events: found in windows, written as tables, kept in a store, compared with people's marks."""

@@ -1,0 +1,1 @@
+"""Networks: bodies under a head, their features, what they look at, and their arithmetic."""
