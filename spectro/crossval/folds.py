@@ -25,6 +25,7 @@ from spectro.crossval.run import RANDOM, Run
 from spectro.errors import ConfigError, DivergedError
 from spectro.models.folder import save_model
 from spectro.models.networks.precision import choose_precision
+from spectro.models.trained_on import marks_of
 from spectro.models.weights import Weights, settle
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.environment import environment
@@ -254,9 +255,9 @@ class Training:
             history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
             write_predictions(folder, predictions, self.pictures)
             if self.keep_models:
-                save_model(
-                    folder / "model", model, card_of(self.run, self.pictures, record, predictions)
-                )
+                card = card_of(self.run, self.pictures, record, predictions)
+                marks = marks_of([*parts.train["image"]], self.pictures.config)
+                save_model(folder / "model", model, card, marks)
             write_text(folder / "training.log", self._log(parts, model, history))
 
     def _log(self, parts: Split, model: nn.Module, history: pd.DataFrame) -> str:

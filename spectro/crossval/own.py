@@ -26,6 +26,7 @@ from spectro.errors import ConfigError, DivergedError
 from spectro.models.folder import save_model
 from spectro.models.networks.build import full_name
 from spectro.models.networks.own import as_ours, save_weights
+from spectro.models.trained_on import marks_of
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import write_text
 from spectro.scores import breakdown, metrics
@@ -178,7 +179,10 @@ class OwnTraining:
         card = card_of(self.run, self.pictures, record, predictions)
         training = {**card.training, "settings": {"make_learner": self.run.design.learner_name}}
         named = {"arch": full_name(arch), "training": training}
-        save_model(folder / "model", model, card.replace(**named))
+        clips = self.pictures.clips
+        learned = clips[~clips["fold"].isin([record.fold, record.inner_fold])]
+        marks = marks_of([*learned["image"]], self.pictures.config)
+        save_model(folder / "model", model, card.replace(**named), marks)
 
 
 def _source(part: Callable[..., object]) -> str:

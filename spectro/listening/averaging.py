@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spectro.errors import ModelError
-from spectro.listening.backends import FILES, Answer, Backend, BackendName, open_backend
+from spectro.listening.backends import FILES, Answer, Backend, BackendName, is_run, open_backend
 from spectro.models.calibrated import RunCalibration, tempered
 from spectro.models.card import CARD, TENSORS, ModelCard, read_card
+from spectro.models.trained_on import read_marks
 from spectro.plumbing.paths import check_no_link
 
 if TYPE_CHECKING:
     from spectro.listening.backends import Levels
 
-__all__ = ["MOST_FOLDS", "RunBackend", "run_card", "run_folds"]
+__all__ = ["MOST_FOLDS", "RunBackend", "run_card", "run_folds", "trained_on"]
 
 MOST_FOLDS = 100
 _FOLD = re.compile(r"fold(-?\d{1,9})")
@@ -118,6 +119,18 @@ def run_card(folder: str | Path) -> ModelCard:
     """
     folder = Path(folder)
     return _card(folder, run_folds(folder), RunCalibration.of(folder))
+
+
+def trained_on(folder: str | Path) -> frozenset[str]:
+    """Read the marks of the pictures that a model, or any network of a run, was trained on.
+
+    Raises
+    ------
+    ModelError
+        If a list of them is damaged.
+    """
+    models = run_folds(folder).values() if is_run(folder) else [Path(folder)]
+    return frozenset().union(*(read_marks(model) for model in models))
 
 
 def _card(folder: Path, folds: dict[int, Path], kept: RunCalibration | None) -> ModelCard:

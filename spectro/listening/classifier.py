@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from spectro.errors import AudioError, ModelError
+from spectro.listening.averaging import trained_on
 from spectro.listening.backends import Backend, BackendName, open_backend
 from spectro.listening.windower import file_pictures
 from spectro.models.card import ModelCard
+from spectro.models.trained_on import mark_of
 from spectro.pictures.spectrogram import clip_image, network_levels
 from spectro.plumbing import extras
 
@@ -50,6 +53,8 @@ class Prediction(NamedTuple):
         Of each class, in the order of :attr:`Classifier.labels`.
     known : bool
         False where the sound is none that the network was trained on, as far as it can tell.
+    trained_on : bool
+        True of a clip that the network was trained on: its answer says nothing of new sounds.
     """
 
     path: str
@@ -59,6 +64,7 @@ class Prediction(NamedTuple):
     probability: float
     probabilities: Probabilities
     known: bool = True
+    trained_on: bool = False
 
 
 class Classifier:
@@ -68,6 +74,8 @@ class Classifier:
     ----------
     backend : Backend
         What runs the network; see :func:`spectro.listening.backends.open_backend`.
+    trained_on : frozenset of str
+        Marks of the pictures that it was trained on (:mod:`spectro.models.trained_on`).
 
     Examples
     --------
@@ -85,9 +93,10 @@ class Classifier:
     (['dog_bark', 'siren'], True)
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, trained_on: frozenset[str] = frozenset()) -> None:
         self.card: ModelCard = backend.card
         self._backend = backend
+        self._trained_on = trained_on
 
     @classmethod
     def load(
@@ -112,7 +121,7 @@ class Classifier:
         MissingExtraError
             If what is needed is not installed.
         """
-        return cls(open_backend(folder, backend, few=few))
+        return cls(open_backend(folder, backend, few=few), trained_on(folder))
 
     @property
     def labels(self) -> list[str]:
@@ -149,8 +158,10 @@ class Classifier:
             If the network gives no numbers.
         """
         for batch in _batches(self._pictures(paths, failed)):
-            heard = [(path, None, None) for path, _ in batch]
-            yield from self._ask(heard, [levels for _, levels in batch])
+            heard = [(path, None, None) for path, _, _ in batch]
+            answers = self._ask(heard, [levels for _, levels, _ in batch])
+            for answer, (_, _, known_clip) in zip(answers, batch, strict=True):
+                yield answer._replace(trained_on=known_clip)
 
     def classify_long(self, path: str | Path, *, hop: float | None = None) -> Iterator[Prediction]:
         """Predict what sounds when in a recording of any length, window by window.
@@ -241,8 +252,8 @@ class Classifier:
 
     def _pictures(
         self, paths: Iterable[str | Path], failed: Callable[[AudioError], None] | None
-    ) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
-        """Draw the clips that can be decoded."""
+    ) -> Iterator[tuple[str, npt.NDArray[np.uint8], bool]]:
+        """Draw the clips that can be decoded, and tell which were trained on."""
         for path in paths:
             try:
                 image = clip_image(path, self.card.spectrogram)
@@ -251,7 +262,11 @@ class Classifier:
                     raise
                 failed(error)
             else:
-                yield str(path), network_levels(image, self.card.size)
+                known = bool(self._trained_on) and self._is_trained_on(image)
+                yield str(path), network_levels(image, self.card.size), known
+
+    def _is_trained_on(self, image: Image.Image) -> bool:
+        return mark_of(image, self.card.spectrogram) in self._trained_on
 
     def _ask(
         self,

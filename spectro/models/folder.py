@@ -5,6 +5,7 @@
     model.safetensors      the network's tensors
     model.json             the model card: what to build, what to show it, what it is worth
     README.md              the card in words
+    trained-on.txt         hashes of the pictures that it was trained on: spectro.models.trained_on
     model.onnx             exports, if they were asked for: spectro.models.exports.float32
     model.int8.onnx
     verify.json            what it answered where it was exported: spectro.models.exports.vectors
@@ -15,6 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from spectro.errors import ConfigError, ModelError
 from spectro.models import tensors
 from spectro.models.card import CARD, TENSORS, VECTORS, ModelCard, read_card, shortened
 from spectro.models.networks import build as network
+from spectro.models.trained_on import TRAINED_ON, write_marks
 from spectro.models.words import describe
 from spectro.plumbing.files import replacing, scratch, without_scratch, writing
 
@@ -44,7 +47,9 @@ _README = "README.md"
 EXPORTS = ("model.onnx", "model.int8.onnx")  # of :mod:`spectro.models.exports.float32`
 
 
-def save_model(folder: str | Path, model: nn.Module, card: ModelCard) -> None:
+def save_model(
+    folder: str | Path, model: nn.Module, card: ModelCard, trained_on: Iterable[str] = ()
+) -> None:
     """Write a model folder: all of it or, where that fails, nothing.
 
     Parameters
@@ -55,6 +60,8 @@ def save_model(folder: str | Path, model: nn.Module, card: ModelCard) -> None:
         As :func:`spectro.models.networks.build.build` makes it.
     card : ModelCard
         What goes with it.
+    trained_on : iterable of str
+        Marks of its training pictures (:func:`spectro.models.trained_on.marks_of`).
 
     Raises
     ------
@@ -68,11 +75,12 @@ def save_model(folder: str | Path, model: nn.Module, card: ModelCard) -> None:
         with scratch(folder) as own, ExitStack() as all_or_none:
             parts = [
                 all_or_none.enter_context(replacing(folder / name, inside=own))
-                for name in (_README, CARD, TENSORS)
+                for name in (_README, CARD, TRAINED_ON, TENSORS)
             ]
             parts[0].write_text(describe(card), encoding="utf-8", newline="\n")
             parts[1].write_text(card.to_json(), encoding="utf-8", newline="\n")
-            _write_tensors(state, parts[2])
+            write_marks(parts[2], trained_on)
+            _write_tensors(state, parts[3])
         for name in (*EXPORTS, VECTORS):
             (folder / name).unlink(missing_ok=True)
 

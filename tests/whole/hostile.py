@@ -19,6 +19,7 @@ import resource
 import shutil
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -139,6 +140,7 @@ RUN = ("runs --runs run", "runs --runs run --json", "compare run other", "report
 SET = ("render ds --out pics --duration 1", "train-fold pics --fold 1 --run t " + "{brief}")
 MODEL, NEW = "run/fold1/model/", "render ds --out new --duration 1 --group-pattern ^.."
 PROBE = "probe pics --run t --weights "
+EXPORTED, SCAN = "other/fold1/model/", "scan {exported} {clip} --out "
 KINDS: dict[str, Kind] = {
     "model.json": Kind(MODEL + "model.json", json_values, ("predict {model} {clip} --json",)),
     "model.safetensors": Kind(MODEL + "model.safetensors", any_bytes, ("predict {model} {clip}",)),
@@ -163,7 +165,17 @@ KINDS: dict[str, Kind] = {
     "picture.png": Kind("{picture}", any_bytes, SET[::-1]),
     "weights.safetensors": Kind("w.safetensors", any_bytes, (f"{PROBE}w.safetensors",)),
     "weights.pth": Kind("w.pth", any_bytes, (f"{PROBE}w.pth",)),
+    "calibration.json": Kind("run/calibration.json", json_values, ("predict run {clip}",)),
+    "trained-on.txt": Kind(MODEL + "trained-on.txt", any_bytes, ("predict {model} {clip}",)),
+    "verify.json": Kind(EXPORTED + "verify.json", json_values, ("verify {exported}",)),
+    "model.onnx": Kind(EXPORTED + "model.onnx", any_bytes, ("predict {exported} {clip}",)),
+    "thresholds.json": Kind(EXPORTED + "thresholds/x.json", json_values, (f"{SCAN}new --site x",)),
+    "scan.json": Kind("{record}", json_values, (SCAN + "s",)),
+    "events.csv": Kind("events.csv", cells, ("score-events marks.txt events.csv",)),
+    "marks.txt": Kind("marks.txt", cells, ("score-events marks.txt events.csv",)),
+    "store.db": Kind("store.db", any_bytes, ("events store.db", f"{SCAN}new --store store.db")),
 }
+KEPT = ("pics", "run", "other", "ds", "s")
 BRIEF = "--arch cnn4 --weights none --epochs 1 --size 32"
 
 
@@ -219,13 +231,29 @@ def build(folder: Path) -> dict[str, str]:
     state = {name: x.half() if x.is_floating_point() else x for name, x in state.items()}
     save_file(state, "w.safetensors")
     torch.save(state, "w.pth")
-    picture = sorted(Path("pics/fold2").glob("*.png"))[0]
-    return {
+    names = {
         "model": "run/fold1/model",
+        "exported": "other/fold1/model",
         "clip": "ds/a/a0.wav",
-        "picture": str(picture),
+        "picture": str(sorted(Path("pics/fold2").glob("*.png"))[0]),
         "brief": BRIEF,
     }
+    listen(names)
+    return {**names, "record": str(next(Path("s/.scan").rglob("*.json")))}
+
+
+def listen(names: dict[str, str]) -> None:
+    """Export a model, choose thresholds, scan, and keep what was found in every form."""
+    expect(f"export {names['exported']}")
+    expect(
+        f"thresholds {names['exported']} --background ds/a --budget 9/hour --site x --unsupported"
+    )
+    expect(f"{SCAN.format(**names)}s --store store.db --on 0.1 --off 0.1 --extent 0.1")
+    shutil.copy("s/events.csv", "events.csv")
+    Path("marks.txt").write_text(
+        "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tBegin File\tSpecies\n"
+        "1\tSpectrogram 1\t1\t0.2\t0.7\ta0.wav\ta\n"
+    )
 
 
 def expect(command: str) -> None:
@@ -273,6 +301,8 @@ def watch(folder: Path, kinds: list[str], first: int, last: int) -> Iterator[dic
     """Try mutants of each kind; yield a dict for each finding."""
     names = build(folder)
     whole = Path(shutil.copytree(folder, folder.with_name(f"{folder.name}-whole"), symlinks=True))
+    tempfile.tempdir = str(folder / "tmp")
+    Path(tempfile.tempdir).mkdir()
     guard = Watch(folder)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     virtual = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -303,10 +333,11 @@ def watch(folder: Path, kinds: list[str], first: int, last: int) -> Iterator[dic
 
 def restore(whole: Path, folder: Path) -> None:
     """Bring the folder back to what it was before a mutant was tried."""
-    for name in ("t", "new", "pics", "run", "ds"):
+    for name in ("t", "new", *KEPT):
         shutil.rmtree(folder / name, ignore_errors=True)
-    for name in ("pics", "run", "ds"):
+    for name in KEPT:
         shutil.copytree(whole / name, folder / name)
+    shutil.copy(whole / "store.db", folder / "store.db")
 
 
 def _too_long(*_: Any) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from spectro.cli import console
+from spectro.plumbing.words import counted
 
 if TYPE_CHECKING:
     from spectro.listening.classifier import Classifier, Prediction
@@ -58,6 +59,7 @@ def predict(
             console.complain(classifier.remark)
         show = _Shown(classifier.labels, "jsonl" if json else form, top)
         failures = _hear(classifier, names, show)
+        _tell_trained_on(show)
     if csv is not None:
         write_bytes(csv, show.table().encode(errors="backslashreplace"))  # names may be no Unicode
     if failures:
@@ -127,7 +129,7 @@ class _Shown:
 
     def __enter__(self) -> None:
         if self._form == "csv":
-            console.row(self._header)
+            console.row(self.header)
         elif self._form == "json":
             console.say("[")
 
@@ -136,21 +138,22 @@ class _Shown:
             console.say("]")
 
     @property
-    def _header(self) -> list[str]:
+    def header(self) -> list[str]:
         classes = [f"p_{label}" for label in self._labels]
-        return ["path", "label", "probability", "known", *classes]
+        return ["path", "label", "probability", "known", "trained_on", *classes]
 
     def row(self, name: str, heard: Prediction) -> None:
         """Show a prediction."""
         each = heard.probabilities.tolist()
         likely = dict(zip(self._labels, each, strict=True))
-        self.rows.append([name, heard.label, heard.probability, heard.known, *each])
+        about = [name, heard.label, heard.probability, heard.known, heard.trained_on]
+        self.rows.append([*about, *each])
         if self._form == "table":
             console.prediction(name, likely, heard.known, self._top)
         elif self._form == "csv":
             console.row(self.rows[-1])
         else:
-            told = dict(zip(self._header[:4], self.rows[-1][:4], strict=True))
+            told = dict(zip(self.header, about, strict=False))
             told["probabilities"] = likely
             more = self._form == "json" and len(self.rows) > 1
             console.data(told, before="," if more else "")
@@ -158,8 +161,20 @@ class _Shown:
     def table(self) -> str:
         """Return all predictions as a CSV."""
         text = io.StringIO()
-        tables.writer(text, lineterminator="\n").writerows([self._header, *self.rows])
+        tables.writer(text, lineterminator="\n").writerows([self.header, *self.rows])
         return text.getvalue()
+
+
+def _tell_trained_on(show: _Shown) -> None:
+    """Say, on the error stream, which answers are about clips that the model was trained on."""
+    column = show.header.index("trained_on")
+    names = [str(row[0]) for row in show.rows if row[column]]
+    if names:
+        some = f"{names[0]} and others" if len(names) > 1 else names[0]
+        console.complain(
+            f"{len(names):,} of {counted(len(show.rows), 'file')} trained this model ({some}): "
+            "its answers there tell nothing of new sounds"
+        )
 
 
 def _tell_part(path: str, name: str, shown: float) -> None:

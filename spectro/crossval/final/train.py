@@ -29,6 +29,7 @@ from spectro.models.card import CARD, ModelCard, read_card
 from spectro.models.exports.probes import PROBES, probe_pictures
 from spectro.models.folder import load_model, predict, save_model
 from spectro.models.networks.build import Ensemble
+from spectro.models.trained_on import marks_of
 from spectro.models.weights import Weights, resolve
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import check_writable, is_taken, sweep
@@ -164,7 +165,7 @@ def train_final(
     network = _networks(run, pictures, weights, out, identity, about)
     card = _card(run, pictures, identity, scores, evidence)
     card = card.replace(scores={**card.scores, "probes": _probes(network, card)})
-    save_model(out, network, card)
+    save_model(out, network, card, marks_of([*pictures.clips["image"]], pictures.config))
     _forget_parts(out, run.config.members)
     return Trained(out, card, evidence)
 
