@@ -48,7 +48,7 @@ __all__ = [
     "score_windows",
 ]
 
-_BATCH = 32
+_BATCH = 8  # windows: more are not faster, and take more memory
 _PARTS = ".scan"
 
 Watch = Callable[[ScoredWindow], None]

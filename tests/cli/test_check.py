@@ -15,7 +15,7 @@ from spectro.cli.app import app
 from spectro.crossval.run import Run
 from spectro.errors import SpectroError
 from spectro.pictures.rendered import RenderedSet
-from tests.cli.test_cli import call
+from tests.cli.test_cli import call, here
 from tests.conftest import SHORT_TRAINING, SMALL_PICTURES
 
 
@@ -47,8 +47,8 @@ def run(*words: object) -> tuple[int, str]:
 
 def test_names_cannot_break_a_line_or_steer_the_terminal(ill: Path, tmp_path: Path) -> None:
     (ill / "dog" / "two\nlines \x1b[31mred.wav").write_text("no sound")
-    checked = call("check", ill, "--n-folds", 2)
-    drawn = call("render", ill, "--out", tmp_path / "out", "--n-folds", 2)
+    checked = here("check", ill, "--n-folds", 2)
+    drawn = here("render", ill, "--out", tmp_path / "out", "--n-folds", 2)
     for told in (checked.stdout, drawn.stderr):
         assert "\x1b" not in told
     (line,) = (line for line in drawn.stderr.splitlines() if "two" in line)

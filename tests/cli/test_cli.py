@@ -101,13 +101,13 @@ def test_wrong_usage_is_status_2() -> None:
 
 
 def test_from_nothing_to_a_prediction(tmp_path: Path, small_toml: Path) -> None:
-    """The whole way in real processes: sample, render, train a fold, resume, predict."""
-    made = call("sample", "data", "--sources", 1, "--slices", 1, "--folds", 2, cwd=tmp_path)
+    """The whole way, training and predicting in real processes."""
+    made = here("sample", "data", "--sources", 1, "--slices", 1, "--folds", 2, cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     assert "data/UrbanSound8K" in made.stdout
 
     pictures = tmp_path / "pictures"
-    drawn = call("render", "data", "--out", pictures, "--config", small_toml, cwd=tmp_path)
+    drawn = here("render", "data", "--out", pictures, "--config", small_toml, cwd=tmp_path)
     assert drawn.returncode == 0, drawn.stderr
     assert "sample: 20 clips, 10 classes, 2 folds" in drawn.stdout
     assert "rendered 20, already there 0, failed 0" in drawn.stdout

@@ -24,7 +24,7 @@ from spectro.scores.metrics import probability_columns
 from spectro.training.splits import split
 from tests.conftest import SHORT_TRAINING
 
-QUICK = SHORT_TRAINING.with_last_phase(epochs=1)
+QUICK = SHORT_TRAINING.replace(arch="cnn4").with_last_phase(epochs=1)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_a_fold_writes_all_that_the_run_folder_promises(run: Run) -> None:
     assert {path.name for path in (run.folder / "fold1").iterdir()} == {
         "history.csv", "predictions.csv", "model", "training.log", "fold.json"}  # fmt: skip
     assert {path.name for path in (run.folder / "fold1" / "model").iterdir()} == {
-        "model.safetensors", "model.json", "README.md"}  # fmt: skip
+        "model.safetensors", "model.json", "README.md", "trained-on.txt"}  # fmt: skip
 
 
 def test_the_record_says_what_it_takes_to_repeat_it(run: Run, rendered: RenderedSet) -> None:

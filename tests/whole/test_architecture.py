@@ -8,6 +8,7 @@ import pkgutil
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,11 @@ def module_name(path: Path) -> str:
 
 
 SOURCES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+@cache
+def tree(name: str) -> ast.Module:
+    return ast.parse(SOURCES[name].read_text())
 
 
 def test_imports_go_down() -> None:
@@ -49,8 +55,8 @@ def test_imports_go_down() -> None:
 )
 def test_a_library_is_imported_in_one_place(library: str, only: set[str]) -> None:
     users = set()
-    for name, path in SOURCES.items():
-        for node in ast.walk(ast.parse(path.read_text())):
+    for name in SOURCES:
+        for node in ast.walk(tree(name)):
             modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             if any(module.split(".")[0] == library for module in modules):
@@ -77,7 +83,7 @@ def test_a_folder_has_room_for_a_dozen_files() -> None:
 def test_files_and_functions_can_be_seen_whole(name: str) -> None:
     source = SOURCES[name].read_text()
     assert source.count("\n") <= 450
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree(name)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body[1:] if ast.get_docstring(node) else node.body
             length = body[-1].end_lineno - body[0].lineno + 1 if body else 0

@@ -1,7 +1,7 @@
 """Rendering that is killed, interrupted, run twice at once or short of room loses nothing done.
 
 Each run is a process of its own that runs the command line. A server that has imported what the
-command imports forks them, so that twenty of them start in the time of one.
+command imports forks them, so that ten of them start in the time of one.
 """
 
 from __future__ import annotations
@@ -199,10 +199,10 @@ def kill_often(kills: int, seed: int, sounds: Path, whole: Snapshot, folder: Pat
     assert_same(out, whole)
 
 
-def test_killed_twenty_times_it_ends_as_if_never_killed(
+def test_killed_ten_times_it_ends_as_if_never_killed(
     sounds: Path, whole: Snapshot, tmp_path: Path
 ) -> None:
-    kill_often(20, 1, sounds, whole, tmp_path)
+    kill_often(10, 1, sounds, whole, tmp_path)
 
 
 @pytest.mark.slow

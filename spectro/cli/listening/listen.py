@@ -42,7 +42,7 @@ _TABLES = {"source", "listen", "events", "alerts", "evidence", "proof"}
     source=flags_of(
         SourceSettings, _SOURCE, "name", "site", "format", "rate", "channels", "start_time"
     ),
-    listening=flags_of(ListenSettings, _WATCH, "hop", "state", "heartbeat", "http"),
+    listening=flags_of(ListenSettings, _WATCH, "hop", "state", "heartbeat", "http", "store"),
     alerts=flags_of(AlertSettings, _OUT),
     keeping=flags_of(EvidenceSettings, _OUT, "evidence", "quota"),
 )

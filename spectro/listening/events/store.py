@@ -129,7 +129,15 @@ class EventStore:
             connection.executemany(f"INSERT OR IGNORE INTO events VALUES ({marks})", rows)
             return connection.total_changes - before
 
-    def add_effort(self, source: str, start: datetime, end: datetime, *, site: str = "") -> None:
+    def add_effort(
+        self,
+        source: str,
+        start: datetime,
+        end: datetime,
+        *,
+        site: str = "",
+        until: datetime | None = None,
+    ) -> None:
         """Say that somebody listened from `start` to `end`, whether or not there was an event.
 
         Parameters
@@ -139,11 +147,16 @@ class EventStore:
         start, end : datetime
             By the same clock as the events' ``begin_time``.
         site : str
+        until : datetime or None
+            The end that was said before, of a time that went on since; it is replaced.
         """
         if end < start:
             raise DatasetError(f"{source}: listening ended, {end}, before it began, {start}")
         row = (_plain(source), _plain(site), start.isoformat(), end.isoformat())
         with self._writing() as connection:
+            if until is not None:
+                query = "DELETE FROM effort WHERE (source, site, began, ended) = (?, ?, ?, ?)"
+                connection.execute(query, (*row[:3], until.isoformat()))
             connection.execute("INSERT OR IGNORE INTO effort VALUES (?, ?, ?, ?)", row)
 
     def events(self) -> Iterator[Event]:

@@ -14,10 +14,12 @@ from spectro.listening.backends import Backend
 from spectro.listening.choice import name_of
 from spectro.listening.events.finding import Event
 from spectro.listening.events.settings import EventSettings
+from spectro.listening.events.store import EventStore
 from spectro.listening.live.clock import Clock
 from spectro.listening.live.delivery.alerts import Alerts
 from spectro.listening.live.delivery.courier import Channel, Courier
 from spectro.listening.live.delivery.outbox import Outbox
+from spectro.listening.live.diary import Diary
 from spectro.listening.live.evidence.store import EvidenceStore
 from spectro.listening.live.evidence.writer import EvidenceWriter
 from spectro.listening.live.health.metrics import Metrics
@@ -117,8 +119,11 @@ def build(
         own = plan.evidence
         store = EvidenceStore(plan.evidence.evidence, own.quota, own.free)
         evidence = EvidenceWriter(store, backend.card, stats, tell("evidence"))
+    diary = None
+    if plan.listen.store is not None:
+        diary = Diary(EventStore(plan.listen.store), tell("store"))
     listener = Listener(
-        places, alerts, outbox, evidence, clock, stats, outlets.say, outlets.happened
+        places, alerts, outbox, evidence, clock, stats, outlets.say, outlets.happened, diary
     )
     supervisors = []
     for own_settings, source in zip(plan.sources, sources, strict=True):

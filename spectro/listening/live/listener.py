@@ -12,6 +12,7 @@ from spectro.listening.live.clock import Clock, local_time, utc_stamp
 from spectro.listening.live.delivery import messages
 from spectro.listening.live.delivery.alerts import Alerts
 from spectro.listening.live.delivery.outbox import Batch, Outbox
+from spectro.listening.live.diary import Diary
 from spectro.listening.live.evidence.writer import EvidenceWriter, Job
 from spectro.listening.live.hearing.place import Place
 from spectro.listening.live.hearing.session import Heard, Sound
@@ -41,6 +42,8 @@ class Listener:
         Told in words what goes on: of (source, text).
     happened : callable
         Told of each event, after it is in the outbox: of (state, source, event).
+    diary : Diary or None
+        Keeps events and times of listening.
     """
 
     def __init__(
@@ -53,7 +56,9 @@ class Listener:
         stats: ListenerStats,
         say: Callable[[str, str], None],
         happened: Callable[[str, str, Event], None],
+        diary: Diary | None = None,
     ) -> None:
+        self.diary = diary
         self.places = {place.name: place for place in places}
         self.alerts, self.outbox, self.evidence = alerts, outbox, evidence
         self.clock, self.stats, self._say, self._happened = clock, stats, say, happened
@@ -66,6 +71,8 @@ class Listener:
         """Take in a block of a source's sound."""
         place = self.places[name]
         told = place.hear(block)
+        if self.diary is not None and place.listened is not None:
+            self.diary.heard(name, *place.listened)
         if told.moved:
             self.stats.clock_jumps += 1
             self._say(name, f"times move by {told.moved:+.1f} s: the clock was set, or runs apart")
@@ -121,6 +128,8 @@ class Listener:
         self.alerts.add(batch, message)
         self.outbox.commit(batch)
         self._happened(state, place.name, raised.event)
+        if self.diary is not None and state == "over":
+            self.diary.over(raised.event)
         if sound is not None:
             self._over(place, message, stem, sound)
 

@@ -75,7 +75,9 @@ class Runner:
         with self._signals():
             sources = [self._thread(one.step, self._stop) for one in self.supervisors]
             couriers = [self._thread(one.step, self._done) for one in self.couriers]
-            writer = self._evidence_thread()
+            writer, diary = self._evidence_thread(), self.listener.diary
+            if diary is not None:
+                couriers.append(self._thread(diary.step, self._done))
             try:
                 notify("READY=1")
                 self._listen()
@@ -163,6 +165,8 @@ class Runner:
         self._done.set()
         for thread in [*couriers, *([writer] if writer else [])]:
             thread.join(max(0.1, until - self.clock.monotonic()))
+        if self.listener.diary is not None:
+            self.listener.diary.write()
         self._close()
 
     def _deliver(self, until: float) -> None:

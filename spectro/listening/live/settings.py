@@ -196,6 +196,9 @@ class ListenSettings(Settings):
         Seconds between two lines that say how it goes.
     http : str or None
         Address of /healthz and /metrics, as "9464" or "0.0.0.0:9464"; None opens none.
+    store : Path or None
+        SQLite file that events and times of listening are kept in, for spectro events; None keeps
+        none.
     """
 
     table: ClassVar[str] = "listen"
@@ -204,6 +207,7 @@ class ListenSettings(Settings):
     state: Path = Path("spectro-listen")
     heartbeat: float = Field(60, ge=0.1, le=86_400)
     http: str | None = None
+    store: Path | None = None
 
     @property
     def address(self) -> tuple[str, int] | None:

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from spectro.listening.backends import open_backend
 from spectro.listening.events.settings import EventSettings
+from spectro.listening.events.store import Effort, EventStore
 from spectro.listening.events.tables import json_line
 from spectro.listening.live.sources.pcm import as_bytes
 from spectro.listening.scan import ScanSettings, scan_recording
@@ -56,10 +58,17 @@ def test_a_recording_through_a_pipe_gives_the_events_of_its_scan(
         ears, "-", "--name", "night.wav", "--hop", "0.5", "--site", "here", "--json",
         "--start-time", "2026-05-01 23:00", "--state", tmp_path / "state",
         "--webhook", receiver.url, "--cooldown", "0", "--evidence", tmp_path / "evidence",
+        "--store", tmp_path / "months.sqlite",
     )  # fmt: skip
     out, told = waited(process, path.read_bytes())
     assert process.returncode == 0, told
     assert out == truth
+    store = EventStore(tmp_path / "months.sqlite")
+    assert "".join(map(json_line, store.events())) == truth
+    began = datetime(2026, 5, 1, 23)
+    assert list(store.effort()) == [
+        Effort("night.wav", "here", began, began + timedelta(seconds=30))
+    ]
     labels = [(one["label"], one["state"]) for one in receiver.taken]
     assert labels == [("high", "raised"), ("low", "raised"), ("high", "raised")]
     assert "no thresholds for here" in told and "all messages delivered" in told

@@ -81,6 +81,12 @@ class Place:
         """Of the source."""
         return self.settings.name
 
+    @property
+    def listened(self) -> tuple[Origin, float] | None:
+        """When and where the stretch that goes on began, and for how many seconds it was heard."""
+        session = self._session
+        return None if session is None else (session.origin, session.seconds)
+
     def hear(self, block: Block) -> Told:
         """Take in a block.
 

@@ -1,0 +1,105 @@
+"""Events and times of listening reach the file of months, also when it cannot be written at first."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from spectro.listening.events.finding import Event, Origin
+from spectro.listening.events.store import Effort, EventStore
+from spectro.listening.live import diary as diaries
+from spectro.listening.live.diary import Diary
+
+BEGAN = datetime(2026, 5, 1, 23)
+HERE = Origin("mic-1", BEGAN, "garden", "model")
+
+
+def event(number: int) -> Event:
+    at, when = float(number), f"2026-05-01T23:00:{number:02}"
+    return Event("mic-1", at, at + 1, when, "owl", 0.9, 0.95, "garden", "m", "t")
+
+
+class Said(list[tuple[str, str]]):
+    def __call__(self, what: str, text: str) -> None:
+        self.append((what, text))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "months.sqlite"
+
+
+def after(seconds: float) -> datetime:
+    return BEGAN + timedelta(seconds=seconds)
+
+
+def test_a_time_that_goes_on_is_one_row(path: Path) -> None:
+    said = Said()
+    diary = Diary(EventStore(path), said)
+    for seconds in (10, 20, 30):
+        diary.heard("mic", HERE, seconds)
+        diary.write()
+    assert list(EventStore(path).effort()) == [Effort("mic", "garden", BEGAN, after(30))]
+    again = Origin("mic-2", after(100), "garden", "model")
+    diary.heard("mic", again, 5)
+    diary.write()
+    diary.heard("mic", again, 7)
+    diary.write()
+    assert [(one.start, one.end) for one in EventStore(path).effort()] == [
+        (BEGAN, after(30)), (after(100), after(107)),
+    ]  # fmt: skip
+    assert said == []
+
+
+def test_a_clock_put_right_moves_the_end_and_never_back(path: Path) -> None:
+    diary = Diary(EventStore(path), Said())
+    diary.heard("mic", HERE, 10)
+    diary.heard("mic", HERE._replace(begin=after(3)), 12)
+    diary.heard("mic", HERE._replace(begin=after(-60)), 13)
+    diary.write()
+    assert list(EventStore(path).effort()) == [Effort("mic", "garden", BEGAN, after(15))]
+
+
+def test_without_a_time_no_effort_is_claimed(path: Path) -> None:
+    diary = Diary(EventStore(path), Said())
+    diary.heard("pipe", HERE._replace(begin=None), 10)
+    diary.over(event(1))
+    diary.write()
+    assert list(EventStore(path).effort()) == []
+    assert list(EventStore(path).events()) == [event(1)]
+
+
+def test_what_cannot_be_written_waits_and_is_told_once(path: Path) -> None:
+    path.write_text("another program's")
+    said = Said()
+    diary = Diary(EventStore(path), said)
+    for number in range(3):
+        diary.over(event(number))
+        diary.heard("mic", HERE, 10 * number)
+        diary.write()
+    assert [what for what, _ in said] == ["not written"]
+    path.unlink()
+    diary.over(event(3))
+    diary.write()
+    assert list(EventStore(path).events()) == [event(number) for number in range(4)]
+    assert [one.end for one in EventStore(path).effort()] == [after(20)]
+    assert [what for what, _ in said] == ["not written", "written again"]
+
+
+def test_memory_is_bounded_and_what_is_dropped_is_told(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diaries, "_MOST", 2)
+    path.mkdir()
+    said = Said()
+    diary = Diary(EventStore(path), said)
+    for number in range(3):
+        diary.over(event(number))
+    diary.write()
+    assert [what for what, _ in said] == ["not written", "dropped"]
+    assert said[1][1].startswith("1 of the oldest")
+    path.rmdir()
+    diary.write()
+    assert list(EventStore(path).events()) == [event(1), event(2)]
