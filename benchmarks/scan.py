@@ -154,12 +154,13 @@ class Took(NamedTuple):
 
 
 SPECTRO = """
-import sys
+import resource, sys
 from spectro.cli.app import app
 try:
     app()
 finally:
-    print(open("/proc/self/status").read().partition("VmHWM:")[2].split()[0], file=sys.stderr)
+    own = int(open("/proc/self/status").read().partition("VmHWM:")[2].split()[0])
+    print(max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss), file=sys.stderr)
 """
 
 

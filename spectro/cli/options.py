@@ -346,6 +346,7 @@ class Reading:
     label_column: str | None
     fold_column: str | None
     group_column: str | None
+    verdicts: Path | None
 
     def load(self, root: str, *, only_look: bool = False) -> Dataset:
         """Read the clip table of the dataset at `root`; folds that are made are not kept yet.
@@ -381,6 +382,7 @@ READING = Group(
         _option("label_column", str, "Column with the classes; default, label.", TABLE),
         _option("fold_column", str, "Column with the folds; default, fold, if there.", TABLE),
         _option("group_column", str, "Column with the recordings; default, group.", TABLE),
+        _option("verdicts", Path, "Table of spectro review; its clips are added.", TABLE),
     ),
     Reading,
 )

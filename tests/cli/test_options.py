@@ -28,7 +28,7 @@ PICTURE = (
 )
 READING = (
     "--layout --esc10 --n-folds --fold-seed --group-pattern --folds-file "
-    "--path-column --label-column --fold-column --group-column"
+    "--path-column --label-column --fold-column --group-column --verdicts"
 )
 FIT = (
     "--config --recipe --arch --weights --size --batch-size --epochs --members --lr --precision "

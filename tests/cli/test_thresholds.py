@@ -86,6 +86,60 @@ def test_thresholds_hold_in_a_scan_of_the_same_background(model: Path, quiet: Pa
     assert (folder / "hill.svg").read_text().startswith("<svg")
 
 
+def test_what_people_confirmed_is_no_background(model: Path, quiet: Path, tmp_path: Path) -> None:
+    verdicts = tmp_path / "events.verdicts.csv"
+    first = quiet / "one.wav"
+    about = "path,label,start,end,group,verdict,heard,probability,peak\n"
+    rows = [
+        f"{first},siren,9,11,one.wav,yes,siren,0.9,0.9",
+        f"{first},dog,33,34,one.wav,other,siren,0.9,0.9",
+        f"{first},background,20,21,one.wav,no,siren,0.9,0.9",
+    ]
+    verdicts.write_text(about + "\n".join(rows) + "\n")
+    words = (model, "--background", quiet, "--hop", 2, "--workers", 1, "--budget", "400/h")
+    done = run_command(*words, "--site", "judged", "--verdicts", verdicts)
+    assert done.exit_code == 0, done.output
+    found = SiteThresholds.load(model, "judged", LABELS)
+    # Windows of 4 s, every 2 s: 6 to 14 s and 30 to 38 s are touched.
+    assert found.hours == pytest.approx((80 - 16) / 3600)
+    listener, counts = open_backend(model), dict.fromkeys(LABELS, 0)
+    for recording in found.recordings:
+        windows = list(score_windows(recording, listener, 2))
+        if Path(recording) == first:
+            quiet_ones = [
+                w.end <= 9 or (w.start >= 11 and w.end <= 33) or w.start >= 34 for w in windows
+            ]
+            silent = np.zeros(len(LABELS))
+            windows = [
+                w if kept else w._replace(probabilities=silent)
+                for w, kept in zip(windows, quiet_ones, strict=True)
+            ]
+        for event in find_events(windows, LABELS, found.settings, Origin("")):
+            counts[event.label] += 1
+    told = {label: e.chosen.events if e.chosen else 0 for label, e in found.classes.items()}
+    assert counts == told
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "one.wav,siren,nan,11,one.wav,yes,siren,0.9,0.9",
+        "one.wav,siren,12,11,one.wav,yes,siren,0.9,0.9",
+        "one.wav,siren,9,11,one.wav,maybe,siren,0.9,0.9",
+    ],
+)
+def test_a_table_that_holds_no_verdicts_is_one_line(
+    row: str, model: Path, quiet: Path, tmp_path: Path
+) -> None:
+    verdicts = tmp_path / "v.csv"
+    verdicts.write_text(f"path,label,start,end,group,verdict,heard,probability,peak\n{row}\n")
+    done = run_command(
+        model, "--background", quiet, "--budget", "400/h", "--site", "x", "--verdicts", verdicts
+    )
+    assert isinstance(done.exception, DatasetError)
+    assert "row 1: is no verdict" in str(done.exception)
+
+
 def test_another_budget_is_heard_no_second_time(
     model: Path, quiet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -628,3 +628,50 @@ def test_csv_from_a_spreadsheet_is_read(tmp_path: Path, mark: str) -> None:
     dataset = datasets.load(tmp_path, "folder")
     assert dataset.labels == ["Käuzchen"]
     assert Path(dataset.clips["path"].iloc[0]).is_file()
+
+
+# ------------------------------------------------------------------------- clips that people judged
+
+
+VERDICTS = "path label start end group verdict heard probability peak"
+
+
+def test_verdicts_are_more_clips_and_move_no_other(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "own", cat=6, dog=6)
+    before = datasets.load(root, n_folds=3)
+    night = write_clip(tmp_path / "night" / "a.wav")
+    judged = write_csv(
+        tmp_path / "night" / "events.verdicts.csv", VERDICTS,
+        ("a.wav", "background", 0, 0.05, "a.wav", "no", "cat", 0.9, 0.9),
+        ("a.wav", "dog", 0.05, 0.1, "a.wav", "other", "cat", 0.8, 0.8),
+    )  # fmt: skip
+    after = datasets.load(root, verdicts=judged)
+    assert fold_of(before).items() <= {
+        Path(os.path.relpath(path, root)).as_posix(): fold
+        for path, fold in zip(after.clips["path"], after.clips["fold"], strict=True)
+    }.items()
+    added = after.clips[after.clips["path"] == str(night)]
+    assert [*added["label"]] == ["background", "dog"]
+    assert [*added["start"]] == [0, 0.05]
+    assert added["fold"].nunique() == 1, "one recording, one fold"
+    assert after.clips["start"].isna().sum() == 12
+    assert after.labels == ["background", "cat", "dog"]
+
+
+def test_verdicts_beside_folds_of_the_data_are_refused(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.wav")
+    table = write_csv(tmp_path / "clips.csv", "path label fold", ("a.wav", "cat", 1))
+    judged = write_csv(
+        tmp_path / "v.csv", VERDICTS, ("a.wav", "dog", 0, 0.05, "a.wav", "no", "cat", 0.9, 0.9)
+    )
+    with pytest.raises(DatasetError, match=r"bring folds of their own.*add its rows to that table"):
+        datasets.load(table, verdicts=judged)
+
+
+def test_verdicts_on_recordings_that_are_gone_are_refused(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "own", cat=3, dog=3)
+    judged = write_csv(
+        tmp_path / "v.csv", VERDICTS, ("gone.wav", "dog", 0, 1, "gone.wav", "no", "cat", 0.9, 0.9)
+    )
+    with pytest.raises(DatasetError, match="none of the 1 listed clips is on disk"):
+        datasets.load(root, n_folds=3, verdicts=judged)

@@ -70,6 +70,13 @@ def thresholds(
         str, typer.Option(help="False events of each class: 0.5/hour, 12/day, a number an hour.")
     ],
     site: Annotated[str, typer.Option(help="Name of the place; spectro scan --site takes it.")],
+    verdicts: Annotated[
+        Optional[list[Path]],
+        typer.Option(
+            help="Table of spectro review: what it confirms in these recordings is no background; "
+            "may be repeated."
+        ),
+    ] = None,
     hop: Annotated[
         Optional[float],
         typer.Option(help="Seconds between windows, as when scanning; default, a window's length."),
@@ -95,6 +102,7 @@ def thresholds(
     from spectro.listening.thresholds import choose_thresholds
     from spectro.listening.thresholds.background import Scoring
     from spectro.listening.thresholds.bounds import parse_budget
+    from spectro.listening.thresholds.confirmed import read_confirmed, without
     from spectro.listening.thresholds.curve import save_curve
 
     rate, how = parse_budget(budget), choose_backend(model, backend)
@@ -104,12 +112,13 @@ def thresholds(
     if not unsupported:
         _check_early(recordings, rate)
     step = card.spectrogram.duration if hop is None else hop
+    confirmed = read_confirmed(verdicts or ())
     scoring = Scoring(str(model), site, name_of(model), how, step)
     heard, failures = _hear(recordings, scoring, workers)
     for line in failures:
         console.complain(line)
     found = choose_thresholds(
-        heard,
+        [without(one, confirmed) for one in heard],
         card.labels,
         site=site,
         budget=rate,

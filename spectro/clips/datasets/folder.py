@@ -98,6 +98,7 @@ def load(
     label_column: str | None = None,
     fold_column: str | None = None,
     group_column: str | None = None,
+    verdicts: Path | None = None,
     as_before: bool = False,
 ) -> Dataset:
     """Read the clip table of a folder of one's own.
@@ -117,6 +118,8 @@ def load(
         Where made folds are kept; None means ``folds.csv`` beside the data.
     path_column, label_column, fold_column, group_column : str or None
         What the table calls ``path``, ``label``, ``fold`` and ``group``.
+    verdicts : Path or None
+        Table of ``spectro review``, whose clips are added; their folds are dealt with the others'.
     as_before : bool
         Where nothing says how to tell recordings apart, do as when folds were made.
 
@@ -145,6 +148,8 @@ def load(
     elif as_before and group_pattern is None:
         grouping = Grouping.beside(folds_file) or grouping
     notes = [*notes, *_left_out(files, table), *_give_groups(table, home, grouping)]
+    if verdicts is not None:
+        table = _with_verdicts(table, verdicts)
     made = _give_folds(table, folds_file, n_folds, seed, grouping)
     clips = clip_table(table, root)
     return Dataset(
@@ -252,6 +257,17 @@ def _give_groups(table: pd.DataFrame, home: Path, grouping: Grouping) -> list[st
         "every file counts as a recording of its own; where several were cut from one, say how to "
         f"tell with --group-pattern, or scores will be too high{how}"
     ]
+
+
+def _with_verdicts(table: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """Add the clips that a person judged, each of the recording that it was heard in."""
+    if "fold" in table:
+        raise DatasetError(
+            f"{file}: the clips beside it bring folds of their own, which say nothing of these; "
+            "add its rows to that table, each with a fold"
+        )
+    judged, _, _ = _present(read_table(file, Columns()), file)
+    return pd.concat([table, judged], ignore_index=True)
 
 
 def _give_folds(

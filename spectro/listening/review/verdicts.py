@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,7 +18,7 @@ from spectro.listening.events.finding import Event
 from spectro.listening.events.tables import decimal
 from spectro.plumbing.files import write_text
 
-__all__ = ["COLUMNS", "Key", "Verdict", "VerdictName", "Verdicts", "key_of"]
+__all__ = ["COLUMNS", "Key", "Verdict", "VerdictName", "Verdicts", "key_of", "read_verdicts"]
 
 VerdictName = Literal["yes", "no", "other"]
 Key = tuple[str, str, str, str]  # recording, start, end, what the model heard
@@ -87,7 +88,7 @@ class Verdicts:
         self.path = path
         self._rows: dict[Key, Verdict] = {}
         if path.exists():
-            self._rows = {verdict.key: verdict for verdict in _read(path)}
+            self._rows = {verdict.key: verdict for verdict in read_verdicts(path)}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -145,23 +146,38 @@ class Verdicts:
         return whole.relative_to(home).as_posix() if below else str(whole)
 
 
-def _read(path: Path) -> list[Verdict]:
+def read_verdicts(path: Path) -> list[Verdict]:
+    """Read a table of verdicts, in the order in which they were given.
+
+    Raises
+    ------
+    DatasetError
+        If it is no such table.
+    """
     try:
         if not path.is_file() or path.stat().st_size > _MOST_BYTES:
-            raise DatasetError(f"{path}: is no table of verdicts; name another file with --out")
+            raise DatasetError(f"{path}: is no table of verdicts; name another file")
         with path.open(encoding="utf-8-sig", newline="") as file:
             header, *rows = list(csv.reader(file)) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); name another with --out") from None
+        raise DatasetError(f"{path}: cannot be read ({error}); name another file") from None
     if tuple(header) != COLUMNS:
         raise DatasetError(
             f"{path}: is no table of verdicts, whose columns are {','.join(COLUMNS)}; "
-            "name another file with --out"
+            "name another file"
         )
     return [_verdict(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)]
 
 
 def _verdict(row: list[str], where: str) -> Verdict:
-    if len(row) != len(COLUMNS) or row[5] not in ("yes", "no", "other") or not row[1]:
+    whole = len(row) == len(COLUMNS) and row[5] in ("yes", "no", "other") and row[1]
+    if not whole or not _is_stretch(row[2], row[3]):
         raise DatasetError(f"{where}: is no verdict; mend it, or delete the row")
     return Verdict(*row)  # type: ignore[arg-type]
+
+
+def _is_stretch(start: str, end: str) -> bool:
+    try:
+        return 0 <= float(start) <= float(end) < math.inf
+    except ValueError:
+        return False

@@ -1,4 +1,4 @@
-"""Events and times of listening reach the file of months, also when it cannot be written at first."""
+"""Events and times of listening reach the file of months, though it cannot be written at first."""
 
 from __future__ import annotations
 
