@@ -646,16 +646,46 @@ def test_verdicts_are_more_clips_and_move_no_other(tmp_path: Path) -> None:
         ("a.wav", "dog", 0.05, 0.1, "a.wav", "other", "cat", 0.8, 0.8),
     )  # fmt: skip
     after = datasets.load(root, verdicts=judged)
-    assert fold_of(before).items() <= {
-        Path(os.path.relpath(path, root)).as_posix(): fold
-        for path, fold in zip(after.clips["path"], after.clips["fold"], strict=True)
-    }.items()
+    assert (
+        fold_of(before).items()
+        <= {
+            Path(os.path.relpath(path, root)).as_posix(): fold
+            for path, fold in zip(after.clips["path"], after.clips["fold"], strict=True)
+        }.items()
+    )
     added = after.clips[after.clips["path"] == str(night)]
     assert [*added["label"]] == ["background", "dog"]
     assert [*added["start"]] == [0, 0.05]
-    assert added["fold"].nunique() == 1, "one recording, one fold"
+    assert len({*added["fold"]}) == 1, "one recording, one fold"
     assert after.clips["start"].isna().sum() == 12
     assert after.labels == ["background", "cat", "dog"]
+
+
+def test_a_stretch_that_was_heard_as_two_classes_is_one_clip(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "own", cat=3, dog=3)
+    for name in ("a.wav", "b.wav"):
+        write_clip(tmp_path / name)
+    judged = write_csv(
+        tmp_path / "v.csv", VERDICTS,
+        ("a.wav", "background", 0, 0.04, "a.wav", "no", "cat", 0.9, 0.9),
+        ("a.wav", "background", 0, 0.04, "a.wav", "no", "dog", 0.8, 0.8),
+        ("a.wav", "background", 0.05, 0.08, "a.wav", "no", "cat", 0.8, 0.8),
+        ("a.wav", "dog", 0.07, 0.09, "a.wav", "yes", "dog", 0.8, 0.8),
+        ("b.wav", "background", 0.07, 0.09, "b.wav", "no", "dog", 0.8, 0.8),
+    )  # fmt: skip
+    dataset = datasets.load(root, n_folds=3, verdicts=judged)
+    added = dataset.clips[dataset.clips["start"].notna()]
+    assert [*zip(added["label"], added["group"], added["start"], strict=True)] == [
+        ("background", "a.wav", 0), ("dog", "a.wav", 0.07), ("background", "b.wav", 0.07),
+    ]  # fmt: skip
+    assert "1 judged clip is left out, as a part of it is something" in dataset.notes
+
+
+def test_a_table_that_is_no_verdicts_is_refused(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "own", cat=3, dog=3)
+    other = write_csv(tmp_path / "v.csv", "path label", (write_clip(tmp_path / "a.wav"), "dog"))
+    with pytest.raises(DatasetError, match="is no table of verdicts"):
+        datasets.load(root, n_folds=3, verdicts=other)
 
 
 def test_verdicts_beside_folds_of_the_data_are_refused(tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from spectro.plumbing.paths import is_url
 
 __all__ = ["Piece", "Plan", "View", "mapped", "size_of"]
+
+_KEPT = 1 << 24  # bytes of a mapped file
 
 Piece = bytes | range  # bytes of our own, or a range of the file's
 
@@ -118,9 +120,41 @@ def size_of(file: IO[bytes]) -> int:
     return size
 
 
+class _Mapped(mmap.mmap):
+    """A mapped file that lets go of what was looked at, which else counts as memory in use."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+        self._kept = 0  # where the part begins that was looked at last
+
+    def __getitem__(self, key: Any) -> Any:
+        at = key.start if isinstance(key, slice) else key
+        if abs((at or 0) - self._kept) > _KEPT:
+            self._let_go(at or 0)
+        return super().__getitem__(key)
+
+    def find(self, mark: Any, start: int = 0, end: int | None = None) -> int:
+        """Find bytes, in parts."""
+        end = len(self) if end is None else min(end, len(self))
+        for at in range(start, end, _KEPT):
+            found = super().find(mark, at, min(end, at + _KEPT + len(mark) - 1))
+            if found >= 0:
+                return found
+            self._let_go(at)
+        return -1
+
+    def _let_go(self, at: int) -> None:
+        self._kept = at
+        if hasattr(self, "madvise"):  # not on Windows
+            self.madvise(mmap.MADV_DONTNEED)
+
+
 @contextmanager
 def mapped(path: Path) -> Iterator[bytes | mmap.mmap]:
-    """Give a file's bytes, without reading those that nobody looks at if it is on a disk."""
+    """Give a file's bytes, without reading those that nobody looks at if it is on a disk.
+
+    However long the file is and however much of it is looked at, little of it stays in memory.
+    """
     if is_url(path):
         yield path.read_bytes()
         return
@@ -128,5 +162,5 @@ def mapped(path: Path) -> Iterator[bytes | mmap.mmap]:
         if not size_of(file):
             yield b""
             return
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with _Mapped(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             yield data

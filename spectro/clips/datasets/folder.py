@@ -19,6 +19,7 @@ import pandas as pd
 
 from spectro.clips.clip import printable
 from spectro.clips.datasets.folds import Grouping, MadeFolds, remembered_folds
+from spectro.clips.datasets.judged import read_judged
 from spectro.clips.datasets.listing import SPLITS, Listing, by_folder, path_of
 from spectro.clips.datasets.own_table import TABLE, Columns, exists, find, read_table
 from spectro.clips.datasets.recordings import recordings, suggest
@@ -149,7 +150,8 @@ def load(
         grouping = Grouping.beside(folds_file) or grouping
     notes = [*notes, *_left_out(files, table), *_give_groups(table, home, grouping)]
     if verdicts is not None:
-        table = _with_verdicts(table, verdicts)
+        judged, left_out = read_judged(verdicts)
+        table, notes = _added(table, judged, verdicts), [*notes, *left_out]
     made = _give_folds(table, folds_file, n_folds, seed, grouping)
     clips = clip_table(table, root)
     return Dataset(
@@ -259,15 +261,15 @@ def _give_groups(table: pd.DataFrame, home: Path, grouping: Grouping) -> list[st
     ]
 
 
-def _with_verdicts(table: pd.DataFrame, file: Path) -> pd.DataFrame:
+def _added(table: pd.DataFrame, judged: pd.DataFrame, file: Path) -> pd.DataFrame:
     """Add the clips that a person judged, each of the recording that it was heard in."""
     if "fold" in table:
         raise DatasetError(
             f"{file}: the clips beside it bring folds of their own, which say nothing of these; "
             "add its rows to that table, each with a fold"
         )
-    judged, _, _ = _present(read_table(file, Columns()), file)
-    return pd.concat([table, judged], ignore_index=True)
+    there, _, _ = _present(judged, file)
+    return pd.concat([table, there], ignore_index=True)
 
 
 def _give_folds(

@@ -51,7 +51,7 @@ class Diary:
         self._store, self._say = store, say
         self._lock, self._writing = threading.Lock(), threading.Lock()
         self._events: list[Event] = []
-        self._stretches: dict[tuple[str, str], _Stretch] = {}  # by source and recording
+        self._stretches: dict[tuple[str, int], _Stretch] = {}  # by source and number
         self._failing = False
 
     def over(self, event: Event) -> None:
@@ -59,14 +59,15 @@ class Diary:
         with self._lock:
             self._events.append(event)
 
-    def heard(self, source: str, origin: Origin, seconds: float) -> None:
+    def heard(self, source: str, stretch: int, origin: Origin, seconds: float) -> None:
         """Say that a stretch of a source was listened to, so far for so many seconds.
 
-        A stretch whose beginning is not known is not kept: no hour can be given to it.
+        A source that was lost begins another stretch. One whose beginning is not known is not kept:
+        no hour can be given to it.
         """
         if origin.begin is None:
             return
-        key = (source, origin.recording)
+        key = (source, stretch)
         with self._lock:
             kept = self._stretches.get(key)
             if kept is None:  # the beginning stays as first told; a clock put right moves the end
@@ -118,11 +119,10 @@ class Diary:
             self._say("dropped", f"{dropped:,} of the oldest events: too many wait")
 
     def _forget_ended(self) -> None:
-        """Keep of each source the stretch that may go on."""
-        last = {source: key for key in self._stretches for source in [key[0]]}
-        ended = [
-            key for key, one in self._stretches.items()
-            if key != last[key[0]] and one.written == one.end
-        ]  # fmt: skip
-        for key in ended:
-            del self._stretches[key]
+        """Keep of each source the stretch that may go on, and what is not written yet."""
+        last = {source: (source, stretch) for source, stretch in self._stretches}
+        self._stretches = {
+            key: one
+            for key, one in self._stretches.items()
+            if key == last[key[0]] or one.written != one.end
+        }

@@ -39,13 +39,13 @@ def test_a_time_that_goes_on_is_one_row(path: Path) -> None:
     said = Said()
     diary = Diary(EventStore(path), said)
     for seconds in (10, 20, 30):
-        diary.heard("mic", HERE, seconds)
+        diary.heard("mic", 0, HERE, seconds)
         diary.write()
     assert list(EventStore(path).effort()) == [Effort("mic", "garden", BEGAN, after(30))]
-    again = Origin("mic-2", after(100), "garden", "model")
-    diary.heard("mic", again, 5)
+    again = Origin("mic-1", after(100), "garden", "model")
+    diary.heard("mic", 1, again, 5)
     diary.write()
-    diary.heard("mic", again, 7)
+    diary.heard("mic", 1, again, 7)
     diary.write()
     assert [(one.start, one.end) for one in EventStore(path).effort()] == [
         (BEGAN, after(30)), (after(100), after(107)),
@@ -55,16 +55,16 @@ def test_a_time_that_goes_on_is_one_row(path: Path) -> None:
 
 def test_a_clock_put_right_moves_the_end_and_never_back(path: Path) -> None:
     diary = Diary(EventStore(path), Said())
-    diary.heard("mic", HERE, 10)
-    diary.heard("mic", HERE._replace(begin=after(3)), 12)
-    diary.heard("mic", HERE._replace(begin=after(-60)), 13)
+    diary.heard("mic", 0, HERE, 10)
+    diary.heard("mic", 0, HERE._replace(begin=after(3)), 12)
+    diary.heard("mic", 0, HERE._replace(begin=after(-60)), 13)
     diary.write()
     assert list(EventStore(path).effort()) == [Effort("mic", "garden", BEGAN, after(15))]
 
 
 def test_without_a_time_no_effort_is_claimed(path: Path) -> None:
     diary = Diary(EventStore(path), Said())
-    diary.heard("pipe", HERE._replace(begin=None), 10)
+    diary.heard("pipe", 0, HERE._replace(begin=None), 10)
     diary.over(event(1))
     diary.write()
     assert list(EventStore(path).effort()) == []
@@ -77,7 +77,7 @@ def test_what_cannot_be_written_waits_and_is_told_once(path: Path) -> None:
     diary = Diary(EventStore(path), said)
     for number in range(3):
         diary.over(event(number))
-        diary.heard("mic", HERE, 10 * number)
+        diary.heard("mic", 0, HERE, 10 * number)
         diary.write()
     assert [what for what, _ in said] == ["not written"]
     path.unlink()

@@ -82,10 +82,10 @@ class Place:
         return self.settings.name
 
     @property
-    def listened(self) -> tuple[Origin, float] | None:
-        """When and where the stretch that goes on began, and for how many seconds it was heard."""
+    def listened(self) -> tuple[int, Origin, float] | None:
+        """Which stretch goes on, when and where it began, and how many seconds it was heard for."""
         session = self._session
-        return None if session is None else (session.origin, session.seconds)
+        return None if session is None else (self._stretch, session.origin, session.seconds)
 
     def hear(self, block: Block) -> Told:
         """Take in a block.
