@@ -12,7 +12,49 @@ from spectro.pictures.rendered import RenderedSet
 from spectro.scores import metrics
 from spectro.training.recipes import RECIPES, changes
 
-__all__ = ["card_of"]
+__all__ = ["bare_card", "card_of"]
+
+
+def bare_card(
+    run: Run, pictures: RenderedSet, folds: list[int], clips: int, precision: str
+) -> ModelCard:
+    """Describe a single network of a run, without a score.
+
+    Parameters
+    ----------
+    run : Run
+        Whose settings it was trained with.
+    pictures : RenderedSet
+        What it was trained on.
+    folds : list of int
+        Which of them.
+    clips : int
+        How many clips they hold.
+    precision : "fp32", "bf16" or "fp16"
+        Arithmetic of the training.
+    """
+    config, record = run.config, run.record
+    mean, std = networks.statistics(config.arch)
+    return ModelCard(
+        arch=networks.full_name(config.arch),
+        labels=tuple(run.labels),
+        spectrogram=pictures.config,
+        size=config.size,
+        mean=mean,
+        std=std,
+        training={
+            "dataset": record.dataset.name,
+            "clips": clips,
+            "folds": folds,
+            "pictures": record.rendered.identity,
+            "weights": record.weights.detail,
+            "precision": precision,
+            "recipe": config.recipe,
+            "changed": changes(config) if config.recipe in RECIPES else {},
+            "settings": config.to_dict(),
+        },
+        licence=record.dataset.licence,
+    )
 
 
 def card_of(
@@ -31,34 +73,15 @@ def card_of(
     predictions : pandas.DataFrame
         Of its clips, out of fold.
     """
-    config = run.config
-    intervals = metrics.bootstrap_interval(predictions, run.labels, seed=config.seed)
+    intervals = metrics.bootstrap_interval(predictions, run.labels, seed=run.config.seed)
     held_out = (record.fold, record.inner_fold)
-    mean, std = networks.statistics(config.arch)
-    return ModelCard(
-        arch=networks.full_name(config.arch),
-        members=config.members,
-        labels=tuple(run.labels),
-        spectrogram=pictures.config,
-        size=config.size,
-        mean=mean,
-        std=std,
-        training={
-            "dataset": run.record.dataset.name,
-            "clips": record.train_clips,
-            "folds": [fold for fold in pictures.folds if fold not in held_out],
-            "pictures": run.record.rendered.identity,
-            "weights": run.record.weights.detail,
-            "precision": record.precision,
-            "recipe": config.recipe,
-            "changed": changes(config) if config.recipe in RECIPES else {},
-            "settings": config.to_dict(),
-        },
+    folds = [fold for fold in pictures.folds if fold not in held_out]
+    return bare_card(run, pictures, folds, record.train_clips, record.precision).replace(
+        members=run.config.members,
         scores={
             "accuracy": round(record.accuracy, 4),
             "accuracy_interval": [round(end, 4) for end in intervals["accuracy"]],
             "clips": record.scored_clips,
             "measured": f"of fold {record.fold}, on which it was not trained",
         },
-        licence=run.record.dataset.licence,
     )

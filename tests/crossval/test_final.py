@@ -25,7 +25,7 @@ from spectro.listening.averaging import RunBackend
 from spectro.listening.backends import open_backend
 from spectro.listening.classifier import Classifier
 from spectro.listening.verify import verify
-from spectro.models.calibrated import RunCalibration
+from spectro.models.calibrated import RunCalibration, tempered
 from spectro.models.card import read_card
 from spectro.models.exports.vectors import Array
 from spectro.models.folder import load_model
@@ -36,6 +36,7 @@ from spectro.pictures.rendered import RenderedSet
 from spectro.scores.calibration import apply_temperature, fit_temperature
 from spectro.scores.metrics import probability_columns
 from spectro.training import train
+from spectro.training.loop import learner
 from spectro.training.settings import Phase, TrainConfig
 from spectro.training.splits import Split
 
@@ -77,6 +78,28 @@ def test_it_is_what_training_on_all_clips_gives(
     assert (card.members, card.training["clips"]) == (2, len(clips))
     assert card.training["folds"] == rendered.folds
     assert card.training["settings"] == whole.config.to_dict()
+
+
+def test_pictures_are_shown_to_the_model_as_they_were_in_training(
+    rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a network that expects another mean and deviation than ImageNet's."""
+    pytest.importorskip("timm")
+    one = {"arch": "tf_efficientnet_lite0", "size": 32, "members": 1, "phases": (Phase(epochs=1),)}
+    run = crossval.cross_validate(rendered, tmp_path / "run", CONFIG.replace(**one))
+    watched, real = [], learner.predict_clips
+
+    def kept(learn: Any, clips: Any) -> Any:
+        watched.append((clips, real(learn, clips)))
+        return watched[-1][1]
+
+    monkeypatch.setattr(final.learner, "predict_clips", kept)
+    made = train_final(run, rendered)
+    clips, probabilities = watched[-1]
+    answers = Classifier.load(made.folder, backend="torch").classify(clips["path"])
+    expected = tempered(probabilities, made.card.temperature)
+    found = [answer.probabilities for answer in answers]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_its_card_says_what_to_expect(made: final.Trained, whole: Run) -> None:

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from spectro.crossval import folds
+from spectro.crossval.cards import bare_card
 from spectro.crossval.final.evidence import Evidence, gather
 from spectro.crossval.records import Origin, Scores
 from spectro.crossval.run import Run
@@ -295,26 +296,9 @@ def _threads(run: Run) -> int | None:
 
 def _bare_card(run: Run, pictures: RenderedSet, identity: str) -> ModelCard:
     """Describe one network without its score."""
-    record, config = run.record, run.config
-    return ModelCard(
-        arch=config.arch,
-        labels=tuple(run.labels),
-        spectrogram=pictures.config,
-        size=config.size,
-        training={
-            "dataset": record.dataset.name,
-            "clips": len(pictures.clips),
-            "folds": pictures.folds,
-            "pictures": record.rendered.identity,
-            "weights": record.weights.detail,
-            "precision": record.precision,
-            "recipe": config.recipe,
-            "changed": changes(config),
-            "settings": config.to_dict(),
-            "identity": identity,
-        },
-        licence=record.dataset.licence,
-    )
+    clips = len(pictures.clips)
+    card = bare_card(run, pictures, pictures.folds, clips, run.record.precision)
+    return card.replace(training={**card.training, "identity": identity})
 
 
 def _card(
