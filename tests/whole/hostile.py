@@ -176,6 +176,7 @@ KINDS: dict[str, Kind] = {
     "store.db": Kind("store.db", any_bytes, ("events store.db", f"{SCAN}new --store store.db")),
 }
 KEPT = ("pics", "run", "other", "ds", "s")
+WRITERS = ("probe", "render", "report", "scan", "train-fold")
 BRIEF = "--arch cnn4 --weights none --epochs 1 --size 32"
 
 
@@ -314,7 +315,6 @@ def watch(folder: Path, kinds: list[str], first: int, last: int) -> Iterator[dic
         healthy = (whole / path).read_bytes()
         mutant = mutate(random.Random(f"{kind} {number}"), healthy)
         command = commands[number % len(commands)].format(**names)
-        restore(whole, folder)
         path.write_bytes(mutant)
         guard.seen.clear()
         guard.on = True
@@ -322,6 +322,8 @@ def watch(folder: Path, kinds: list[str], first: int, last: int) -> Iterator[dic
         status, said = call(command.split())
         signal.alarm(0)
         guard.on = False
+        if command.split()[0] in WRITERS:
+            restore(whole, folder)
         path.write_bytes(healthy)
         finding = judge(status, said, guard.seen)
         if finding:
