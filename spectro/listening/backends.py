@@ -233,9 +233,17 @@ def _check_export(session: Any, card: ModelCard, path: Path) -> None:
     found = [(each.name, each.shape[1:]) for each in session.get_outputs()]
     asked = [(each.name, each.type, each.shape[1:]) for each in session.get_inputs()]
     wanted = [("levels", "tensor(uint8)", [height, width, 3])]
-    kept = session.get_modelmeta().custom_metadata_map.get("spectro", "")
+    kept = _about(session)
     if asked != wanted or found != given or not _is_of(kept, card):
         raise ModelError(f"{path}: was not exported from this model; export the model again")
+
+
+def _about(session: Any) -> str:
+    """Return the card in an export; nothing where it holds none that is text."""
+    try:
+        return str(session.get_modelmeta().custom_metadata_map.get("spectro", ""))
+    except UnicodeDecodeError:
+        return ""
 
 
 def _is_of(text: str, card: ModelCard) -> bool:

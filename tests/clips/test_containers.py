@@ -8,6 +8,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -354,3 +355,18 @@ def test_only_regular_files_are_opened(
     assert not is_empty(path)
     with pytest.raises(AudioError, match="is not a regular file"):
         next(audio.windows(path, sr=SR, duration=1))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much memory was used")
+def test_a_long_file_is_looked_through_without_staying_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "day.flac"
+    sf.write(path, np.zeros(1_000), 8_000)
+    with path.open("r+b") as file:
+        file.truncate(400 << 20)  # zeros that take no room, in which another stream is looked for
+    code = (
+        "import sys; from pathlib import Path; from spectro.clips.containers import flac\n"
+        "flac.plan(Path(sys.argv[1]))\n"
+        "print(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, check=True)
+    assert int(done.stdout) < 150 << 10  # kB

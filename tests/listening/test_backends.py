@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -168,6 +169,15 @@ def test_an_export_that_is_not_there_is_told(tmp_path: Path) -> None:
     save_model(tmp_path, networks.build("cnn4", 3, 2), CARD)
     with pytest.raises(ModelError, match=r"model\.onnx: is not there; export the model"):
         Classifier.load(tmp_path, backend="onnx")
+
+
+def test_an_export_whose_card_is_no_text_is_told(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "model")
+    data = (copy / "model.onnx").read_bytes()
+    assert data.count(b'"labels"') == 1
+    (copy / "model.onnx").write_bytes(data.replace(b'"labels"', b'"\xa5abels"'))
+    with pytest.raises(ModelError, match="was not exported from this model"):
+        Classifier.load(copy, backend="onnx")
 
 
 @pytest.mark.parametrize("content", [b"", b"no graph", bytes(1_000), os.mkfifo, os.mkdir])

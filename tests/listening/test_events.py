@@ -363,7 +363,10 @@ def test_levels() -> None:
     assert level_dbfs(np.sin(np.arange(8000) * 0.1) + 0.3) == pytest.approx(-3.01, abs=0.01)
 
 
-MODULES = ("events", "recorders", "tables", "annotations", "scoring", "thresholds", "scan")
+MODULES = (
+    *("events.finding", "events.tables", "events.annotations", "events.scoring"),
+    *("recorders", "thresholds", "scan"),
+)
 HEAVY = ("torch", "fastai", "pandas", "matplotlib", "sklearn", "scipy.stats", "pyarrow", "librosa")
 
 

@@ -155,7 +155,9 @@ def test_what_changed_is_scanned_again(night: Path, tmp_path: Path) -> None:
     assert kept(name, out, SETTINGS) is None
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff", b"null", b'{"path": 1}'])
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[]", b"\xff", b"null", b'{"path": 1}', b"[" * 100_000]
+)
 def test_what_was_kept_and_is_damaged_is_scanned_again(
     damage: bytes, night: Path, tmp_path: Path
 ) -> None:

@@ -140,7 +140,38 @@ def test_eight_bits_say_what_float_says(trained: tuple[Path, np.ndarray]) -> Non
     assert len(weights) >= 4
     assert {i.data_type for i in weights} == {onnx.TensorProto.INT8}
     leftovers = {p.name for p in folder.iterdir()} - {"model.onnx", "model.int8.onnx"}
-    assert leftovers == {"model.json", "model.safetensors", "README.md", "verify.json"}
+    named = {"model.json", "model.safetensors", "README.md", "trained-on.txt", "verify.json"}
+    assert leftovers == named
+
+
+def test_depthwise_convolutions_and_those_before_stay_in_float32(tmp_path: Path) -> None:
+    groups = {"stem": 1, "first": 8, "wide": 1, "second": 8, "last": 1}
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w"], [name], name=name, group=number)
+        for name, number in groups.items()
+    ]
+    for kept, some in ((["stem", "first", "second"], nodes), ([], [nodes[0], nodes[2]])):
+        graph = onnx.helper.make_graph(some, "g", [], [])
+        onnx.save(onnx.helper.make_model(graph), tmp_path / "graph.onnx")
+        assert quantize._kept_in_float32(tmp_path / "graph.onnx") == kept
+
+
+@pytest.mark.slow
+def test_eight_bits_of_a_network_with_clipped_activations(tmp_path: Path) -> None:
+    pytest.importorskip("timm")
+    card = CARD.replace(arch="timm/tf_efficientnet_lite0")
+    save_model(tmp_path, networks.build(card.arch, len(card.labels)).eval(), card)
+    levels = pictures(card)
+    export_onnx(tmp_path, levels)
+    export_int8(tmp_path, levels, levels, most_lost=0.2)
+    graph = onnx.load(tmp_path / "model.int8.onnx").graph
+    assert "Clip" not in {node.op_type for node in graph.node}, "a part of the scale"
+    kinds = {i.name: i.data_type for i in graph.initializer}
+    depthwise = [
+        node for node in graph.node if any(a.name == "group" and a.i > 1 for a in node.attribute)
+    ]
+    assert len(depthwise) == 16
+    assert {kinds[node.input[1]] for node in depthwise} == {onnx.TensorProto.FLOAT}
 
 
 def test_eight_bits_that_lose_too_much_are_not_kept(

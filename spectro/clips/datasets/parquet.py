@@ -90,7 +90,7 @@ def export(files: Listing) -> Path:
 def _check_same(target: Path, mark: dict[str, list[int]]) -> None:
     try:
         found = json.loads((target / _MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         found = None
     if found != mark:
         raise DatasetError(
@@ -163,7 +163,7 @@ def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
             for column, feature in features.items()
             if isinstance(feature, dict) and isinstance(feature.get("names"), list)
         }
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return {}
 
 

@@ -189,7 +189,7 @@ def _is_written(home: Path, manifest: dict[str, Any]) -> bool:
         return False
     try:
         found = json.loads((home / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         found = None
     if found != manifest:
         what = "other data" if found is None else "a sample made with other settings"

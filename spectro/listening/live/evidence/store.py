@@ -143,6 +143,6 @@ def _read_peaks(folder: Path) -> Iterator[tuple[str, float]]:
     for path in sorted(folder.glob("*.json")):
         if not _STEM.fullmatch(path.stem) or not path.is_file() or path.is_symlink():
             continue
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             if path.stat().st_size <= _MOST_BYTES:
                 yield path.stem, float(json.loads(path.read_text(encoding="utf-8"))["peak"])

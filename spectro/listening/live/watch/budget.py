@@ -136,5 +136,5 @@ class BudgetWatch:
                     one = self._classes[label]
                     one.cusum.restore(value, hours, events)
                     one.told_for = None if told_for is None else float(told_for)
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             return
