@@ -165,7 +165,6 @@ def test_eight_bits_of_a_network_with_clipped_activations(tmp_path: Path) -> Non
     export_onnx(tmp_path, levels)
     export_int8(tmp_path, levels, levels, most_lost=0.2)
     graph = onnx.load(tmp_path / "model.int8.onnx").graph
-    assert "Clip" not in {node.op_type for node in graph.node}, "a part of the scale"
     kinds = {i.name: i.data_type for i in graph.initializer}
     depthwise = [
         node for node in graph.node if any(a.name == "group" and a.i > 1 for a in node.attribute)
