@@ -346,7 +346,7 @@ class Reading:
     label_column: str | None
     fold_column: str | None
     group_column: str | None
-    verdicts: Path | None
+    verdicts: list[Path] | None
 
     def load(self, root: str, *, only_look: bool = False) -> Dataset:
         """Read the clip table of the dataset at `root`; folds that are made are not kept yet.
@@ -362,7 +362,8 @@ class Reading:
 
         options = dataclasses.asdict(self)
         layout = options.pop("layout")
-        options["esc10"] = options["esc10"] or None
+        for name in ("esc10", "verdicts"):
+            options[name] = options[name] or None
         options["seed"] = options.pop("fold_seed")
         return datasets.load(root, layout, keep_folds=False, as_before=only_look, **options)
 
@@ -382,7 +383,12 @@ READING = Group(
         _option("label_column", str, "Column with the classes; default, label.", TABLE),
         _option("fold_column", str, "Column with the folds; default, fold, if there.", TABLE),
         _option("group_column", str, "Column with the recordings; default, group.", TABLE),
-        _option("verdicts", Path, "Table of spectro review; its clips are added.", TABLE),
+        _option(
+            "verdicts",
+            list[Path],
+            "Table of spectro review, whose clips are added; repeatable.",
+            TABLE,
+        ),
     ),
     Reading,
 )

@@ -213,6 +213,7 @@ class Training:
             raise ConfigError(f"recipe {config.recipe} trains no network; run spectro probe")
         started = time.perf_counter()
         parts = split(self.pictures.clips, fold, config.inner_fold)
+        marks = marks_of([*parts.train["image"]], self.pictures.config) if self.keep_models else []
         with Threads(self.n_threads) as threads:
             learn, history = self._train(parts, fold, listener, threads)
             predictions = _predicted(learn, parts.score, run.labels, fold)
@@ -222,7 +223,7 @@ class Training:
             about["gpus"] = self.n_gpus
         about |= _watched(config, learn, parts, run.labels)
         record = measured(run, fold, parts, predictions, seconds, **about)
-        self._write(record, parts, predictions, learn.model, history)
+        self._write(record, parts, predictions, learn.model, history, marks)
         return record
 
     def _train(
@@ -249,6 +250,7 @@ class Training:
         predictions: pd.DataFrame,
         model: nn.Module,
         history: pd.DataFrame,
+        marks: list[str],
     ) -> None:
         """Write the fold's folder, which appears whole."""
         with self.run.writing_fold(record) as folder:
@@ -256,7 +258,6 @@ class Training:
             write_predictions(folder, predictions, self.pictures)
             if self.keep_models:
                 card = card_of(self.run, self.pictures, record, predictions)
-                marks = marks_of([*parts.train["image"]], self.pictures.config)
                 save_model(folder / "model", model, card, marks)
             write_text(folder / "training.log", self._log(parts, model, history))
 

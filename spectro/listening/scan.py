@@ -30,7 +30,7 @@ from spectro.listening.events.finding import Event, Origin, ScoredWindow, find_e
 from spectro.listening.events.settings import EventSettings
 from spectro.listening.recorders import beginning, parse_start_time
 from spectro.listening.windower import Picture, Tap, file_pictures
-from spectro.plumbing.files import read_json, write_text
+from spectro.plumbing.files import write_text
 from spectro.plumbing.settings import Settings
 from spectro.plumbing.workers import completed
 
@@ -388,7 +388,7 @@ def kept(recording: str, out: str | Path, settings: ScanSettings) -> Found | Non
     kept is damaged.
     """
     try:
-        whole = read_json(part_of(recording, out), DatasetError)
+        whole = json.loads(part_of(recording, out).read_text(encoding="utf-8"))
         if whole["path"] != os.path.abspath(recording) or whole["about"] != about_recording(
             recording
         ):
@@ -398,7 +398,7 @@ def kept(recording: str, out: str | Path, settings: ScanSettings) -> Found | Non
         events = [Event(recording, *values) for values in whole["events"]]
         heard = Heard(recording, *whole["heard"])
         return Found(heard, str(whole["began"]), str(whole["source"]), events)
-    except (DatasetError, OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -87,7 +87,7 @@ class About(Record):
     licence: str = ""
     citation: str = ""
     random_share: float | None = Field(None, gt=0, lt=1)
-    reading: dict[str, str | int | bool] | None = Field(None, max_length=100)
+    reading: dict[str, str | int | bool | list[str]] | None = Field(None, max_length=100)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ __all__ = ["tell"]
 Row = dict[str, Any]
 
 _FLAG = re.compile("[a-z][a-z0-9_]{0,40}")
+_FILES = ("folds_file", "verdicts")  # options of reading that name files
 _FLAGS = {"seed": "fold_seed"}  # options of reading whose flag has another name
 
 
@@ -122,8 +123,11 @@ def _reading(options: Mapping[str, Any]) -> str:
         if not _FLAG.fullmatch(name):  # of a file that was tampered with
             continue
         flag = f"--{_FLAGS.get(name, name).replace('_', '-')}"
-        told = _last(value) if name == "folds_file" else str(value)
-        flags += [] if value is False else [flag] if value is True else [f"{flag} {quote(told)}"]
+        if isinstance(value, bool):
+            flags += [flag] if value else []
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            flags.append(f"{flag} {quote(_last(one) if name in _FILES else str(one))}")
     return "".join(f" {flag}" for flag in flags)
 
 

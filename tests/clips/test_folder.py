@@ -645,7 +645,7 @@ def test_verdicts_are_more_clips_and_move_no_other(tmp_path: Path) -> None:
         ("a.wav", "background", 0, 0.05, "a.wav", "no", "cat", 0.9, 0.9),
         ("a.wav", "dog", 0.05, 0.1, "a.wav", "other", "cat", 0.8, 0.8),
     )  # fmt: skip
-    after = datasets.load(root, verdicts=judged)
+    after = datasets.load(root, verdicts=[judged])
     assert (
         fold_of(before).items()
         <= {
@@ -673,7 +673,7 @@ def test_a_stretch_that_was_heard_as_two_classes_is_one_clip(tmp_path: Path) -> 
         ("a.wav", "dog", 0.07, 0.09, "a.wav", "yes", "dog", 0.8, 0.8),
         ("b.wav", "background", 0.07, 0.09, "b.wav", "no", "dog", 0.8, 0.8),
     )  # fmt: skip
-    dataset = datasets.load(root, n_folds=3, verdicts=judged)
+    dataset = datasets.load(root, n_folds=3, verdicts=[judged])
     added = dataset.clips[dataset.clips["start"].notna()]
     assert [*zip(added["label"], added["group"], added["start"], strict=True)] == [
         ("background", "a.wav", 0), ("dog", "a.wav", 0.07), ("background", "b.wav", 0.07),
@@ -681,11 +681,56 @@ def test_a_stretch_that_was_heard_as_two_classes_is_one_clip(tmp_path: Path) -> 
     assert "1 judged clip is left out, as a part of it is something" in dataset.notes
 
 
+def test_a_judged_clip_belongs_to_the_recording_by_its_name_among_the_others(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "own"
+    for n in range(6):
+        write_clip(root / "rec" / f"r{n}.wav")
+    write_csv(
+        root / "clips.csv", "path label start end",
+        *((f"rec/r{n}.wav", ("cat", "dog")[n % 2], 0, 0.05) for n in range(6)),
+    )  # fmt: skip
+    night = write_clip(tmp_path / "night" / "x-r9-01.wav")
+    judged = write_csv(
+        tmp_path / "v.csv", VERDICTS,
+        *((f"own/rec/r{n}.wav", "dog", 0.05, 0.1, f"own/rec/r{n}.wav", "no", "cat", 0.9, 0.9)
+          for n in range(6)),
+        ("night/x-r9-01.wav", "dog", 0, 0.1, "night/x-r9-01.wav", "no", "cat", 0.9, 0.9),
+        ("gone.wav", "dog", 0, 0.1, "gone.wav", "no", "cat", 0.9, 0.9),
+    )  # fmt: skip
+    dataset = datasets.load(root / "clips.csv", n_folds=3, verdicts=[judged], group_pattern=r"r\d")
+    assert dataset.clips.groupby("path")["fold"].nunique().max() == 1
+    groups = dict(zip(dataset.clips["path"], dataset.clips["group"], strict=True))
+    assert groups[str(night)] == "r9"
+    assert dataset.clips["group"].nunique() == 7
+    assert "gone.wav" in dataset.absent
+
+
+def test_verdicts_of_several_rounds_are_read_together(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "own", cat=3, dog=3)
+    write_clip(tmp_path / "a.wav")
+    first, second = (
+        write_csv(
+            tmp_path / name, VERDICTS,
+            ("a.wav", label, 0, end, "a.wav", verdict, "cat", 0.9, 0.9),
+        )
+        for name, label, end, verdict in (
+            ("1.csv", "background", 0.04, "no"), ("2.csv", "dog", 0.05, "yes")
+        )
+    )  # fmt: skip
+    dataset = datasets.load(root, n_folds=3, verdicts=[first, second])
+    added = dataset.clips[dataset.clips["start"].notna()]
+    assert [*added["label"]] == ["dog"], (
+        "what the first called background is a dog, says the second"
+    )
+
+
 def test_a_table_that_is_no_verdicts_is_refused(tmp_path: Path) -> None:
     root = write_classes(tmp_path / "own", cat=3, dog=3)
     other = write_csv(tmp_path / "v.csv", "path label", (write_clip(tmp_path / "a.wav"), "dog"))
     with pytest.raises(DatasetError, match="is no table of verdicts"):
-        datasets.load(root, n_folds=3, verdicts=other)
+        datasets.load(root, n_folds=3, verdicts=[other])
 
 
 def test_verdicts_beside_folds_of_the_data_are_refused(tmp_path: Path) -> None:
@@ -695,7 +740,7 @@ def test_verdicts_beside_folds_of_the_data_are_refused(tmp_path: Path) -> None:
         tmp_path / "v.csv", VERDICTS, ("a.wav", "dog", 0, 0.05, "a.wav", "no", "cat", 0.9, 0.9)
     )
     with pytest.raises(DatasetError, match=r"bring folds of their own.*add its rows to that table"):
-        datasets.load(table, verdicts=judged)
+        datasets.load(table, verdicts=[judged])
 
 
 def test_verdicts_on_recordings_that_are_gone_are_refused(tmp_path: Path) -> None:
@@ -704,4 +749,4 @@ def test_verdicts_on_recordings_that_are_gone_are_refused(tmp_path: Path) -> Non
         tmp_path / "v.csv", VERDICTS, ("gone.wav", "dog", 0, 1, "gone.wav", "no", "cat", 0.9, 0.9)
     )
     with pytest.raises(DatasetError, match="none of the 1 listed clips is on disk"):
-        datasets.load(root, n_folds=3, verdicts=judged)
+        datasets.load(root, n_folds=3, verdicts=[judged])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,10 +16,12 @@ from rich.text import Text
 from spectro.cli import console
 from spectro.cli.options import Group, Workers, settings, with_options
 from spectro.listening.events.settings import EventSettings
+from spectro.plumbing.words import counted
 
 if TYPE_CHECKING:
     from spectro.listening.thresholds import Background
     from spectro.listening.thresholds.background import Scoring
+    from spectro.listening.thresholds.confirmed import Stretches
     from spectro.listening.thresholds.site import CurvePoint, SiteThresholds
 
 __all__ = ["thresholds"]
@@ -102,7 +105,7 @@ def thresholds(
     from spectro.listening.thresholds import choose_thresholds
     from spectro.listening.thresholds.background import Scoring
     from spectro.listening.thresholds.bounds import parse_budget
-    from spectro.listening.thresholds.confirmed import read_confirmed, without
+    from spectro.listening.thresholds.confirmed import read_confirmed
     from spectro.listening.thresholds.curve import save_curve
 
     rate, how = parse_budget(budget), choose_backend(model, backend)
@@ -112,13 +115,14 @@ def thresholds(
     if not unsupported:
         _check_early(recordings, rate)
     step = card.spectrogram.duration if hop is None else hop
-    confirmed = read_confirmed(verdicts or ())
+    raised = [label for label in card.labels if label not in events.ignore]
+    confirmed = read_confirmed(verdicts or (), raised)
     scoring = Scoring(str(model), site, name_of(model), how, step)
     heard, failures = _hear(recordings, scoring, workers)
     for line in failures:
         console.complain(line)
     found = choose_thresholds(
-        [without(one, confirmed) for one in heard],
+        _cut(heard, confirmed),
         card.labels,
         site=site,
         budget=rate,
@@ -132,6 +136,23 @@ def thresholds(
     _show(found, kept, events.ignore, json=json)
     if failures:
         raise typer.Exit(console.SOME_FAILED)
+
+
+def _cut(heard: list[Background], confirmed: Stretches) -> list[Background]:
+    """Cut out what was confirmed, and say how much that is, and which recordings are not there."""
+    from spectro.listening.thresholds.confirmed import without
+
+    left = [without(one, confirmed) for one in heard]
+    hours = sum(one.hours for one in heard) - sum(one.hours for one in left)
+    lost = sorted(set(confirmed) - {os.path.realpath(one.recording) for one in heard})
+    if confirmed:
+        console.note(f"{60 * hours:.1f} minutes hold confirmed sounds, and are no background")
+    if lost:
+        console.warn(
+            f"{counted(len(lost), 'recording')} with confirmed sounds not among the background, "
+            f"as {lost[0]}: were they moved?"
+        )
+    return [one for one in left if one.hours > 0]
 
 
 def _check_early(recordings: Sequence[str], rate: float) -> None:

@@ -121,8 +121,13 @@ def load(
 def _reading(given: dict[str, Any], asked: str) -> dict[str, Any]:
     """Write down the options that a dataset was read with, as JSON holds them."""
     layout = {} if asked == "auto" else {"layout": asked}
-    kept = {name: str(v) if isinstance(v, Path) else v for name, v in given.items()}
-    return {**layout, **kept}
+    return {**layout, **{name: _plain(value) for name, value in given.items()}}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def _folder(root: str | Path) -> Path:

@@ -13,6 +13,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -22,7 +24,7 @@ from spectro.clips.datasets.folds import Grouping, MadeFolds, remembered_folds
 from spectro.clips.datasets.judged import read_judged
 from spectro.clips.datasets.listing import SPLITS, Listing, by_folder, path_of
 from spectro.clips.datasets.own_table import TABLE, Columns, exists, find, read_table
-from spectro.clips.datasets.recordings import recordings, suggest
+from spectro.clips.datasets.recordings import name_in, recordings, suggest
 from spectro.clips.table import (
     Dataset,
     absent_note,
@@ -99,7 +101,7 @@ def load(
     label_column: str | None = None,
     fold_column: str | None = None,
     group_column: str | None = None,
-    verdicts: Path | None = None,
+    verdicts: Sequence[Path] | None = None,
     as_before: bool = False,
 ) -> Dataset:
     """Read the clip table of a folder of one's own.
@@ -119,8 +121,8 @@ def load(
         Where made folds are kept; None means ``folds.csv`` beside the data.
     path_column, label_column, fold_column, group_column : str or None
         What the table calls ``path``, ``label``, ``fold`` and ``group``.
-    verdicts : Path or None
-        Table of ``spectro review``, whose clips are added; their folds are dealt with the others'.
+    verdicts : sequence of Path, or None
+        Tables of ``spectro review``, whose clips are added; their folds are dealt with the others'.
     as_before : bool
         Where nothing says how to tell recordings apart, do as when folds were made.
 
@@ -149,9 +151,10 @@ def load(
     elif as_before and group_pattern is None:
         grouping = Grouping.beside(folds_file) or grouping
     notes = [*notes, *_left_out(files, table), *_give_groups(table, home, grouping)]
-    if verdicts is not None:
+    if verdicts:
         judged, left_out = read_judged(verdicts)
-        table, notes = _added(table, judged, verdicts), [*notes, *left_out]
+        table, gone, told = _added(table, judged, verdicts[0], grouping)
+        absent, notes = [*absent, *gone], [*notes, *left_out, *told]
     made = _give_folds(table, folds_file, n_folds, seed, grouping)
     clips = clip_table(table, root)
     return Dataset(
@@ -261,15 +264,28 @@ def _give_groups(table: pd.DataFrame, home: Path, grouping: Grouping) -> list[st
     ]
 
 
-def _added(table: pd.DataFrame, judged: pd.DataFrame, file: Path) -> pd.DataFrame:
-    """Add the clips that a person judged, each of the recording that it was heard in."""
+def _added(
+    table: pd.DataFrame, judged: pd.DataFrame, file: Path, grouping: Grouping
+) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """Add the clips that a person judged; return the names of absent ones and a note on them, too.
+
+    Each belongs to the recording that it was heard in, by the name that this has among the others.
+    """
     if "fold" in table:
         raise DatasetError(
             f"{file}: the clips beside it bring folds of their own, which say nothing of these; "
             "add its rows to that table, each with a fold"
         )
-    there, _, _ = _present(judged, file)
-    return pd.concat([table, there], ignore_index=True)
+    there, absent, notes = _present(judged, file)
+    known = dict(zip(map(os.path.realpath, table["path"]), table["group"], strict=True))
+    pattern = re.compile(grouping.group_pattern) if grouping.group_pattern else None
+    there["group"] = [
+        known.get(os.path.realpath(path))
+        or (pattern and name_in(os.path.basename(path), pattern))
+        or group
+        for path, group in zip(there["path"], there["group"], strict=True)
+    ]
+    return pd.concat([table, there], ignore_index=True), absent, notes
 
 
 def _give_folds(

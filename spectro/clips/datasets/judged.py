@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,16 @@ from spectro.plumbing.words import counted
 __all__ = ["read_judged"]
 
 
-def read_judged(file: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Read a table of verdicts as a table of clips, each stretch once.
+def read_judged(files: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
+    """Read tables of verdicts as one table of clips, each stretch once.
 
     A stretch that was heard as two classes is no background if one of them was right: what is no
     siren may be a dog.
 
     Parameters
     ----------
-    file : Path
-        The table.
+    files : sequence of Path
+        The tables.
 
     Returns
     -------
@@ -37,12 +38,10 @@ def read_judged(file: Path) -> tuple[pd.DataFrame, list[str]]:
     Raises
     ------
     DatasetError
-        If it is no such table.
+        If one is no such table.
     """
-    clips, said = read_table(file, Columns()), read_csv(file, ["path"], optional=["verdict"])
-    if "verdict" not in said or not {"start", "end", "group"} <= {*clips}:
-        raise DatasetError(f"{file}: is no table of verdicts; spectro review writes one")
-    denied = said["verdict"].to_numpy() == "no"
+    clips = pd.concat([_read(file) for file in files], ignore_index=True)
+    denied = clips.pop("verdict").to_numpy() == "no"
     wrong = denied & _overlapping(clips, clips[~denied])
     kept = clips[~wrong].drop_duplicates(["path", "start", "end", "label"])
     n = counted(int(wrong.sum()), "judged clip is left out, as a part of it is something",
@@ -50,8 +49,21 @@ def read_judged(file: Path) -> tuple[pd.DataFrame, list[str]]:
     return kept, [n] if wrong.any() else []
 
 
+def _read(file: Path) -> pd.DataFrame:
+    clips, said = read_table(file, Columns()), read_csv(file, ["path"], optional=["verdict"])
+    if "verdict" not in said or not {"start", "end", "group"} <= {*clips}:
+        raise DatasetError(f"{file}: is no table of verdicts; spectro review writes one")
+    return clips.assign(verdict=said["verdict"].to_numpy())
+
+
 def _overlapping(clips: pd.DataFrame, sounds: pd.DataFrame) -> npt.NDArray[np.bool_]:
     """Tell which clips share a moment with one of `sounds`, in the same recording."""
-    pairs = clips.reset_index().merge(sounds, on="path", suffixes=("", "_there"))
-    shared = (pairs["start"] < pairs["end_there"]) & (pairs["start_there"] < pairs["end"])
-    return np.isin(clips.index, pairs.loc[shared, "index"])
+    found = np.zeros(len(clips), dtype=bool)
+    places = clips.groupby("path").indices
+    for path, there in sounds.sort_values("start").groupby("path"):
+        own = clips.iloc[places[path]]
+        begun = np.searchsorted(there["start"], own["end"])  # sounds that start before a clip's end
+        latest = np.maximum.accumulate(there["end"].to_numpy())
+        ends = np.where(begun > 0, latest[np.maximum(begun, 1) - 1], -np.inf)
+        found[places[path]] = ends > own["start"].to_numpy()
+    return found

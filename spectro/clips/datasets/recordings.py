@@ -50,16 +50,22 @@ def _own(path: Path, home: Path) -> str:
     return printable(inside.as_posix())
 
 
-def _found(path: Path, pattern: re.Pattern[str]) -> str:
-    match = pattern.search(path.name)
+def name_in(file_name: str, pattern: re.Pattern[str]) -> str | None:
+    """Find the name of the recording in a file's name; None where the pattern finds nothing."""
+    match = pattern.search(file_name)
     group = match and match.group(1 if pattern.groups else 0)
+    return None if group is None else printable(group)
+
+
+def _found(path: Path, pattern: re.Pattern[str]) -> str:
+    group = name_in(path.name, pattern)
     if group is None:
         raise DatasetError(
             f"{printable(str(path))}: --group-pattern '{pattern.pattern}' finds nothing in the "
             "file name; give one that fits every name, or move the file away; where each file is "
             "a recording of its own, leave --group-pattern out"
         )
-    return printable(group)
+    return group
 
 
 class Suggestion(NamedTuple):

@@ -29,7 +29,7 @@ from spectro.errors import ConfigError, DivergedError, ModelError
 from spectro.models.card import CARD, ModelCard, read_card
 from spectro.models.exports.probes import PROBES, probe_pictures
 from spectro.models.folder import load_model, predict, save_model
-from spectro.models.networks.build import Ensemble
+from spectro.models.networks.build import IMAGENET_MEAN, IMAGENET_STD, Ensemble, statistics
 from spectro.models.trained_on import marks_of
 from spectro.models.weights import Weights, resolve
 from spectro.pictures.rendered import RenderedSet
@@ -163,10 +163,11 @@ def train_final(
     scores, evidence = folds.score_run(run, pictures), gather(run)
     _check_place(out)
     about = {"watch": watch or _silent, "n_gpus": n_gpus, "n_threads": n_threads}
+    marks = marks_of([*pictures.clips["image"]], pictures.config)
     network = _networks(run, pictures, weights, out, identity, about)
     card = _card(run, pictures, identity, scores, evidence)
     card = card.replace(scores={**card.scores, "probes": _probes(network, card)})
-    save_model(out, network, card, marks_of([*pictures.clips["image"]], pictures.config))
+    save_model(out, network, card, marks)
     _forget_parts(out, run.config.members)
     return Trained(out, card, evidence)
 
@@ -193,6 +194,9 @@ def _identity(run: Run, weights: Weights) -> str:
     record = run.record
     start = "random" if weights.source == "random" else weights.detail
     all_of_it = [record.train.to_dict(), record.precision, record.rendered.identity, start]
+    shown = statistics(record.train.arch)
+    if shown != (IMAGENET_MEAN, IMAGENET_STD):  # cards of an earlier version had these, whatever
+        all_of_it.append(shown)
     return hashlib.sha256(json.dumps(all_of_it).encode()).hexdigest()[:16]
 
 

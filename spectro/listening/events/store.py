@@ -107,6 +107,8 @@ class EventStore:
     ----------
     path : str or Path
         Made by the first that is added.
+    patience : float
+        Seconds to wait for another writer.
 
     Raises
     ------
@@ -114,8 +116,8 @@ class EventStore:
         By every method, if the file is none of these, damaged, or cannot be written or read.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, patience: float = _PATIENCE) -> None:
+        self.path, self.patience = Path(path), patience
 
     def add(self, events: Iterable[Event]) -> int:
         """Add events, all or none; return how many were new.
@@ -136,7 +138,7 @@ class EventStore:
         end: datetime,
         *,
         site: str = "",
-        until: datetime | None = None,
+        instead_of: tuple[datetime, datetime] | None = None,
     ) -> None:
         """Say that somebody listened from `start` to `end`, whether or not there was an event.
 
@@ -147,16 +149,16 @@ class EventStore:
         start, end : datetime
             By the same clock as the events' ``begin_time``.
         site : str
-        until : datetime or None
-            The end that was said before, of a time that went on since; it is replaced.
+        instead_of : tuple of datetime, or None
+            Start and end that were said before, of a time that went on since, or was told wrong.
         """
         if end < start:
             raise DatasetError(f"{source}: listening ended, {end}, before it began, {start}")
         row = (_plain(source), _plain(site), start.isoformat(), end.isoformat())
         with self._writing() as connection:
-            if until is not None:
+            if instead_of is not None:
                 query = "DELETE FROM effort WHERE (source, site, began, ended) = (?, ?, ?, ?)"
-                connection.execute(query, (*row[:3], until.isoformat()))
+                connection.execute(query, (*row[:2], *(time.isoformat() for time in instead_of)))
             connection.execute("INSERT OR IGNORE INTO effort VALUES (?, ?, ?, ?)", row)
 
     def events(self) -> Iterator[Event]:
@@ -181,7 +183,7 @@ class EventStore:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._told(), closing(sqlite3.connect(self.path, timeout=_PATIENCE)) as connection:
+        with self._told(), closing(sqlite3.connect(self.path, timeout=self.patience)) as connection:
             connection.execute("PRAGMA trusted_schema = OFF")
             if _is_new(connection):
                 connection.execute("PRAGMA journal_mode = WAL")
@@ -198,7 +200,7 @@ class EventStore:
         if not self.path.is_file():
             raise DatasetError(f"{self.path}: no such file; spectro scan and listen write it")
         address = f"{self.path.absolute().as_uri()}?mode=ro"
-        opened = sqlite3.connect(address, uri=True, timeout=_PATIENCE)
+        opened = sqlite3.connect(address, uri=True, timeout=self.patience)
         with self._told(), closing(opened) as connection:
             connection.execute("PRAGMA trusted_schema = OFF")
             _check(connection, self.path)

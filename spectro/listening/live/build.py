@@ -119,12 +119,10 @@ def build(
         own = plan.evidence
         store = EvidenceStore(plan.evidence.evidence, own.quota, own.free)
         evidence = EvidenceWriter(store, backend.card, stats, tell("evidence"))
-    diary = None
-    if plan.listen.store is not None:
-        diary = Diary(EventStore(plan.listen.store), tell("store"))
     listener = Listener(
-        places, alerts, outbox, evidence, clock, stats, outlets.say, outlets.happened, diary
-    )
+        places, alerts, outbox, evidence, clock, stats, outlets.say, outlets.happened,
+        _diary(plan, tell("store")),
+    )  # fmt: skip
     supervisors = []
     for own_settings, source in zip(plan.sources, sources, strict=True):
         mine = stats.sources[own_settings.name]
@@ -140,6 +138,14 @@ def build(
     runner.beats += [one.show for one in channels if hasattr(one, "show")]
     _open_health(plan, stats, ears, clock, outlets.say)
     return runner
+
+
+def _diary(plan: Plan, say: Callable[[str, str], None]) -> Diary | None:
+    if plan.listen.store is None:
+        return None
+    store = EventStore(plan.listen.store)
+    store.add(())  # a file that cannot be written is told now
+    return Diary(store, say)
 
 
 def site_of(
@@ -170,7 +176,8 @@ def site_of(
         )
     if found.model and found.model != ears.model:
         say("", f"the thresholds of {site} were found with another model, {found.model}")
-    return Site(site, found.settings, found.hop, found.budget)
+    ignored = dict.fromkeys([*found.settings.ignore, *plan.events.ignore])
+    return Site(site, found.settings.replace(ignore=tuple(ignored)), found.hop, found.budget)
 
 
 def _place(

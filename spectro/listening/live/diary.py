@@ -18,22 +18,40 @@ from spectro.listening.events.store import EventStore
 __all__ = ["Diary"]
 
 _EVERY = 10.0  # s between two looks for something to write
-_MOST = 100_000  # events that may wait
+_MOST = 100_000  # events, and times of listening, that may wait
+
+Span = tuple[datetime, datetime]
 
 
 @dataclass
 class _Stretch:
-    """A time in which a source was listened to without a hole."""
+    """A time in which a source was listened to without a hole.
+
+    Attributes
+    ----------
+    source : str
+    number : int
+        Of the source's stretch of sound.
+    origin : Origin
+        When and where that began.
+    first, last : float
+        Seconds from there.
+    written : tuple of datetime, or None
+        What the file has of it.
+    """
 
     source: str
+    number: int
     origin: Origin
-    seconds: float
-    written: datetime | None = None  # up to when it is in the file
+    first: float
+    last: float
+    written: Span | None = None
 
     @property
-    def end(self) -> datetime:
-        assert self.origin.begin is not None
-        return self.origin.begin + timedelta(seconds=self.seconds)
+    def span(self) -> Span:
+        begin = self.origin.begin
+        assert begin is not None
+        return begin + timedelta(seconds=self.first), begin + timedelta(seconds=self.last)
 
 
 class Diary:
@@ -43,15 +61,16 @@ class Diary:
     ----------
     store : EventStore
     say : callable
-        Told of (what, text): that the file cannot be written, that it can be again, that events had
-        to be dropped.
+        Told of (what, text): that the file cannot be written, that it can be again, that something
+        had to be dropped.
     """
 
     def __init__(self, store: EventStore, say: Callable[[str, str], None]) -> None:
         self._store, self._say = store, say
         self._lock, self._writing = threading.Lock(), threading.Lock()
         self._events: list[Event] = []
-        self._stretches: dict[tuple[str, int], _Stretch] = {}  # by source and number
+        self._open: dict[str, _Stretch] = {}  # by source
+        self._ended: list[_Stretch] = []
         self._failing = False
 
     def over(self, event: Event) -> None:
@@ -59,70 +78,96 @@ class Diary:
         with self._lock:
             self._events.append(event)
 
-    def heard(self, source: str, stretch: int, origin: Origin, seconds: float) -> None:
-        """Say that a stretch of a source was listened to, so far for so many seconds.
+    def heard(self, source: str, number: int, origin: Origin, first: float, last: float) -> None:
+        """Say that a part of a stretch of a source was listened to.
 
-        A source that was lost begins another stretch. One whose beginning is not known is not kept:
-        no hour can be given to it.
+        Parameters
+        ----------
+        source : str
+        number : int
+            Of the stretch; one that was lost and came back begins another.
+        origin : Origin
+            When and where it began, as far as is known now: a clock that is put right moves it. A
+            stretch whose beginning is not known is not kept, as no hour can be given to it.
+        first, last : float
+            Seconds from there.
         """
         if origin.begin is None:
             return
-        key = (source, stretch)
         with self._lock:
-            kept = self._stretches.get(key)
-            if kept is None:  # the beginning stays as first told; a clock put right moves the end
-                self._stretches[key] = _Stretch(source, origin, seconds)
+            one = self._open.get(source)
+            if one is None or one.number != number:
+                self._end(source)
+                self._open[source] = _Stretch(source, number, origin, first, last)
             else:
-                moved = (origin.begin - kept.origin.begin).total_seconds()  # type: ignore[operator]
-                kept.seconds = max(kept.seconds, seconds + moved)
+                one.origin, one.last = origin, last
+
+    def deaf(self, source: str) -> None:
+        """Say that what comes from a source is no sound: a dead microphone is no listener."""
+        with self._lock:
+            self._end(source)
 
     def step(self) -> float:
         """Write what waits; return the seconds until the next look."""
         self.write()
         return _EVERY
 
-    def write(self) -> None:
-        """Write what waits, or keep it for the next time."""
-        with self._writing:
-            with self._lock:
-                events, self._events = self._events, []
-                stretches = [(one, one.end) for one in self._stretches.values()]
-            try:
-                self._add(events, stretches)
-            except (DatasetError, OSError) as error:
-                self._keep(events, str(error))
-                return
-            with self._lock:
-                self._forget_ended()
-            if self._failing:
-                self._say("written again", "")
-            self._failing = False
+    def finish(self, seconds: float) -> None:
+        """Write what waits for the last time, in so many seconds; say what is not kept."""
+        self._store.patience = seconds
+        self.write(seconds)
+        with self._lock:
+            events, times = len(self._events), len(self._ended)
+            times += sum(one.written != one.span for one in self._open.values())
+        if events or times:
+            self._say("not kept", f"{events:,} events and {times:,} times of listening")
 
-    def _add(self, events: list[Event], stretches: list[tuple[_Stretch, datetime]]) -> None:
+    def write(self, patience: float = -1) -> None:
+        """Write what waits, or keep it for the next time."""
+        if not self._writing.acquire(timeout=patience):
+            return
+        try:
+            self._write()
+        finally:
+            self._writing.release()
+
+    def _write(self) -> None:
+        with self._lock:
+            events, self._events = self._events, []
+            stretches = [(one, one.span) for one in (*self._ended, *self._open.values())]
+        try:
+            self._add(events, stretches)
+        except (DatasetError, OSError) as error:
+            self._keep(events, str(error))
+            return
+        with self._lock:
+            self._ended = [one for one in self._ended if one.written != one.span]
+        if self._failing:
+            self._say("written again", "")
+        self._failing = False
+
+    def _add(self, events: list[Event], stretches: list[tuple[_Stretch, Span]]) -> None:
         if events:
             self._store.add(events)
-        for one, end in stretches:
-            begin, site = one.origin.begin, one.origin.site
-            if begin is not None and end != one.written:
-                self._store.add_effort(one.source, begin, end, site=site, until=one.written)
-                one.written = end
+        for one, span in stretches:
+            if span != one.written:
+                site = one.origin.site
+                self._store.add_effort(one.source, *span, site=site, instead_of=one.written)
+                one.written = span
 
     def _keep(self, events: list[Event], why: str) -> None:
+        """Put back what could not be written; of too much, the oldest is dropped."""
         with self._lock:
             waiting = events + self._events
-            self._events = waiting[-_MOST:]
+            dropped = max(0, len(waiting) - _MOST) + max(0, len(self._ended) - _MOST)
+            self._events, self._ended = waiting[-_MOST:], self._ended[-_MOST:]
         if not self._failing:
             self._say("not written", why)
         self._failing = True
-        if len(waiting) > _MOST:
-            dropped = len(waiting) - _MOST
-            self._say("dropped", f"{dropped:,} of the oldest events: too many wait")
+        if dropped:
+            self._say("dropped", f"{dropped:,} of the oldest: too many wait")
 
-    def _forget_ended(self) -> None:
-        """Keep of each source the stretch that may go on, and what is not written yet."""
-        last = {source: (source, stretch) for source, stretch in self._stretches}
-        self._stretches = {
-            key: one
-            for key, one in self._stretches.items()
-            if key == last[key[0]] or one.written != one.end
-        }
+    def _end(self, source: str) -> None:
+        one = self._open.pop(source, None)
+        if one is not None and one.written != one.span:
+            self._ended.append(one)

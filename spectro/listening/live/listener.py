@@ -71,8 +71,7 @@ class Listener:
         """Take in a block of a source's sound."""
         place = self.places[name]
         told = place.hear(block)
-        if self.diary is not None and place.listened is not None:
-            self.diary.heard(name, *place.listened)
+        self._note_listening(place, block.seconds)
         if told.moved:
             self.stats.clock_jumps += 1
             self._say(name, f"times move by {told.moved:+.1f} s: the clock was set, or runs apart")
@@ -80,6 +79,16 @@ class Listener:
             self._event(place, heard)
         for proof, result in told.proofs:
             self._proof(place, proof, result)
+
+    def _note_listening(self, place: Place, seconds: float) -> None:
+        """Keep that this was listened to, unless it is what a dead microphone gives."""
+        if self.diary is None or place.listened is None:
+            return
+        if self.stats.sources[place.name].fault:
+            self.diary.deaf(place.name)
+            return
+        number, origin, last = place.listened
+        self.diary.heard(place.name, number, origin, max(0.0, last - seconds), last)
 
     def step(self) -> None:
         """Do what time alone asks for: digest, proofs, and what is wrong for too long."""
@@ -213,6 +222,8 @@ class Listener:
             message = {**json.loads(body), "state": "broken off"}
             self.alerts.add(batch, message)
             batch.drop(_OPEN, name)
+            if self.diary is not None:
+                self.diary.over(Event(**{column: message[column] for column in Event._fields}))
             self._say(message["source"], f"{message['label']} broke off when listening ended")
         self.outbox.commit(batch)
         for name, text in self.outbox.kept(_BUDGET).items():

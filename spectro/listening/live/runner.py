@@ -166,7 +166,7 @@ class Runner:
         for thread in [*couriers, *([writer] if writer else [])]:
             thread.join(max(0.1, until - self.clock.monotonic()))
         if self.listener.diary is not None:
-            self.listener.diary.write()
+            self.listener.diary.finish(max(1.0, until - self.clock.monotonic()))
         self._close()
 
     def _deliver(self, until: float) -> None:

@@ -35,40 +35,66 @@ def after(seconds: float) -> datetime:
     return BEGAN + timedelta(seconds=seconds)
 
 
+def spans(path: Path) -> list[tuple[datetime, datetime]]:
+    return [(one.start, one.end) for one in EventStore(path).effort()]
+
+
 def test_a_time_that_goes_on_is_one_row(path: Path) -> None:
     said = Said()
     diary = Diary(EventStore(path), said)
     for seconds in (10, 20, 30):
-        diary.heard("mic", 0, HERE, seconds)
+        diary.heard("mic", 0, HERE, seconds - 10, seconds)
         diary.write()
     assert list(EventStore(path).effort()) == [Effort("mic", "garden", BEGAN, after(30))]
-    again = Origin("mic-1", after(100), "garden", "model")
-    diary.heard("mic", 1, again, 5)
+    again = HERE._replace(begin=after(100))
+    diary.heard("mic", 1, again, 0, 5)
     diary.write()
-    diary.heard("mic", 1, again, 7)
+    diary.heard("mic", 1, again, 5, 7)
     diary.write()
-    assert [(one.start, one.end) for one in EventStore(path).effort()] == [
-        (BEGAN, after(30)), (after(100), after(107)),
-    ]  # fmt: skip
+    assert spans(path) == [(BEGAN, after(30)), (after(100), after(107))]
     assert said == []
 
 
-def test_a_clock_put_right_moves_the_end_and_never_back(path: Path) -> None:
+@pytest.mark.parametrize("moved", [3, -60, 10_000_000])
+def test_a_clock_put_right_moves_the_time_and_claims_no_more(moved: int, path: Path) -> None:
     diary = Diary(EventStore(path), Said())
-    diary.heard("mic", 0, HERE, 10)
-    diary.heard("mic", 0, HERE._replace(begin=after(3)), 12)
-    diary.heard("mic", 0, HERE._replace(begin=after(-60)), 13)
+    diary.heard("mic", 0, HERE, 0, 10)
     diary.write()
-    assert list(EventStore(path).effort()) == [Effort("mic", "garden", BEGAN, after(15))]
+    diary.heard("mic", 0, HERE._replace(begin=after(moved)), 10, 12)
+    diary.write()
+    assert spans(path) == [(after(moved), after(moved + 12))]
+
+
+def test_what_a_dead_microphone_gives_is_not_listened_to(path: Path) -> None:
+    diary = Diary(EventStore(path), Said())
+    diary.heard("mic", 0, HERE, 0, 10)
+    diary.deaf("mic")
+    diary.write()
+    diary.deaf("mic")
+    diary.heard("mic", 0, HERE, 300, 301)
+    diary.heard("mic", 0, HERE, 301, 302)
+    diary.write()
+    assert spans(path) == [(BEGAN, after(10)), (after(300), after(302))]
 
 
 def test_without_a_time_no_effort_is_claimed(path: Path) -> None:
     diary = Diary(EventStore(path), Said())
-    diary.heard("pipe", 0, HERE._replace(begin=None), 10)
+    diary.heard("pipe", 0, HERE._replace(begin=None), 0, 10)
     diary.over(event(1))
     diary.write()
-    assert list(EventStore(path).effort()) == []
+    assert spans(path) == []
     assert list(EventStore(path).events()) == [event(1)]
+
+
+def test_what_is_not_kept_at_the_end_is_told(path: Path) -> None:
+    path.mkdir()
+    said = Said()
+    diary = Diary(EventStore(path), said)
+    diary.over(event(1))
+    diary.heard("mic", 0, HERE, 0, 10)
+    diary.heard("mic", 1, HERE, 0, 10)
+    diary.finish(0.1)
+    assert said[-1] == ("not kept", "1 events and 2 times of listening")
 
 
 def test_what_cannot_be_written_waits_and_is_told_once(path: Path) -> None:
@@ -77,14 +103,14 @@ def test_what_cannot_be_written_waits_and_is_told_once(path: Path) -> None:
     diary = Diary(EventStore(path), said)
     for number in range(3):
         diary.over(event(number))
-        diary.heard("mic", 0, HERE, 10 * number)
+        diary.heard("mic", 0, HERE, 0, 10 * number + 1)
         diary.write()
     assert [what for what, _ in said] == ["not written"]
     path.unlink()
     diary.over(event(3))
     diary.write()
     assert list(EventStore(path).events()) == [event(number) for number in range(4)]
-    assert [one.end for one in EventStore(path).effort()] == [after(20)]
+    assert spans(path) == [(BEGAN, after(21))]
     assert [what for what, _ in said] == ["not written", "written again"]
 
 
