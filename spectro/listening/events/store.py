@@ -15,6 +15,7 @@ import hashlib
 import json
 import math
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
@@ -185,11 +186,7 @@ class EventStore:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._told(), closing(sqlite3.connect(self.path, timeout=self.patience)) as connection:
             connection.execute("PRAGMA trusted_schema = OFF")
-            if _is_new(connection):
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-                connection.execute(f"PRAGMA user_version = {_VERSION}")
-                connection.executescript(_SCHEMA)
+            _prepare(connection, self.patience)
             _check(connection, self.path)
             connection.execute("PRAGMA synchronous = FULL")
             with connection:
@@ -215,6 +212,26 @@ class EventStore:
                 f"{self.path}: the events cannot be read or written ({error}); "
                 "restore the file, or name another"
             ) from None
+
+
+def _prepare(connection: sqlite3.Connection, patience: float) -> None:
+    """Make the tables of a new file; of several that do so at once, each waits for the others.
+
+    SQLite itself does not wait where the kind of journal is changed.
+    """
+    until = time.monotonic() + patience
+    while True:
+        try:
+            if _is_new(connection):
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+                connection.execute(f"PRAGMA user_version = {_VERSION}")
+                connection.executescript(_SCHEMA)
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() >= until:
+                raise
+            time.sleep(0.02)
 
 
 def _is_new(connection: sqlite3.Connection) -> bool:
