@@ -16,7 +16,7 @@ __all__ = ["bare_card", "card_of"]
 
 
 def bare_card(
-    run: Run, pictures: RenderedSet, folds: list[int], clips: int, precision: str
+    run: Run, pictures: RenderedSet, folds: list[int], clips: int, precision: str | None
 ) -> ModelCard:
     """Describe a single network of a run, without a score.
 
@@ -30,8 +30,8 @@ def bare_card(
         Which of them.
     clips : int
         How many clips they hold.
-    precision : "fp32", "bf16" or "fp16"
-        Arithmetic of the training.
+    precision : "fp32", "bf16", "fp16" or None
+        Arithmetic of the training; None where it is not known.
     """
     config, record = run.config, run.record
     mean, std = networks.statistics(config.arch)

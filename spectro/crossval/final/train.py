@@ -26,10 +26,10 @@ from spectro.crossval.final.evidence import Evidence, gather
 from spectro.crossval.records import Origin, Scores
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError, DivergedError, ModelError
-from spectro.models.card import CARD, ModelCard, read_card
+from spectro.models.card import CARD, IMAGENET_MEAN, IMAGENET_STD, ModelCard, read_card
 from spectro.models.exports.probes import PROBES, probe_pictures
 from spectro.models.folder import load_model, predict, save_model
-from spectro.models.networks.build import IMAGENET_MEAN, IMAGENET_STD, Ensemble, statistics
+from spectro.models.networks.build import Ensemble, statistics
 from spectro.models.trained_on import marks_of
 from spectro.models.weights import Weights, resolve
 from spectro.pictures.rendered import RenderedSet
@@ -193,7 +193,8 @@ def _identity(run: Run, weights: Weights) -> str:
     """Name what is trained: settings, start and pictures."""
     record = run.record
     start = "random" if weights.source == "random" else weights.detail
-    all_of_it = [record.train.to_dict(), record.precision, record.rendered.identity, start]
+    all_of_it: list[Any] = [record.train.to_dict(), record.precision]
+    all_of_it += [record.rendered.identity, start]
     shown = statistics(record.train.arch)
     if shown != (IMAGENET_MEAN, IMAGENET_STD):  # cards of an earlier version had these, whatever
         all_of_it.append(shown)

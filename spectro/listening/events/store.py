@@ -224,14 +224,22 @@ def _prepare(connection: sqlite3.Connection, patience: float) -> None:
         try:
             if _is_new(connection):
                 connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-                connection.execute(f"PRAGMA user_version = {_VERSION}")
-                connection.executescript(_SCHEMA)
+                _create(connection)
             return
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() >= until:
                 raise
             time.sleep(0.02)
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    """Make the tables, all at once: another process sees none of them, or all."""
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {_VERSION}")
+        for statement in _SCHEMA.split(";"):
+            connection.execute(statement)
 
 
 def _is_new(connection: sqlite3.Connection) -> bool:
