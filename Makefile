@@ -125,7 +125,7 @@ notebooks: setup  ## Open the notebooks in this environment
 
 ##@ For contributors
 
-test: setup  ## Run the tests (under 4 minutes on 2 cores)
+test: setup  ## Run the tests (under 8 minutes on 2 cores, even slow ones)
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: setup  ## Run the slow tests too
