@@ -17,8 +17,9 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 
 from spectro import __version__
-from spectro.errors import SpectroError
+from spectro.errors import ConfigError, SpectroError
 from spectro.listening.events.tables import csv_header, csv_line
+from spectro.listening.scan import ScanSettings
 from spectro.listening.serve.answers import Health, Model, Prediction, Problem, ScanAnswer
 from spectro.listening.serve.guards import Guard
 from spectro.listening.serve.metrics import CONTENT_TYPE_LATEST
@@ -165,8 +166,7 @@ def _add_scan(app: FastAPI, service: Service) -> None:
         ] = None,
     ) -> ScanAnswer:
         """Take a recording, and scan it when those before it are done; ask under its id."""
-        began = None if start_time is None else start_time.isoformat()
-        told = service.scan_settings.replace(site=site or None, start_time=began)
+        told = _scan_settings(service, site, start_time)
         service.scans.check_room()
         most = service.settings.max_scan_mb
         taken = service.uploads.receiving(request.receive, request.headers, name, most)
@@ -178,6 +178,14 @@ def _add_scan(app: FastAPI, service: Service) -> None:
                 raise
         response.headers["Location"] = f"/scan/{started.id}"
         return started.answer()
+
+
+def _scan_settings(service: Service, site: str, start_time: datetime | None) -> ScanSettings:
+    began = None if start_time is None else start_time.isoformat()
+    try:
+        return service.scan_settings.replace(site=site or None, start_time=began)
+    except ConfigError as error:  # a zone a day away from any place on earth, say
+        raise RefusedError(422, str(error)) from None
 
 
 def _add_results(app: FastAPI, service: Service) -> None:

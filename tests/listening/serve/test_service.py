@@ -134,6 +134,7 @@ def test_a_broken_recording_fails_and_says_why(service: Service, night: Path) ->
         ("predict", b"{}", "application/json", 415, "send the sound itself"),
         ("scan", b"x", "text/html; charset=utf-8", 415, "send the sound itself"),
         ("scan?start_time=yesterday", b"x", "audio/wav", 422, "start_time: "),
+        ("scan?start_time=2026-05-01T04:30:00-19:02", b"x", "audio/wav", 422, "is no start time"),
         ("predict?name=" + 300 * "x", b"x", "audio/wav", 422, "at most 255"),
         ("nowhere", b"x", "audio/wav", 404, "Not Found"),
         ("model", b"x", "audio/wav", 405, "Method Not Allowed"),
