@@ -156,13 +156,24 @@ def read_card(folder: str | Path) -> ModelCard:
                 "(spectro.models.networks.own.load_weights); predict and export take what "
                 "vision_learner makes of a torchvision ResNet, and what spectro trains"
             )
-        raise ModelError(f"{folder}: is no model folder, it has no {CARD}")
+        raise ModelError(f"{folder}: {_no_model(Path(folder))}")
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ConfigError(f"{CARD} is longer than {_MAX_BYTES:,} bytes")
         return ModelCard.from_json(path.read_text(encoding="utf-8"))
     except (OSError, ConfigError, UnicodeDecodeError) as error:
         raise ModelError(f"{folder}: the model cannot be loaded ({shortened(error)})") from None
+
+
+def _no_model(folder: Path) -> str:
+    """Say why a folder is no model folder, and where one may be."""
+    if not folder.is_dir():
+        return "no such folder"
+    near = [name for name in ("model", "final") if (folder / name / CARD).is_file()]
+    way = f"; take {folder / near[0]}" if near else ""
+    if not near and (folder / "run.json").is_file():
+        way = ", and is a run: take the model of a fold, RUN/foldK/model, or spectro train-final"
+    return f"is no model folder, it has no {CARD}{way}"
 
 
 def shortened(told: object, limit: int = 200) -> str:

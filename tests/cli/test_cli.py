@@ -238,7 +238,7 @@ def test_predict_names_broken_files_and_hears_the_others(run: Run, tmp_path: Pat
         (("train-fold", "PICTURES", "--fold", 1, "--recipe", "best"), "unknown recipe 'best'"),
         (("train-fold", "PICTURES", "--fold", 1, "--weights", "w.pth"), "no such weights file"),
         (("train-fold", "PICTURES", "--fold", 1, "--arch", "resnet1"), "resnet1"),
-        (("predict", "nowhere", "clip.wav"), "is no model folder"),
+        (("predict", "nowhere", "clip.wav"), "nowhere: no such folder"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_said_in_one_line(

@@ -678,7 +678,7 @@ def test_a_stretch_that_was_heard_as_two_classes_is_one_clip(tmp_path: Path) -> 
     assert [*zip(added["label"], added["group"], added["start"], strict=True)] == [
         ("background", "a.wav", 0), ("dog", "a.wav", 0.07), ("background", "b.wav", 0.07),
     ]  # fmt: skip
-    assert "1 judged clip is left out, as a part of it is something" in dataset.notes
+    assert "1 clip judged 'no' overlaps a confirmed sound, and is left out" in dataset.notes
 
 
 def test_a_judged_clip_belongs_to_the_recording_by_its_name_among_the_others(
@@ -726,11 +726,25 @@ def test_verdicts_of_several_rounds_are_read_together(tmp_path: Path) -> None:
     )
 
 
+def test_of_two_verdicts_on_one_stretch_the_last_counts(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "own", cat=3, dog=3)
+    write_clip(tmp_path / "a.wav")
+    tables = [
+        write_csv(tmp_path / f"{label}.csv", VERDICTS,
+                  ("a.wav", label, 0, 0.05, "a.wav", "other", "cat", 0.9, 0.9))
+        for label in ("bird", "frog")
+    ]  # fmt: skip
+    dataset = datasets.load(root, n_folds=3, verdicts=tables)
+    assert [*dataset.clips["label"][dataset.clips["start"].notna()]] == ["frog"]
+
+
 def test_a_table_that_is_no_verdicts_is_refused(tmp_path: Path) -> None:
     root = write_classes(tmp_path / "own", cat=3, dog=3)
     other = write_csv(tmp_path / "v.csv", "path label", (write_clip(tmp_path / "a.wav"), "dog"))
     with pytest.raises(DatasetError, match="is no table of verdicts"):
         datasets.load(root, n_folds=3, verdicts=[other])
+    with pytest.raises(DatasetError, match=r"gone\.csv: no such file"):
+        datasets.load(root, n_folds=3, verdicts=[tmp_path / "gone.csv"])
 
 
 def test_verdicts_beside_folds_of_the_data_are_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -285,3 +286,8 @@ def test_the_command_answers_from_a_store_and_from_a_table(
         assert sorted(read_csv(out)) == sorted(expected)
         assert said.count('"label": "owl"') == len(expected)
         assert bool(boxes(picture.read_text(), "n0")) == (name == "e.sqlite")
+    table = tmp_path / "events.csv"
+    before = table.read_bytes()
+    with pytest.raises(typer.BadParameter, match="would replace the file that is read"):
+        app(["events", str(table), "--csv", str(table)], standalone_mode=False)
+    assert table.read_bytes() == before

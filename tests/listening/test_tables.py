@@ -129,8 +129,8 @@ def test_a_table_is_never_half_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "columns are not those"),
-        ("start,end,label\n", "columns are not those"),
+        ("", "is no table of events"),
+        ("start,end,label\n", "is no table of events"),
         (HEADER + "\na,1,2,,saw,0.5,0.5,,,,2\n", "line 2: has schema '2', not 1"),
         (HEADER + "\na,1,2,,saw,0.5\n", "line 2: has schema None"),
         (HEADER + "\na,x,2,,saw,0.5,0.5,,,,1\n", "line 2: lacks a column, or a number is none"),

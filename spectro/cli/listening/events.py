@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from spectro.cli import console
+from spectro.plumbing.words import counted
 
 if TYPE_CHECKING:
     from spectro.listening.activity.choose import Heard
@@ -50,7 +51,11 @@ def events(
     asked = Choice(_time(since, "--since"), _time(until, "--until"), labels, sites, min_probability)
     heard = choose(read_events(file), asked)
     if csv is not None:
+        if csv.exists() and csv.samefile(file):
+            raise typer.BadParameter("would replace the file that is read", param_hint="--csv")
         write_csv(csv, heard.events)
+        if not json:
+            console.say(f"{counted(len(heard.events), 'event')}: {csv}")
     if picture is not None:
         _draw(picture, heard, file)
     if json:
@@ -114,4 +119,4 @@ def _list(found: Sequence[Event]) -> None:
         console.OUT.print(table)
     counts = Counter(event.label for event in found).most_common()
     told = ", ".join(f"{number:,} {console.shown(label)}" for label, number in counts)
-    console.say(f"{len(found):,} events" + (f": {told}" if told else ""))
+    console.say(counted(len(found), "event") + (f": {told}" if told else ""))

@@ -38,6 +38,7 @@ def review(
         raise typer.BadParameter("name a class", param_hint="--negative")
     run = _needed()
     folder = recordings or detections.absolute().parent
+    _check(detections, folder)
     found = read_detections(read_csv(detections), folder)
     verdicts = Verdicts(out or detections.with_suffix(".verdicts.csv"))
     for name in found.absent[:10]:
@@ -54,6 +55,20 @@ def review(
     console.say(f"{len(verdicts):,} verdicts in {verdicts.path}")
     if found.absent:
         raise typer.Exit(console.SOME_FAILED)
+
+
+def _check(detections: Path, folder: Path) -> None:
+    from spectro.errors import DatasetError
+    from spectro.listening.events.store import is_store
+
+    for path, there in ((detections, detections.exists()), (folder, folder.is_dir())):
+        if not there:
+            raise DatasetError(f"{path}: no such file or folder")
+    if detections.is_file() and is_store(detections):
+        raise DatasetError(
+            f"{detections}: is a file of events of months; spectro events {detections} --csv FILE "
+            "makes a table of those to judge"
+        )
 
 
 def _ready(address: str, show: bool) -> None:

@@ -165,6 +165,7 @@ def scan(
         console.note(f"{asked.passed_over:,} files are no sound by their names: passed over")
     out.mkdir(parents=True, exist_ok=True)
     check_writable(out)
+    _check_store(store)
     sweep(out)
     paths = [os.path.abspath(path) for path in asked.paths] if scheduler else asked.paths
     tracks = _tracks(paths, out, listener.card, how) if page else None
@@ -175,8 +176,25 @@ def scan(
     written += _extras(results, tracks, evidence)
     written += [] if store is None else _stored(store, paths, out, how)
     _report(results, outcomes, took, written, json=json)
+    _tell_stale(out, page, evidence)
     if results.errors:
         raise typer.Exit(console.SOME_FAILED)
+
+
+def _check_store(store: Path | None) -> None:
+    """Find out before hours are heard whether events can be kept there."""
+    if store is not None:
+        from spectro.listening.events.store import EventStore
+
+        EventStore(store).add(())
+
+
+def _tell_stale(out: Path, page: bool, evidence: int) -> None:
+    """Say what lies beside the tables and is of an earlier scan."""
+    asked = {"page.html": page, "evidence": bool(evidence)}
+    stale = [name for name, now in asked.items() if not now and (out / name).exists()]
+    if stale:
+        console.warn(f"of an earlier scan, not of this one: {', '.join(stale)} in {out}")
 
 
 def _stored(store: Path, paths: Sequence[str], out: Path, how: ScanSettings) -> list[Path]:
@@ -262,7 +280,9 @@ class _Listener:
         if found.model != self.name:
             console.warn(f"{site}'s thresholds are of another model: {again}")
         if not found.supported:
-            console.warn(f"{site}'s thresholds claim no alarms an hour: too little background")
+            console.warn(
+                f"nothing is claimed of {site}'s alarms an hour: there was too little background"
+            )
         return found.settings, found.hop if hop is None else hop
 
 

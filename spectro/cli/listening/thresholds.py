@@ -222,7 +222,7 @@ def _claim(found: SiteThresholds, ignored: Sequence[str]) -> None:
     events = sum(point.events for point in chosen)
     most = poisson_upper(events, found.confidence) / found.hours
     console.say(
-        f"{found.hours:.3g} h of background in {len(found.recordings):,} recordings, hop "
+        f"{found.hours:.3g} h of background in {counted(len(found.recordings), 'recording')}, hop "
         f"{found.hop:g} s: all classes together {events:,} alarms, {events / found.hours:.3g} an "
         f"hour (at most {most:.3g})"
     )
@@ -234,8 +234,11 @@ def _claim(found: SiteThresholds, ignored: Sequence[str]) -> None:
         )
     never = [name for name, e in found.classes.items() if not e.chosen and name not in ignored]
     for label in never:
-        console.warn(f"no threshold holds {label} within the budget: it is never raised")
-    if all(point.kept is None for point in chosen):
+        console.warn(
+            f"no threshold holds {label} within the budget: it is never raised; leave it out with "
+            f"--ignore, allow a higher --budget, or review what it was raised on"
+        )
+    if chosen and all(point.kept is None for point in chosen):
         console.note(
             "what share of detections a threshold keeps is not known: the model's card has no "
             "out-of-fold probabilities; spectro train-final writes them"

@@ -18,7 +18,7 @@ __all__ = ["read_judged"]
 
 
 def read_judged(files: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
-    """Read tables of verdicts as one table of clips, each stretch once.
+    """Read tables of verdicts as one table of clips, each stretch once: the last verdict counts.
 
     A stretch that was heard as two classes is no background if one of them was right: what is no
     siren may be a dog.
@@ -43,16 +43,24 @@ def read_judged(files: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     clips = pd.concat([_read(file) for file in files], ignore_index=True)
     denied = clips.pop("verdict").to_numpy() == "no"
     wrong = denied & _overlapping(clips, clips[~denied])
-    kept = clips[~wrong].drop_duplicates(["path", "start", "end", "label"])
-    n = counted(int(wrong.sum()), "judged clip is left out, as a part of it is something",
-                "judged clips are left out, as a part of each is something")  # fmt: skip
-    return kept, [n] if wrong.any() else []
+    stretch = ["path", "start", "end"]
+    kept = clips[~wrong].drop_duplicates([*stretch, "label"]).drop_duplicates(stretch, keep="last")
+    told = counted(int(wrong.sum()), "clip judged 'no' overlaps a confirmed sound, and is left out",
+                "clips judged 'no' overlap a confirmed sound, and are left out")  # fmt: skip
+    return kept, [told] if wrong.any() else []
 
 
 def _read(file: Path) -> pd.DataFrame:
-    clips, said = read_table(file, Columns()), read_csv(file, ["path"], optional=["verdict"])
-    if "verdict" not in said or not {"start", "end", "group"} <= {*clips}:
-        raise DatasetError(f"{file}: is no table of verdicts; spectro review writes one")
+    if not file.exists():
+        raise DatasetError(f"{file}: no such file")
+    try:
+        said = read_csv(file, ["path", "label", "start", "end", "group", "verdict"])
+        clips = read_table(file, Columns())
+    except DatasetError as error:
+        raise DatasetError(
+            f"{file}: is no table of verdicts, as spectro review writes it, NAME.verdicts.csv "
+            f"({str(error).removeprefix(f'{file}: ')})"
+        ) from None
     return clips.assign(verdict=said["verdict"].to_numpy())
 
 

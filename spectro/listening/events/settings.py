@@ -119,8 +119,8 @@ class EventSettings(Settings):
         unknown = [name for name in (*self.classes, *self.ignore) if name not in labels]
         if unknown:
             raise ConfigError(
-                f"thresholds name the class {unknown[0]!r}, which the model does not know; "
-                f"it knows {', '.join(labels)}"
+                f"thresholds, or --ignore, name the class {unknown[0]!r}, which the model does not "
+                f"know; it knows {', '.join(labels)}"
             )
         import numpy as np
 

@@ -209,8 +209,8 @@ class EventStore:
             yield
         except sqlite3.Error as error:
             raise DatasetError(
-                f"{self.path}: the events cannot be read or written ({error}); "
-                "restore the file, or name another"
+                f"{self.path}: is no file of events, or cannot be read or written ({error}); "
+                "name another, or restore it"
             ) from None
 
 

@@ -38,6 +38,7 @@ COLUMNS = (*Event._fields, "schema")
 
 _NUMBERS = ("start", "end", "probability", "peak")
 _DECIMALS = 6
+_ANOTHER = "spectro scan writes such a table, and spectro events STORE --csv FILE"
 _BATCH = 10_000  # rows of Parquet written at a time
 # Spreadsheets take a cell that starts so for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
@@ -183,14 +184,14 @@ def read_csv(path: str | Path) -> Iterator[Event]:
             header = next(rows, [])
             if tuple(header) != COLUMNS:
                 raise DatasetError(
-                    f"{path}: the columns are not those of a table of events, "
-                    f"{','.join(COLUMNS)}; write it anew with spectro scan"
+                    f"{path}: is no table of events, whose columns are {', '.join(COLUMNS)}; "
+                    "spectro scan writes one, and spectro events STORE --csv FILE"
                 )
             for row in rows:
                 values = dict(zip(header, map(unguard, row), strict=False))
                 yield _event(values, f"{path}, line {rows.line_num}")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path}: cannot be read ({_why(error)}); write it anew") from None
+        raise DatasetError(f"{path}: cannot be read ({_why(error)}); {_ANOTHER}") from None
 
 
 def read_jsonl(path: str | Path) -> Iterator[Event]:
@@ -211,7 +212,7 @@ def read_jsonl(path: str | Path) -> Iterator[Event]:
                     raise DatasetError(f"{where}: is no JSON; write the file anew") from None
                 yield _event(values if isinstance(values, dict) else {}, where)
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path}: cannot be read ({_why(error)}); write it anew") from None
+        raise DatasetError(f"{path}: cannot be read ({_why(error)}); {_ANOTHER}") from None
 
 
 def _event(values: dict[str, Any], where: str) -> Event:

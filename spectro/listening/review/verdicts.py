@@ -154,6 +154,8 @@ def read_verdicts(path: Path) -> list[Verdict]:
     DatasetError
         If it is no such table.
     """
+    if not path.exists():
+        raise DatasetError(f"{path}: no such file")
     try:
         if not path.is_file() or path.stat().st_size > _MOST_BYTES:
             raise DatasetError(f"{path}: is no table of verdicts; name another file")

@@ -18,6 +18,7 @@ from spectro.listening.events.tables import decimal, guard
 from spectro.listening.thresholds.site import ClassEvidence, CurvePoint, SiteThresholds, site_path
 from spectro.plumbing.files import write_text
 from spectro.plumbing.paths import check_no_link
+from spectro.plumbing.words import counted
 
 __all__ = ["curve_csv", "curve_svg", "save_curve"]
 
@@ -130,7 +131,7 @@ def _head(found: SiteThresholds, drawn: int) -> Iterator[str]:
     yield _text(14, 24, f"{what} against false alarms an hour: {found.site}", size=15, anchor="")
     yield _text(
         14, 42,
-        f"{found.hours:.3g} h of background in {len(found.recordings):,} recordings"
+        f"{found.hours:.3g} h of background in {counted(len(found.recordings), 'recording')}"
         + (more if drawn < len(found.classes) else ""),
         anchor="", fill="#555",
     )  # fmt: skip

@@ -152,9 +152,10 @@ def find_device(wanted: str) -> Device:
         found = [one for one in devices if wanted.lower() in one.name.lower()]
         found = [one for one in found if one.name == wanted] or found
     if not found:
-        names = "; ".join(one.name for one in devices) or "none at all"
-        about = f"no microphone's name holds {wanted!r}" if wanted else "no microphone"
-        raise AudioError(f"{about}; there are {names}; spectro listen --list shows them")
+        if not devices:
+            raise AudioError("there is no microphone; plug one in, it is looked for again")
+        names = "; ".join(one.name for one in devices)
+        raise AudioError(f"no microphone's name holds {wanted!r}; there are {names}")
     if len(found) > 1 and len({one.name for one in found}) > 1:
         names = "; ".join(one.name for one in found)
         raise AudioError(f"several microphones' names hold {wanted!r}: {names}; say more of it")
