@@ -52,7 +52,7 @@ def drawn(found: SiteThresholds) -> tuple[ElementTree.Element, str]:
 def test_the_picture_shows_rates_from_left_to_right_and_shares_from_foot_to_top() -> None:
     root, words = drawn(chosen())
     assert "Detections kept against false alarms an hour: here" in words
-    assert "10 h of background in 1 recordings" in words
+    assert "10 h of background in 1 recording" in words
     assert "=bird <b>&" in words
     assert "its detections are not known" in words
     [line] = root.iter(f"{SVG}polyline")
