@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -18,12 +17,13 @@ from rich.table import Table
 from rich.text import Text
 
 from spectro.cli import console
-from spectro.cli.options import RUNNING, Group, Workers, settings, with_options
-from spectro.listening.events.settings import EventSettings
+from spectro.cli.listening.event_flags import EVENTS, EventFlags, event_options
+from spectro.cli.options import RUNNING, Workers, with_options
 from spectro.plumbing.words import counted
 
 if TYPE_CHECKING:
     from spectro.listening.backends import BackendName
+    from spectro.listening.events.settings import EventSettings
     from spectro.listening.outputs import Results
     from spectro.listening.outputs.tracks import Tracks
     from spectro.listening.scan import Outcome, ScanSettings
@@ -31,56 +31,12 @@ if TYPE_CHECKING:
 
 __all__ = ["scan"]
 
-_EVENTS, _OUTPUT = "Events", "Output"
+_OUTPUT = "Output"
 _NAMED = 30  # failures printed; all of them are in recordings.csv
 _FEW = 5  # recordings of which each gets a line
 
 
-@dataclass(frozen=True)
-class _Flags:
-    """What the command line says of events; the rest comes from a file, a site, the defaults."""
-
-    config: Path | None
-    ignore: tuple[str, ...]
-    given: dict[str, Any]
-
-    def over(self, base: EventSettings | None) -> EventSettings:
-        if base is None:
-            base = EventSettings() if self.config is None else EventSettings.from_toml(self.config)
-        given = dict(self.given)
-        for name in ("off", "extent"):  # of one who lowers `on` alone
-            if given["on"] is not None and given[name] is None:
-                given[name] = min(getattr(base, name), given["on"])
-        return base.replace(ignore=tuple(dict.fromkeys([*base.ignore, *self.ignore])), **given)
-
-
-def _event_options() -> Group:
-    named = settings(
-        EventSettings, _EVENTS, "on", "off", "extent", "smoothing", "smooth_windows", "min_length",
-        "merge_gap", "level_gate",
-    ).parameters  # fmt: skip
-    ignored = Annotated[
-        Optional[list[str]],
-        typer.Option(
-            help="A class that is never raised; may be repeated.", rich_help_panel=_EVENTS
-        ),
-    ]
-    file = Annotated[
-        Optional[Path],
-        typer.Option(help="TOML file with the table \\[events].", rich_help_panel=_EVENTS),
-    ]
-    own = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-        for name, kind in (("ignore", ignored), ("config", file))
-    ]
-
-    def build(ignore: list[str] | None, config: Path | None, **given: Any) -> _Flags:
-        return _Flags(config, tuple(ignore or ()), given)
-
-    return Group((*named, *own), build)
-
-
-@with_options(events=_event_options())
+@with_options(events=event_options())
 def scan(
     model: Annotated[Path, typer.Argument(help="Model folder, or run.")],
     recordings: Annotated[
@@ -100,7 +56,7 @@ def scan(
     site: Annotated[
         Optional[str],
         typer.Option(
-            help="Thresholds of this site, by spectro thresholds.", rich_help_panel=_EVENTS
+            help="Thresholds of this site, by spectro thresholds.", rich_help_panel=EVENTS
         ),
     ] = None,
     start_time: Annotated[
@@ -145,7 +101,7 @@ def scan(
             help="Dask scheduler to scan on, as tcp://host:8786.", rich_help_panel=RUNNING
         ),
     ] = None,
-    events: _Flags,
+    events: EventFlags,
 ) -> None:
     """Find the events in recordings of hours and days: what sounds when, and how surely.
 
@@ -250,7 +206,7 @@ class _Listener:
         return cls(folder, chosen, card_of(folder), name_of(folder))
 
     def settings(
-        self, hop: float | None, site: str | None, start_time: str | None, flags: _Flags
+        self, hop: float | None, site: str | None, start_time: str | None, flags: EventFlags
     ) -> ScanSettings:
         """Bring together what the command line, a site and the defaults say."""
         from spectro.listening.scan import ScanSettings
