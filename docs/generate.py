@@ -46,7 +46,7 @@ def all_pages(docs: Path) -> None:
     _copy_notebooks(docs.parent / "notebooks", out / "notebooks")
     for name in _PAGES:
         text = (docs.parent / name).read_text(encoding="utf-8")
-        text = re.sub(r"\]\(docs/(\w+)\.md", r"](../\1.md", text)
+        text = re.sub(r"\]\(docs/([\w-]+)\.md", r"](../\1.md", text)
         (out / name.lower()).write_text(text, encoding="utf-8")
     (out / "commands.md").write_text("\n".join(commands()) + "\n", encoding="utf-8")
     (out / "api.rst").write_text("\n".join(_api()) + "\n", encoding="utf-8")
@@ -56,7 +56,8 @@ def _copy_notebooks(notebooks: Path, out: Path) -> None:
     """Copy the notebooks to where Sphinx finds them; they hold no output."""
     out.mkdir()
     for path in sorted(notebooks.glob("*.ipynb")):
-        shutil.copy(path, out)
+        text = path.read_text(encoding="utf-8").replace("](../docs/", "](../../")
+        (out / path.name).write_text(text, encoding="utf-8")
 
 
 def commands() -> Iterator[str]:
