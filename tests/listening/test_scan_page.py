@@ -75,9 +75,9 @@ def test_keys_go_from_event_to_event_and_the_sound_is_there(page: Page) -> None:
 
 def test_a_class_can_be_hidden(page: Page) -> None:
     page.click(".chip")
-    assert page.run("document.querySelectorAll('#rows tr').length") == 1
+    page.until("document.querySelectorAll('#rows tr').length === 1")
     page.click(".chip")
-    assert page.run("document.querySelectorAll('#rows tr').length") == 2
+    page.until("document.querySelectorAll('#rows tr').length === 2")
 
 
 def test_columns_are_joined_as_a_whole_array_would_be() -> None:
