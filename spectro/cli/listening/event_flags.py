@@ -1,8 +1,9 @@
-"""Options of the settings of events, as ``scan`` has them."""
+"""Options of the settings of events, which commands that make events share."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -16,6 +17,15 @@ __all__ = ["EVENTS", "EventFlags", "event_options"]
 
 EVENTS = "Events"  # the panel of --help
 
+_Config = Annotated[
+    Optional[Path],
+    typer.Option(help="TOML file with the table \\[events].", rich_help_panel=EVENTS),
+]
+_Ignore = Annotated[
+    Optional[list[str]],
+    typer.Option(help="A class that is never raised; may be repeated.", rich_help_panel=EVENTS),
+]
+
 
 @dataclass(frozen=True)
 class EventFlags:
@@ -25,6 +35,11 @@ class EventFlags:
     ignore: tuple[str, ...]
     given: dict[str, Any]
 
+    @classmethod
+    def of(cls, config: Path | None, ignore: list[str] | None, **given: Any) -> EventFlags:
+        """Take what the command line gives."""
+        return cls(config, tuple(ignore or ()), given)
+
     def over(self, base: EventSettings | None) -> EventSettings:
         """Put them over the settings of a site; None takes the file's, or the defaults."""
         if base is None:
@@ -33,29 +48,22 @@ class EventFlags:
         for name in ("off", "extent"):  # of one who lowers `on` alone
             if given["on"] is not None and given[name] is None:
                 given[name] = min(getattr(base, name), given["on"])
-        return base.replace(ignore=tuple(dict.fromkeys([*base.ignore, *self.ignore])), **given)
+        return base.ignoring(self.ignore).replace(**given)
 
 
-def event_options() -> Group:
-    """Make the options of all settings of events."""
-    named = settings(
-        EventSettings, EVENTS, "on", "off", "extent", "smoothing", "smooth_windows", "min_length",
-        "merge_gap", "level_gate",
-    ).parameters  # fmt: skip
-    ignored = Annotated[
-        Optional[list[str]],
-        typer.Option(help="A class that is never raised; may be repeated.", rich_help_panel=EVENTS),
-    ]
-    file = Annotated[
-        Optional[Path],
-        typer.Option(help="TOML file with the table \\[events].", rich_help_panel=EVENTS),
-    ]
+def event_options(*names: str, build: Callable[..., Any]) -> Group:
+    """Make options of settings of events, with ``--ignore`` and ``--config``.
+
+    Parameters
+    ----------
+    *names : str
+        Settings of :class:`EventSettings`.
+    build : callable
+        Makes what the command gets of ``config``, ``ignore`` and the settings that were given.
+    """
+    named = settings(EventSettings, EVENTS, *names).parameters
     own = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-        for name, kind in (("ignore", ignored), ("config", file))
+        for name, kind in (("ignore", _Ignore), ("config", _Config))
     ]
-
-    def build(ignore: list[str] | None, config: Path | None, **given: Any) -> EventFlags:
-        return EventFlags(config, tuple(ignore or ()), given)
-
     return Group((*named, *own), build)

@@ -36,7 +36,12 @@ _NAMED = 30  # failures printed; all of them are in recordings.csv
 _FEW = 5  # recordings of which each gets a line
 
 
-@with_options(events=event_options())
+@with_options(
+    events=event_options(
+        "on", "off", "extent", "smoothing", "smooth_windows", "min_length", "merge_gap",
+        "level_gate", build=EventFlags.of,
+    )
+)  # fmt: skip
 def scan(
     model: Annotated[Path, typer.Argument(help="Model folder, or run.")],
     recordings: Annotated[
@@ -142,7 +147,7 @@ def _check_store(store: Path | None) -> None:
     if store is not None:
         from spectro.listening.events.store import EventStore
 
-        EventStore(store).add(())
+        EventStore(store).prepare()
 
 
 def _tell_stale(out: Path, page: bool, evidence: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -14,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from spectro.cli import console
-from spectro.cli.options import Group, Workers, settings, with_options
+from spectro.cli.listening.event_flags import event_options
+from spectro.cli.options import Workers, with_options
 from spectro.listening.events.settings import EventSettings
 from spectro.plumbing.words import counted
 
@@ -26,30 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["thresholds"]
 
-_EVENTS = "Events"
-
-_Config = Annotated[
-    Optional[Path],
-    typer.Option(help="TOML file with the table \\[events].", rich_help_panel=_EVENTS),
-]
-_Ignore = Annotated[
-    Optional[list[str]],
-    typer.Option(help="A class that is never raised; may be repeated.", rich_help_panel=_EVENTS),
-]
-
-
-def _event_options() -> Group:
-    """Make the options of all settings of events but the thresholds that are chosen here."""
-    named = settings(
-        EventSettings, _EVENTS, "off", "extent", "smoothing", "smooth_windows", "min_length",
-        "merge_gap", "level_gate",
-    ).parameters  # fmt: skip
-    own = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-        for name, kind in (("config", _Config), ("ignore", _Ignore))
-    ]
-    return Group((*named, *own), _events)
-
 
 def _events(config: Path | None, ignore: list[str] | None, **flags: Any) -> EventSettings:
     base = EventSettings() if config is None else EventSettings.from_toml(config)
@@ -58,7 +34,12 @@ def _events(config: Path | None, ignore: list[str] | None, **flags: Any) -> Even
     return base.replace(ignore=tuple(ignore) if ignore else None, **{**flags, "on": on})
 
 
-@with_options(events=_event_options())
+@with_options(
+    events=event_options(
+        "off", "extent", "smoothing", "smooth_windows", "min_length", "merge_gap", "level_gate",
+        build=_events,
+    )
+)  # fmt: skip
 def thresholds(
     model: Annotated[Path, typer.Argument(help="Model folder.")],
     more: Annotated[

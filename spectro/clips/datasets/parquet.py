@@ -29,7 +29,7 @@ from typing import Any
 from spectro.clips.clip import printable
 from spectro.clips.datasets.listing import Listing, is_sound
 from spectro.errors import DatasetError, MissingExtraError
-from spectro.plumbing.files import replacing_folder
+from spectro.plumbing.files import read_json, replacing_folder
 from spectro.plumbing.paths import is_url
 
 __all__ = ["export", "sounds_inside"]
@@ -89,8 +89,8 @@ def export(files: Listing) -> Path:
 
 def _check_same(target: Path, mark: dict[str, list[int]]) -> None:
     try:
-        found = json.loads((target / _MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = read_json(target / _MARKER, DatasetError)
+    except DatasetError:
         found = None
     if found != mark:
         raise DatasetError(

@@ -36,7 +36,7 @@ from spectro.clips.sample.formats import FORMATS, WavFormat, write_wav
 from spectro.clips.sample.room import Place, draw_place, record
 from spectro.clips.sample.sounds import SOUNDS
 from spectro.errors import ConfigError, DatasetError
-from spectro.plumbing.files import replacing_folder
+from spectro.plumbing.files import read_json, replacing_folder
 
 __all__ = ["FOLDER", "MARKER", "write_sample"]
 
@@ -188,8 +188,8 @@ def _is_written(home: Path, manifest: dict[str, Any]) -> bool:
     if not home.exists():
         return False
     try:
-        found = json.loads((home / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = read_json(home / MARKER, DatasetError)
+    except DatasetError:
         found = None
     if found != manifest:
         what = "other data" if found is None else "a sample made with other settings"

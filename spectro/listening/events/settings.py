@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
@@ -107,6 +107,10 @@ class EventSettings(Settings):
                 "so that a window has as many neighbours before as behind"
             )
         return self
+
+    def ignoring(self, names: Iterable[str]) -> EventSettings:
+        """Return the same settings with more classes that are never raised."""
+        return self.replace(ignore=tuple(dict.fromkeys([*self.ignore, *names])))
 
     def levels(self, labels: Sequence[str]) -> Levels:
         """Return the thresholds of each of `labels`.

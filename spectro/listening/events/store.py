@@ -120,6 +120,10 @@ class EventStore:
     def __init__(self, path: str | Path, patience: float = _PATIENCE) -> None:
         self.path, self.patience = Path(path), patience
 
+    def prepare(self) -> None:
+        """Find out whether it can be written, before there is anything to write."""
+        self.add(())
+
     def add(self, events: Iterable[Event]) -> int:
         """Add events, all or none; return how many were new.
 

@@ -185,7 +185,7 @@ def read_csv(path: str | Path) -> Iterator[Event]:
             if tuple(header) != COLUMNS:
                 raise DatasetError(
                     f"{path}: is no table of events, whose columns are {', '.join(COLUMNS)}; "
-                    "spectro scan writes one, and spectro events STORE --csv FILE"
+                    f"{_ANOTHER}"
                 )
             for row in rows:
                 values = dict(zip(header, map(unguard, row), strict=False))

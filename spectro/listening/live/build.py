@@ -144,7 +144,7 @@ def _diary(plan: Plan, say: Callable[[str, str], None]) -> Diary | None:
     if plan.listen.store is None:
         return None
     store = EventStore(plan.listen.store)
-    store.add(())  # a file that cannot be written is told now
+    store.prepare()
     return Diary(store, say)
 
 
@@ -176,8 +176,8 @@ def site_of(
         )
     if found.model and found.model != ears.model:
         say("", f"the thresholds of {site} were found with another model, {found.model}")
-    ignored = dict.fromkeys([*found.settings.ignore, *plan.events.ignore])
-    return Site(site, found.settings.replace(ignore=tuple(ignored)), found.hop, found.budget)
+    events = found.settings.ignoring(plan.events.ignore)
+    return Site(site, events, found.hop, found.budget)
 
 
 def _place(

@@ -82,12 +82,13 @@ class Listener:
 
     def _note_listening(self, place: Place, seconds: float) -> None:
         """Keep that this was listened to, unless it is what a dead microphone gives."""
-        if self.diary is None or place.listened is None:
+        heard = place.listened
+        if self.diary is None or heard is None:
             return
         if self.stats.sources[place.name].fault:
             self.diary.deaf(place.name)
             return
-        number, origin, last = place.listened
+        number, origin, last = heard
         self.diary.heard(place.name, number, origin, max(0.0, last - seconds), last)
 
     def step(self) -> None:
