@@ -173,7 +173,7 @@ def picture_grey(image: Image.Image, drawn: str) -> Levels:
     ValueError
         If it has colours that stand for no level.
     """
-    if image.mode == "P" and drawn != "both" and _palette_of(image) == palette(drawn):
+    if drawn != "both" and _has_palette(image, drawn):
         return np.asarray(image)[..., np.newaxis]  # as it was drawn: the index is the level
     colours = np.asarray(image.convert("RGB"))
     if drawn == "both":
@@ -204,8 +204,7 @@ def drawn_as(image: str) -> str:
                 opened.load()
                 if opened.mode == "RGB":
                     return "both"
-                magma = opened.mode == "P" and _palette_of(opened) == palette("magma")
-                return "magma" if magma else "gray"
+                return "magma" if _has_palette(opened, "magma") else "gray"
     except Exception as error:  # damaged files make Pillow raise anything
         raise _no_picture(image, error) from None
 
@@ -215,8 +214,12 @@ def n_channels(drawn: str) -> int:
     return 2 if drawn == "both" else 1
 
 
-def _palette_of(image: Image.Image) -> bytes:
-    return bytes(image.getpalette("RGB") or ())
+def _has_palette(image: Image.Image, cmap: str) -> bool:
+    """Tell whether a picture's index is the level; others round colours where we cut them."""
+    found, wanted = bytes(image.getpalette("RGB") or ()), palette(cmap)
+    if image.mode != "P" or len(found) != len(wanted):
+        return False
+    return found == wanted or max(abs(a - b) for a, b in zip(found, wanted, strict=True)) <= 1
 
 
 def _as_numbers(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:

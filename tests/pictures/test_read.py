@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
@@ -91,6 +92,20 @@ def test_levels_are_what_was_drawn_however_a_picture_was_saved(
     assert n_bytes(str(path), n_channels(mode)) == found.nbytes
     if saved == "as it is":
         assert drawn_as(str(path)) == mode
+
+
+def test_a_palette_that_was_rounded_elsewhere_is_magma(tmp_path: Path) -> None:
+    """Others keep magma's colours as round(255 x): up to one more than matplotlib's bytes."""
+    grey = levels("magma")
+    image, path = drawn(grey, "magma"), tmp_path / "a.png"
+    colours = matplotlib.colormaps["magma"](np.arange(256))[:, :3]
+    rounded = np.rint(255 * colours).astype(np.uint8).tobytes()
+    assert rounded != palette("magma")
+    image.putpalette(rounded)
+    save_png(image, path)
+    (found,) = read_grey([str(path)], "magma")
+    np.testing.assert_array_equal(found.transpose(1, 2, 0), grey)
+    assert drawn_as(str(path)) == "magma"
 
 
 @pytest.mark.parametrize("mode", ["magma", "gray", "both"])
