@@ -21,6 +21,7 @@ _FILE = "predictions.csv"
 _TEXT = ("path", "label", "group", "image", "predicted")
 _NUMBERS = ("fold", "start", "end", "probability")
 _HISTORY = ("epoch", "train_loss", "valid_loss", "accuracy")
+_MOST_EPOCHS = 1_000_000
 
 
 def out_of_fold(
@@ -102,11 +103,16 @@ def read_history(file: Path) -> pd.DataFrame:
     Raises
     ------
     ModelError
-        If it cannot be read, lacks a column, or holds what is no number.
+        If it cannot be read, lacks a column, or holds what is no number, or epochs that are no
+        whole numbers in rising order.
     """
     table = _read(file, _HISTORY)
     _check_numbers(table, _HISTORY, file)
-    return table
+    epochs = np.r_[0, table["epoch"].to_numpy(float)]
+    in_range = bool(((epochs >= 0) & (epochs <= _MOST_EPOCHS)).all())  # NaN fails it too
+    if not in_range or (epochs % 1 != 0).any() or (np.diff(epochs) <= 0).any():
+        raise ModelError(f"{file}: epochs are not numbered from 1 upward; train the fold anew")
+    return table.astype({"epoch": int})
 
 
 def _read(file: Path, columns: Sequence[str], dtype: dict[str, type] | None = None) -> pd.DataFrame:

@@ -132,7 +132,16 @@ def test_a_probability_that_is_none_is_refused(copy: Path, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "epoch\n1\n", "epoch,train_loss,valid_loss,accuracy\n1,a,b,c\n"]
+    "text",
+    [
+        "",
+        "epoch\n1\n",
+        "epoch,train_loss,valid_loss,accuracy\n1,a,b,c\n",
+        *(
+            f"epoch,train_loss,valid_loss,accuracy\n1,2,2,0.1\n{epoch},2,2,0.1\n"
+            for epoch in ("nan", "inf", "0", "-1", "1", "1.5", "1e300")
+        ),
+    ],
 )
 def test_a_damaged_history_is_one_line(copy: Path, text: str) -> None:
     (copy / "fold1" / "history.csv").write_text(text)
