@@ -39,7 +39,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo sample data dataset check render-spectrograms pictures fold-named probe \
-        lr-find train-fold cross-validate model report notebooks test test-all test-light lint types \
+        lr-find train-fold cross-validate model report notebooks test test-slow test-all test-light lint types \
         docs bench-render bench-start bench-train bench-serve bench-scan clean
 
 ##@ To begin
@@ -125,10 +125,13 @@ notebooks: setup  ## Open the notebooks in this environment
 
 ##@ For contributors
 
-test: setup  ## Run the tests (under 8 minutes on 2 cores, even slow ones)
+test: setup  ## Run the tests that take under 2 seconds each
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-test-all: setup  ## Run the slow tests too
+test-slow: setup  ## Run the tests that take seconds, the notebooks, and real parts where they are there
+	$(BIN)/python -m pytest -n auto --dist worksteal -m slow tests
+
+test-all: setup  ## Run all tests, also those that take minutes each
 	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not gpu'
 
 lint: setup  ## Check style, and that imports go one way

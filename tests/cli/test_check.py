@@ -55,6 +55,7 @@ def test_names_cannot_break_a_line_or_steer_the_terminal(ill: Path, tmp_path: Pa
     assert r"dog/two\nlines \x1b[31mred.wav: cannot be decoded" in line
 
 
+@pytest.mark.slow
 def test_of_a_damaged_file_only_we_speak(ill: Path, tmp_path: Path) -> None:
     """The decoder of MP3 has notes of its own, which name no file."""
     (ill / "dog" / "page.mp3").write_text("<html>404</html>")
@@ -64,6 +65,7 @@ def test_of_a_damaged_file_only_we_speak(ill: Path, tmp_path: Path) -> None:
     assert all(line.startswith("spectro: ") for line in lines)
 
 
+@pytest.mark.slow
 def test_labels_in_any_letters_are_drawn_without_a_warning(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for label in ("猫", "chien à chasse"):
@@ -83,6 +85,7 @@ def test_a_dataset_without_errors_is_status_0(sample_root: Path) -> None:
     assert "36 clips, 0 with errors" in output.strip().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_errors_are_status_3_and_everything_is_in_the_files(ill: Path, tmp_path: Path) -> None:
     """In a process of its own."""
     files = {name: tmp_path / f"{name}.csv" for name in ("csv", "vitals", "quarantine")}
@@ -143,7 +146,7 @@ def test_training_sees_no_clip_that_is_left_out(rendered: RenderedSet, tmp_path:
     assert (status, "nothing is left to train on" in output) == (1, True), output
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_is_of_one_list_of_clips(rendered: RenderedSet, tmp_path: Path) -> None:
     file = leaving_out(tmp_path / "q.csv", rendered.clips.iloc[:1])
     (tmp_path / "t.toml").write_text(SHORT_TRAINING.replace(recipe="plain").to_toml())

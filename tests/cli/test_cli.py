@@ -79,6 +79,7 @@ def loading(modules: tuple[str, ...], *words: object) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_rendering_with_nothing_to_do_loads_nothing_that_it_does_not_need(
     sample_root: Path, tmp_path: Path
 ) -> None:
@@ -100,6 +101,7 @@ def test_wrong_usage_is_status_2() -> None:
     assert call("nonsense").returncode == 2
 
 
+@pytest.mark.slow
 def test_from_nothing_to_a_prediction(tmp_path: Path, small_toml: Path) -> None:
     """The whole way, training and predicting in real processes."""
     made = here("sample", "data", "--sources", 1, "--slices", 1, "--folds", 2, cwd=tmp_path)
@@ -149,6 +151,7 @@ def test_from_nothing_to_a_prediction(tmp_path: Path, small_toml: Path) -> None:
     assert told["probabilities"]["siren"] == pytest.approx(clip["p_siren"], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_cross_validate_trains_the_rest_and_shows_the_leak(
     tmp_path: Path, rendered: RenderedSet, small_toml: Path
 ) -> None:
@@ -169,6 +172,7 @@ def test_cross_validate_trains_the_rest_and_shows_the_leak(
         assert label in done.stdout
 
 
+@pytest.mark.slow
 def test_twenty_damaged_clips_are_named_and_every_other_is_drawn(
     sample_root: Path, tmp_path: Path
 ) -> None:

@@ -93,6 +93,7 @@ def test_help_says_what_the_settings_and_tables_say() -> None:
         )
 
 
+@pytest.mark.slow
 def test_every_help_loads_nothing_heavy() -> None:
     """All commands in one process of its own."""
     code = (
@@ -160,6 +161,7 @@ def test_recipe_then_file_then_flags(tmp_path: Path) -> None:
         built(training("seed"), "--recipe", "nope")
 
 
+@pytest.mark.slow
 def test_the_command_as_a_module_completes_and_says_its_versions() -> None:
     def called(*words: str, **told: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -234,7 +234,7 @@ def command(model: Path, *words: object) -> list[str]:
     return [sys.executable, "-m", "spectro", "scan", *map(str, (model, *EVENTS, *words))]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_at_twenty_moments_it_ends_in_the_same_table(model: Path, tmp_path: Path) -> None:
     folder, rng = tmp_path / "night", random.Random(14)
     folder.mkdir()
@@ -259,7 +259,7 @@ def test_killed_at_twenty_moments_it_ends_in_the_same_table(model: Path, tmp_pat
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_on_one_folder_do_no_harm(model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "night"
     folder.mkdir()
@@ -273,7 +273,7 @@ def test_two_processes_on_one_folder_do_no_harm(model: Path, tmp_path: Path) -> 
     assert (tmp_path / "both" / "events.csv").read_bytes() == alone
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
 def test_a_day_is_scanned_in_flat_memory(model: Path, tmp_path: Path) -> None:
     """24 hours at 16 kHz in stereo, as FLAC, made by repeating: under 400 MB at the peak."""

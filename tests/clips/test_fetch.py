@@ -348,6 +348,7 @@ def run(words: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_killed_while_downloading_it_goes_on_by_ranges(
     urban: bytes, site: Site, to: Path, tmp_path: Path

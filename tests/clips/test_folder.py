@@ -210,6 +210,7 @@ def test_recordings_that_are_gone_keep_their_fold_for_their_return(tmp_path: Pat
 CLASS_SIZES = st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), st.integers(0, 7), max_size=4)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     first=st.dictionaries(st.sampled_from("ab"), st.integers(3, 9), min_size=1),

@@ -54,6 +54,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("duration", [1.5, 12.0])
 def test_a_long_recording_is_fitted_as_a_short_one(
     duration: float, tmp_path: Path, in_blocks: Callable[[], None]
@@ -155,6 +156,7 @@ def peak_of(what: Callable[[], object]) -> int:
     return most
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_recording(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

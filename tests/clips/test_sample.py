@@ -312,7 +312,7 @@ def test_a_resonance_rings_at_its_pitch_and_dies_away() -> None:
     assert late / early == pytest.approx(np.exp(-1), rel=0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_default_sample_has_its_size(full: Path) -> None:
     table = read_table(full)
     assert len(table) == 900
@@ -324,7 +324,7 @@ def test_the_default_sample_has_its_size(full: Path) -> None:
     assert sum(path.stat().st_size for path in full.rglob("*")) < 200e6
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_mean_spectrum_does_not_give_the_class_away(full: Path) -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import LeaveOneGroupOut, cross_val_score

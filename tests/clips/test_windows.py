@@ -56,6 +56,7 @@ def test_a_window_of_an_mp3_is_what_load_gives_but_for_rounding(tmp_path: Path) 
         np.testing.assert_allclose(y, part, atol=1e-3)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(
     n=st.integers(1, 4_000),

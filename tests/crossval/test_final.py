@@ -80,6 +80,7 @@ def test_it_is_what_training_on_all_clips_gives(
     assert card.training["settings"] == whole.config.to_dict()
 
 
+@pytest.mark.slow
 def test_pictures_are_shown_to_the_model_as_they_were_in_training(
     rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -356,7 +357,7 @@ def test_without_the_packages_of_exports_the_model_stays(
         export(tmp_path / "model", pictures_of(tmp_path / "model", run=whole))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_commands_from_end_to_end(whole: Run, tmp_path: Path) -> None:
     from tests.cli.test_cli import call
 

@@ -151,6 +151,7 @@ def test_a_learner_of_ones_own_is_cross_validated_honestly(
     assert "def own_learner" in learner.source and "LabelSmoothing" in learner.source
 
 
+@pytest.mark.slow
 def test_it_is_reported_and_compared_like_ours(own_run: Run, run: Run) -> None:
     page = write_report(own_run).read_text()
     assert "own_learner(dls), two_epochs" in page
@@ -201,7 +202,7 @@ def test_a_network_of_vision_learner_is_one_of_ours(rendered: RenderedSet) -> No
         torch.testing.assert_close(ours.eval()(x), learn.model.eval()(x))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_network_of_vision_learner_is_kept_as_a_model_folder(
     rendered: RenderedSet, tmp_path: Path
 ) -> None:

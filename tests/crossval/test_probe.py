@@ -91,6 +91,7 @@ def test_features_are_maximum_and_mean_of_what_the_body_makes_of_a_picture(
         np.testing.assert_allclose(row, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_features_of_a_picture_do_not_depend_on_the_others(
     images: list[str], tmp_path: Path, precision: str
@@ -262,7 +263,7 @@ def test_folds_that_cannot_be_probed_are_told_first(rendered: RenderedSet) -> No
         probe.check(dataclasses.replace(rendered, clips=one_class))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_keeps_features_and_starts_from_a_file(
     rendered: RenderedSet, tmp_path: Path
 ) -> None:

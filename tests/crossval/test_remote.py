@@ -72,7 +72,7 @@ def here(rendered: RenderedSet, tmp_path_factory: pytest.TempPathFactory) -> Run
     return run
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_workers_train_the_very_folds_of_one_machine_and_a_failure_stops_no_other(
     started: tuple[str, int],
     here: Run,
@@ -148,7 +148,7 @@ def test_a_worker_that_dies_costs_one_fold(here: Run, rendered: RenderedSet) -> 
     assert len(found) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_tasks_go_where_the_resource_is(started: tuple[str, int]) -> None:
     address, without = started
     used = {}

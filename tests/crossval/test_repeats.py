@@ -53,6 +53,7 @@ def test_mean_and_spread_are_those_of_the_predictions(
     assert json.loads((tmp_path / "seeds.json").read_text()) == found
 
 
+@pytest.mark.slow
 def test_the_interval_draws_the_same_recordings_for_every_seed(
     rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +85,7 @@ def test_seeds_of_other_clips_are_not_averaged(
         repeats.summary([first, second])
 
 
+@pytest.mark.slow
 def test_command_line_resumes_and_lists_a_run_a_seed(
     rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,7 @@ def train(rendered: RenderedSet, folder: Path, *more: str) -> Any:
     return CliRunner().invoke(app, [*words, *more])
 
 
+@pytest.mark.slow
 def test_training_starts_from_a_pretrained_lite_and_says_so_everywhere(
     rendered: RenderedSet, tmp_path: Path, cut_off: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

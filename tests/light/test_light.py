@@ -24,7 +24,7 @@ from spectro.plumbing import extras
 from tests.light.models import digest, make
 
 GIVEN = os.environ.get("SPECTRO_LIGHT")
-pytestmark = [] if GIVEN else [pytest.mark.slow]  # make test-light runs them all
+pytestmark = [] if GIVEN else [pytest.mark.long]  # make test-light runs them all
 here_only = pytest.mark.skipif(GIVEN is None, reason="of the light environment: make test-light")
 
 

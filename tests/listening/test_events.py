@@ -156,6 +156,7 @@ def event_settings(draw: st.DrawFn) -> EventSettings:
     )
 
 
+@pytest.mark.slow
 @given(recordings(), event_settings())
 @hypothesis_settings(max_examples=300, deadline=None)
 def test_the_state_machine_is_the_naive_one(
@@ -291,6 +292,7 @@ def test_the_columns_tell_where_the_event_comes_from() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_recording() -> None:
     tracker = EventTracker(LABELS, EventSettings(smooth_windows=5), HERE)
 

@@ -214,7 +214,7 @@ def start(out: Path, paths: list[str]) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_scan_goes_on_to_the_same_table(tmp_path: Path) -> None:
     paths = [str(recording(tmp_path / f"{i}.wav", (3000, i % 9, i % 9 + 2))) for i in range(200)]
     expected, out, rng = table(paths, tmp_path / "whole"), tmp_path / "killed", random.Random(5)
@@ -229,7 +229,7 @@ def test_a_killed_scan_goes_on_to_the_same_table(tmp_path: Path) -> None:
     assert (out / "events.csv").read_bytes() == expected
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_on_one_folder_do_no_harm(tmp_path: Path) -> None:
     paths = [str(recording(tmp_path / f"{i}.wav", (3000, i % 9, i % 9 + 2))) for i in range(30)]
     both = [start(tmp_path / "out", paths) for _ in range(2)]

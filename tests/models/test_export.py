@@ -121,6 +121,7 @@ def test_pictures_of_another_model_are_refused(tmp_path: Path, wrong: object) ->
         export_onnx(folder, wrong(pictures(CARD)))  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_eight_bits_say_what_float_says(trained: tuple[Path, np.ndarray]) -> None:
     folder, levels = trained
     about = export_int8(folder, levels, levels, most_lost=0.1)
@@ -156,7 +157,7 @@ def test_depthwise_convolutions_and_those_before_stay_in_float32(tmp_path: Path)
         assert quantize._kept_in_float32(tmp_path / "graph.onnx") == kept
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_eight_bits_of_a_network_with_clipped_activations(tmp_path: Path) -> None:
     pytest.importorskip("timm")
     card = CARD.replace(arch="timm/tf_efficientnet_lite0")

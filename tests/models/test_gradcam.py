@@ -102,7 +102,7 @@ def test_where_nothing_speaks_for_a_class_the_map_is_empty(pixels: torch.Tensor)
         "efficientnet_b0",
         "mobilenet_v3_small",
         "regnet_y_400mf",
-        pytest.param("vgg11", marks=pytest.mark.slow),  # half a GB, most of it cut off
+        pytest.param("vgg11", marks=pytest.mark.long),  # half a GB, most of it cut off
     ],
 )
 def test_networks_by_name_can_be_asked(arch: str) -> None:
@@ -136,7 +136,7 @@ class OneCell(nn.Module):
         ("mobilenet_v3_small", (192, 192)),
         # Its cells look farther: in a small picture the edge cuts off a part of what they see.
         ("tf_efficientnet_lite0", (768, 768)),
-        pytest.param("vgg11", (192, 192), marks=pytest.mark.slow),
+        pytest.param("vgg11", (192, 192), marks=pytest.mark.long),
     ],
 )
 def test_a_cell_is_drawn_where_the_network_looks_from_it(arch: str, shape: tuple[int, int]) -> None:
@@ -318,7 +318,7 @@ def test_the_map_of_a_random_network_does_not(seed: int, held_out: Scene) -> Non
     assert (mass > 1.5 * area).mean() < 0.7
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_map_of_a_resnet_lies_where_the_sound_is() -> None:
     config = SpectrogramConfig(n_mels=128, duration=4.0, ref=100.0)
     held_out = make_scene(1, 40, config, kinds=2)

@@ -243,6 +243,7 @@ def test_what_is_expected_of_several_is_what_they_have() -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["regnet_y_400mf", "swin_v2_t"])
 def test_a_saved_network_computes_what_it_did(arch: str, tmp_path: Path) -> None:
     model = networks.build(arch, 2).eval()

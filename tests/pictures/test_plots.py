@@ -56,6 +56,7 @@ def test_frequencies_are_written_where_their_bands_are() -> None:
         assert np.interp(place, np.arange(len(bands)), bands) == pytest.approx(hz)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
 def test_any_number_of_pictures_can_be_drawn(n: int, tmp_path: Path) -> None:
     figure = plots_signal.spectrograms({str(i): (sweep(), CONFIG) for i in range(n)})

@@ -699,6 +699,7 @@ CLIP = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(CLIP, min_size=1, max_size=8, unique=True))
 def test_pictures_are_unlike_each_other_on_any_disk(clips: list[tuple[Any, ...]]) -> None:
@@ -744,7 +745,7 @@ def test_one_thread_and_many_write_the_same_bytes(tmp_path: Path) -> None:
     assert contents(tmp_path / "4") == expected
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_processes_write_the_same_bytes_and_tell_the_same_failures(tmp_path: Path) -> None:
     dataset = make_many(tmp_path / "sounds", 40)
     write_words(tmp_path / "sounds" / "x" / "07.wav")

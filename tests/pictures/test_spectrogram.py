@@ -721,7 +721,7 @@ def test_network_pixels_of_a_picture_and_of_its_png_are_the_same(size: int | Non
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("size", [None, 64, 224, 299])
 @pytest.mark.parametrize("cmap", ["magma", "gray"])
 def test_network_pixels_are_fastais(cmap: Any, size: int | None, tmp_path: Path) -> None:

@@ -113,6 +113,7 @@ def test_names_that_lead_elsewhere_are_refused(kind: str, name: str, tmp_path: P
     refused(pack(kind, tmp_path, {**GOOD, name: b"x"}), tmp_path)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     name=st.text("./\\:aZ\0 \n\u0301\u2024é", max_size=12) | st.text(max_size=12),
@@ -510,7 +511,7 @@ def test_mutated_archives_are_refused_or_stay_inside(kind: str, tmp_path: Path) 
         check_mutated(kind, seed, tmp_path / str(seed))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_mutated_archives_are_refused_or_stay_inside(kind: str, tmp_path: Path) -> None:
     for seed in range(1000, 6000):

@@ -68,7 +68,7 @@ def started(tmp_path: Path) -> Iterator[tuple[Path, list[subprocess.Popen[bytes]
         process.wait()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_killed_midway_costs_nothing(
     started: tuple[Path, list[subprocess.Popen[bytes]]], sample_root: Path, tmp_path: Path
 ) -> None:

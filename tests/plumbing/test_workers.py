@@ -32,6 +32,7 @@ with pool({n}) as executor:
     assert run(code) == "False"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "before",
     ["import threading, time; threading.Thread(target=time.sleep, args=(2,)).start()",

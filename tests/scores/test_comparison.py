@@ -81,6 +81,7 @@ def test_class_changes_are_those_of_scikit_learn() -> None:
     assert table["sources"].to_dict() == first.groupby("label")["group"].nunique().to_dict()
 
 
+@pytest.mark.slow
 def test_intervals_are_those_of_recordings_resampled_one_by_one() -> None:
     first, second = make_tables(2)
     gain = (second["predicted"] == second["label"]).astype(int) - (
@@ -116,7 +117,7 @@ def test_what_is_hard_for_both_cancels_out() -> None:
     assert high - low < alone[1] - alone[0]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_interval_covers_the_true_difference() -> None:
     rng = np.random.default_rng(4)
     covered, draws, true = 0, 80, 0.1

@@ -50,7 +50,7 @@ def parts(rendered: RenderedSet) -> Split:
     return split(rendered.clips, 1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_step_is_that_of_the_mean_gradient_and_progress_is_that_of_one_training(
     parts: Split, rendered: RenderedSet
 ) -> None:
@@ -93,7 +93,7 @@ def accuracy(learn: Learner, parts: Split) -> float:
     return float((parts.watch["label"] == [learn.dls.vocab[k] for k in best]).mean())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_norms_are_settled_on_all_training_pictures(parts: Split, rendered: RenderedSet) -> None:
     """Settling once more changes nothing: each process had the pictures of all."""
     config, weights = CONFIG.replace(settle_norms=True), resolve("none", CONFIG.arch)
@@ -106,7 +106,7 @@ def test_norms_are_settled_on_all_training_pictures(parts: Split, rendered: Rend
         torch.testing.assert_close(found[name], wanted, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_fold_starts_from_a_file_goes_through_all_phases_and_says_how_many_trained_it(
     rendered: RenderedSet, tmp_path: Path
 ) -> None:
@@ -127,7 +127,7 @@ def test_a_fold_starts_from_a_file_goes_through_all_phases_and_says_how_many_tra
     torch.testing.assert_close(first, state["conv1.weight"], rtol=0, atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_is_wrong_in_one_of_them_ends_all_and_is_told_as_ever(
     parts: Split, rendered: RenderedSet, tmp_path: Path
 ) -> None:

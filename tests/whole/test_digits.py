@@ -72,6 +72,7 @@ def test_the_recipe_brings_its_pictures_and_flags_change_them(pictures: Path) ->
         assert (picture.mode, picture.size) == ("RGB", (16, 64))
 
 
+@pytest.mark.slow
 def test_a_settings_file_goes_over_the_recipe(recordings: Path, tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("[spectrogram]\nsr = 8000\nduration = 0.25\nn_mels = 32\n")
     words = ("--recipe", "digits", "--config", tmp_path / "a.toml", "--n-mels", 16)
@@ -161,6 +162,7 @@ def test_the_model_predicts_the_files_that_it_was_scored_on(random_run: Path) ->
     )
 
 
+@pytest.mark.slow
 def test_speakers_are_the_folds_of_the_honest_score(pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text(
         '[train]\nsource = "sounds"\nplace = true\nwave_shift = 0.2\nweight_decay = 0.0\n'

@@ -76,7 +76,7 @@ def test_workflow_template_and_citation_are_yaml_that_says_what_it_must() -> Non
     assert {"cff-version", "message", "title", "authors"} <= set(citation)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_site_builds_without_a_warning_and_asks_no_network(tmp_path: Path) -> None:
     pytest.importorskip("myst_nb")
     done = subprocess.run(

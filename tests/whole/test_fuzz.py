@@ -333,6 +333,7 @@ def hunt(first: int, last: int, folder: Path) -> list[str]:
 # The tests
 
 
+@pytest.mark.slow
 def test_mutants_are_the_same_in_every_process_and_differ() -> None:
     here = [zlib.crc32(mutant(number)[1]) for number in range(90)]
     code = "import test_fuzz, zlib; print([zlib.crc32(test_fuzz.mutant(n)[1]) for n in range(90)])"
@@ -356,6 +357,7 @@ def test_the_healthy_files_are_drawn(tmp_path: Path) -> None:
     assert drawn == len(KINDS) - 1
 
 
+@pytest.mark.slow
 def test_damaged_files_give_a_picture_or_a_refusal(tmp_path: Path) -> None:
     assert hunt(0, 250, tmp_path) == []
 
@@ -379,7 +381,7 @@ def test_a_low_rate_is_no_damage(tmp_path: Path) -> None:
     assert len(audio.load(path, sr=22_050)) == 240 * 22_050
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ten_thousand_damaged_files_give_a_picture_or_a_refusal(tmp_path: Path) -> None:
     assert hunt(10_000, 20_000, tmp_path) == []
 

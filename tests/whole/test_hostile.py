@@ -29,10 +29,10 @@ def findings(folder: Path, kinds: str, count: int) -> list[dict[str, object]]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="bounds memory as Linux does")
 def test_some_mutants_of_each_family(tmp_path: Path) -> None:
-    assert findings(tmp_path / "work", ",".join(EACH), 5) == []
+    assert findings(tmp_path / "work", ",".join(EACH), 2) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="bounds memory as Linux does")
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_many_mutants_of_every_kind(kind: str, tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def test_without_urbansound8k_the_sample_is_made_once(
     assert "sample: 36 clips, 3 classes, folds 1, 2, 3" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_of_urbansound8k_a_part_is_taken_and_said_to_be_one(tmp_path: Path) -> None:
     root = write_sample(tmp_path / "data", sources=3, slices=3, folds=4,
                         classes=("dog_bark", "siren", "street_music"))  # fmt: skip

@@ -199,13 +199,14 @@ def kill_often(kills: int, seed: int, sounds: Path, whole: Snapshot, folder: Pat
     assert_same(out, whole)
 
 
+@pytest.mark.slow
 def test_killed_ten_times_it_ends_as_if_never_killed(
     sounds: Path, whole: Snapshot, tmp_path: Path
 ) -> None:
     kill_often(10, 1, sounds, whole, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [2, 3, 4, 5])
 def test_killed_any_number_of_times_it_ends_as_if_never_killed(
     seed: int, sounds: Path, whole: Snapshot, tmp_path: Path
@@ -224,6 +225,7 @@ def at_once(sounds: Path, folder: Path, delay: float, n: int = 2) -> tuple[Path,
     return out, commands
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delay", [0, 0.1])
 def test_two_at_once_in_one_folder_do_no_harm(
     delay: float, sounds: Path, whole: Snapshot, tmp_path: Path
@@ -234,7 +236,7 @@ def test_two_at_once_in_one_folder_do_no_harm(
     assert_same(out, whole)
 
 
-@pytest.mark.parametrize("seed", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3, 4))])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(n, marks=pytest.mark.long) for n in (2, 3, 4))])
 def test_of_two_at_once_one_may_be_killed(
     seed: int, sounds: Path, whole: Snapshot, tmp_path: Path
 ) -> None:
@@ -264,6 +266,7 @@ def long_sounds(tmp_path: Path) -> Path:
     return root / "clips.csv"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_stops_at_once_and_says_what_was_done(
     workers: int, long_sounds: Path, tmp_path: Path
@@ -359,6 +362,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
+@pytest.mark.slow
 def test_full_disk_ends_with_one_line_and_the_next_run_goes_on(
     small_disk: Path, sounds: Path, whole: Snapshot, tmp_path: Path
 ) -> None:

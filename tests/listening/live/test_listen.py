@@ -43,6 +43,7 @@ def waited(process: subprocess.Popen[bytes], data: bytes | None = None) -> tuple
     return out.decode(), told.decode()
 
 
+@pytest.mark.slow
 def test_a_recording_through_a_pipe_gives_the_events_of_its_scan(
     ears: Path, tmp_path: Path, receiver: Receiver
 ) -> None:
@@ -106,6 +107,7 @@ def until(answer: object, seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_kill_loses_no_event_that_was_raised(
     ears: Path, tmp_path: Path, receiver: Receiver
 ) -> None:
@@ -125,7 +127,7 @@ def test_a_kill_loses_no_event_that_was_raised(
     assert "high broke off" in told
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_sigterm_ends_the_events_and_keeps_the_outbox(
     ears: Path, tmp_path: Path, receiver: Receiver
 ) -> None:
@@ -146,7 +148,7 @@ def test_sigterm_ends_the_events_and_keeps_the_outbox(
     assert [m["state"] for m in receiver.taken] == ["raised"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_listener_with_two_sources_and_a_health_page(ears: Path, tmp_path: Path) -> None:
     import socket
     import urllib.request
@@ -191,7 +193,7 @@ def failing(ears: Path, *arguments: str | Path) -> str:
     return told
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -39,7 +39,7 @@ from tests.listening.live.clocks import FakeClock
 from tests.listening.live.hearing import FakeEars, recording
 from tests.listening.live.receiver import Receiver
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 SR, STEP = 1_000, 30  # Hz; s of one turn, and of a window
 DAY = 86_400 // STEP

@@ -81,6 +81,7 @@ def give(service: Service, verdict: str, label: str = "") -> None:
     assert answer.status == 200, answer
 
 
+@pytest.mark.slow
 def test_keys_become_clips_that_render_reads(table: Path) -> None:
     with reviewing(table) as service, browser("--autoplay-policy=no-user-gesture-required") as page:
         page.look(1_200)
@@ -128,7 +129,7 @@ def test_keys_become_clips_that_render_reads(table: Path) -> None:
     assert all(Path(path).is_file() for path in dataset.clips["path"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_render_draws_the_verdicts(table: Path, tmp_path: Path) -> None:
     with reviewing(table) as service:
         for verdict in ("yes", "no", "yes", "no", "yes", "no"):

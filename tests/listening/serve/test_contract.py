@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.listening.serve.service import Service
 
 schemathesis = pytest.importorskip("schemathesis")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @st.composite

@@ -102,7 +102,7 @@ def test_the_microphone(page: Page, service: Service) -> None:
     check_quiet(page, service)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_everything_can_be_reached_by_keyboard(page: Page, night: Path) -> None:
     page.give("#file", night)
     page.until(DONE)
@@ -120,7 +120,7 @@ def test_everything_can_be_reached_by_keyboard(page: Page, night: Path) -> None:
     assert page.run(named) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("width", [320, 390, 1_200])
 def test_it_fits_the_window(page: Page, night: Path, width: int) -> None:
     page.look(width)
@@ -130,7 +130,7 @@ def test_it_fits_the_window(page: Page, night: Path, width: int) -> None:
     assert page.run("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_scan_can_be_stopped(page: Page, service: Service, tmp_path: Path) -> None:
     page.give("#file", tones(tmp_path / "long.flac", (3000, 2, 5), seconds=3_600))
     page.until("!document.querySelector('#wait').hidden")
@@ -141,7 +141,7 @@ def test_a_scan_can_be_stopped(page: Page, service: Service, tmp_path: Path) -> 
     assert hidden(page, "#recording")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_token_is_asked_for(ears: Path, tmp_path: Path, clip: Path) -> None:
     (tmp_path / "token").write_text("abcdefghijklmnopqrst")
     options = ("--token-file", str(tmp_path / "token"))
@@ -159,7 +159,7 @@ def test_the_token_is_asked_for(ears: Path, tmp_path: Path, clip: Path) -> None:
         assert text(page, "#heard").startswith("high")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_names_are_text(page: Page, service: Service, tmp_path: Path) -> None:
     """A file may be called anything."""
     odd = tones(tmp_path / "<img src=x onerror=alert(1)>&'.wav", (200, 0, 2), seconds=3)

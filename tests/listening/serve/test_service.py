@@ -103,7 +103,7 @@ def test_pictures_of_a_recording_show_its_tones(service: Service, night: Path) -
     assert bottom[55:].max() < 150
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_scan_can_be_given_up(service: Service, tmp_path: Path) -> None:
     path = tones(tmp_path / "long.flac", (3000, 2, 5), seconds=3_600)
     number = service.ask("scan", path.read_bytes()).json["id"]
@@ -200,7 +200,7 @@ def test_a_client_that_stops_is_told_and_forgotten(strict: Service) -> None:
     assert strict.ask("predict", b"x").status == 422
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_more_scans_than_it_can_take_are_told_to_come_again(
     ears: Path, tmp_path: Path, night: Path
 ) -> None:
@@ -233,7 +233,7 @@ def test_pages_elsewhere_cannot_use_a_service_on_loopback(service: Service, clip
     assert service.ask("predict", body, sec_fetch_site="same-origin").status == 200
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_token_opens_what_it_should(ears: Path, tmp_path: Path, clip: Path) -> None:
     (tmp_path / "token").write_text("abcdefghijklmnopqrst\n")
     with serving(ears, tmp_path / "serving", "--token-file", str(tmp_path / "token")) as service:
@@ -280,7 +280,7 @@ def test_metrics_count_what_was_done(service: Service, clip: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
 )
 def test_a_signal_lets_requests_end_and_leaves_nothing(
     ears: Path, tmp_path: Path, clip: Path, night: Path, number: signal.Signals
@@ -303,7 +303,7 @@ def test_a_signal_lets_requests_end_and_leaves_nothing(
         assert not list((tmp_path / "serving").glob(".spectro-*"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_a_killed_service_left_goes_when_the_next_one_starts(
     ears: Path, tmp_path: Path, night: Path
 ) -> None:
@@ -315,7 +315,7 @@ def test_what_a_killed_service_left_goes_when_the_next_one_starts(
         assert len(list((tmp_path / "serving").glob(".spectro-*/*/fine"))) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_wrong_starts_are_told_in_one_line(ears: Path, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("short")
     (tmp_path / "events.toml").write_text('[events]\nignore = ["owl"]\n')
@@ -337,7 +337,7 @@ def test_wrong_starts_are_told_in_one_line(ears: Path, tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------- crowds
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_hundred_at_once_are_all_answered(service: Service, ears: Path, clip: Path) -> None:
     expected = predicted(ears, clip)
     barrier = threading.Barrier(200)
@@ -352,7 +352,7 @@ def test_two_hundred_at_once_are_all_answered(service: Service, ears: Path, clip
     assert service.ask("healthz").json == {"status": "ok", "requests": 0, "scans": 0}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_thousand_malformed_sounds_leave_it_serving(
     service: Service, ears: Path, tmp_path: Path, clip: Path
 ) -> None:
@@ -377,7 +377,7 @@ def test_a_thousand_malformed_sounds_leave_it_serving(
     assert service.ask("healthz").json["requests"] == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_connections_that_say_nothing_are_closed(service: Service, clip: Path) -> None:
     lines = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(300)]
     for line in lines:
