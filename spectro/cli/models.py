@@ -80,6 +80,10 @@ def _tell_card(card: ModelCard) -> None:
             f"{console.percent(card.unknown.kept)} of the clips; AUROC {card.unknown.auroc:.3f} "
             "with classes left out in turn"
         )
+    if card.steady is not None:
+        spared = ", ".join(card.steady.spared)
+        but = f", but for what is heard as {spared}" if spared else ""
+        console.say(f"unknown: steady noise, by its picture{but}")
     for name, answer in scores["probes"].items():
         console.say(f"  {name}: {answer}")
 

@@ -59,6 +59,7 @@ class RunBackend:
         self.card: ModelCard = _card(folder, folds, kept)
         _check_memory(folder, [path / FILES.get(name, TENSORS) for path in folds.values()])
         self._unknown = kept.unknown if kept else None
+        self._by_picture = self.card.model_copy(update={"unknown": None})
         self._backends: list[tuple[Backend, float]] = []
         for path in folds.values():
             backend = open_backend(path, name)
@@ -76,7 +77,8 @@ class RunBackend:
             total += probabilities
             votes += self._unknown.known(probabilities) if self._unknown else answer.known
         mean = (total / len(self._backends)).astype(np.float32)
-        return Answer(mean, 2 * votes >= len(self._backends))
+        known = 2 * votes >= len(self._backends)
+        return Answer(mean, known & self._by_picture.known(levels, mean))
 
 
 def run_folds(folder: str | Path) -> dict[int, Path]:
@@ -143,7 +145,9 @@ def _card(folder: Path, folds: dict[int, Path], kept: RunCalibration | None) -> 
                     f"{folder}: folds {first} and {fold} have networks of other {name}, which "
                     "cannot be averaged; name one fold's model"
                 )
-    return card.replace(temperature=kept.temperature if kept else None)
+    if kept is None:
+        return card.replace(temperature=None)
+    return card.replace(temperature=kept.temperature, steady=kept.steady)
 
 
 def _check_memory(folder: Path, files: list[Path]) -> None:

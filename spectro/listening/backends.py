@@ -110,7 +110,8 @@ class TorchBackend:
         pixels = levels.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
         asked = torch.from_numpy(np.ascontiguousarray(pixels))
         found = predict(self._network, self.card, asked)
-        return _answer(self.card, found.probabilities.numpy(), found.energy.numpy())
+        probabilities = found.probabilities.numpy()
+        return Answer(probabilities, self.card.known(levels, probabilities, found.energy.numpy()))
 
 
 class OnnxBackend:
@@ -141,14 +142,8 @@ class OnnxBackend:
 
     def __call__(self, levels: Levels) -> Answer:
         """Ask about pictures; see :class:`Backend`."""
-        return _answer(self.card, *self._session.run(None, {"levels": levels}))
-
-
-def _answer(card: ModelCard, probabilities: Probabilities, energy: Any = None) -> Answer:
-    """Tell what is known, by the method that the card names."""
-    if card.unknown is None:
-        return Answer(probabilities, np.ones(len(probabilities), dtype=bool))
-    return Answer(probabilities, card.unknown.known(probabilities, energy))
+        probabilities, *energy = self._session.run(None, {"levels": levels})
+        return Answer(probabilities, self.card.known(levels, probabilities, *energy))
 
 
 def open_backend(folder: str | Path, name: BackendName = "auto", *, few: bool = False) -> Backend:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from spectro.errors import ModelError
+from spectro.models.steady import Steady
 from spectro.plumbing.paths import check_no_link
 from spectro.plumbing.settings import Record, Settings
 
@@ -81,11 +82,14 @@ class RunCalibration(Record):
         Number of those.
     unknown : Unknown or None
         By the method "probability", which predictions are enough for.
+    steady : Steady or None
+        What counts as steady noise; None tells none.
     """
 
     temperature: float = Field(ge=LOWEST, le=HIGHEST)
     clips: int = Field(ge=1)
     unknown: Unknown | None = None
+    steady: Steady | None = None
 
     @classmethod
     def of(cls, folder: Path) -> RunCalibration | None:

@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field, field_validator, model_validator
 
 from spectro.errors import ConfigError, ModelError
 from spectro.models.calibrated import HIGHEST, LOWEST, Unknown
+from spectro.models.steady import Steady
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.settings import Settings
 
@@ -69,6 +72,8 @@ class ModelCard(Settings):
         0.05 to 20, fitted out of fold; 1 changes nothing.
     unknown : Unknown or None
         How a sound is told that the network was not trained on; None tells none.
+    steady : Steady or None
+        What counts as steady noise, and is unknown too; None tells none.
     detections : dict of str to tuple of float
         For a class, probabilities of it on its own clips, out of fold and with the temperature,
         ascending; at most 1,000. Thresholds start from them
@@ -98,6 +103,7 @@ class ModelCard(Settings):
     std: tuple[_Std, _Std, _Std] = IMAGENET_STD
     temperature: float = Field(1.0, ge=LOWEST, le=HIGHEST)
     unknown: Unknown | None = None
+    steady: Steady | None = None
     detections: dict[_Label, Annotated[tuple[_Share, ...], Field(max_length=_MAX_DETECTIONS)]] = (
         Field(default_factory=dict)
     )
@@ -120,14 +126,43 @@ class ModelCard(Settings):
         foreign = self.detections.keys() - set(self.labels)
         if foreign:
             raise ValueError(f"detections holds {min(foreign)!r}, which is no label")
+        spared = set(self.steady.spared if self.steady else ()) - set(self.labels)
+        if spared:
+            raise ValueError(f"steady spares {min(spared)!r}, which is no label")
         return self
+
+    def known(
+        self,
+        levels: npt.NDArray[np.uint8],
+        probabilities: npt.NDArray[np.float32],
+        energy: npt.NDArray[np.float32] | None = None,
+    ) -> npt.NDArray[np.bool_]:
+        """Tell which sounds are of a kind that was trained on, by `unknown` and `steady`.
+
+        Parameters
+        ----------
+        levels : np.ndarray [shape=(n, height, width, 3)], uint8
+            Pictures that the network was shown.
+        probabilities : np.ndarray [shape=(n, classes)]
+            What it answered, scaled by the temperature.
+        energy : np.ndarray [shape=(n,)] or None
+            Needed if that is the method of `unknown`.
+        """
+        known = np.ones(len(probabilities), dtype=bool)
+        if self.unknown is not None:
+            known = self.unknown.known(probabilities, energy)
+        if self.steady is not None:
+            spared = np.isin(self.labels, self.steady.spared)[probabilities.argmax(axis=1)]
+            asked = np.flatnonzero(known & ~spared)
+            known[asked] = ~self.steady.covers(levels[asked])
+        return known
 
     def same_answers(self, other: ModelCard) -> bool:
         """Tell whether the other card says the same of network, pictures and answers."""
         names = ("arch", "members", "labels", "spectrogram", "size", "mean", "std")
         return all(
             getattr(self, name) == getattr(other, name)
-            for name in (*names, "temperature", "unknown")
+            for name in (*names, "temperature", "unknown", "steady")
         )
 
 

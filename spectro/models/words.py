@@ -117,6 +117,14 @@ def _believed(card: ModelCard) -> list[str]:
             "clips of a class whose output was left out from the others with a mean AUROC of "
             f"{card.unknown.auroc:.3f}; a class that was never trained on is harder to tell."
         )
+    if card.steady is not None:
+        spared = ", ".join(card.steady.spared)
+        lines.append(
+            f"Steady noise{f', unless heard as {spared},' if spared else ''} is judged unknown: "
+            "over time a band changes by at most "
+            f"{card.steady.change:.3g} of 255 steps of brightness, from band to band it changes by "
+            f"at most {card.steady.relief:.3g}, as in noise that is pink, white or blue."
+        )
     return lines
 
 

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from spectro.crossval import folds as crossval
 from spectro.crossval.final import export as exporting
 from spectro.crossval.final import train as final
+from spectro.crossval.final.evidence import steadiness
 from spectro.crossval.final.export import export, pictures_of
 from spectro.crossval.final.train import train_final
 from spectro.crossval.records import Design
@@ -27,6 +30,7 @@ from spectro.listening.classifier import Classifier
 from spectro.listening.verify import verify
 from spectro.models.calibrated import RunCalibration, tempered
 from spectro.models.card import read_card
+from spectro.models.exports.probes import noise_pictures
 from spectro.models.exports.vectors import Array
 from spectro.models.folder import load_model
 from spectro.models.networks.build import Ensemble
@@ -120,6 +124,28 @@ def test_its_card_says_what_to_expect(made: final.Trained, whole: Run) -> None:
     assert f"**{100 * scores.accuracy:.1f} %** of {scores.clips} clips" in page
     assert "trained on every fold" in page
     assert "silence:" in page
+
+
+def test_a_class_that_sounds_like_noise_is_spared(
+    made: final.Trained, whole: Run, rendered: RenderedSet, tmp_path: Path
+) -> None:
+    """The gate is that of noise drawn like the clips, in the card and in the run alike."""
+    config, size = rendered.config, whole.config.size
+    noise = noise_pictures(config, size)
+    steady = made.card.steady
+    assert steady is not None
+    assert steady.covers(noise).all()
+    kept = RunCalibration.of(whole.folder)
+    assert kept is not None
+    assert kept.steady == steady
+    rain = [str(tmp_path / f"{number}.png") for number in range(len(noise))]
+    for levels, name in zip(noise, rain, strict=True):
+        Image.fromarray(levels).save(name)
+    clips = rendered.clips[["label", "image"]]
+    with_rain = pd.concat([clips, pd.DataFrame({"label": "rain", "image": rain})])
+    found = steadiness(whole, with_rain)
+    assert sorted({*found.spared} - {*steady.spared}) == ["rain"]
+    assert (found.change, found.relief) == (steady.change, steady.relief)
 
 
 def test_unknown_is_chosen_on_held_out_clips(made: final.Trained, whole: Run) -> None:

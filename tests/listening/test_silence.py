@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ from spectro.listening.backends import Answer, Backend, open_backend
 from spectro.listening.events.finding import Event, Origin, ScoredWindow, find_events
 from spectro.listening.events.settings import EventSettings
 from spectro.listening.scan import score_windows
+from spectro.models.card import read_card
+from spectro.models.exports.probes import noise_pictures
+from spectro.models.steady import texture
 
 SR, SECONDS = 16_000, 13
 T = np.arange(SR * SECONDS) / SR
@@ -87,6 +91,23 @@ def test_what_the_model_does_not_know_raises_nothing_at_any_level(
     windows, events = heard(tmp_path, y, NeverKnown(listener))
     assert events == []
     assert all(window.level > -80 for window in windows)  # the gate lets it pass
+
+
+@pytest.mark.parametrize("gain", [-60, -20])
+@pytest.mark.parametrize("told", [True, False])
+def test_steady_noise_raises_nothing_however_sure_the_network_is(
+    tmp_path: Path, run: Run, gain: float, told: bool
+) -> None:
+    """A network at temperature 0.05 is sure of whatever it hears."""
+    folder = shutil.copytree(run.folder / "fold1" / "model", tmp_path / "model")
+    card = read_card(folder).replace(temperature=0.05)
+    change, relief = texture(noise_pictures(card.spectrogram, card.size))
+    steady = {"change": 1.03 * float(change.max()), "relief": 1.15 * float(relief.max())}
+    sure = card.replace(steady=steady) if told else card
+    (folder / "model.json").write_text(sure.to_json())
+    windows, events = heard(tmp_path, at(gain, NOISE), open_backend(folder))
+    assert max(float(np.max(window.probabilities)) for window in windows) > 0.9
+    assert bool(events) != told
 
 
 def test_the_gate_is_a_level_and_nothing_else(tmp_path: Path, listener: Backend) -> None:

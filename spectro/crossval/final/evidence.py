@@ -12,8 +12,10 @@ import torch
 from spectro.crossval.run import Run
 from spectro.models.calibrated import CALIBRATION, RunCalibration, Unknown
 from spectro.models.card import CARD, ModelCard
+from spectro.models.exports.probes import noise_pictures
 from spectro.models.folder import load_model
 from spectro.models.networks import build as networks
+from spectro.models.steady import Steady, texture
 from spectro.pictures.read import read_levels
 from spectro.plumbing.files import write_text
 from spectro.scores import unknown
@@ -24,6 +26,9 @@ __all__ = ["Evidence", "gather", "write_calibration"]
 
 _BATCH = 32
 _MOST = 1_000  # detections of a class that a card keeps
+_LOOKED_AT = 100  # clips of a class whose pictures are compared with those of noise
+_SPARED = 0.05  # share of them that may look like noise before the class is left alone
+_ROOM = (1.03, 1.15)  # over the change and the relief of noise that was synthesised
 
 Floats = npt.NDArray[np.float64]
 
@@ -39,6 +44,8 @@ class Evidence(NamedTuple):
         For each class, its scaled probabilities on its own clips, ascending.
     unknown : Unknown or None
         How sounds are told that were not trained on; None where there is one class only.
+    steady : Steady
+        What counts as steady noise.
     aurocs : dict of str to dict of str to float
         By method, then by the class that was left out.
     """
@@ -46,6 +53,7 @@ class Evidence(NamedTuple):
     temperature: float
     detections: dict[str, tuple[float, ...]]
     unknown: Unknown | None
+    steady: Steady
     aurocs: dict[str, dict[str, float]]
 
 
@@ -78,16 +86,45 @@ def gather(run: Run, predictions: pd.DataFrame | None = None, *, logits: bool = 
             auroc=chosen.auroc,
             kept=unknown.KEPT,
         )
-    return Evidence(temperature, _detections(truth, scaled, run.labels), found, aurocs)
+    detections = _detections(truth, scaled, run.labels)
+    return Evidence(temperature, detections, found, steadiness(run, predictions), aurocs)
 
 
 def write_calibration(run: Run, predictions: pd.DataFrame) -> None:
     """Write ``calibration.json``: what to do to the probabilities of the folds' networks."""
     found = gather(run, predictions, logits=False)
     record = RunCalibration(
-        temperature=found.temperature, clips=len(predictions), unknown=found.unknown
+        temperature=found.temperature,
+        clips=len(predictions),
+        unknown=found.unknown,
+        steady=found.steady,
     )
     write_text(run.folder / CALIBRATION, record.to_text())
+
+
+def steadiness(run: Run, clips: pd.DataFrame) -> Steady:
+    """Find what counts as steady noise in pictures like a run's, and which classes sound like it.
+
+    Parameters
+    ----------
+    run : Run
+        Its settings are those of the pictures.
+    clips : pandas.DataFrame
+        ``label`` and ``image`` of its clips; at most 100 of each class are looked at.
+    """
+    config, size = run.record.spectrogram, run.config.size
+    noise = texture(noise_pictures(config, size))
+    change, relief = (
+        round(room * float(each.max()), 3) for room, each in zip(_ROOM, noise, strict=True)
+    )
+    found = Steady(change=change, relief=relief)
+    spared = []
+    for label, images in clips.groupby("label")["image"]:
+        places = np.linspace(0, len(images) - 1, min(_LOOKED_AT, len(images))).round().astype(int)
+        levels = read_levels(images.iloc[places].tolist(), size, config.shape)
+        if found.covers(levels).mean() > _SPARED:
+            spared.append(str(label))
+    return found.replace(spared=tuple(spared))
 
 
 def _detections(

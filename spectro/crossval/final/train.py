@@ -314,6 +314,7 @@ def _card(
         members=run.config.members,
         temperature=evidence.temperature,
         unknown=None if evidence.unknown is None else evidence.unknown.to_dict(),
+        steady=evidence.steady.to_dict(),
         detections=evidence.detections,
         scores={
             "expected": True,
@@ -330,10 +331,10 @@ def _card(
 
 def _probes(network: nn.Module, card: ModelCard) -> dict[str, str]:
     """Say in words what the model makes of silence, noise and hum."""
-    levels = torch.from_numpy(probe_pictures(card)).permute(0, 3, 1, 2).float() / 255
-    answer = predict(network, card, levels)
-    p, energy = answer.probabilities.numpy(), answer.energy.numpy()
-    known = np.ones(len(p), dtype=bool) if card.unknown is None else card.unknown.known(p, energy)
+    levels = probe_pictures(card)
+    answer = predict(network, card, torch.from_numpy(levels).permute(0, 3, 1, 2).float() / 255)
+    p = answer.probabilities.numpy()
+    known = card.known(levels, p, answer.energy.numpy())
     told = [f"{card.labels[row.argmax()]} with {100 * row.max():.0f} %" for row in p]
     return {
         name: f"taken for {best}" if is_known else f"unknown (or else {best})"

@@ -9,7 +9,7 @@ from spectro.models.card import ModelCard
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import network_levels, spectrogram_image
 
-__all__ = ["PROBES", "probe_pictures", "probe_waveforms"]
+__all__ = ["PROBES", "noise_pictures", "probe_pictures", "probe_waveforms"]
 
 PROBES = ("silence", "loud noise", "faint noise", "pink noise", "hum at 50 Hz", "hum at 60 Hz")
 
@@ -32,24 +32,59 @@ def probe_pictures(card: ModelCard) -> npt.NDArray[np.uint8]:
     return np.stack([network_levels(picture, card.size) for picture in pictures])
 
 
+def noise_pictures(config: SpectrogramConfig, size: int | None) -> npt.NDArray[np.uint8]:
+    """Draw noise as a model's clips are drawn: pink, white and blue, and white that was cut off.
+
+    Parameters
+    ----------
+    config : SpectrogramConfig
+    size : int or None
+        Side that pictures are resized to.
+
+    Returns
+    -------
+    levels : np.ndarray [shape=(16, height, width, 3)], uint8
+        Four of each; the same on every call.
+    """
+    rng = np.random.default_rng(0)
+    # Power of the frequency in the power spectrum, and where it ends: a recording at 16 kHz that is
+    # resampled to 22.05 kHz has nothing above 0.73 of the band.
+    kinds = [(-1, 1.0), (0, 1.0), (1, 1.0), (0, 0.75)]
+    waves = [
+        _coloured(rng.standard_normal(config.n_samples), power, end)
+        for power, end in kinds
+        for _ in range(4)
+    ]
+    pictures = [
+        spectrogram_image(_channels((0.1 * y).astype(np.float32), config), config) for y in waves
+    ]
+    return np.stack([network_levels(picture, size) for picture in pictures])
+
+
 def probe_waveforms(config: SpectrogramConfig) -> list[npt.NDArray[np.float32]]:
     """Make the sounds of `PROBES`, each ``config.n_samples`` long; the same on every call."""
     rng = np.random.default_rng(0)
     n = config.n_samples
     t = np.arange(n) / config.sr
     white = rng.standard_normal(n).astype(np.float32)
-    waves = [np.zeros(n), 0.1 * white, 1e-4 * white, 0.1 * _pink(white)]
+    waves = [np.zeros(n), 0.1 * white, 1e-4 * white, 0.1 * _coloured(white, -1)]
     k = np.arange(1, 9)[:, np.newaxis]  # harmonics
     waves += [(0.1 / k * np.sin(2 * np.pi * k * hz * t)).sum(axis=0) for hz in (50, 60)]
     return [wave.astype(np.float32) for wave in waves]
 
 
-def _pink(white: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Give noise as loud in every octave, of about the level of `white`."""
+def _coloured(
+    white: npt.NDArray[np.floating], power: int, end: float = 1.0
+) -> npt.NDArray[np.float64]:
+    """Give noise whose power goes with a power of the frequency, of about the level of `white`.
+
+    Above `end`, a share of the band, there is nothing.
+    """
     spectrum = np.fft.rfft(white)
-    spectrum /= np.sqrt(np.maximum(np.arange(len(spectrum)), 1))
-    pink = np.fft.irfft(spectrum, len(white))
-    return pink / max(float(pink.std()), 1e-12)
+    spectrum *= np.maximum(np.arange(len(spectrum)), 1.0) ** (power / 2)
+    spectrum[round(end * len(spectrum)) :] = 0
+    noise = np.fft.irfft(spectrum, len(white))
+    return noise / max(float(noise.std()), 1e-12)
 
 
 def _channels(y: npt.NDArray[np.float32], config: SpectrogramConfig) -> npt.NDArray[np.float32]:

@@ -1,0 +1,140 @@
+"""Steady noise is told from sounds by its picture, whatever the network says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from spectro.errors import ConfigError
+from spectro.models.card import ModelCard
+from spectro.models.exports.probes import noise_pictures
+from spectro.models.steady import Steady, texture
+from spectro.pictures.settings import SpectrogramConfig
+from spectro.pictures.spectrogram import network_levels, spectrogram_image
+
+CONFIGS = {
+    "4 s at 22,050 Hz": (SpectrogramConfig(), None),
+    "1 s": (SpectrogramConfig(duration=1.0), None),
+    "48 kHz, resized": (SpectrogramConfig(sr=48_000, n_fft=2_048), 224),
+    "two channels": (SpectrogramConfig(channels="both"), None),
+}
+RNG = np.random.default_rng(7)
+
+
+def coloured(config: SpectrogramConfig, power: float, end: float = 1) -> np.ndarray:
+    """Noise whose power goes with a power of the frequency, up to a share of the band."""
+    hz = np.fft.rfftfreq(config.n_samples, 1 / config.sr)
+    white = np.fft.rfft(RNG.standard_normal(config.n_samples))
+    shape = np.maximum(hz, 20) ** (power / 2) * (hz <= end * config.sr / 2)
+    y = np.fft.irfft(white * shape, config.n_samples)
+    return y / y.std()
+
+
+def tone(config: SpectrogramConfig) -> np.ndarray:
+    return np.sin(2 * np.pi * 1_000 * np.arange(config.n_samples) / config.sr)
+
+
+def hum(config: SpectrogramConfig) -> np.ndarray:
+    t = np.arange(config.n_samples) / config.sr
+    return sum(np.sin(2 * np.pi * 50 * k * t) / k for k in range(1, 9))
+
+
+def clicks(config: SpectrogramConfig) -> np.ndarray:
+    y = np.zeros(config.n_samples)
+    y[:: config.sr // 3] = 1
+    return y
+
+
+def bursts(config: SpectrogramConfig) -> np.ndarray:
+    t = np.arange(config.n_samples) / config.sr
+    return coloured(config, 0) * (np.sin(2 * np.pi * 2 * t) > 0)
+
+
+def chirp_in_noise(config: SpectrogramConfig) -> np.ndarray:
+    """A chirp 12 dB above the noise."""
+    t = np.arange(config.n_samples) / config.sr
+    return coloured(config, 0) + 4 * np.sqrt(2) * np.sin(2 * np.pi * (800 + 600 * t) * t)
+
+
+def pictures(config: SpectrogramConfig, size: int | None, *sounds: np.ndarray) -> np.ndarray:
+    made = [y.astype(np.float32) for y in sounds]
+    both = config.channels == "both"
+    images = [spectrogram_image(np.stack([y, y]) if both else y, config) for y in made]
+    return np.stack([network_levels(image, size) for image in images])
+
+
+def fitted(config: SpectrogramConfig, size: int | None) -> Steady:
+    """The gate with the room that a final model gives it."""
+    change, relief = texture(noise_pictures(config, size))
+    return Steady(change=1.03 * float(change.max()), relief=1.15 * float(relief.max()))
+
+
+@pytest.fixture(params=CONFIGS, scope="module")
+def drawn(request: pytest.FixtureRequest) -> tuple[SpectrogramConfig, int | None, Steady]:
+    config, size = CONFIGS[request.param]
+    return config, size, fitted(config, size)
+
+
+@pytest.mark.parametrize(
+    ("power", "end", "gain"),
+    [*((power, 1, gain) for power in (-1, -0.5, 0, 1) for gain in (1e-3, 0.1)),
+     (0, 0.75, 0.1), (0, 0.73, 0.1)],
+)  # fmt: skip
+def test_noise_is_steady_at_any_level_and_where_it_was_cut_off(
+    drawn: tuple[SpectrogramConfig, int | None, Steady], power: float, end: float, gain: float
+) -> None:
+    config, size, steady = drawn
+    sounds = [gain * coloured(config, power, end) for _ in range(6)]
+    covered = steady.covers(pictures(config, size, *sounds))
+    assert covered.mean() >= (1 if end == 1 else 0.8)  # where it is cut off, nearly always
+
+
+@pytest.mark.parametrize("sound", [tone, hum, clicks, bursts, chirp_in_noise])
+def test_what_changes_or_stands_out_is_not(
+    drawn: tuple[SpectrogramConfig, int | None, Steady],
+    sound: Callable[[SpectrogramConfig], np.ndarray],
+) -> None:
+    config, size, steady = drawn
+    assert not steady.covers(pictures(config, size, 0.1 * sound(config))).any()
+
+
+def test_texture_is_the_naive_one() -> None:
+    levels = RNG.integers(0, 256, (3, 16, 20, 3), dtype=np.uint8)
+    levels[:, 3:9] //= 5  # bands that are not loud
+    for picture, change, relief in zip(levels, *texture(levels), strict=True):
+        bright = [[sum(map(int, pixel)) / 3 for pixel in row] for row in picture]
+        means = [sum(row) / len(row) for row in bright]
+        loud = [mean >= max(means) / 2 for mean in means]
+        assert 0 < sum(loud) < 16
+        spreads = [np.std(row) for row, counts in zip(bright, loud, strict=True) if counts]
+        assert change == pytest.approx(np.mean(spreads), rel=1e-5)
+        inner = [all(loud[max(k - 2, 0) : k + 3]) for k in range(16)]
+        steps = [abs(means[k + 1] - means[k]) for k in range(15) if inner[k] and inner[k + 1]]
+        assert steps
+        assert relief == pytest.approx(np.mean(steps), rel=1e-5)
+
+
+def card(**about: object) -> ModelCard:
+    steady = fitted(*CONFIGS["1 s"])
+    given = {"change": steady.change, "relief": steady.relief, **about}
+    config = CONFIGS["1 s"][0]
+    return ModelCard(arch="cnn4", labels=("dog", "rain"), spectrogram=config, steady=given)
+
+
+def test_only_what_is_heard_as_a_spared_class_passes() -> None:
+    config = CONFIGS["1 s"][0]
+    levels = pictures(config, None, coloured(config, 0), coloured(config, 0), tone(config))
+    sure = np.array([[0.99, 0.01], [0.01, 0.99], [0.99, 0.01]], np.float32)
+    assert card().known(levels, sure).tolist() == [False, False, True]
+    assert card(spared=("rain",)).known(levels, sure).tolist() == [False, True, True]
+    without = card().model_copy(update={"steady": None})
+    assert without.known(levels, sure).tolist() == [True, True, True]
+
+
+def test_a_class_that_is_none_cannot_be_spared() -> None:
+    with pytest.raises(ConfigError, match="steady spares 'hail', which is no label"):
+        card(spared=("hail",))
+    with pytest.raises(ConfigError, match="change"):
+        card(change=-1)
