@@ -222,11 +222,10 @@ def header_of(path: Path) -> frozenset[str]:
         if not path.is_file():  # opening a pipe would wait for ever
             return frozenset()
         with path.open("rb") as file:
-            line = _decoded(file.read(_HEADER), errors="replace").partition("\n")[0]
+            line = _first_line(_decoded(file.read(_HEADER), errors="replace"))
     except (OSError, ValueError):
         return frozenset()
-    cells = next(csv.reader([line], delimiter=_separator(line, ())), [])
-    return frozenset(cell.strip().lower() for cell in cells)
+    return _cells(line, _separator(line, ()))
 
 
 def _text(path: Path) -> str:
@@ -256,7 +255,7 @@ def _decoded(data: bytes, errors: str = "strict") -> str:
 
 
 def _parse(text: str, path: Path, wanted: Sequence[str]) -> pd.DataFrame:
-    separator = _separator(text.partition("\n")[0], wanted)
+    separator = _separator(_first_line(text), wanted)
     try:
         table: pd.DataFrame = pd.read_csv(
             io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, na_values=[""]
@@ -268,11 +267,25 @@ def _parse(text: str, path: Path, wanted: Sequence[str]) -> pd.DataFrame:
     return table
 
 
+def _first_line(text: str) -> str:
+    """Return the first line, whatever ends it: old spreadsheets end lines by a carriage return."""
+    return next(io.StringIO(text, newline=None), "").rstrip("\n")
+
+
+def _cells(line: str, separator: str) -> frozenset[str]:
+    """Return the cells of a header without blanks and case; none where it is no CSV."""
+    try:
+        cells = next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:  # a cell longer than the csv module takes
+        return frozenset()
+    return frozenset(cell.strip().lower() for cell in cells)
+
+
 def _separator(line: str, wanted: Sequence[str]) -> str:
     """Choose the separator that gives the most of the wanted columns, then the most columns."""
 
     def found(separator: str) -> tuple[int, int]:
-        cells = {cell.strip().lower() for cell in next(csv.reader([line], delimiter=separator), [])}
+        cells = _cells(line, separator)
         return len(cells & {name.lower() for name in wanted}), len(cells)
 
     return max(_SEPARATORS, key=found)  # of equals, the first

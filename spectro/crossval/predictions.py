@@ -22,6 +22,7 @@ _TEXT = ("path", "label", "group", "image", "predicted")
 _NUMBERS = ("fold", "start", "end", "probability")
 _HISTORY = ("epoch", "train_loss", "valid_loss", "accuracy")
 _MOST_EPOCHS = 1_000_000
+_MOST_LOSS = float(np.finfo(np.float32).max)  # training has no more
 
 
 def out_of_fold(
@@ -103,8 +104,8 @@ def read_history(file: Path) -> pd.DataFrame:
     Raises
     ------
     ModelError
-        If it cannot be read, lacks a column, or holds what is no number, or epochs that are no
-        whole numbers in rising order.
+        If it cannot be read, lacks a column, or holds what is no number, epochs that are no whole
+        numbers in rising order, or losses that no training has.
     """
     table = _read(file, _HISTORY)
     _check_numbers(table, _HISTORY, file)
@@ -112,6 +113,10 @@ def read_history(file: Path) -> pd.DataFrame:
     in_range = bool(((epochs >= 0) & (epochs <= _MOST_EPOCHS)).all())  # NaN fails it too
     if not in_range or (epochs % 1 != 0).any() or (np.diff(epochs) <= 0).any():
         raise ModelError(f"{file}: epochs are not numbered from 1 upward; train the fold anew")
+    for column in ("train_loss", "valid_loss"):
+        losses = table[column].to_numpy(float)
+        if (np.abs(losses[np.isfinite(losses)]) > _MOST_LOSS).any():
+            raise ModelError(f"{file}: {column} is larger than any loss; train the fold anew")
     return table.astype({"epoch": int})
 
 

@@ -368,6 +368,7 @@ WRITTEN: dict[str, Callable[[str], str | bytes]] = {
     "Windows paths": lambda text: text.replace("a/", "a\\").replace("b/", "b\\"),
     "Windows paths from here": lambda text: text.replace("a/", ".\\a\\").replace("b/", ".\\b\\"),
     "Windows line ends": lambda text: text.replace("\n", "\r\n"),
+    "line ends of an old Mac": lambda text: text.replace("\n", "\r").encode(),
     "blanks around paths": lambda text: text.replace("a/1.wav", " a/1.wav "),
     "empty last lines": lambda text: text + "\n\n",
 }
@@ -393,6 +394,11 @@ REFUSED = {
     "huge fold": ("dog,2", "dog,99999999999", r"row 2: fold is not a whole number"),
     "no label": ("a/2.wav,dog", "a/2.wav,", r"row 2 has no label"),
     "two columns alike": ("path,label", "path, Path,label", r"has the column path twice"),
+    "carriage return in the header": (
+        "path,label",
+        "pa\rth,label",
+        r"has no column path|more cells",
+    ),
     "NUL": ("a/2.wav", "a/2\0.wav", r"holds NUL"),
     "more cells than names": ("path,label,fold,start,end", "path,label,fold,start", r"more cells"),
 }
