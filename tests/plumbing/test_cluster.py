@@ -14,12 +14,15 @@ from pathlib import Path
 import distributed
 import pytest
 from distributed import LocalCluster
+from typer.testing import CliRunner
 
+from spectro.cli.app import app
 from spectro.clips import datasets
 from spectro.errors import ConfigError, MissingExtraError
 from spectro.pictures.render import render
 from spectro.plumbing import cluster
 from tests.conftest import SMALL_PICTURES
+from tests.listening.ears import make_ears, tones
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +47,25 @@ def test_a_cluster_draws_the_very_pictures_of_one_machine(
         summary = render(dataset, tmp_path / "there", SMALL_PICTURES, executor=executor)
     assert summary.rendered == len(dataset.clips)
     assert pictures(tmp_path / "there") == pictures(tmp_path / "here")
+
+
+@pytest.mark.slow
+def test_a_scan_on_a_cluster_finds_what_one_machine_finds(scheduler: str, tmp_path: Path) -> None:
+    model, night = make_ears(tmp_path / "model"), tmp_path / "night"
+    night.mkdir()
+    for i in range(12):
+        tones(night / f"{i:02}.wav", (3000, 1 + i / 10, 3 + i / 10), seconds=6)
+    (night / "05.wav").write_bytes((night / "05.wav").read_bytes()[:9_000])
+    words = ["scan", str(model), str(night), "--hop", "0.5", "--ignore", "quiet", "--out"]
+    told = {}
+    for out, where in (("here", ["--workers", "1"]), ("there", ["--scheduler", scheduler])):
+        done = CliRunner().invoke(app, [*words, str(tmp_path / out), *where])
+        assert done.exit_code == 3, done.output
+        told[out] = (tmp_path / out / "events.csv").read_text()
+        listed = (tmp_path / out / "recordings.csv").read_text()
+        assert "05.wav" in done.output and "truncated" in listed
+    assert told["there"] == told["here"]
+    assert told["here"].count("\n") == 12  # a header, and an event in each whole recording
 
 
 @pytest.fixture
