@@ -68,12 +68,19 @@ def train_final(
 
 def _tell_card(card: ModelCard) -> None:
     """Say what to expect of a model, and what it makes of sounds it was not trained on."""
+    from spectro.models.calibrated import HIGHEST, LOWEST
+
     scores = card.scores
     low, high = map(console.percent, scores["accuracy_interval"])
     console.say(
         f"to expect, from out of fold: accuracy {console.percent(scores['accuracy'])} "
         f"(95 %: {low} to {high}), on {scores['clips']:,} clips; temperature {card.temperature:.3g}"
     )
+    if card.temperature in (LOWEST, HIGHEST):
+        console.warn(
+            "the temperature is at the end of its range: out of fold nearly all clips were right, "
+            "or nearly none, so probabilities mean little; more clips tell more"
+        )
     if card.unknown is not None:
         console.say(
             f"unknown: {card.unknown.method} below {card.unknown.threshold:.3g}, which keeps "

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import re
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -194,12 +195,25 @@ def _option(
 def _setting(cls: type[Settings], name: str, panel: str, before: str = "") -> inspect.Parameter:
     """Make the option of a setting."""
     kind, choices = _kind(cls.model_fields[name].annotation)
-    text = first_sentence(entries(cls)[name])
+    text = _without_none(first_sentence(entries(cls)[name]))
     if before:
         text = f"{before}{text[:1].lower()}{text[1:]}"
     if not all(f'"{word}"' in text for word in choices):
         text = f"{text.removesuffix('.')}: {either(choices)}."
     return _option(name, kind, text, panel, choices)
+
+
+def _without_none(text: str) -> str:
+    """Say what holds without the option; a command line has no None.
+
+    Examples
+    --------
+    >>> _without_none("Highest frequency in Hz; None means sr / 2.")
+    'Highest frequency in Hz; by default sr / 2.'
+    """
+    text = re.sub(r"(?:; None: no \w+|, as None)(?=\.)", "", text)
+    text = re.sub(r"\bNone (?:keeps|opens) none\b", "by default none", text)
+    return re.sub(r"\bNone (?:means|takes)\b", "by default", text)
 
 
 def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:

@@ -266,6 +266,27 @@ def test_a_scan_stores_its_events_and_its_effort(tmp_path: Path) -> None:
     assert sorted(heard.events) == sorted(read_csv(tmp_path / "out" / "events.csv"))
     began = datetime(2026, 5, 1, 23)
     assert [one[2:] for one in heard.effort or []] == [(began, began + timedelta(seconds=10))]
+    app([*map(str, words), "--on", "0.99", "--hop", "0.5"], standalone_mode=False)
+    again = read_events(path)
+    assert sorted(again.events) == sorted(read_csv(tmp_path / "out" / "events.csv"))
+    assert {one.thresholds for one in again.events}.isdisjoint(
+        one.thresholds for one in heard.events
+    )
+
+
+def test_a_recording_heard_anew_has_the_new_events_alone(tmp_path: Path) -> None:
+    """What another model found, in another recording or at another site, stays."""
+    store = EventStore(tmp_path / "e.sqlite")
+    mine = event()
+    others = [mine._replace(recording="b.wav"), mine._replace(site="x"), mine._replace(model="n")]
+    store.add([mine, *others])
+    moved = mine._replace(start=1.1)
+    where = (mine.recording, mine.site, mine.model)
+    assert store.add([moved], instead_of=where) == 1
+    assert sorted(store.events()) == sorted([moved, *others])
+    assert store.add([moved], instead_of=where) == 0
+    assert store.add([], instead_of=where) == 0
+    assert sorted(store.events()) == sorted(others)
 
 
 def test_the_command_answers_from_a_store_and_from_a_table(
@@ -287,6 +308,15 @@ def test_the_command_answers_from_a_store_and_from_a_table(
         assert said.count('"label": "owl"') == len(expected)
         assert bool(boxes(picture.read_text(), "n0")) == (name == "e.sqlite")
     table = tmp_path / "events.csv"
+    write_csv(table, [*events, event(None), event(None), event(None, label="fox")])
+    words = ["events", str(table), "--label", "owl", "--since", "2026-05-03"]
+    app(words, standalone_mode=False)
+    told = "2 events have no time, and so are left out; spectro scan --start-time gives one"
+    assert told in capsys.readouterr().err.replace("\n", " ")
+    app(words[:4], standalone_mode=False)
+    assert "no time" not in capsys.readouterr().err
+    with pytest.raises(typer.BadParameter, match=r"name it \.svg"):
+        app([*words, "--picture", str(tmp_path / "p.png")], standalone_mode=False)
     before = table.read_bytes()
     with pytest.raises(typer.BadParameter, match="would replace the file that is read"):
         app(["events", str(table), "--csv", str(table)], standalone_mode=False)

@@ -13,7 +13,7 @@ import typer
 from spectro.cli.options import Group, settings
 from spectro.listening.events.settings import EventSettings
 
-__all__ = ["EVENTS", "EventFlags", "event_options"]
+__all__ = ["EVENTS", "EventFlags", "Ignore", "event_options"]
 
 EVENTS = "Events"  # the panel of --help
 
@@ -21,7 +21,7 @@ _Config = Annotated[
     Optional[Path],
     typer.Option(help="TOML file with the table \\[events].", rich_help_panel=EVENTS),
 ]
-_Ignore = Annotated[
+Ignore = Annotated[
     Optional[list[str]],
     typer.Option(help="A class that is never raised; may be repeated.", rich_help_panel=EVENTS),
 ]
@@ -64,6 +64,6 @@ def event_options(*names: str, build: Callable[..., Any]) -> Group:
     named = settings(EventSettings, EVENTS, *names).parameters
     own = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-        for name, kind in (("ignore", _Ignore), ("config", _Config))
+        for name, kind in (("ignore", Ignore), ("config", _Config))
     ]
     return Group((*named, *own), build)

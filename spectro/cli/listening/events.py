@@ -13,7 +13,7 @@ from spectro.cli import console
 from spectro.plumbing.words import counted
 
 if TYPE_CHECKING:
-    from spectro.listening.activity.choose import Heard
+    from spectro.listening.activity.choose import Choice, Heard
     from spectro.listening.events.finding import Event
 
 __all__ = ["events"]
@@ -47,9 +47,13 @@ def events(
     from spectro.listening.activity.choose import Choice, choose, read_events
     from spectro.listening.events.tables import json_line, write_csv
 
+    if picture is not None and picture.suffix.lower() != ".svg":
+        raise typer.BadParameter("is drawn as SVG; name it .svg", param_hint="--picture")
     labels, sites = frozenset(label or ()), frozenset(site or ())
     asked = Choice(_time(since, "--since"), _time(until, "--until"), labels, sites, min_probability)
-    heard = choose(read_events(file), asked)
+    found = read_events(file)
+    heard = choose(found, asked)
+    _tell_untimed(choose(found, asked._replace(since=None, until=None)).events, asked)
     if csv is not None:
         if csv.exists() and csv.samefile(file):
             raise typer.BadParameter("would replace the file that is read", param_hint="--csv")
@@ -82,6 +86,14 @@ def _time(text: str | None, option: str) -> datetime | None:
             param_hint=option,
         )
     return time
+
+
+def _tell_untimed(found: Sequence[Event], asked: Choice) -> None:
+    """Say how many events are left out because they have no time."""
+    untimed = sum(not event.begin_time for event in found)
+    if untimed and (asked.since or asked.until):
+        one = counted(untimed, "event has", "events have")
+        console.complain(f"{one} no time, and so are left out; spectro scan --start-time gives one")
 
 
 def _draw(picture: Path, heard: Heard, file: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from spectro.cli import console
+from spectro.cli.listening.event_flags import Ignore
 from spectro.cli.options import flags_of, with_options
 from spectro.errors import ConfigError
 from spectro.listening.live.settings import (
@@ -90,6 +91,7 @@ def listen(
     ] = None,
     alerts: Any = None,
     keeping: Any = None,
+    ignore: Ignore = None,
     proof: Annotated[
         Optional[Path],
         typer.Option(help="Clip that must be heard at set times.", rich_help_panel=_WATCH),
@@ -123,6 +125,7 @@ def listen(
         times = {"at": tuple(proof_at)} if proof_at else {}
         proofs = [ProofSettings(clip=proof, label=proof_label, snr=proof_snr, **times)]
     plan = _plan(config, what, source, listening, alerts, keeping, proofs)
+    plan = plan._replace(events=plan.events.ignoring(ignore or ()))
     opened = open_backend(model, backend)  # type: ignore[arg-type]
     clock = SystemClock()
 

@@ -68,6 +68,8 @@ class Effort(NamedTuple):
 def add_found(store: EventStore, found: Found, settings: ScanSettings) -> int:
     """Add what a scan found in a recording, and that it was listened to; return the new events.
 
+    What the same model found in it before, with other settings, goes.
+
     Raises
     ------
     DatasetError
@@ -80,7 +82,7 @@ def add_found(store: EventStore, found: Found, settings: ScanSettings) -> int:
     if began is not None:
         ended = began + timedelta(seconds=heard.duration)
         store.add_effort(heard.recording, began, ended, site=settings.site)
-    return store.add(found.events)
+    return store.add(found.events, instead_of=(heard.recording, settings.site, settings.model))
 
 
 def event_id(event: Event) -> str:
@@ -124,14 +126,29 @@ class EventStore:
         """Find out whether it can be written, before there is anything to write."""
         self.add(())
 
-    def add(self, events: Iterable[Event]) -> int:
+    def add(
+        self, events: Iterable[Event], *, instead_of: tuple[str, str, str] | None = None
+    ) -> int:
         """Add events, all or none; return how many were new.
 
         Numbers are kept to six decimals, as in the tables, so that an event is the same from there.
+
+        Parameters
+        ----------
+        events : iterable of Event
+        instead_of : tuple of str, or None
+            Recording, site and model: other events of all three are removed.
         """
         rows = [(event_id(event), *map(_plain, event)) for event in events]
         marks = ", ".join("?" * (len(Event._fields) + 1))
         with self._writing() as connection:
+            if instead_of is not None:
+                kept = json.dumps([row[0] for row in rows])
+                connection.execute(
+                    "DELETE FROM events WHERE (recording, site, model) = (?, ?, ?) "
+                    "AND id NOT IN (SELECT value FROM json_each(?))",
+                    (*map(_plain, instead_of), kept),
+                )
             before = connection.total_changes
             connection.executemany(f"INSERT OR IGNORE INTO events VALUES ({marks})", rows)
             return connection.total_changes - before

@@ -73,6 +73,9 @@ def test_a_recording_through_a_pipe_gives_the_events_of_its_scan(
     labels = [(one["label"], one["state"]) for one in receiver.taken]
     assert labels == [("high", "raised"), ("low", "raised"), ("high", "raised")]
     assert "no thresholds for here" in told and "all messages delivered" in told
+    words = ("--hop", "0.5", "--json", "--ignore", "high", "--state", tmp_path / "other")
+    out, told = waited(listening(ears, path, *words))
+    assert [json.loads(line)["label"] for line in out.splitlines()] == ["low"], told
     for one in receiver.taken:
         about = json.loads(Path(one["evidence"] + ".json").read_text())
         assert (about["id"], about["state"], about["label"]) == (one["id"], "over", one["label"])
