@@ -311,8 +311,9 @@ def _as_it_is(path: Path) -> Source:
     counted = mp3.count(path) if sound.is_mpeg else None
     if counted is None:
         return sound
+    sound.close()
     plan = Plan((counted.sound,), counted.samples, told=counted.told)
-    return _of_counted_length(path, sound, plan)
+    return _of_counted_length(path, Sound(path, View(path, counted.sound), plan), plan)
 
 
 def _name(path: Path) -> Path | bytes:

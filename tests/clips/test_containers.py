@@ -295,6 +295,55 @@ def mp3_in_wav(frames: bytes, sr: int, fact: int) -> bytes:
     return b"RIFF" + struct.pack("<I", len(content) - 8) + content[8:]
 
 
+def stating(content: bytes, number: int, flags: int = 1) -> bytes:
+    """Write another number of frames into the frame that states it."""
+    at = max(content.find(b"Xing", 0, 200), content.find(b"Info", 0, 200))
+    return content[: at + 4] + struct.pack(">II", flags, number) + content[at + 12 :]
+
+
+TAG = b"ID3\3\0\0\0\0\0\x0a" + bytes(10)
+JUNK = np.random.default_rng(1).integers(0, 256, 1_000, dtype=np.uint8).tobytes()
+# What becomes of a file that says its length, and of frames alone; how often the sound is in it.
+SPOILT: dict[str, tuple[Callable[[bytes, bytes], bytes], int]] = {
+    "two files joined": (lambda whole, _: whole + whole, 2),
+    "joined behind a tag": (lambda whole, _: whole + TAG + whole, 2),
+    "zeros in front": (lambda _, frames: bytes(700) + frames, 1),
+    "two tags in front": (lambda _, frames: TAG + TAG + frames, 1),
+    "padding behind a tag": (lambda _, frames: TAG + bytes(500) + frames, 1),
+    "cut out of a stream": (lambda _, frames: frames[1_000:], 1),
+    "junk in the middle": (
+        lambda _, frames: frames[: len(frames) // 2] + JUNK + frames[len(frames) // 2 :], 1
+    ),
+    "junk behind": (lambda whole, _: whole + JUNK, 1),
+    "no number stated": (lambda whole, _: stating(whole, 0, flags=0), 1),
+    "0 frames stated": (lambda whole, _: stating(whole, 0), 1),
+    "too few stated": (lambda whole, _: stating(whole, 20), 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spoilt", SPOILT.values(), ids=SPOILT.keys())
+def test_mp3_is_read_whole_whatever_lies_between_its_frames(
+    spoilt: tuple[Callable[[bytes, bytes], bytes], int], tmp_path: Path
+) -> None:
+    sr = 22_050
+    y = np.random.default_rng(0).normal(0, 0.1, 4 * sr).astype(np.float32)
+    y[sr:] *= 0.01  # few bits a frame, where a guess by the first frames goes wrong
+    whole = encoded("MP3", y, sr=sr, bitrate_mode="VARIABLE", compression_level=0.2)
+    path, (spoil, times) = tmp_path / "a.mp3", spoilt
+    path.write_bytes(spoil(whole, mpeg_frames("VARIABLE", y, sr)))
+    heard, rate = decode(path)
+    assert rate == sr
+    assert abs(len(heard) - times * len(y)) < 0.25 * sr
+
+
+def test_mp3_of_two_rates_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    parts = [encoded("MP3", tone(), sr=sr, bitrate_mode="VARIABLE") for sr in (22_050, 44_100)]
+    path.write_bytes(b"".join(parts))
+    with pytest.raises(AudioError, match="different rates or kinds, one after the other"):
+        decode(path)
+
+
 @pytest.mark.parametrize("mode", ["VARIABLE", "CONSTANT"])
 @pytest.mark.parametrize("sr", [44_100, 22_050])
 @pytest.mark.parametrize("suffix", ["wav", "mp3"])

@@ -1,17 +1,20 @@
-"""How long MPEG audio is where it does not say so: count the headers of its frames.
+"""How long MPEG audio is where it does not say so, or not rightly: count the headers of its frames.
 
 Encoders state the length in a Xing, Info or VBRI frame; for files without one, libsndfile guesses
-from the first frames, by a factor of several where the bit rate varies. An Info frame with the
-number that was counted, put in front, tells it.
+from the first frames, by a factor of several where the bit rate varies. Files that were joined, cut
+out of a stream or damaged have other things before and between their frames. An Info frame with the
+number that was counted, put in front of the frames alone, tells it.
 """
 
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from spectro.clips.containers.views import Piece, mapped
+from spectro.errors import AudioError
 
 __all__ = ["DECODER_DELAY", "FRAME", "Counted", "count"]
 
@@ -31,7 +34,7 @@ _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 
 _MPEG_1, _MONO = 3, 3
 _INFO = 200  # bytes that an Info frame takes at least
 _MORE = 16  # frames put behind a sound of layer I or II, so that a guess of its length is not short
-_SKIPPED = 4_096  # bytes that may lie before the first frame of MPEG audio in another container
+_AGREEING = 4  # frames of one kind that follow each other are no accident
 
 
 class Counted(NamedTuple):
@@ -46,7 +49,7 @@ class Counted(NamedTuple):
     cut : bool
         Whether its last frame is not all there.
     sound : tuple of bytes or range
-        The frames; of layer I and II, more than are to be read.
+        The frames, without what lies between them; of layer I and II, more than are to be read.
     told : tuple of bytes or range
         The same behind a frame that states how many there are, upon which the decoder leaves out
         its own delay of 529 samples; empty of layer I and II, which have no such frame.
@@ -65,8 +68,17 @@ class _Frame(NamedTuple):
     layer: int
 
 
+class _Run(NamedTuple):
+    """Frames of one kind that follow each other: where they lie, and what is in them."""
+
+    start: int
+    stop: int
+    samples: int
+    number: int
+
+
 def count(path: Path, where: range | None = None) -> Counted | None:
-    """Count the samples of MPEG audio by its frames.
+    """Count the samples of MPEG audio by its frames, wherever they lie.
 
     Parameters
     ----------
@@ -78,59 +90,127 @@ def count(path: Path, where: range | None = None) -> Counted | None:
     Returns
     -------
     counted : Counted or None
-        None if it states its length by itself, or there is no frame.
+        None if there is no frame, or the file is nothing but frames and says itself how many.
+
+    Raises
+    ------
+    AudioError
+        If it holds sounds of different rates, one after the other.
     """
     with mapped(path) as data:
         part = where or range(len(data))
-        first = _first(data, part, 0 if where is None else _SKIPPED)
-        if first is None:
+        runs = list(_runs(data, part))
+        if not runs:
             return None
-        header = int.from_bytes(data[first : first + 4], "big")
-        frame = _frame(header)
-        if frame is None or (where is None and _states_length(data, first)):
+        stated = _stated(data, runs[0].start)
+        number = sum(run.number for run in runs)
+        # One more or less: encoders count the frame that states it, or do not.
+        if where is None and len(runs) == 1 and stated and number - 1 <= stated:
             return None
-        at = first + frame.size if _states_length(data, first) else first
-        samples, number, end = _walk(data, at, part.stop)
-        sound = part[at - part.start :]
-        cut = end > part.stop
-        if frame.layer < 3:
-            more = (sound[: frame.size],) * _MORE
-            return Counted(samples, frame.layer, cut, (sound, *more), ())
-        return Counted(samples, 3, cut, (sound,), (_info(header, number), sound))
+        if len({_kind(_header(data, run.start)) for run in runs}) > 1:
+            raise AudioError(
+                f"{path}: holds sounds of different rates or kinds, one after the other; "
+                "convert it to WAV"
+            )
+        return _counted(data, runs, part)
 
 
-def _first(data: bytes | mmap.mmap, part: range, skipped: int) -> int | None:
-    """Find the first frame: behind an ID3v2 tag, whose size is in four digits of base 128."""
-    at = part.start
-    if data[at : at + 3] == b"ID3":
+def _counted(data: bytes | mmap.mmap, runs: list[_Run], part: range) -> Counted:
+    """Put the runs together, without frames that only state a length."""
+    header, samples, number = _header(data, runs[0].start), 0, 0
+    frame = _frame(header)
+    assert frame is not None
+    sound: list[Piece] = []
+    for run in runs:
+        first = run.start
+        if _stated(data, run.start) is not None:
+            about = _frame(_header(data, run.start))
+            assert about is not None
+            first, samples, number = first + about.size, samples - about.samples, number - 1
+        samples, number = samples + run.samples, number + run.number
+        sound.append(range(first, min(run.stop, part.stop)))
+    cut = runs[-1].stop > part.stop
+    if frame.layer < 3:
+        more = (range(runs[0].start, runs[0].start + frame.size),) * _MORE
+        return Counted(samples, frame.layer, cut, (*sound, *more), ())
+    return Counted(samples, 3, cut, tuple(sound), (_info(header, number), *sound))
+
+
+def _runs(data: bytes | mmap.mmap, part: range) -> Iterator[_Run]:
+    """Find all frames, behind tags and whatever else lies between them."""
+    at, first = _behind_tags(data, part.start), True
+    while (start := _sync(data, at, part.stop, lenient=first)) is not None:
+        run = _walk(data, start, part.stop)
+        yield run
+        at, first = _behind_tags(data, run.stop), False
+
+
+def _behind_tags(data: bytes | mmap.mmap, at: int) -> int:
+    """Go behind ID3v2 tags, whose size is in four digits of base 128."""
+    while data[at : at + 3] == b"ID3":
         size = 0
         for digit in data[at + 6 : at + 10]:
-            size = size << 7 | digit
+            size = size << 7 | digit & 0x7F
         at += size + 10
-    for start in range(at, min(at + skipped, part.stop) + 1):
-        frame = _frame(int.from_bytes(data[start : start + 4], "big"))
-        if frame and (not skipped or _follows(data, start + frame.size, part.stop)):
-            return start
+    return at
+
+
+def _sync(data: bytes | mmap.mmap, at: int, stop: int, *, lenient: bool) -> int | None:
+    """Find the next frame with others of its kind behind it; `lenient` takes any that is here."""
+    if lenient and at < stop and _frame(_header(data, at)) is not None:
+        return at
+    while (at := data.find(b"\xff", at, stop)) >= 0:
+        if _agree(data, at, stop):
+            return at
+        at += 1
     return None
 
 
-def _follows(data: bytes | mmap.mmap, at: int, stop: int) -> bool:
-    """Tell whether another frame, or the end, is here."""
-    return at >= stop or _frame(int.from_bytes(data[at : at + 4], "big")) is not None
+def _agree(data: bytes | mmap.mmap, at: int, stop: int) -> bool:
+    """Tell whether several frames of one kind follow each other from here on."""
+    kind = _kind(_header(data, at))
+    for _ in range(_AGREEING):
+        header = _header(data, at)
+        frame = _frame(header)
+        if frame is None or _kind(header) != kind:
+            return False
+        at += frame.size
+        if at >= stop:
+            return at == stop
+    return True
 
 
-def _states_length(data: bytes | mmap.mmap, at: int) -> bool:
-    return any(mark in data[at : at + 200] for mark in (b"Xing", b"Info", b"VBRI"))
+def _header(data: bytes | mmap.mmap, at: int) -> int:
+    return int.from_bytes(data[at : at + 4], "big")
 
 
-def _walk(data: bytes | mmap.mmap, at: int, stop: int) -> tuple[int, int, int]:
-    """Return samples and number of the frames from here on, and where the last one ends."""
-    samples = number = 0
-    while at < stop and (frame := _frame(int.from_bytes(data[at : at + 4], "big"))) is not None:
+def _kind(header: int) -> int:
+    """Return what frames of one sound have in common: version, layer and sampling rate."""
+    return header & 0xFFFE_0C00
+
+
+def _stated(data: bytes | mmap.mmap, at: int) -> int | None:
+    """Return how many frames this one states: 0 if it leaves that out, None if it is sound."""
+    head = data[at : at + 200]
+    for mark in (b"Xing", b"Info"):
+        if (found := head.find(mark)) >= 0:
+            flags, number = (int.from_bytes(head[found + n : found + n + 4], "big") for n in (4, 8))
+            return number if flags & 1 else 0
+    found = head.find(b"VBRI")
+    return int.from_bytes(head[found + 14 : found + 18], "big") if found >= 0 else None
+
+
+def _walk(data: bytes | mmap.mmap, start: int, stop: int) -> _Run:
+    """Follow the frames from here on."""
+    kind, at, samples, number = _kind(_header(data, start)), start, 0, 0
+    while at < stop and _kind(header := _header(data, at)) == kind:
+        frame = _frame(header)
+        if frame is None:
+            break
         samples += frame.samples
         number += 1
         at += frame.size
-    return samples, number, at
+    return _Run(start, at, samples, number)
 
 
 def _frame(header: int) -> _Frame | None:
