@@ -74,6 +74,7 @@ _err = Console(highlight=False, soft_wrap=True, stderr=True, markup=False, emoji
 # A name may hold what breaks a line in two (C0, line separators), what a terminal obeys (C0, C1),
 # what turns the direction of reading (bidi controls), or bytes that are no Unicode (surrogates).
 _UNSHOWN = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_NARROWEST, _WIDTH = 20, 80  # characters a line: fewer are none, and what they are then
 _LONGEST_LINE = 2_000  # characters
 _LONGEST_NAME = 255  # characters: no file has a longer name
 
@@ -92,15 +93,25 @@ class _Stream(io.FileIO):
         return len(data)
 
 
+class _Closed(_Stream):
+    """What stands for an output that is closed: whatever is written to it is lost."""
+
+    def write(self, data: Any) -> int:
+        self.failed = OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return len(data)
+
+
 def settle() -> None:
     """Make the standard streams of this process ones that never raise."""
+    if OUT.width < _NARROWEST:  # by an odd COLUMNS; nothing could be read
+        OUT.width = _err.width = _WIDTH
     sys.stdout, sys.stderr = _settled(sys.stdout, 1), _settled(sys.stderr, 2)
 
 
 def _settled(stream: TextIO | None, number: int) -> TextIO:
     """Return the stream, or one in its place, that escapes what it cannot encode."""
     if stream is None:  # closed by who started us
-        return io.TextIOWrapper(io.FileIO(os.devnull, "w"), encoding="utf-8")
+        return io.TextIOWrapper(io.BufferedWriter(_Closed(os.devnull, "w")), encoding="utf-8")
     if not isinstance(stream, io.TextIOWrapper) or stream.fileno() != number:
         return stream  # put there by who calls us
     stream.reconfigure(errors="backslashreplace")

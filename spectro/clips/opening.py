@@ -56,6 +56,9 @@ _PLANS: dict[bytes, Callable[[Path], Plan | None]] = {
     b"caff": chunks.plan_caf,
     b".snd": chunks.plan_au,
     flac.MARK: flac.plan,
+    b"ID3\2": flac.plan,
+    b"ID3\3": flac.plan,
+    b"ID3\4": flac.plan,
     ogg.MARK: ogg.plan,
 }
 

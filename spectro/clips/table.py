@@ -54,7 +54,7 @@ _SEPARATORS = (",", ";", "\t", "|")
 _MOST = 1 << 29  # bytes of a table: a few million clips
 _HEADER = 1 << 16  # bytes that the names of columns take at most
 _SHOWN = 200  # characters of what is wrong
-_WHOLE = re.compile(r"(?:fold[ _-]*)?(-?\d{1,6})(?:[.,]0*)?", re.IGNORECASE)
+_WHOLE = re.compile(r"(?:fold[ _-]*)?(\d{1,6})(?:[.,]0*)?", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?")
 
 COLUMNS = ("path", "label", "fold", "group", "start", "end")
@@ -213,6 +213,12 @@ def read_csv(path: Path, required: Iterable[str], *, optional: Iterable[str] = (
         empty = table[column].isna()
         if empty.any():
             raise DatasetError(f"{path}: row {int(empty.argmax()) + 1} has no {column}")
+        broken = table[column].astype(str).str.contains(r"[\r\n]")
+        if broken.any():
+            raise DatasetError(
+                f"{path}: row {int(broken.to_numpy().argmax()) + 1}: the {column} goes on over "
+                "several lines; a quotation mark is missing or one too many"
+            )
     return table
 
 
@@ -255,7 +261,12 @@ def _decoded(data: bytes, errors: str = "strict") -> str:
 
 
 def _parse(text: str, path: Path, wanted: Sequence[str]) -> pd.DataFrame:
-    separator = _separator(_first_line(text), wanted)
+    line = _first_line(text)
+    separator = _separator(line, wanted)
+    header = _cell_list(line, separator)
+    for name in wanted:  # pandas would number the second
+        if header.count(name.lower()) > 1:
+            raise DatasetError(f"{path}: has the column {name} twice; remove or rename one")
     try:
         table: pd.DataFrame = pd.read_csv(
             io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, na_values=[""]
@@ -274,11 +285,15 @@ def _first_line(text: str) -> str:
 
 def _cells(line: str, separator: str) -> frozenset[str]:
     """Return the cells of a header without blanks and case; none where it is no CSV."""
+    return frozenset(_cell_list(line, separator))
+
+
+def _cell_list(line: str, separator: str) -> list[str]:
     try:
         cells = next(csv.reader([line], delimiter=separator), [])
     except csv.Error:  # a cell longer than the csv module takes
-        return frozenset()
-    return frozenset(cell.strip().lower() for cell in cells)
+        return []
+    return [cell.strip().lower() for cell in cells]
 
 
 def _separator(line: str, wanted: Sequence[str]) -> str:
@@ -400,6 +415,7 @@ def alike_labels(labels: Iterable[str]) -> list[tuple[str, ...]]:
     """Return the groups of labels that differ in nothing but blanks, case or composed letters."""
     groups: dict[str, set[str]] = {}
     for label in labels:
-        plain = unicodedata.normalize("NFKC", label).casefold()
+        shown = (c for c in unicodedata.normalize("NFKC", label) if unicodedata.category(c) != "Cf")
+        plain = "".join(shown).casefold()
         groups.setdefault(re.sub(r"[\s_-]+", "", plain), set()).add(label)
     return [tuple(sorted(group)) for group in groups.values() if len(group) > 1]

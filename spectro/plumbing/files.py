@@ -65,6 +65,8 @@ def replacing(path: str | Path, *, inside: Path | None = None) -> Iterator[Path]
     with _naming(path), nullcontext(inside) if inside else _swept(path.parent) as own:
         stem = uuid.uuid4().hex if inside else "x"  # one letter: a suffix may have 254 bytes
         temporary = own / f"{stem}{path.suffix}"
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         try:
             yield temporary
             temporary.replace(path)

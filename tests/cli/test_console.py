@@ -169,6 +169,34 @@ def test_a_notebooks_backend_and_a_poor_console_stop_nothing(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="a shell of another kind")
+def test_closed_streams_and_no_width_are_told_or_do_not_matter(run: Run, tmp_path: Path) -> None:
+    model, sound = run.folder / "fold1" / "model", run.predictions()["path"][0]
+
+    def ended(line: str, **env: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            ["sh", "-c", f"exec {sys.executable} -m spectro {line}"], env={**os.environ, **env},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout, done.stderr
+
+    status, _, told = ended(f"predict {model} - <&-")
+    assert (status, told) == (
+        1, "spectro: standard input is closed; name files, or pipe a sound in\n"
+    )  # fmt: skip
+    status, _, told = ended(f"predict {model} {sound} >&-")
+    assert (status, told) == (
+        1, "spectro: the output could not be written (Bad file descriptor)\n"
+    )  # fmt: skip
+    for width in ("0", "1", "wide"):
+        status, out, _ = ended("runs --runs " + str(run.folder), COLUMNS=width)
+        assert status == 0 and "sample" in out
+    (tmp_path / "folder").mkdir()
+    status, _, told = ended(f"plot {sound} --out {tmp_path / 'folder'}")
+    assert (status, told) == (1, f"spectro: {tmp_path / 'folder'}: Is a directory\n")
+
+
+@pytest.mark.slow
 def test_a_pipe_that_nobody_reads_ends_quietly_with_all_files(
     sample_root: Path, tmp_path: Path
 ) -> None:

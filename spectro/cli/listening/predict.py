@@ -87,6 +87,8 @@ def _keep_stdin(path: Path) -> None:
     """Copy standard input to a file: sound is read from files, which can be gone through twice."""
     from spectro.errors import AudioError
 
+    if sys.stdin is None:
+        raise AudioError("standard input is closed; name files, or pipe a sound in")
     with path.open("wb") as file:
         while block := sys.stdin.buffer.read(1 << 20):
             file.write(block)

@@ -12,6 +12,7 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
+from spectro.clips.containers.mp3 import behind_tags
 from spectro.clips.containers.views import Piece, Plan, mapped
 from spectro.errors import AudioError
 
@@ -34,7 +35,11 @@ def plan(path: Path) -> Plan | None:
         If a stream of unknown length is cut.
     """
     with mapped(path) as data:
-        return split(path, data)
+        at = behind_tags(data, 0)  # some programs put an ID3 tag in front
+        if data[at : at + len(MARK)] != MARK:
+            return None
+        found = split(path, data, at)
+        return found or (Plan(((range(at, len(data)),),)) if at else None)
 
 
 def split(path: Path, data: bytes | mmap.mmap, at: int = 0) -> Plan | None:
@@ -42,6 +47,10 @@ def split(path: Path, data: bytes | mmap.mmap, at: int = 0) -> Plan | None:
     starts = list(_starts(data, at))
     parts = [range(a, b) for a, b in zip(starts, [*starts[1:], len(data)], strict=True)]
     known = [_stated(data, part.start) for part in parts]
+    if len(parts) == 1 and known[0] and not _ends_as_stated(data, parts[0], known[0]):
+        known[0] = _more_than(path, data, parts[0], known[0])
+        if known[0] != _stated(data, at):
+            return Plan((_stating(data, parts[0], known[0]),), known[0])
     if len(parts) == 1 and (known[0] or _frames_at(data, parts[0]) is None):
         return None
     streams, frames = [], 0
@@ -78,6 +87,24 @@ def _frames_at(data: bytes | mmap.mmap, part: range) -> int | None:
 def _stated(data: bytes | mmap.mmap, at: int) -> int:
     """Return the number of samples that a stream states, or 0: the low 36 bits of eight bytes."""
     return int.from_bytes(data[at + 18 : at + 26], "big") & (1 << 36) - 1
+
+
+def _ends_as_stated(data: bytes | mmap.mmap, part: range, stated: int) -> bool:
+    """Tell quickly whether the last frame ends with the stated number of samples."""
+    fixed = int.from_bytes(data[part.start + 8 : part.start + 10], "big")
+    start, at = max(part.start, part.stop - _LARGEST_FRAME), part.stop
+    while (at := data.rfind(b"\xff", start, at)) >= 0:
+        if data[at + 1] & 0xFE == 0xF8 and _behind(data[at : at + 16], fixed) == stated:
+            return True
+    return False
+
+
+def _more_than(path: Path, data: bytes | mmap.mmap, part: range, stated: int) -> int:
+    """Return how many samples there are, or what is stated where that is more, or not known."""
+    try:
+        return max(stated, _counted(path, data, part))
+    except AudioError:
+        return stated
 
 
 def _stating(data: bytes | mmap.mmap, part: range, n: int) -> tuple[Piece, ...]:

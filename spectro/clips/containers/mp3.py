@@ -16,7 +16,7 @@ from typing import NamedTuple
 from spectro.clips.containers.views import Piece, mapped
 from spectro.errors import AudioError
 
-__all__ = ["DECODER_DELAY", "FRAME", "Counted", "count"]
+__all__ = ["DECODER_DELAY", "FRAME", "Counted", "behind_tags", "count"]
 
 FRAME = 1152  # samples in a frame of MPEG 1; half as many in layer III of MPEG 2 and 2.5
 DECODER_DELAY = 2 * FRAME  # samples that a decoder may leave out at the ends
@@ -138,14 +138,14 @@ def _counted(data: bytes | mmap.mmap, runs: list[_Run], part: range) -> Counted:
 
 def _runs(data: bytes | mmap.mmap, part: range) -> Iterator[_Run]:
     """Find all frames, behind tags and whatever else lies between them."""
-    at, first = _behind_tags(data, part.start), True
+    at, first = behind_tags(data, part.start), True
     while (start := _sync(data, at, part.stop, lenient=first)) is not None:
         run = _walk(data, start, part.stop)
         yield run
-        at, first = _behind_tags(data, run.stop), False
+        at, first = behind_tags(data, run.stop), False
 
 
-def _behind_tags(data: bytes | mmap.mmap, at: int) -> int:
+def behind_tags(data: bytes | mmap.mmap, at: int) -> int:
     """Go behind ID3v2 tags, whose size is in four digits of base 128."""
     while data[at : at + 3] == b"ID3":
         size = 0

@@ -22,7 +22,7 @@ import pandas as pd
 from spectro.clips.clip import printable
 from spectro.clips.datasets.folds import Grouping, MadeFolds, remembered_folds
 from spectro.clips.datasets.judged import read_judged
-from spectro.clips.datasets.listing import SPLITS, Listing, by_folder, path_of
+from spectro.clips.datasets.listing import Listing, by_folder, is_sound, parts_of_a_split, path_of
 from spectro.clips.datasets.own_table import TABLE, Columns, exists, find, read_table
 from spectro.clips.datasets.recordings import name_in, recordings, suggest
 from spectro.clips.table import (
@@ -49,6 +49,7 @@ _DOCUMENTS = {  # suffixes of what lies beside sounds and is none
     *(".pth", ".pt", ".pkl", ".safetensors", ".onnx", ".zip", ".tar", ".gz", ".log", ".ini"),
     *(".cff", ".bib", ".tex", ".lab", ".textgrid", ".parquet", ".db", ".part"),
 }
+_WRAPPED = {".part", ".gz", ".zip", ".tar"}  # of these what is inside may be sound
 
 
 def looks_like(files: Listing) -> bool:
@@ -72,9 +73,9 @@ def looks_like(files: Listing) -> bool:
 def _check_classes(files: Listing, clips: list[str]) -> None:
     """Refuse folders that are hardly classes."""
     tops = sorted({name.partition("/")[0] for name in clips})
-    splits = [name for name in tops if name.lower() in SPLITS]
     below = sorted({name.split("/")[1] for name in clips if name.count("/") > 1})
-    if len(splits) > 1 or splits == tops:
+    splits = parts_of_a_split(tops, _inside(clips))
+    if splits:
         what = f"the classes below seem to be {list_some(below, 5)}" if below else "no classes"
         raise DatasetError(
             f"{files.root}: {list_some(splits, 5)} look like parts of a split, not like classes "
@@ -88,6 +89,15 @@ def _check_classes(files: Listing, clips: list[str]) -> None:
             f"{files.root}: {tops[0]} is the only folder with sound, and hardly a class{inside}; "
             f"else list path and label in a {TABLE}, or take it for a class with --layout folder"
         )
+
+
+def _inside(clips: list[str]) -> dict[str, frozenset[str]]:
+    """Return the names of the folders that each top folder holds sound in."""
+    found: dict[str, set[str]] = {}
+    for name in clips:
+        top, *rest = name.split("/")
+        found.setdefault(top, set()).update(rest[:1] if len(rest) > 1 else ())
+    return {top: frozenset(names) for top, names in found.items()}
 
 
 def load(
@@ -150,11 +160,12 @@ def load(
         grouping = Grouping(group_column=group_column or "group")
     elif as_before and group_pattern is None:
         grouping = Grouping.beside(folds_file) or grouping
-    notes = [*notes, *_left_out(files, table), *_give_groups(table, home, grouping)]
+    left_out = _left_out(files, table, table_is_folders=table_file is None)
+    notes = [*notes, *left_out, *_give_groups(table, home, grouping)]
     if verdicts:
-        judged, left_out = read_judged(verdicts)
+        judged, denied = read_judged(verdicts)
         table, gone, told = _added(table, judged, verdicts[0], grouping)
-        absent, notes = [*absent, *gone], [*notes, *left_out, *told]
+        absent, notes = [*absent, *gone], [*notes, *denied, *told]
     made = _give_folds(table, folds_file, n_folds, seed, grouping)
     clips = clip_table(table, root)
     return Dataset(
@@ -226,7 +237,13 @@ def _check_no_class_is_empty(files: Listing, clips: list[str]) -> None:
         )
 
 
-def _left_out(files: Listing, table: pd.DataFrame) -> list[str]:
+def _may_be_sound(name: str) -> bool:
+    """Tell whether a file in a folder of a class is neither sound by its name nor a document."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return not is_sound(name) and (suffix not in _DOCUMENTS or suffix in _WRAPPED)
+
+
+def _left_out(files: Listing, table: pd.DataFrame, *, table_is_folders: bool) -> list[str]:
     """Say in notes which sound files below the folder are no clip, and which links lead to more."""
     taken = set(table["path"])
     others = [name for name in files.sounds if path_of(files, name) not in taken]
@@ -235,6 +252,13 @@ def _left_out(files: Listing, table: pd.DataFrame) -> list[str]:
         are = "file is" if len(others) == 1 else "files are"
         why = f"not in {TABLE}" if TABLE in files.files else "in no folder of a class"
         notes.append(f"{len(others):,} sound {are} {why} and left out: {by_folder(others)}")
+    passed = [name for name in files.files if "/" in name and _may_be_sound(name)]
+    if passed and table_is_folders:
+        n = counted(
+            len(passed), "file is no sound by its name", "files are no sound by their names"
+        )
+        names = list_some(map(printable, passed), 5)
+        notes.append(f"{n}, and left out: {names}; rename or convert them (ffmpeg -i IN OUT.wav)")
     if files.links:
         links = list_some(map(printable, files.links), 5)
         notes.append(f"links to folders are not followed: {links}; put the folders there")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,16 @@ from spectro.clips.clip import printable
 from spectro.errors import DatasetError
 from spectro.plumbing.paths import is_url, place
 
-__all__ = ["SPLITS", "SUFFIXES", "Listing", "by_folder", "is_sound", "list_below", "path_of"]
+__all__ = [
+    "SPLITS",
+    "SUFFIXES",
+    "Listing",
+    "by_folder",
+    "is_sound",
+    "list_below",
+    "parts_of_a_split",
+    "path_of",
+]
 
 SUFFIXES = frozenset(
     {
@@ -50,6 +60,20 @@ SPLITS = frozenset(
 )
 """Names of folders that hold a part of a split, in lower case."""
 
+_PARTS = {  # of names such as train_audio, NAME-train, dev-clean: which part they name
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "dev"), "valid"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
+_NUMBERED = re.compile(  # who or what was recorded, and when; parts of a whole
+    r"(?:folds?|splits?|cv|parts?|sets?|actor|speaker|subject|participant|patient|session)"
+    r"[-_ ]?(?:\d+|[a-z])",
+    re.IGNORECASE,
+)
+
+
+_MAC = "__MACOSX"  # what a Mac puts beside the files of a zip
+
 
 class Listing(NamedTuple):
     """The files below a folder, without hidden ones.
@@ -86,6 +110,33 @@ def is_sound(name: str) -> bool:
     """Tell whether a file looks like sound by its suffix."""
     _, dot, suffix = name.rpartition(".")
     return bool(dot) and f".{suffix.lower()}" in SUFFIXES
+
+
+def parts_of_a_split(tops: Sequence[str], inside: Mapping[str, frozenset[str]]) -> list[str]:
+    """Return those of the folders with sound that are hardly classes, but parts of a whole.
+
+    Parameters
+    ----------
+    tops : sequence of str
+        Folders directly below the dataset's.
+    inside : mapping of str to frozenset of str
+        Folders in each of them.
+    """
+    named = [name for name in tops if name.lower() in SPLITS]
+    if len(named) > 1 or named == list(tops):
+        return named
+    of_part = {
+        name: part
+        for name in tops
+        for word in re.split(r"[^a-z]+", name.lower())
+        if (part := _PARTS.get(word))
+    }
+    if len(set(of_part.values())) > 1:
+        return sorted(of_part)
+    alike = len(tops) > 1 and len({inside.get(name) for name in tops}) == 1 and inside[tops[0]]
+    if len(tops) > 1 and all(_NUMBERED.fullmatch(name) for name in tops):
+        return list(tops)
+    return list(tops) if alike and all(name.isdecimal() for name in tops) else []
 
 
 def path_of(files: Listing, name: str) -> str:
@@ -149,7 +200,7 @@ def _holds(folder: str, real: str) -> bool:
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
+            return [e for e in entries if not e.name.startswith(".") and e.name != _MAC]
     except OSError as error:
         raise DatasetError(
             f"{printable(str(folder))}: cannot be listed ({error.strerror}); "

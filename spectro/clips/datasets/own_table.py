@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from spectro.clips.datasets.listing import Listing
@@ -102,6 +103,10 @@ def read_table(file: Path, columns: Columns) -> pd.DataFrame:
         table[name] = table[name].str.strip()
     if "fold" in table:
         table["fold"] = whole_numbers(table, "fold", file)
+    blank = table["label"] == ""
+    if blank.any():
+        raise DatasetError(f"{file}: row {int(blank.to_numpy().argmax()) + 1} has no label")
+    _check_parts(table, file)
     _check_urls(table["path"], file)
     table["listed"] = table["path"]
     base = _base(table["path"].astype(str).tolist(), file)
@@ -124,6 +129,20 @@ def _renamed(file: Path, columns: Columns) -> pd.DataFrame:
         raise
     taken = [name for name in given if name in table and given[name] != name]
     return table.drop(columns=taken).rename(columns={name: key for key, name in given.items()})
+
+
+def _check_parts(table: pd.DataFrame, file: Path) -> None:
+    """Refuse a part that starts before the sound, or ends before it starts."""
+    start, end = (
+        table[name].to_numpy() if name in table else np.full(len(table), np.nan) for name in _PARTS
+    )
+    wrong = (start < 0) | (end <= np.where(np.isnan(start), 0, start))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise DatasetError(
+            f"{file}: row {row + 1}: from {start[row]:g} to {end[row]:g} s is no part of a sound; "
+            "mend start and end, in seconds, or leave both empty for all of it"
+        )
 
 
 def _check_urls(paths: Iterable[str], file: Path) -> None:

@@ -422,7 +422,14 @@ def _scored(label: str) -> tuple[str, float | None]:
 
 def _read_csv(path: str | Path, text: str) -> list[Labelled]:
     found = []
-    rows = csv.DictReader(io.StringIO(text, newline=""))
+    first = text.partition("\n")[0]
+    separator = max(",;\t", key=first.count)
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+    names = [str(name).strip().lower() for name in rows.fieldnames or ()]
+    for name in ("label", "start", "end"):
+        if names.count(name) > 1:
+            raise DatasetError(f"{path}: has the column {name} twice; remove or rename one")
+    rows.fieldnames = names
     try:
         for row in rows:
             where = f"{path}, line {rows.line_num}"
@@ -436,8 +443,13 @@ def _csv_label(row: dict[str, str], where: str, path: str | Path) -> Labelled:
     span = _span(row.get("start") or "", row.get("end") or "", where)
     if row.get("label") is None:
         raise DatasetError(f"{where}: has no label; name the columns start, end, label")
-    recording, label = row.get("recording") or Path(path).stem, row["label"]
+    recording, label = row.get("recording") or row.get("path") or Path(path).stem, row["label"]
     if "schema" in row:
         recording, label = unguard(recording), unguard(label)
+    label = label.strip()
+    if not label or "\n" in label:
+        raise DatasetError(
+            f"{where}: has {'no label' if not label else 'a label of several lines'}"
+        )
     probability = _probability(row.get("peak") or row.get("probability"), where)
     return Labelled(recording, *span, label, probability)

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from spectro.clips.datasets.listing import Listing, by_folder, path_of
-from spectro.clips.table import header_of, read_csv, whole_numbers
+from spectro.clips.table import header_of, list_some, read_csv, whole_numbers
 from spectro.errors import DatasetError
 
 __all__ = ["Found", "find_tables", "folder_of", "read"]
@@ -41,6 +41,23 @@ def find_tables(files: Listing, name: str, marks: frozenset[str]) -> list[str]:
         if PurePosixPath(table).name.lower() == name.lower()
         or marks <= header_of(files.root / table)
     ]
+
+
+def _only(files: Listing, tables: list[str], name: str) -> str:
+    """Choose the table of a dataset: the one with its name, else the only one.
+
+    Raises
+    ------
+    DatasetError
+        If there are several, of which none has the name.
+    """
+    by_name = [table for table in tables if PurePosixPath(table).name.lower() == name.lower()]
+    if not by_name and len(tables) > 1:
+        raise DatasetError(
+            f"{files.root}: several tables have the columns of {name}: {list_some(tables, 5)}; "
+            f"name one of them, or join them to one called {name}"
+        )
+    return (by_name or tables)[0]
 
 
 def folder_of(table: Path, marks: frozenset[str]) -> Path | None:
@@ -151,7 +168,7 @@ def read(files: Listing, metadata: Path, marks: frozenset[str], columns: Iterabl
             "that holds table and clips"
         )
     official = [table for table in tables if table.endswith(metadata.as_posix())]
-    name = (official or tables)[0]
+    name = official[0] if official else _only(files, tables, metadata.name)
     homes = {_home(table) for table in tables}
     if any(not _inside(home, _home(name)) and not _inside(_home(name), home) for home in homes):
         raise DatasetError(
