@@ -77,6 +77,17 @@ def test_new_recordings_join_the_folds_of_the_others(tmp_path: Path) -> None:
     assert second["owl/rec9o_0.wav"] == second["owl/rec9o_1.wav"]
 
 
+def test_recordings_under_other_names_are_told(tmp_path: Path) -> None:
+    root = recorded(tmp_path)
+    datasets.load(root, group_pattern=PATTERN, n_folds=3)
+    grown = touch(root, ["owl/rec9o_0.wav", "owl/rec9o_1.wav"])
+    assert "are gone" not in str(datasets.load(grown, group_pattern=PATTERN).notes)
+    for path in sorted(root.glob("*/rec1*")):
+        path.rename(path.with_name(path.name.replace("rec1", "rec7")))
+    (told,) = (note for note in datasets.load(root, group_pattern=PATTERN).notes if "gone" in note)
+    assert "joined these folds" in told and "remove" in told and "folds.csv" in told
+
+
 def test_a_look_follows_what_is_remembered_and_keeps_nothing(tmp_path: Path) -> None:
     root = recorded(tmp_path)
     assert datasets.load(root, keep_folds=False, as_before=True).clips["group"].nunique() == 18

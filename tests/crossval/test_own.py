@@ -23,6 +23,7 @@ from torch import nn
 from torchvision.models import resnet18
 
 import spectro
+from spectro.crossval.final.train import train_final
 from spectro.crossval.run import Run
 from spectro.crossval.runs import compare_runs, list_runs
 from spectro.errors import ConfigError, ModelError
@@ -164,6 +165,13 @@ def test_it_is_reported_and_compared_like_ours(own_run: Run, run: Run) -> None:
     )
     found = compare_runs(run, own_run)
     assert found.clips == run.scores().clips
+
+
+def test_no_final_network_is_made_of_a_learner_that_only_its_code_can_build(
+    own_run: Run, rendered: RenderedSet
+) -> None:
+    with pytest.raises(ConfigError, match=r"own_learner.*only your code can build"):
+        train_final(own_run, rendered)
 
 
 def test_another_learner_is_not_mixed_into_a_run(own_run: Run, rendered: RenderedSet) -> None:

@@ -7,7 +7,7 @@ import io
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -57,6 +57,7 @@ def predict(
         classifier = Classifier.load(model, backend=backend, few=few)  # type: ignore[arg-type]
         if classifier.remark:
             console.complain(classifier.remark)
+        _tell_uncalibrated(model)
         show = _Shown(classifier.labels, "jsonl" if json else form, top)
         failures = _hear(classifier, names, show)
         _tell_trained_on(show)
@@ -64,6 +65,23 @@ def predict(
         write_bytes(csv, show.table().encode(errors="backslashreplace"))  # names may be no Unicode
     if failures:
         raise typer.Exit(console.SOME_FAILED)
+
+
+def _tell_uncalibrated(model: Path) -> None:
+    """Say of a fold's network that its run knows how sure it may be, and it does not."""
+    from spectro.errors import ModelError
+    from spectro.models.calibrated import RunCalibration
+
+    run = model.absolute().parents[1]
+    if model.name != "model" or not (run / "run.json").is_file():
+        return
+    with suppress(ModelError):  # the run's own, not of this model
+        kept = RunCalibration.of(run)
+        if kept is not None and kept.temperature != 1:
+            console.complain(
+                f"{model}: one fold's network, not calibrated; spectro predict {run} averages all, "
+                f"at the run's temperature {kept.temperature:.3g}"
+            )
 
 
 @contextmanager

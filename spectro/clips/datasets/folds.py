@@ -77,11 +77,14 @@ class MadeFolds:
         ``folds.csv``, which :meth:`keep` writes.
     grouping : Grouping
         How recordings are told apart.
+    joined : int
+        Recordings that were dealt now to folds that were there.
     """
 
     fold_of: dict[str, int]
     file: Path
     grouping: Grouping
+    joined: int = 0
 
     def keep(self) -> None:
         """Write them down, unless that is done.
@@ -140,8 +143,9 @@ def remembered_folds(
     new = [group for group in clips["group"].unique() if group not in known]
     if not new:
         return MadeFolds(known, file, grouping)
-    fold_of = _deal_to(known, clips, n_folds) if known else deal_folds(clips, n_folds, seed=seed)
-    return MadeFolds(fold_of, file, grouping)
+    if not known:
+        return MadeFolds(deal_folds(clips, n_folds, seed=seed), file, grouping)
+    return MadeFolds(_deal_to(known, clips, n_folds), file, grouping, joined=len(new))
 
 
 def _check_same_groups(

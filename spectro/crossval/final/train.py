@@ -88,6 +88,11 @@ def check(run: Run, pictures: RenderedSet) -> None:
             f"{folder}: was scored on a random share or trained on a part, which tells nothing of "
             "a network on all clips; run spectro cross-validate, and train-final on its run"
         )
+    if run.design.learner is not None:
+        raise ConfigError(
+            f"{folder}: its networks are of a learner of your own ({run.design.learner.name}), "
+            "which only your code can build; fit that learner to all clips there"
+        )
     if run.design.candidates is not None:
         best = max(run.chosen.values(), key=[*run.chosen.values()].count, default="none")
         raise ConfigError(

@@ -177,6 +177,8 @@ def site_of(
     if found.model and found.model != ears.model:
         say("", f"the thresholds of {site} were found with another model, {found.model}")
     events = found.settings.ignoring(plan.events.ignore)
+    if plan.events.replace(ignore=()) != EventSettings():
+        say("", f"the thresholds of {site} hold there, and not what [events] says of them")
     return Site(site, events, found.hop, found.budget)
 
 

@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from importlib import resources
 from typing import Annotated, Any
 
@@ -180,8 +180,18 @@ def _add_scan(app: FastAPI, service: Service) -> None:
         return started.answer()
 
 
+def _instant(time: datetime) -> datetime:
+    """Write a time with a zone that no clock has as the same moment in UTC, if there is one."""
+    if time.tzinfo is None or abs(time.utcoffset() or timedelta()) <= timedelta(hours=14):
+        return time
+    try:
+        return time.astimezone(timezone.utc)
+    except OverflowError:  # in the year 0 or 10,000
+        return time
+
+
 def _scan_settings(service: Service, site: str, start_time: datetime | None) -> ScanSettings:
-    began = None if start_time is None else start_time.isoformat()
+    began = None if start_time is None else _instant(start_time).isoformat()
     try:
         return service.scan_settings.replace(site=site or None, start_time=began)
     except ConfigError as error:  # a zone a day away from any place on earth, say

@@ -112,6 +112,19 @@ def test_live_sound_drops_the_oldest_counts_it_and_says_it() -> None:
     assert first is not None and first.began == pytest.approx(clock.time() - 5, abs=0.3)
 
 
+def test_samples_that_the_driver_dropped_are_said_once_a_minute() -> None:
+    one, source, clock, told = supervised(noise, buffer=100)
+    run(one, clock, 3)
+    for source.overflows in (1, 2, 3):
+        run(one, clock, 3)
+    assert one.stats.overflows == 3
+    assert [text for what, text in told if what == "behind"] == [
+        "the driver dropped samples 1 time: this machine is too busy"
+    ]
+    run(one, clock, 60)
+    assert told[-1][1] == "the driver dropped samples 2 times: this machine is too busy"
+
+
 def test_a_stretch_ends_where_sound_was_dropped() -> None:
     one, _, clock, _ = supervised(noise, buffer=5)
     run(one, clock, 3)

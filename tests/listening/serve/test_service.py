@@ -134,7 +134,7 @@ def test_a_broken_recording_fails_and_says_why(service: Service, night: Path) ->
         ("predict", b"{}", "application/json", 415, "send the sound itself"),
         ("scan", b"x", "text/html; charset=utf-8", 415, "send the sound itself"),
         ("scan?start_time=yesterday", b"x", "audio/wav", 422, "start_time: "),
-        ("scan?start_time=2026-05-01T04:30:00-19:02", b"x", "audio/wav", 422, "is no start time"),
+        ("scan?start_time=2026-05-01T04:30:00-25:00", b"x", "audio/wav", 422, "start_time: "),
         ("predict?name=" + 300 * "x", b"x", "audio/wav", 422, "at most 255"),
         ("nowhere", b"x", "audio/wav", 404, "Not Found"),
         ("model", b"x", "audio/wav", 405, "Method Not Allowed"),
@@ -296,7 +296,7 @@ def test_a_signal_lets_requests_end_and_leaves_nothing(
             service.process.send_signal(number)
             time.sleep(0.3)
             line.sendall(body[1_000:])
-            answered = line.recv(100_000)
+            answered = b"".join(iter(lambda: line.recv(100_000), b""))
         assert b" 200 OK" in answered
         assert b'"label":"high"' in answered
         assert service.process.wait(30) == 0

@@ -63,6 +63,7 @@ class Supervisor:
         self._due = self._opened = self._heard = 0.0
         self._delivered = 0.0  # s, since it was opened
         self._unsaid = 0.0  # s that were dropped
+        self._unsaid_overflows, self._overflows_due = 0, 0.0
         self._say_due = -_SAY
 
     def step(self) -> float:
@@ -110,6 +111,7 @@ class Supervisor:
             self._failures = 0
         now = self.clock.time()
         self.stats.last_audio, self.stats.seconds = now, self.stats.seconds + seconds
+        self._say_overflows(self.source.overflows - self.stats.overflows)
         self.stats.overflows = self.source.overflows
         self._state(self._watch.push(samples, self._form.sr))
         self.stats.level = self._watch.level
@@ -130,6 +132,16 @@ class Supervisor:
         self.stats.queued, self.stats.dropped = self.backlog.seconds, self.backlog.dropped
         self._say_dropped(lost)
         return True
+
+    def _say_overflows(self, grown: int) -> None:
+        """Say that the driver dropped samples before we had them, once a minute."""
+        self._unsaid_overflows += max(0, grown)
+        now = self.clock.monotonic()
+        if self._unsaid_overflows and now >= self._overflows_due:
+            self._overflows_due = now + _SAY
+            times = f"{self._unsaid_overflows} time{'s' if self._unsaid_overflows > 1 else ''}"
+            self._tell("behind", f"the driver dropped samples {times}: this machine is too busy")
+            self._unsaid_overflows = 0
 
     def _say_dropped(self, lost: float) -> None:
         """Say what was dropped, once a minute."""
