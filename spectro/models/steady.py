@@ -22,7 +22,7 @@ __all__ = ["Steady", "Texture", "texture"]
 _EDGE = 2  # bands beside one that is not loud: there a microphone or codec cuts off
 _LOUD = 0.5  # bands at least so bright as the brightest count: below it is what the noise hides
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
 
 
 class Texture(NamedTuple):
@@ -84,7 +84,7 @@ def texture(levels: npt.NDArray[np.uint8]) -> Texture:
     Examples
     --------
     >>> texture(np.full((1, 128, 173, 3), 7, np.uint8))  # silence
-    Texture(change=array([0.], dtype=float32), relief=array([0.], dtype=float32))
+    Texture(change=array([0.]), relief=array([0.]))
     """
     brightness = levels.mean(axis=3, dtype=np.float32)
     bands = brightness.mean(axis=2)

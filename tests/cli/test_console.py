@@ -41,7 +41,7 @@ def steers(text: str) -> list[str]:
 def invoke(*words: object) -> str:
     done = CliRunner(env={"COLUMNS": "200"}).invoke(app, [str(word) for word in words])
     assert done.exit_code == 0, (done.output, done.exception)
-    return done.output
+    return done.stdout
 
 
 def undecodable(folder: Path) -> Path:

@@ -9,7 +9,7 @@ import pytest
 import soundfile as sf
 
 from spectro.errors import ConfigError, DatasetError
-from spectro.listening.events.annotations import Labelled
+from spectro.listening.events.annotations import Labelled, read_labels
 from spectro.listening.events.label_files import parse_renames, read_durations, read_side, together
 
 
@@ -102,3 +102,28 @@ def test_lengths(tmp_path: Path) -> None:
         read_durations([tmp_path / "none"])
     with pytest.raises(DatasetError, match=r"gone: cannot be read \(No such file"):
         read_durations([tmp_path / "gone"])
+
+
+def test_a_table_as_people_have_it_is_read(tmp_path: Path) -> None:
+    """Semicolons, capitals, blanks around a label, and `path` for the recording."""
+    path = tmp_path / "marks.csv"
+    path.write_text("Path;Start;End;Label\nnight.wav;0;2; cat \nother.wav;1;2;cat\n")
+    assert [(one.recording, one.start, one.label) for one in read_labels(path)] == [
+        ("night.wav", 0, "cat"),
+        ("other.wav", 1, "cat"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("start,end,label,label\n0,1,a,b\n", "has the column label twice"),
+        ("start,end,label\n0,1,  \n", "line 2: '' is no label"),
+        ('start,end,label\n0,1,"cat\n1,2,dog\n3,4,cat"\n', "is no label"),
+    ],
+)
+def test_a_table_that_would_be_misread_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "marks.csv"
+    path.write_text(text)
+    with pytest.raises(DatasetError, match=told):
+        read_labels(path)

@@ -30,7 +30,7 @@ QUICK = ("--recipe", "digits", "--epochs", "2", "--batch-size", "8")
 def spectro(*words: str | Path | float, status: int = 0) -> str:
     done = CliRunner().invoke(app, [str(word) for word in words])
     assert done.exit_code == status, (done.output, done.exception)
-    return done.output
+    return done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -422,18 +422,15 @@ def _scored(label: str) -> tuple[str, float | None]:
 
 def _read_csv(path: str | Path, text: str) -> list[Labelled]:
     found = []
-    first = text.partition("\n")[0]
-    separator = max(",;\t", key=first.count)
+    separator = max(",;\t", key=text.partition("\n")[0].count)
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
-    names = [str(name).strip().lower() for name in rows.fieldnames or ()]
-    for name in ("label", "start", "end"):
-        if names.count(name) > 1:
-            raise DatasetError(f"{path}: has the column {name} twice; remove or rename one")
-    rows.fieldnames = names
     try:
+        rows.fieldnames = names = [str(name).strip().lower() for name in rows.fieldnames or ()]
+        for name in ("label", "start", "end"):
+            if names.count(name) > 1:
+                raise DatasetError(f"{path}: has the column {name} twice; remove or rename one")
         for row in rows:
-            where = f"{path}, line {rows.line_num}"
-            found.append(_csv_label(row, where, path))
+            found.append(_csv_label(row, f"{path}, line {rows.line_num}", path))
     except csv.Error as error:
         raise DatasetError(f"{path}: is no CSV ({error})") from None
     return found
@@ -446,10 +443,7 @@ def _csv_label(row: dict[str, str], where: str, path: str | Path) -> Labelled:
     recording, label = row.get("recording") or row.get("path") or Path(path).stem, row["label"]
     if "schema" in row:
         recording, label = unguard(recording), unguard(label)
-    label = label.strip()
-    if not label or "\n" in label:
-        raise DatasetError(
-            f"{where}: has {'no label' if not label else 'a label of several lines'}"
-        )
+    elif not (label := label.strip()) or "\n" in label:
+        raise DatasetError(f"{where}: {label[:40]!r} is no label; mend the row")
     probability = _probability(row.get("peak") or row.get("probability"), where)
     return Labelled(recording, *span, label, probability)
