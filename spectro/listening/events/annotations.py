@@ -302,7 +302,7 @@ def read_labels(
     first = (text.splitlines() or [""])[0]
     if BEGIN in first.split("\t"):
         return read_raven(path, label_column=label_column)
-    if "\t" not in first and "start" in first.strip().split(","):
+    if "start" in re.split(r"[,;\t]", first.lower().replace(" ", "")):
         return _read_csv(path, text)
     return read_audacity(path, scores=scores)
 
