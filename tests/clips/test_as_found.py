@@ -144,3 +144,13 @@ def test_flac_is_read_to_its_end(
     heard, sr = decode(tmp_path / "a.flac")
     assert len(heard) == seconds * sr
     np.testing.assert_array_equal(heard[: 2 * sr], decode(tmp_path / "one.flac")[0])
+
+
+@pytest.mark.parametrize("between", [b"", bytes(300), b"junk" * 50])
+def test_ogg_streams_with_something_between_are_read(tmp_path: Path, between: bytes) -> None:
+    y = np.random.default_rng(0).normal(0, 0.1, 44_100).astype(np.float32)
+    sf.write(tmp_path / "one.ogg", y, 22_050)
+    one = (tmp_path / "one.ogg").read_bytes()
+    (tmp_path / "two.ogg").write_bytes(one + between + one)
+    heard, sr = decode(tmp_path / "two.ogg")
+    assert (sr, len(heard)) == (22_050, 2 * 44_100)

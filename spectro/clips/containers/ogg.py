@@ -21,6 +21,7 @@ MARK = b"OggS"
 _FLAC = b"\x7fFLAC"
 _HEADERS = 13  # bytes in front of the FLAC stream's own first ones: mark, version, number
 _FIRST, _LAST = 2, 4  # flags of a page
+_BEGIN = MARK + bytes((0, _FIRST))  # of the first page of a stream
 _CODECS = {b"\x01vorbis": "VORBIS", b"OpusHead": "OPUS"}
 
 
@@ -72,9 +73,14 @@ def _links(data: bytes | mmap.mmap) -> list[list[_Page]]:
 
 
 def _pages(data: bytes | mmap.mmap) -> Iterator[_Page]:
-    """Yield whole pages, until one is not where it should be."""
+    """Yield whole pages; where one is not in its place, go on with the first of a next stream."""
     at, size = 0, len(data)
-    while at + 27 <= size and data[at : at + 4] == MARK:
+    while at + 27 <= size:
+        if data[at : at + 4] != MARK:
+            at = data.find(_BEGIN, at)
+            if at < 0:
+                return
+            continue
         body = at + 27 + data[at + 26]
         end = body + sum(data[at + 27 : body])
         if end > size:
