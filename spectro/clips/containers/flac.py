@@ -92,7 +92,7 @@ def _stated(data: bytes | mmap.mmap, at: int) -> int:
 def _ends_as_stated(data: bytes | mmap.mmap, part: range, stated: int) -> bool:
     """Tell quickly whether the last frame ends with the stated number of samples."""
     fixed = int.from_bytes(data[part.start + 8 : part.start + 10], "big")
-    start, at = max(part.start, part.stop - _LARGEST_FRAME), part.stop
+    start, at = max(part.start, part.stop - _LARGEST_FRAME), part.stop - 1
     while (at := data.rfind(b"\xff", start, at)) >= 0:
         if data[at + 1] & 0xFE == 0xF8 and _behind(data[at : at + 16], fixed) == stated:
             return True
