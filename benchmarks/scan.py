@@ -263,8 +263,10 @@ OPENSOUNDSCAPE = """
 import sys, warnings; warnings.filterwarnings("ignore")
 import torch; torch.set_num_threads(1)
 from opensoundscape import CNN
+from opensoundscape.ml import cnn_architectures
 hop, duration, path, *labels = sys.argv[1:]
-model = CNN("resnet18", classes=labels, sample_duration=float(duration))
+net = cnn_architectures.resnet18(len(labels), weights=None)  # else its weights are downloaded
+model = CNN(net, classes=labels, sample_duration=float(duration), sample_rate=22_050)
 model.device = "cpu"
 model.predict([path], clip_overlap=float(duration) - float(hop), batch_size=32, num_workers=0)
 print(open("/proc/self/status").read().partition("VmHWM:")[2].split()[0], file=sys.stderr)
