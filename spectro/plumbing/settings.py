@@ -53,6 +53,7 @@ class Checked(BaseModel):
     """Base of both: an instance that exists is valid, and cannot be changed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    short: ClassVar[tuple[str, ...]] = ()  # names that a file may use for what lies deeper
 
     def __init__(self, /, **values: Any) -> None:
         try:
@@ -69,7 +70,10 @@ class Checked(BaseModel):
     def _problem(cls, detail: Any) -> str:
         where = ".".join(str(part) for part in detail["loc"])
         if detail["type"] == "extra_forbidden":
-            return f"unknown setting {where}; there are {', '.join(cls.model_fields)}"
+            names = [*cls.model_fields, *(cls.short if where not in cls.short else ())]
+            close = difflib.get_close_matches(where[:_SHOWN], names, 1)
+            meant = f"did you mean {close[0]}? There" if close else "there"
+            return f"unknown setting {where}; {meant} are {', '.join(names)}"
         if detail["type"] == "missing":
             return f"{where} is missing"
         if detail["type"] == "value_error":  # a rule of our own, which names its setting

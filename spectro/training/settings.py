@@ -150,6 +150,7 @@ class TrainConfig(Settings):
     """
 
     table: ClassVar[str] = "train"
+    short: ClassVar[tuple[str, ...]] = ("epochs", "lr")  # of the last phase
     later: ClassVar[frozenset[str]] = frozenset()  # augmentations that came after the first release
 
     recipe: str = "plain"

@@ -82,6 +82,11 @@ def test_epochs_and_lr_of_the_table_are_those_of_the_flags(tmp_path: Path) -> No
     file.write_text('[train]\nrecipe = "blog"\nepochs = 2\nlr = 0.01\n')
     assert _train(file) == _train(recipe="blog", epochs=2, lr=0.01)
     assert _train(file, epochs=7).phases[-1] == Phase(epochs=7, lr=0.01)
+    file.write_text("[train]\nepoch = 2\n")
+    with pytest.raises(
+        ConfigError, match=r"unknown setting epoch; did you mean epochs\? There are"
+    ):
+        _train(file)
     file.write_text("[train]\nepochs = 0\n")
     with pytest.raises(ConfigError, match=r"s\.toml: epochs is 0"):
         _train(file)
