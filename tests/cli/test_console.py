@@ -141,6 +141,15 @@ def test_predict_answers_files_of_any_name(run: Run, tmp_path: Path) -> None:
     assert Path(json.loads(line)["path"]) == odd
 
 
+def test_a_folds_network_is_said_to_be_uncalibrated(run: Run, tmp_path: Path) -> None:
+    sound = str(run.predictions()["path"][0])
+    model = run.folder / "fold1" / "model"
+    told = CliRunner().invoke(app, ["predict", str(model), sound]).stderr
+    assert f"{model}: one fold's network, not calibrated; spectro predict {run.folder}" in told
+    alone = shutil.copytree(model, tmp_path / "model")
+    assert "calibrated" not in CliRunner().invoke(app, ["predict", str(alone), sound]).stderr
+
+
 def test_check_tells_of_cells_that_a_spreadsheet_computes(tmp_path: Path) -> None:
     root = tones(tmp_path / "own", "=1+1", "dog")
     told = invoke("check", root, "--n-folds", 2, "--csv", tmp_path / "f.csv")

@@ -83,9 +83,7 @@ def test_epochs_and_lr_of_the_table_are_those_of_the_flags(tmp_path: Path) -> No
     assert _train(file) == _train(recipe="blog", epochs=2, lr=0.01)
     assert _train(file, epochs=7).phases[-1] == Phase(epochs=7, lr=0.01)
     file.write_text("[train]\nepoch = 2\n")
-    with pytest.raises(
-        ConfigError, match=r"setting epoch; did you mean epochs\? There are"
-    ):
+    with pytest.raises(ConfigError, match=r"setting epoch; did you mean epochs\? There are"):
         _train(file)
     file.write_text("[train]\nepochs = 0\n")
     with pytest.raises(ConfigError, match=r"s\.toml: epochs is 0"):
