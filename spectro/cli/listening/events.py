@@ -13,7 +13,7 @@ from spectro.cli import console
 from spectro.plumbing.words import counted
 
 if TYPE_CHECKING:
-    from spectro.listening.activity.choose import Choice, Heard
+    from spectro.listening.activity.choose import Heard
     from spectro.listening.events.finding import Event
 
 __all__ = ["events"]
@@ -53,7 +53,8 @@ def events(
     asked = Choice(_time(since, "--since"), _time(until, "--until"), labels, sites, min_probability)
     found = read_events(file)
     heard = choose(found, asked)
-    _tell_untimed(choose(found, asked._replace(since=None, until=None)).events, asked)
+    if asked.since or asked.until:
+        _tell_untimed(choose(found, asked._replace(since=None, until=None)).events)
     if csv is not None:
         if csv.exists() and csv.samefile(file):
             raise typer.BadParameter("would replace the file that is read", param_hint="--csv")
@@ -88,10 +89,10 @@ def _time(text: str | None, option: str) -> datetime | None:
     return time
 
 
-def _tell_untimed(found: Sequence[Event], asked: Choice) -> None:
+def _tell_untimed(found: Sequence[Event]) -> None:
     """Say how many events are left out because they have no time."""
     untimed = sum(not event.begin_time for event in found)
-    if untimed and (asked.since or asked.until):
+    if untimed:
         one = counted(untimed, "event has", "events have")
         console.complain(f"{one} no time, and so are left out; spectro scan --start-time gives one")
 

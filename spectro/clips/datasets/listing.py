@@ -133,10 +133,12 @@ def parts_of_a_split(tops: Sequence[str], inside: Mapping[str, frozenset[str]]) 
     }
     if len(set(of_part.values())) > 1:
         return sorted(of_part)
-    alike = len(tops) > 1 and len({inside.get(name) for name in tops}) == 1 and inside[tops[0]]
-    if len(tops) > 1 and all(_NUMBERED.fullmatch(name) for name in tops):
-        return list(tops)
-    return list(tops) if alike and all(name.isdecimal() for name in tops) else []
+    if len(tops) < 2:
+        return []
+    # Digits may be classes; not where each of them holds the same folders.
+    same = len({inside[name] for name in tops}) == 1 and bool(inside[tops[0]])
+    numbered = all(_NUMBERED.fullmatch(name) for name in tops)
+    return list(tops) if numbered or (same and all(map(str.isdecimal, tops))) else []
 
 
 def path_of(files: Listing, name: str) -> str:
