@@ -22,7 +22,7 @@ from spectro.scores import unknown
 from spectro.scores.calibration import apply_temperature, fit_temperature
 from spectro.scores.metrics import probability_columns
 
-__all__ = ["Evidence", "gather", "write_calibration"]
+__all__ = ["Evidence", "evenly", "gather", "write_calibration"]
 
 _BATCH = 32
 _MOST = 1_000  # detections of a class that a card keeps
@@ -102,6 +102,11 @@ def write_calibration(run: Run, predictions: pd.DataFrame) -> None:
     write_text(run.folder / CALIBRATION, record.to_text())
 
 
+def evenly(n: int, most: int) -> npt.NDArray[np.int_]:
+    """Choose at most so many of `n` places, evenly, the first and the last among them."""
+    return np.linspace(0, n - 1, min(most, n)).round().astype(int)
+
+
 def steadiness(run: Run, clips: pd.DataFrame) -> Steady:
     """Find what counts as steady noise in pictures like a run's, and which classes sound like it.
 
@@ -120,7 +125,7 @@ def steadiness(run: Run, clips: pd.DataFrame) -> Steady:
     found = Steady(change=change, relief=relief)
     spared = []
     for label, images in clips.groupby("label")["image"]:
-        places = np.linspace(0, len(images) - 1, min(_LOOKED_AT, len(images))).round().astype(int)
+        places = evenly(len(images), _LOOKED_AT)
         levels = read_levels(images.iloc[places].tolist(), size, config.shape)
         if found.covers(levels).mean() > _SPARED:
             spared.append(str(label))
@@ -134,7 +139,7 @@ def _detections(
     kept = {}
     for position, label in enumerate(labels):
         values = np.sort(scaled[truth == position, position])
-        places = np.linspace(0, len(values) - 1, min(_MOST, len(values))).round().astype(int)
+        places = evenly(len(values), _MOST)
         kept[label] = tuple(round(float(value), 6) for value in values[places])
     return kept
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from spectro.crossval.final.evidence import evenly
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError, ModelError
 from spectro.models.card import CARD, ModelCard, read_card
@@ -235,7 +236,7 @@ def _together(found: list[Exported]) -> Exported:
 
 def _some(clips: pd.DataFrame, most: int) -> pd.DataFrame:
     """Take clips spread evenly over a table."""
-    places = np.linspace(0, len(clips) - 1, min(most, len(clips))).round().astype(int)
+    places = evenly(len(clips), most)
     return clips.iloc[places]
 
 

@@ -22,7 +22,7 @@ from torch import nn
 
 from spectro.crossval import folds
 from spectro.crossval.cards import bare_card
-from spectro.crossval.final.evidence import Evidence, gather
+from spectro.crossval.final.evidence import Evidence, evenly, gather
 from spectro.crossval.records import Origin, Scores
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError, DivergedError, ModelError
@@ -284,7 +284,7 @@ def _train(
 ) -> nn.Module:
     """Train one network; watch its accuracy on some clips that it trains on."""
     clips = pictures.clips
-    places = np.linspace(0, len(clips) - 1, min(_WATCHED, len(clips))).round().astype(int)
+    places = evenly(len(clips), _WATCHED)
     parts = Split(clips, clips.iloc[places], clips.iloc[:0])
     with watch(what, config.epochs) as listener, Threads(n_threads or _threads(run)) as threads:
         learn, _ = train.train(
