@@ -16,6 +16,7 @@ from spectro.errors import AudioError
 
 __all__ = ["Part", "Samples", "decode", "decode_windows", "file_seconds", "joined", "open_part"]
 
+_MILLISECONDS = 100  # a clip is hardly longer in seconds, or shorter in milliseconds
 _BLOCK = 1 << 20  # frames decoded at a time: a header that lies costs no more memory than this
 _FEW = 8  # channels; of more, fewer frames are decoded at a time
 
@@ -139,6 +140,9 @@ class Part:
     def _refuse(self, lasts: float | None) -> None:
         until = "its end" if self._end is None else f"{self._end:g} s"
         known = "" if lasts is None else f"; the file lasts {lasts:.3f} s"
+        length = (self._end or 0.0) - (self._start or 0.0)
+        if lasts and self._end and self._end / 1000 <= lasts and length >= _MILLISECONDS:
+            known += "; if these are milliseconds, write seconds"
         raise AudioError(
             f"{self._path}: no sound between {self._start or 0.0:g} s and {until}{known}"
         )

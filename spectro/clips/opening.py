@@ -25,7 +25,7 @@ from spectro.clips.containers.views import Plan, View
 from spectro.errors import AudioError
 from spectro.plumbing.paths import is_url
 
-__all__ = ["NoSamplesError", "Sound", "Source", "open_sound"]
+__all__ = ["NoSamplesError", "Sound", "Source", "begins_as_sound", "open_sound"]
 
 # libsndfile logs "data : 80000 (should be 39978)" where a header promises more than the file holds.
 _SHORT_CHUNK = re.compile(
@@ -44,13 +44,18 @@ _NIST_FRAMES = re.compile(rb"^sample_count -i (\d{1,18})$", re.MULTILINE)  # in 
 _NIST_HEADER = 1024  # bytes
 # Recorders that stream cannot go back to fill in the length, and leave a huge one instead.
 _LENGTH_UNKNOWN = 0x7FFF_0000
-# What libsndfile says of a file that is in none of its formats, and what of one that ends in .mp3.
-_NO_FORMAT, _NO_SUCH = "Format not recognised", "File does not exist or is not a regular file"
+# What libsndfile says of a file that ends in .mp3 and is none, or ends before its header says.
+_MEANT = {
+    "File does not exist or is not a regular file": "Format not recognised",
+    "psf_fseek": "it ends before the sound that its header promises",
+}
+_WAY_ON = "where another program plays it, export WAV or FLAC from there; else leave it out"
 _PREROLL = 10 * mp3.FRAME  # an MP3 frame needs those before it to sound right
 _PLANS: dict[bytes, Callable[[Path], Plan | None]] = {
     b"RIFF": riff.plan,
     b"RIFX": riff.plan,
     b"RF64": riff.plan,
+    b"BW64": riff.plan,
     b"riff": riff.plan,
     b"FORM": chunks.plan_aiff,
     b"caff": chunks.plan_caf,
@@ -269,6 +274,19 @@ def _check_regular(path: Path) -> None:
         raise AudioError(f"{path}: is not a regular file; put the sound itself there")
 
 
+def begins_as_sound(path: Path) -> bool:
+    """Tell by its first bytes whether a file on a disk may be sound, whatever it is called."""
+    try:
+        _check_regular(path)
+        with path.open("rb") as file:
+            head = file.read(phone.HEAD)
+    except (AudioError, OSError):
+        return False
+    is_mpeg = head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE6 == 0xE2  # layer III
+    known = head[:4] in _PLANS or bool(phone.demuxer(head))
+    return is_mpeg or (known and b"\0" in head)  # a text may begin with these letters
+
+
 def _open(path: Path) -> Source:
     with path.open("rb") as file:
         head = file.read(phone.HEAD)
@@ -373,6 +391,7 @@ def _explain(path: Path, error: Exception) -> NoReturn:
         raise NoSamplesError(f"{path}: is empty (0 bytes)") from None
     else:
         detail = getattr(error, "error_string", None) or getattr(error, "strerror", None) or error
-        detail = _NO_FORMAT if _NO_SUCH in str(detail) else str(detail).strip().rstrip(".")
-        reason = f"cannot be decoded ({detail})"
+        detail = str(detail).strip().rstrip(".")
+        detail = _MEANT.get(next((said for said in _MEANT if said in detail), ""), detail)
+        reason = f"cannot be decoded ({detail}); {_WAY_ON}"
     raise AudioError(f"{path}: {reason}") from None

@@ -55,6 +55,7 @@ _MOST = 1 << 29  # bytes of a table: a few million clips
 _HEADER = 1 << 16  # bytes that the names of columns take at most
 _SHOWN = 200  # characters of what is wrong
 _WHOLE = re.compile(r"(?:fold[ _-]*)?(\d{1,6})(?:[.,]0*)?", re.IGNORECASE)
+_SEP = re.compile(r"\Asep=.(\r\n|\r|\n)", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?")
 
 COLUMNS = ("path", "label", "fold", "group", "start", "end")
@@ -192,7 +193,7 @@ def absent_note(names: Sequence[str]) -> str:
 def read_csv(path: Path, required: Iterable[str], *, optional: Iterable[str] = ()) -> pd.DataFrame:
     """Read a CSV as text, checking that the `required` columns are there.
 
-    It may be UTF-8 or, with a byte order mark, UTF-16, and be separated by commas, semicolons, tabs
+    It may be UTF-8 or UTF-16, and be separated by commas, semicolons, tabs
     or bars. Blanks around the names of columns do not count, nor does their case.
 
     Raises
@@ -255,9 +256,19 @@ def _text(path: Path) -> str:
 
 
 def _decoded(data: bytes, errors: str = "strict") -> str:
-    """Decode UTF-8, or UTF-16 that says so by its byte order mark."""
-    is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return data.decode("utf-16" if is_utf16 else "utf-8-sig", errors)
+    """Decode UTF-8, or UTF-16 by its byte order mark or the zeros of its first letters.
+
+    The first line may be Excel's ``sep=;``, which is no row.
+    """
+    coding = "utf-8-sig"
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        coding = "utf-16"
+    elif data[1:2] == data[3:4] == b"\0":
+        coding = "utf-16-le"
+    elif data[:1] == data[2:3] == b"\0":
+        coding = "utf-16-be"
+    text = data.decode(coding, errors)
+    return _SEP.sub("", text, count=1)
 
 
 def _parse(text: str, path: Path, wanted: Sequence[str]) -> pd.DataFrame:

@@ -137,6 +137,9 @@ def _is_up_to_date(job: Job, time: int) -> bool:
         return False
 
 
+_GO_ON = "what is done is kept, run it again to go on"
+
+
 @dataclass(frozen=True)
 class RenderSummary:
     """What a run of :func:`render` did.
@@ -248,14 +251,12 @@ def _failing_in_words(out: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = without_scratch(str(error.filename2 or error.filename or out))
-        raise RenderError(
-            f"{where}: cannot write ({error.strerror or error}); "
-            "what is done is kept, run it again to go on"
-        ) from None
+        in_the_way = isinstance(error, (NotADirectoryError, FileExistsError))
+        way = "a file is in its way: name another folder" if in_the_way else _GO_ON
+        raise RenderError(f"{where}: cannot write ({error.strerror or error}); {way}") from None
     except BrokenExecutor:
         raise RenderError(
-            f"{out}: a worker died, for want of memory perhaps; what is done is kept, run it again "
-            "to go on, with fewer --workers"
+            f"{out}: a worker died, for want of memory perhaps; {_GO_ON}, with fewer --workers"
         ) from None
 
 

@@ -12,7 +12,7 @@ import soundfile as sf
 from spectro.clips import datasets
 from spectro.clips.decode import decode
 from spectro.clips.table import alike_labels
-from spectro.errors import DatasetError
+from spectro.errors import AudioError, DatasetError
 from tests.clips.test_folder import touch
 
 HARDLY = {
@@ -154,3 +154,75 @@ def test_ogg_streams_with_something_between_are_read(tmp_path: Path, between: by
     (tmp_path / "two.ogg").write_bytes(one + between + one)
     heard, sr = decode(tmp_path / "two.ogg")
     assert (sr, len(heard)) == (22_050, 2 * 44_100)
+
+
+def test_flac_that_states_more_than_it_holds_is_said_to_end_early(tmp_path: Path) -> None:
+    one = flac(tmp_path / "one.flac", 2)
+    (tmp_path / "a.flac").write_bytes(stating(one, 200_000))
+    with pytest.raises(AudioError, match="ends before the sound that its header promises"):
+        decode(tmp_path / "a.flac")
+    (tmp_path / "b.flac").write_bytes(stating(one, 0) + b"junkJUNK" * 99)
+    with pytest.raises(AudioError, match="or followed by something that is no FLAC"):
+        decode(tmp_path / "b.flac")
+
+
+def sound(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sf.write(path, np.random.default_rng(len(path.name)).normal(0, 0.1, 22_050), 22_050)
+
+
+def test_sound_without_a_suffix_is_named_and_a_document_is_not(tmp_path: Path) -> None:
+    sound(tmp_path / "a" / "0.wav")
+    sound(tmp_path / "b" / "0.wav")
+    sound(tmp_path / "b" / "1.flac")
+    (tmp_path / "b" / "1.flac").rename(tmp_path / "b" / "take2")
+    (tmp_path / "a" / "LICENSE").write_text("RIFFs are free to play.")
+    (tmp_path / "a" / "README").write_text("Of two classes.")
+    notes = " ".join(datasets.load(tmp_path, n_folds=2).notes)
+    assert "1 file is no sound by its name, and left out: b/take2" in notes
+
+
+TABLES = {
+    "Excel's first line": b"sep=;\r\npath;label\r\n0.wav;a\r\n1.wav;b\r\n",
+    "UTF-16 without a mark": "path,label\n0.wav,a\n1.wav,b\n".encode("utf-16-le"),
+    "the other UTF-16": "path,label\n0.wav,a\n1.wav,b\n".encode("utf-16-be"),
+}
+
+
+@pytest.mark.parametrize("data", TABLES.values(), ids=TABLES.keys())
+def test_tables_as_spreadsheets_write_them(tmp_path: Path, data: bytes) -> None:
+    for n in "01":
+        sound(tmp_path / f"{n}.wav")
+    (tmp_path / "mine.csv").write_bytes(data)
+    assert datasets.load(tmp_path / "mine.csv", n_folds=2).labels == ["a", "b"]
+
+
+def test_a_column_that_parts_the_clips_is_said_to_be_unused(tmp_path: Path) -> None:
+    for n in "01":
+        sound(tmp_path / f"{n}.wav")
+    table = tmp_path / "mine.csv"
+    table.write_text("path,label,split\n0.wav,a,train\n1.wav,b,test\n")
+    notes = " ".join(datasets.load(table, n_folds=2).notes)
+    assert "the column split is not used, and folds are made" in notes
+    assert "number them in a column fold" in notes
+    table.write_text("path,label,split,fold\n0.wav,a,train,1\n1.wav,b,test,2\n")
+    assert "is not used" not in " ".join(datasets.load(table).notes)
+
+
+def test_a_table_of_folds_of_other_columns_is_told_from_ours(tmp_path: Path) -> None:
+    for label in "ab":
+        sound(tmp_path / label / "0.wav")
+    (tmp_path / "folds.csv").write_text("filename,fold\na/0.wav,1\nb/0.wav,2\n")
+    with pytest.raises(DatasetError, match="keep yours under another") as caught:
+        datasets.load(tmp_path, n_folds=2)
+    assert datasets.load(tmp_path, n_folds=2, folds_file=tmp_path / "ours.csv").folds == (1, 2)
+    assert "--folds-file" in str(caught.value)
+
+
+def test_milliseconds_for_seconds_are_guessed_in_the_message(tmp_path: Path) -> None:
+    sound(tmp_path / "0.wav")
+    with pytest.raises(AudioError, match="if these are milliseconds, write seconds"):
+        decode(tmp_path / "0.wav", start=200, end=900)
+    with pytest.raises(AudioError) as caught:
+        decode(tmp_path / "0.wav", start=10, end=10.5)
+    assert "write seconds" not in str(caught.value)

@@ -165,6 +165,8 @@ UNKNOWN = {
     "aiff-no-frames": patched("AIFF", lambda c: c.index(b"COMM") + 10, bytes(4)),
     "rf64-0": ds64(bytes(24)),
     "rf64-unknown": ds64(b"\xff" * 24),
+    "rf64-as-bw64": b"BW64" + encoded("RF64", Y16, subtype="PCM_16")[4:],
+    "rf64-as-bw64-0": b"BW64" + ds64(bytes(24))[4:],
     "w64-0": patched("W64", lambda c: c.index(b"data\xf3") + 16, bytes(8)),
     "w64-unknown": patched("W64", lambda c: c.index(b"data\xf3") + 16, b"\xff" * 7 + b"\x7f"),
     "flac-unknown": flac_of_unknown_length(),

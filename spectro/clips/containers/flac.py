@@ -129,7 +129,10 @@ def _counted(path: Path, data: bytes | mmap.mmap, part: range) -> int:
             found = _behind(end[at : at + 16], fixed)
             if found is not None and _crc16(end[at:]) == 0:
                 return found
-    raise AudioError(f"{path}: truncated, its last FLAC frame is not whole")
+    raise AudioError(
+        f"{path}: truncated, or followed by something that is no FLAC: it ends in no whole frame, "
+        "and its header does not say how long it is; encode it again (ffmpeg -i IN OUT.flac)"
+    )
 
 
 def _behind(head: bytes, fixed: int) -> int | None:

@@ -64,7 +64,7 @@ def demuxer(head: bytes) -> str:
     return "mpegts" if len(packets) == 3 and set(packets) == {_TS_SYNC} else ""
 
 
-_CONTAINERS = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"caff", b"OggS")
+_CONTAINERS = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM", b"caff", b"OggS")
 
 
 def _in_container(head: bytes) -> str:

@@ -1,4 +1,4 @@
-"""WAV, RIFX, RF64 and W64: where the sound lies, how much of it there is, and what it is.
+"""WAV, RIFX, RF64, BW64 and W64: where the sound lies, how much of it there is, and what it is.
 
 libsndfile takes the header's word for sizes that recorders never filled in, guesses where the width
 of a sample is told twice and differently, and takes MPEG frames for a sound of known length. What
@@ -26,6 +26,7 @@ PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # format tags (mmreg.h)
 MPEG_TAGS = (0x50, 0x55)  # layers I and II; layer III
 # What libsndfile decodes by itself: MS ADPCM, A-law, mu-law, IMA ADPCM, GSM, NMS and G.721 ADPCM.
 _KNOWN = (PCM, 2, FLOAT, 6, 7, 0x11, 0x31, 0x38, 0x40, 0x64, *MPEG_TAGS)
+WIDE = (b"RF64", b"BW64")  # sizes of 64 bits, in a chunk of their own (EBU 3306, ITU-R BS.2088)
 _LARGEST = 0xFFFF_FF00  # bytes of sound that a 32-bit header can tell of
 _MOST_CHUNKS = 1_000
 _LOOK = 1 << 20  # samples looked at, at a time, to see which bits of a wide one are used
@@ -40,7 +41,7 @@ class Wave:
     Attributes
     ----------
     form : bytes
-        ``RIFF``, ``RIFX``, ``RF64`` or ``riff`` (W64).
+        ``RIFF``, ``RIFX``, ``RF64``, ``BW64`` (RF64 by another name) or ``riff`` (W64).
     fmt : bytes
         Its format chunk.
     fact : int or None
@@ -124,11 +125,11 @@ def _read_riff(path: Path, file: IO[bytes], size: int, form: bytes, order: Order
     for name, at, stated in chunks(file, 12, size, _head(order)):
         if name == b"fmt ":
             fmt = file.read(min(stated, 1_024))
-        elif name == b"fact" and form != b"RF64":
+        elif name == b"fact" and form not in WIDE:
             fact = int(struct.unpack(order + "I", file.read(4).ljust(4, b"\0"))[0])
         elif name == b"data":
-            whole = abs(riff_size + 8 - size) <= 1 and form != b"RF64"
-            told = 0 if form == b"RF64" and stated == 0xFFFF_FFFF else stated  # no ds64 told it
+            whole = abs(riff_size + 8 - size) <= 1 and form not in WIDE
+            told = 0 if form in WIDE and stated == 0xFFFF_FFFF else stated  # no ds64 told it
             return _wave(path, file, (form, fmt, fact), at, told, size, order, whole)
     return None
 
@@ -149,7 +150,7 @@ def _wave(
     followed = stated >= size - at or any(
         is_chain(file, at + stated + pad, size, _head(order)) for pad in (0, 1)
     )
-    unknown = 1 << 62 if form == b"RF64" else 0x7FFF_0000
+    unknown = 1 << 62 if form in WIDE else 0x7FFF_0000
     blocks = struct.unpack_from(order + "H", fmt)[0] not in (PCM, FLOAT, EXTENSIBLE)
     n = sound_bytes(
         path,
@@ -224,7 +225,8 @@ def plan(path: Path) -> Plan | None:
         return _mpeg(path, wave)
     if wave.tag == PCM and wave.align != wave.channels * -(-wave.bits // 8):
         return _contradicted(path, wave)
-    if len(wave.data) == wave.stated or wave.tag not in _KNOWN:
+    as_it_is = len(wave.data) == wave.stated and wave.form != b"BW64"  # which it does not know
+    if as_it_is or wave.tag not in _KNOWN:
         return None
     return _mended(wave, wave.fmt)
 
@@ -301,7 +303,7 @@ def _uses_low_bits(path: Path, wave: Wave) -> bool | None:
 
 
 def _mended(wave: Wave, fmt: bytes) -> Plan:
-    container = {b"riff": "W64", b"RF64": "RF64"}.get(wave.form, "WAV")
+    container = {b"riff": "W64", b"RF64": "RF64", b"BW64": "RF64"}.get(wave.form, "WAV")
     return Plan((_header(wave, fmt, wave.data),), container=container)
 
 

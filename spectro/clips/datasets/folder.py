@@ -25,15 +25,18 @@ from spectro.clips.datasets.judged import read_judged
 from spectro.clips.datasets.listing import Listing, by_folder, is_sound, parts_of_a_split, path_of
 from spectro.clips.datasets.own_table import TABLE, Columns, exists, find, read_table
 from spectro.clips.datasets.recordings import name_in, recordings, suggest
+from spectro.clips.opening import begins_as_sound
 from spectro.clips.table import (
     Dataset,
     absent_note,
     alike_labels,
     clip_table,
+    header_of,
     leaks_in_words,
     list_some,
 )
 from spectro.errors import DatasetError
+from spectro.plumbing.paths import is_url
 from spectro.plumbing.words import counted
 
 __all__ = ["load", "looks_like"]
@@ -49,6 +52,7 @@ _DOCUMENTS = {  # suffixes of what lies beside sounds and is none
     *(".pth", ".pt", ".pkl", ".safetensors", ".onnx", ".zip", ".tar", ".gz", ".log", ".ini"),
     *(".cff", ".bib", ".tex", ".lab", ".textgrid", ".parquet", ".db", ".part"),
 }
+_SPLIT_COLUMNS = {"split", "subset", "partition", "usage", "set", "dataset_split"}
 _WRAPPED = {".part", ".gz", ".zip", ".tar"}  # of these what is inside may be sound
 
 
@@ -154,6 +158,7 @@ def load(
     else:
         table, home, name = _from_folders(files), root, root.resolve().name
     table, absent, notes = _present(table, table_file or root)
+    notes += _unused_split(table_file, table)
     folds_file = folds_file or home / "folds.csv"
     grouping = Grouping(group_pattern=group_pattern)
     if "group" in table:
@@ -237,9 +242,21 @@ def _check_no_class_is_empty(files: Listing, clips: list[str]) -> None:
         )
 
 
-def _may_be_sound(name: str) -> bool:
+def _unused_split(file: Path | None, table: pd.DataFrame) -> list[str]:
+    """Say in a note that a table parts its clips, and that folds are made all the same."""
+    found = sorted(_SPLIT_COLUMNS & header_of(file)) if file and "fold" not in table else []
+    told = (
+        f"the column {', '.join(found)} is not used, and folds are made; to keep its parts "
+        "apart, number them in a column fold"
+    )
+    return [told] if found else []
+
+
+def _may_be_sound(files: Listing, name: str) -> bool:
     """Tell whether a file in a folder of a class is neither sound by its name nor a document."""
     suffix = PurePosixPath(name).suffix.lower()
+    if not suffix:
+        return not is_url(files.root) and begins_as_sound(files.root / name)
     return not is_sound(name) and (suffix not in _DOCUMENTS or suffix in _WRAPPED)
 
 
@@ -252,7 +269,7 @@ def _left_out(files: Listing, table: pd.DataFrame, *, table_is_folders: bool) ->
         are = "file is" if len(others) == 1 else "files are"
         why = f"not in {TABLE}" if TABLE in files.files else "in no folder of a class"
         notes.append(f"{len(others):,} sound {are} {why} and left out: {by_folder(others)}")
-    passed = [name for name in files.files if "/" in name and _may_be_sound(name)]
+    passed = [name for name in files.files if "/" in name and _may_be_sound(files, name)]
     if passed and table_is_folders:
         n = counted(
             len(passed), "file is no sound by its name", "files are no sound by their names"

@@ -213,7 +213,15 @@ def _deal_to(
 
 
 def _read_folds(file: Path, n_folds: int | None) -> dict[str, int]:
-    table = read_csv(file, ("group", "fold"))
+    try:
+        table = read_csv(file, ("group", "fold"))
+    except DatasetError as error:
+        if "has no column" not in str(error):
+            raise
+        raise DatasetError(
+            f"{error}; folds that were made are kept under this name: keep yours under another, "
+            "or say where ours go with --folds-file (folds of your own are a column of a clips.csv)"
+        ) from None
     if table["group"].duplicated().any():
         twice = table.loc[table["group"].duplicated(), "group"].iloc[0]
         raise DatasetError(f"{file}: lists {twice} twice; a recording has one fold")

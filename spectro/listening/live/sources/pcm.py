@@ -110,7 +110,7 @@ def read_header(read: Callable[[int], bytes], where: str) -> Format:
         If it is no WAV, or holds no plain PCM or floats.
     """
     head = read(12)
-    if head[:4] not in (b"RIFF", b"RF64") or head[8:12] != b"WAVE":
+    if head[:4] not in (b"RIFF", b"RF64", b"BW64") or head[8:12] != b"WAVE":
         raise AudioError(
             f"{where}: does not start as a WAV does; send one, or say what the raw samples are, "
             "as in --format s16le --rate 48000 --channels 1"
