@@ -57,7 +57,7 @@ def history(
     top = max(float(table["train_loss"].max()) for table in tables.values())
     losses.set(title="loss: training (dashed), " + held_out, xlabel="epoch", ylim=(0, 1.6 * top))
     accuracies.set(title=f"accuracy on {held_out}, %", xlabel="epoch", ylim=(0, 100))
-    accuracies.legend(loc="best", fontsize="small")
+    accuracies.legend(loc="lower right", fontsize="small")
     for axis in (losses, accuracies):
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if max(len(table) for table in tables.values()) == 1:

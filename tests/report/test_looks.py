@@ -68,6 +68,8 @@ def test_the_browser_s_own_parts_follow_the_dark(page_of: str, tmp_path: Path) -
             ".getBoundingClientRect().left)"
         )
         assert tops[1] > tops[0] + 100
+        around = "document.querySelector('#confusions').parentElement"
+        assert page.run(f"{around}.scrollWidth <= {around}.clientWidth")  # no column is cut
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,10 @@
 
   const hasSound = clips.id.map((id) => Boolean(show(id).s));
 
+  const isWrong = (i) => clips.truth[i] !== clips.predicted[i];
+
   const ORDERS = {
-    seen: (a, b) => hasSound[b] - hasSound[a] || clips.p[b] - clips.p[a],
+    seen: (a, b) => hasSound[b] - hasSound[a] || isWrong(b) - isWrong(a) || clips.p[b] - clips.p[a],
     sure: (a, b) => clips.p[b] - clips.p[a],
     unsure: (a, b) => clips.p[a] - clips.p[b],
     name: (a, b) => (clips.name[a] < clips.name[b] ? -1 : 1),
@@ -48,7 +50,7 @@
     const text = wish.text.value.trim().toLowerCase();
     const same = (select, value) => select.value === "" || Number(select.value) === value;
     return clips.id.map((_, i) => i).filter((i) => {
-      const right = clips.truth[i] === clips.predicted[i];
+      const right = !isWrong(i);
       return same(wish.truth, clips.truth[i])
         && same(wish.predicted, clips.predicted[i])
         && same(wish.fold, clips.fold[i])
@@ -69,7 +71,7 @@
     if (s) both.append(element("audio", { src: s, controls: true, preload: "none" }));
     seen.append(both);
     line.append(seen);
-    const right = clips.truth[i] === clips.predicted[i];
+    const right = !isWrong(i);
     line.className = right ? "right" : "wrong";
     const cells = [
       ["Clip", clips.name[i], "name"],
