@@ -34,7 +34,6 @@ from spectro.pictures.render import render
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.files import replacing, replacing_folder
-from spectro.training.loop.progress import Listener
 from spectro.training.settings import Phase, TrainConfig
 
 __all__ = [
@@ -45,9 +44,7 @@ __all__ = [
     "own_sounds",
     "pictures",
     "run_folder",
-    "say_epoch",
     "size",
-    "train_config",
     "write_folder",
     "write_recording",
 ]
@@ -185,15 +182,6 @@ def pictures(project: str | Path) -> RenderedSet:
     return RenderedSet.load(out)
 
 
-def train_config() -> TrainConfig:
-    """Return settings that learn something from so few clips, from random weights.
-
-    Random ones, so that no notebook waits for a download; a real training starts from ImageNet's.
-    """
-    phases = (Phase(epochs=size().epochs, lr=3e-3),)
-    return TrainConfig(recipe="lesson", weights="none", batch_size=8, phases=phases)
-
-
 def run_folder(project: str | Path, name: str, rendered: RenderedSet) -> Path:
     """Name the folder of a run in ``runs/lessons``; each size and dataset has its own.
 
@@ -217,7 +205,9 @@ def a_run(project: str | Path) -> Run:
     except ModelError:
         print("no run in runs yet (make demo makes one), so this trains a small one")
         rendered = pictures(project)
-        training = Training.open(run_folder(project, "first", rendered), rendered, train_config())
+        few = Phase(epochs=size().epochs, lr=3e-3)  # as in notebook 3, which goes on with this run
+        config = TrainConfig(recipe="lesson", weights="none", batch_size=8, phases=(few,))
+        training = Training.open(run_folder(project, "first", rendered), rendered, config)
         training.fold(rendered.folds[0])
         score_run(training.run, rendered)
         run = training.run
@@ -253,15 +243,6 @@ def long_recording(project: str | Path) -> tuple[Path, pd.DataFrame | None]:
     standin = _home(project) / "recording.wav"
     print(f"{data} holds no recording, so this is about a synthesised one, {standin}")
     return standin, write_recording(_home(project) / "unheard", standin, size().classes)
-
-
-say_epoch = Listener(
-    epoch=lambda row: print(
-        f"epoch {row['epoch']}: training loss {row['train_loss']:.2f}, "
-        f"accuracy on held-out clips {100 * row['accuracy']:.0f} %"
-    )
-)
-"""A listener that prints a line an epoch."""
 
 
 BACKGROUND = "background"

@@ -146,7 +146,9 @@ def test_filters_of_the_list(page: Page, table: pd.DataFrame) -> None:
     playable = page.run("document.querySelectorAll('#clip-table tr:has(audio)').length")
     playable_wrong = page.run("document.querySelectorAll('#clip-table tr.wrong:has(audio)').length")
     assert 0 < playable_wrong < playable
-    first = f"[...document.querySelectorAll('#clip-table tr:has(audio)')].slice(0, {playable_wrong})"
+    first = (
+        f"[...document.querySelectorAll('#clip-table tr:has(audio)')].slice(0, {playable_wrong})"
+    )
     assert page.run(f"{first}.every(row => row.className === 'wrong')")  # mistakes come first
     choose(page, "#clip-filters", fold="2", outcome="wrong", sort="sure")
     asked = table[wrong & (table["fold"] == 2)].sort_values("probability", ascending=False)

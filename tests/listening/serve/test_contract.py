@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.listening.serve.service import Service
 
 schemathesis = pytest.importorskip("schemathesis")
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 
 @st.composite
@@ -38,7 +38,7 @@ def test_it_answers_as_it_says(service: Service) -> None:
     for operation in operations:
 
         @given(case=operation.as_strategy())
-        @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
         def check(case) -> None:
             case.call_and_validate()
 
