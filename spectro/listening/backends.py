@@ -123,9 +123,6 @@ class OnnxBackend:
         Model folder with an export (:mod:`spectro.models.exports.float32`).
     name : str
         Which file of it: "model.onnx" or "model.int8.onnx".
-    few : bool
-        Start sooner and run slower: the network is not laid out anew for this processor, which
-        takes as long as several pictures.
 
     Raises
     ------
@@ -135,9 +132,9 @@ class OnnxBackend:
         If ONNX Runtime is not installed.
     """
 
-    def __init__(self, folder: str | Path, name: str = FILES["onnx"], *, few: bool = False) -> None:
+    def __init__(self, folder: str | Path, name: str = FILES["onnx"]) -> None:
         self.card = read_card(folder)
-        self._session = _open_session(Path(folder) / name, few)
+        self._session = _open_session(Path(folder) / name)
         _check_export(self._session, self.card, Path(folder) / name)
 
     def __call__(self, levels: Levels) -> Answer:
@@ -146,7 +143,7 @@ class OnnxBackend:
         return Answer(probabilities, self.card.known(levels, probabilities, *energy))
 
 
-def open_backend(folder: str | Path, name: BackendName = "auto", *, few: bool = False) -> Backend:
+def open_backend(folder: str | Path, name: BackendName = "auto") -> Backend:
     """Open a model folder with what is installed, or with what was asked for.
 
     Parameters
@@ -157,8 +154,6 @@ def open_backend(folder: str | Path, name: BackendName = "auto", *, few: bool = 
     name : "auto", "torch", "onnx" or "int8"
         "auto" takes the export where there is one, which starts and runs sooner, else torch
         (:func:`spectro.listening.choice.choose_backend`).
-    few : bool
-        For a few pictures: see :class:`OnnxBackend`.
 
     Returns
     -------
@@ -182,7 +177,7 @@ def open_backend(folder: str | Path, name: BackendName = "auto", *, few: bool = 
         return RunBackend(folder, name)
     if name == "torch":
         return TorchBackend(folder)
-    return OnnxBackend(folder, FILES[name], few=few)
+    return OnnxBackend(folder, FILES[name])
 
 
 def is_run(folder: str | Path) -> bool:
@@ -190,7 +185,7 @@ def is_run(folder: str | Path) -> bool:
     return (Path(folder) / "run.json").is_file() and not (Path(folder) / CARD).is_file()
 
 
-def _open_session(path: Path, few: bool) -> Any:
+def _open_session(path: Path) -> Any:
     """Load an export from its bytes alone: it can name no other file."""
     try:
         onnxruntime = onnx_runtime()
@@ -207,9 +202,6 @@ def _open_session(path: Path, few: bool) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # what goes wrong is raised
-    if few:
-        level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-        options.graph_optimization_level = level
     try:
         return onnxruntime.InferenceSession(
             path.read_bytes(), options, providers=["CPUExecutionProvider"]

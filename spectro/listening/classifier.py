@@ -99,9 +99,7 @@ class Classifier:
         self._trained_on = trained_on
 
     @classmethod
-    def load(
-        cls, folder: str | Path, *, backend: BackendName = "auto", few: bool = False
-    ) -> Classifier:
+    def load(cls, folder: str | Path, *, backend: BackendName = "auto") -> Classifier:
         """Load a model folder, or the folds' networks of a run, which are averaged.
 
         Parameters
@@ -111,8 +109,6 @@ class Classifier:
         backend : "auto", "torch", "onnx" or "int8"
             What runs the network: torch; or ONNX Runtime, from ``model.onnx`` or
             ``model.int8.onnx``. "auto" takes ``model.onnx`` where it is there, else torch.
-        few : bool
-            Start sooner and run slower, for a few files; probabilities are the same to 1e-5.
 
         Raises
         ------
@@ -121,7 +117,7 @@ class Classifier:
         MissingExtraError
             If what is needed is not installed.
         """
-        return cls(open_backend(folder, backend, few=few), trained_on(folder))
+        return cls(open_backend(folder, backend), trained_on(folder))
 
     @property
     def labels(self) -> list[str]:

@@ -252,12 +252,6 @@ except ModelError as error:
     subprocess.run([sys.executable, "-c", code, tmp_path], check=True)
 
 
-def test_a_quick_start_changes_no_answer(folder: Path, sounds: list[Path]) -> None:
-    quick = Classifier.load(folder, backend="onnx", few=True)
-    ours = of(list(Classifier.load(folder, backend="onnx").classify(sounds)))
-    np.testing.assert_allclose(of(list(quick.classify(sounds))), ours, atol=1e-5)
-
-
 def test_a_backend_that_there_is_not_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"'fast' is none of auto, torch, onnx, int8"):
         open_backend(tmp_path, "fast")  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from spectro.cli.app import app
 from spectro.listening.outputs.tracks import Halving
 from tests.listening.ears import make_ears, tones
-from tests.report.browser import Page, browser
+from tests.report.browser import Page, browser, check_can_be_read
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,11 @@ def test_keys_go_from_event_to_event_and_the_sound_is_there(page: Page) -> None:
         "const look = () => a.readyState >= 1 ? done(a.duration) : setTimeout(look, 20);" \
         "look(); })"  # fmt: skip
     assert page.run(ready) == pytest.approx(4, abs=1.2)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_text_can_be_read(page: Page, dark: bool) -> None:
+    check_can_be_read(page, dark=dark)
 
 
 def test_a_class_can_be_hidden(page: Page) -> None:

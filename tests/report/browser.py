@@ -35,6 +35,38 @@ os.dup2(pair[1], 4)
 os.execv(sys.argv[3], sys.argv[3:])
 """
 
+# Text whose contrast with what lies behind it is below that of WCAG 2 AA, 4.5.
+PALE = """
+(() => {
+  const parse = (text) => {
+    const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number);
+    return [r, g, b, a];
+  };
+  const over = (top, under) => [0, 1, 2].map((i) => top[3] * top[i] + (1 - top[3]) * under[i]);
+  const behind = (part) => {
+    if (!part) return [255, 255, 255];
+    const style = getComputedStyle(part);
+    return over(parse(style.backgroundColor), behind(part.parentElement));
+  };
+  const light = (color) => color.map((v) => v / 255)
+    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const pale = [];
+  for (const part of document.querySelectorAll("body *")) {
+    const text = [...part.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data).join("");
+    if (!text.trim() || !part.checkVisibility() || part.closest("script, style, option")) continue;
+    const style = getComputedStyle(part);
+    const color = parse(part.closest("svg") ? style.fill : style.color);
+    for (let up = part; up; up = up.parentElement) color[3] *= getComputedStyle(up).opacity;
+    const under = behind(part);
+    const [a, b] = [light(over(color, under)), light(under)].sort((x, y) => y - x);
+    const contrast = (a + 0.05) / (b + 0.05);
+    if (contrast < 4.5) pale.push(`${contrast.toFixed(2)} ${part.className} ${text.trim()}`);
+  }
+  return pale;
+})()
+"""
+
 
 class Page:
     """One tab; what it writes to its console, and what it asks of a network, is kept."""
@@ -188,3 +220,11 @@ def browser(*flags: str) -> Iterator[Page]:
             guard.cancel()
             process.kill()
             process.wait()
+
+
+def check_can_be_read(page: Page, *, dark: bool, width: int = 1280) -> None:
+    """Check that a page follows the reader's light or dark, and that no text is too pale."""
+    page.look(width, dark=dark)
+    paper = page.run("getComputedStyle(document.body).backgroundColor")
+    assert (max(map(int, paper[4:-1].split(","))) < 60) == dark
+    assert page.run(PALE) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shutil
 import sys
@@ -10,10 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
-from jupyter_client.manager import KernelManager
-from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 NAMES = [
@@ -37,9 +35,15 @@ SHOWN = {  # pictures and players of each, at least
 }
 
 
+def read(path: Path) -> dict[str, Any]:
+    """Read without nbformat, whose import takes 12 seconds: every worker would wait for it."""
+    book: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return book
+
+
 def cells(path: Path, kind: str) -> list[str]:
-    book = nbformat.read(path, as_version=4)
-    return [cell.source for cell in book.cells if cell.cell_type == kind]
+    found = read(path)["cells"]
+    return ["".join(cell["source"]) for cell in found if cell["cell_type"] == kind]
 
 
 def code(path: Path) -> ast.Module:
@@ -54,9 +58,7 @@ def test_all_notebooks_are_there() -> None:
 
 @each_notebook
 def test_notebook_is_committed_without_output(path: Path) -> None:
-    book = nbformat.read(path, as_version=4)
-    nbformat.validate(book)
-    for cell in book.cells:
+    for cell in read(path)["cells"]:
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
 
@@ -83,14 +85,20 @@ def test_links_lead_to_notebooks_that_are_there(path: Path) -> None:
 
 @each_notebook
 def test_the_kernel_is_this_environments_own(path: Path) -> None:
-    kernel = nbformat.read(path, as_version=4).metadata.kernelspec.name
+    from jupyter_client.manager import KernelManager
+
+    kernel = read(path)["metadata"]["kernelspec"]["name"]
     assert kernel == "python3"
     assert KernelManager(kernel_name=kernel).format_kernel_cmd()[0] == sys.executable
 
 
 def execute(path: Path, project: Path) -> list[Any]:
     """Run a notebook in a project's folder; return what it put out."""
+    import nbformat
+    from nbclient import NotebookClient
+
     book = nbformat.read(path, as_version=4)
+    nbformat.validate(book)
     where = {"metadata": {"path": str(project / "notebooks")}}
     NotebookClient(book, timeout=300, resources=where).execute()
     return [out for cell in book.cells for out in cell.get("outputs", [])]
@@ -121,7 +129,7 @@ def test_notebook_runs_from_top_to_bottom(path: Path, project: Path) -> None:
     assert players >= SHOWN[path.stem][1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["03-train-and-tune", "05-your-own-sounds"])
 def test_notebook_runs_again_on_what_is_there(name: str, project: Path) -> None:
     (path,) = [path for path in NOTEBOOKS if path.stem == name]

@@ -23,7 +23,6 @@ __all__ = ["predict"]
 
 _FORMATS = ("table", "csv", "json", "jsonl")
 _STDIN = "-"
-_FEW = 8  # files: of more, what runs them is worth setting up for speed
 _LARGEST_STDIN = 1 << 31  # bytes: hours of sound, of which a picture shows seconds
 
 
@@ -53,8 +52,7 @@ def predict(
     if form not in _FORMATS:
         raise typer.BadParameter(f"choose {', '.join(_FORMATS)}", param_hint="--format")
     with _found(files) as names:
-        few = len(names) <= _FEW
-        classifier = Classifier.load(model, backend=backend, few=few)  # type: ignore[arg-type]
+        classifier = Classifier.load(model, backend=backend)  # type: ignore[arg-type]
         if classifier.remark:
             console.complain(classifier.remark)
         _tell_uncalibrated(model)

@@ -26,6 +26,7 @@ from spectro.listening.live.delivery.courier import Courier
 from spectro.listening.live.delivery.outbox import Batch, Outbox
 from spectro.listening.live.health.metrics import Metrics
 from spectro.listening.live.stats import ListenerStats
+from tests.listening.live.camera import camera
 from tests.listening.live.hearing import listening, model_folder, recording
 from tests.listening.live.test_health import stats
 
@@ -297,6 +298,23 @@ def test_a_stream_that_dies_stalls_and_comes_back(
     until(said.has("over, ", before + 1), 60)
     said.end()
     assert not children_left(ffmpeg)
+
+
+def test_a_camera_over_rtsp_is_heard_and_comes_back(ears: Path, tmp_path: Path, tone: Path) -> None:
+    program("ffmpeg")
+    with camera(tone) as url:
+        process = listening(
+            ears, url, "--state", tmp_path / "state", "--hop", "0.25", "--heartbeat", "1"
+        )
+        said = Lines(process)
+        until(said.has("stream: up"))
+        until(said.has("stream: high"))
+        [ffmpeg] = children(process)
+        os.kill(ffmpeg, signal.SIGKILL)
+        until(said.has("stream: lost"))
+        until(said.has("stream: up", 2), 90)
+        said.end()
+    assert "low" not in said.text
 
 
 def children_left(pid: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,13 +14,18 @@ from hypothesis import strategies as st
 
 from spectro.errors import AudioError, ConfigError
 from spectro.listening.events.settings import EventSettings
+from spectro.listening.live.delivery.outbox import Batch, Outbox
 from spectro.listening.live.hearing.ears import Ears, Site
-from spectro.listening.live.settings import ProofSettings
+from spectro.listening.live.hearing.place import Place
+from spectro.listening.live.listener import Listener
+from spectro.listening.live.settings import ProofSettings, SourceSettings
 from spectro.listening.live.sources.pcm import Format
+from spectro.listening.live.stats import ListenerStats, SourceStats
 from spectro.listening.live.watch.band import BandWatch, band_power, narrowest
 from spectro.listening.live.watch.budget import BudgetWatch
 from spectro.listening.live.watch.cusum import Cusum
 from spectro.listening.live.watch.proof import Proof, Result, mixed_in, next_time
+from tests.listening.live.clocks import FakeClock
 from tests.listening.live.hearing import EVENTS, SR, FakeEars, recording, sound
 
 EARS = Ears(FakeEars(), "ears")
@@ -204,3 +210,52 @@ def test_clips_and_times_that_prove_nothing(tmp_path: Path) -> None:
         Proof(ProofSettings(clip=tmp_path / "z.wav", label="high"), 0.0, 0.0)
     with pytest.raises(ConfigError, match="06:00"):
         ProofSettings(clip=silent, label="high", at=("6 o'clock",))
+
+
+class Channel:
+    """Keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+
+    def send(self, batch: Batch, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+
+    def add(self, batch: Batch, message: dict[str, Any]) -> None:
+        """Events are not looked at here."""
+
+    def step(self) -> None:
+        """No digest is due."""
+
+
+def test_deafness_and_drift_are_sent_like_alerts(tmp_path: Path) -> None:
+    """To all channels, once each, and again when it hears and keeps its contract."""
+    clock, stats, channel = FakeClock(), ListenerStats(), Channel()
+    stats.sources["gate"] = SourceStats(since=clock.time())
+    one = proof(tmp_path, snr=50)
+    place = Place(SourceSettings(name="gate"), SITE._replace(budget=0.5), EARS, [one])
+    place.band = BandWatch(SR)
+    outbox = Outbox(tmp_path / "outbox.sqlite")
+    listener = Listener(
+        [place], channel, outbox, None, clock, stats, lambda *_: None, lambda *_: None
+    )  # type: ignore[arg-type]
+    for heard, text in ((False, "no"), (True, "yes"), (True, "yes")):
+        listener._proof(place, one, Result(heard, f"would have heard high: {text}"))
+    sent = [(message["what"], message["source"], message["text"]) for message in channel.sent]
+    assert sent == [
+        ("unheard", "gate", "would have heard high: no"),
+        ("heard", "gate", "would have heard high: yes"),
+    ]
+    channel.sent.clear()
+    profile = band_power(np.sin(np.arange(SR, dtype=np.float32)), SR)
+    for number in range(12):
+        listener._count(place, {"label": "high", "evidence": f"high/{number}"}, profile)
+    assert place.budget is not None
+    for _ in range(500):
+        place.budget.passed(3_600)
+    for _ in range(2):
+        listener.step()
+    kinds = [message["what"] for message in channel.sent]
+    assert kinds == ["drift", "contract kept"]
+    assert "high" in channel.sent[0]["text"] and "x its contract" in channel.sent[0]["text"]
+    assert stats.alarms == {"unheard": 1, "heard": 1, "drift": 1, "contract kept": 1}

@@ -26,7 +26,7 @@ from spectro.listening.review.session import Given, Session
 from spectro.listening.review.verdicts import Verdict, Verdicts
 from tests.listening.ears import SR, tones
 from tests.listening.serve.service import Service, started
-from tests.report.browser import browser
+from tests.report.browser import browser, check_can_be_read
 
 PEAKS = (0.97, 0.55, 0.8, 0.52, 0.7, 0.99)
 
@@ -87,7 +87,11 @@ def test_keys_become_clips_that_render_reads(table: Path) -> None:
         page.look(1_200)
         page.open(service.url)
         page.until("!document.querySelector('#start').hidden")
+        check_can_be_read(page, dark=True)
         page.press("Enter", 13)
+        page.until(SHOWN)
+        for dark in (True, False):
+            check_can_be_read(page, dark=dark)
         for key, left in (("y", 5), ("n", 4), ("s", 3)):
             page.until(SHOWN)
             page.press(key)

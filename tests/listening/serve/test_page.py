@@ -9,7 +9,7 @@ import pytest
 
 from tests.listening.ears import tones
 from tests.listening.serve.service import Service, serving
-from tests.report.browser import Page, browser
+from tests.report.browser import Page, browser, check_can_be_read
 
 DONE = "document.querySelector('#status').textContent.startsWith('Done')"
 ARROW_RIGHT, TAB = 39, 9
@@ -120,6 +120,20 @@ def test_everything_can_be_reached_by_keyboard(page: Page, night: Path) -> None:
         "e.offsetParent && !(e.innerText || e.labels?.length || e.ariaLabel || e.controls)).length"
     )
     assert page.run(named) == 0
+
+
+@pytest.mark.slow
+def test_every_text_can_be_read_by_day_and_night(page: Page, clip: Path, night: Path) -> None:
+    check_can_be_read(page, dark=False)
+    page.give("#file", clip)
+    page.until("!document.querySelector('#result').hidden")
+    for dark in (True, False):
+        check_can_be_read(page, dark=dark)
+    page.give("#file", night)
+    page.until(DONE)
+    page.run("document.querySelectorAll('details').forEach(part => { part.open = true; })")
+    for dark in (True, False):
+        check_can_be_read(page, dark=dark)
 
 
 @pytest.mark.long
