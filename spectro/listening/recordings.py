@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from spectro.clips.datasets.listing import list_below, path_of
+from spectro.clips.datasets.listing import is_document, list_below, path_of
 from spectro.clips.decode import file_seconds
 from spectro.errors import AudioError, DatasetError
 
@@ -23,7 +23,7 @@ class Recordings(NamedTuple):
     paths : list of str
         Each once, sorted within a folder or a pattern.
     passed_over : int
-        Files in the folders whose names are no sound's.
+        Files in the folders that are neither sounds by their names, nor documents.
     """
 
     paths: list[str]
@@ -76,7 +76,8 @@ def _sounds(path: str) -> tuple[list[str], int]:
         return [path], 0
     listing = list_below(Path(path))
     sounds = [path_of(listing, name) for name in listing.sounds]
-    return sounds, len(listing.files) - len(sounds)
+    documents = sum(map(is_document, listing.files))
+    return sounds, len(listing.files) - len(sounds) - documents
 
 
 def _is_below(path: str, folder: str) -> bool:

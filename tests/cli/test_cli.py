@@ -316,3 +316,19 @@ def test_of_a_long_recording_it_is_said_how_much_is_used(tmp_path: Path, run: Ru
     heard = here("predict", str(model), "ds/a/long.wav", "ds/b/one.wav", cwd=tmp_path)
     assert heard.stderr.count("were heard") == 1
     assert "long.wav: 4 s of 30.0 s were heard" in " ".join(heard.stderr.split())
+
+
+def test_pictures_whose_clips_are_gone_are_removed_and_said_to_be(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        (tmp_path / "sounds" / label).mkdir(parents=True)
+        for number in range(4):
+            y = np.random.default_rng(number).normal(0, 0.1, 4_000)
+            sf.write(tmp_path / "sounds" / label / f"{label}{number}.wav", y, 8_000)
+    words = ("render", tmp_path / "sounds", "--out", tmp_path / "out", "--n-folds", 2)
+    words += ("--n-mels", 16, "--duration", 0.5, "--workers", 1)
+    assert "outdated" not in here(*words).stdout
+    (tmp_path / "sounds" / "a" / "a0.wav").unlink()
+    assert "removed 1 outdated picture: " in here(*words).stdout
+    (tmp_path / "sounds" / "a" / "a1.wav").unlink()
+    (tmp_path / "sounds" / "b" / "b1.wav").unlink()
+    assert "removed 2 outdated pictures: " in here(*words).stdout

@@ -71,8 +71,14 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path: Path)
     table = tmp_path / "train_metadata.csv"
     with pytest.raises(DatasetError, match=r"no column species; it has primary_label, .*filename"):
         datasets.load(table, path_column="filename", label_column="species")
-    with pytest.raises(DatasetError, match=r"no column path, label.*--path-column"):
+    proposed = "--path-column filename --label-column primary_label --group-column author"
+    with pytest.raises(DatasetError, match=f"no column path, label.*; perhaps: {proposed}$"):
         datasets.load(table)
+    with pytest.raises(DatasetError, match=rf"; by train_metadata\.csv, perhaps: {proposed}$"):
+        datasets.load(tmp_path)
+    other = write_csv(tmp_path / "other.csv", "what where", ("a.wav", "b"))
+    with pytest.raises(DatasetError, match=r"name yours with --path-column and --label-column$"):
+        datasets.load(other)
     with pytest.raises(DatasetError, match="no table has the columns filename, species"):
         datasets.load(tmp_path, path_column="filename", label_column="species")
 

@@ -22,6 +22,7 @@ from spectro.errors import AudioError, ConfigError
 from spectro.listening.backends import Answer
 from spectro.listening.events.settings import EventSettings
 from spectro.listening.events.tables import read_csv, write_csv
+from spectro.listening.recordings import find_recordings
 from spectro.listening.scan import (
     ScanSettings,
     heard_in,
@@ -269,3 +270,12 @@ def test_the_listener_is_loaded_once(night: Path, tmp_path: Path) -> None:
     other = str(recording(tmp_path / "b.wav"))
     list(scan([str(night), other], tmp_path / "o", functools.partial(counted, loads), SETTINGS))
     assert loads == [1]
+
+
+def test_what_is_no_sound_is_counted_and_documents_are_not(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    recording(tmp_path / "in" / "night.wav", seconds=1)
+    for name in ("notes.txt", "folds.csv", "settings.json", "night.wav.gz", "night2.wav.1", "take"):
+        (tmp_path / "in" / name).write_bytes(b"x")
+    found = find_recordings([str(tmp_path / "in")])
+    assert (found.paths, found.passed_over) == ([str(tmp_path / "in" / "night.wav")], 3)

@@ -54,6 +54,16 @@ def test_help_lists_every_target_a_person_calls(project: Path) -> None:
     assert listed == targets
 
 
+def test_it_says_how_spectro_becomes_a_command(project: Path) -> None:
+    line = "source .venv/bin/activate"
+    assert line in make(project, "-n", "demo").stdout.splitlines()[-2]
+    (project / ".venv" / "ready").unlink()
+    setting_up = make(project, "-n", "setup").stdout
+    assert line in setting_up.splitlines()[-2] and "pip install" in setting_up
+    first_block = (ROOT / "README.md").read_text().split("```")[1]
+    assert line in first_block
+
+
 def test_both_ways_to_name_a_fold_do_the_same(project: Path) -> None:
     plain, named = (make(project, "-n", *w).stdout for w in (["train-fold", "3"],
                                                              ["train-fold", "N=3"]))  # fmt: skip

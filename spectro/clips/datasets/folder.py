@@ -22,8 +22,16 @@ import pandas as pd
 from spectro.clips.clip import printable
 from spectro.clips.datasets.folds import Grouping, MadeFolds, remembered_folds
 from spectro.clips.datasets.judged import read_judged
-from spectro.clips.datasets.listing import Listing, by_folder, is_sound, parts_of_a_split, path_of
-from spectro.clips.datasets.own_table import TABLE, Columns, exists, find, read_table
+from spectro.clips.datasets.listing import (
+    DOCUMENTS,
+    Listing,
+    by_folder,
+    is_document,
+    is_sound,
+    parts_of_a_split,
+    path_of,
+)
+from spectro.clips.datasets.own_table import TABLE, Columns, exists, find, name_columns, read_table
 from spectro.clips.datasets.recordings import name_in, recordings, suggest
 from spectro.clips.opening import begins_as_sound
 from spectro.clips.table import (
@@ -45,15 +53,7 @@ _GENERIC = {  # names of folders that say what lies in them, not how it sounds
     *("audio", "audios", "clips", "data", "dataset", "files", "recordings", "samples", "sound"),
     *("sounds", "wav", "wavs", "mp3", "flac", "ogg", "archive", "content"),
 }
-_DOCUMENTS = {  # suffixes of what lies beside sounds and is none
-    *("", ".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".toml", ".yaml", ".yml"),
-    *(".xml", ".html", ".htm", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".png", ".jpg", ".jpeg"),
-    *(".gif", ".svg", ".webp", ".py", ".pyc", ".ipynb", ".sh", ".r", ".m", ".mat", ".npy", ".npz"),
-    *(".pth", ".pt", ".pkl", ".safetensors", ".onnx", ".zip", ".tar", ".gz", ".log", ".ini"),
-    *(".cff", ".bib", ".tex", ".lab", ".textgrid", ".parquet", ".db", ".part"),
-}
 _SPLIT_COLUMNS = {"split", "subset", "partition", "usage", "set", "dataset_split"}
-_WRAPPED = {".part", ".gz", ".zip", ".tar"}  # of these what is inside may be sound
 
 
 def looks_like(files: Listing) -> bool:
@@ -84,7 +84,7 @@ def _check_classes(files: Listing, clips: list[str]) -> None:
         raise DatasetError(
             f"{files.root}: {list_some(splits, 5)} look like parts of a split, not like classes "
             f"({what}); give one of them, list path, label and fold in a {TABLE}, or take them "
-            "for classes with --layout folder"
+            f"for classes with --layout folder{_by_table(files)}"
         )
     flat = [name for name in clips if name.count("/") == 1]
     if len(tops) == 1 and (tops[0].lower() in _GENERIC or (len(below) > 1 and not flat)):
@@ -93,6 +93,14 @@ def _check_classes(files: Listing, clips: list[str]) -> None:
             f"{files.root}: {tops[0]} is the only folder with sound, and hardly a class{inside}; "
             f"else list path and label in a {TABLE}, or take it for a class with --layout folder"
         )
+
+
+def _by_table(files: Listing) -> str:
+    """Propose a table at the top whose columns, whatever they are called, may list the clips."""
+    for name in files.tables(".csv", ".tsv"):
+        if "/" not in name and "perhaps" in (way := name_columns(files.root / name)):
+            return f"; by {printable(name)}, {way}"
+    return ""
 
 
 def _inside(clips: list[str]) -> dict[str, frozenset[str]]:
@@ -233,7 +241,7 @@ def _check_no_class_is_empty(files: Listing, clips: list[str]) -> None:
         suffixes.setdefault(name.partition("/")[0], set()).add(PurePosixPath(name).suffix.lower())
     for folder in files.folders:
         kinds = sorted(suffixes.get(folder, ()))
-        if folder in filled or (kinds and _DOCUMENTS.issuperset(kinds)):
+        if folder in filled or (kinds and DOCUMENTS.issuperset(kinds)):
             continue
         what = f"files with the suffixes {list_some(kinds, 5)}" if kinds else "nothing"
         raise DatasetError(
@@ -257,7 +265,7 @@ def _may_be_sound(files: Listing, name: str) -> bool:
     suffix = PurePosixPath(name).suffix.lower()
     if not suffix:
         return not is_url(files.root) and begins_as_sound(files.root / name)
-    return not is_sound(name) and (suffix not in _DOCUMENTS or suffix in _WRAPPED)
+    return not is_sound(name) and not is_document(name)
 
 
 def _left_out(files: Listing, table: pd.DataFrame, *, table_is_folders: bool) -> list[str]:

@@ -179,7 +179,8 @@ def deal_folds(clips: pd.DataFrame, n_folds: int, *, seed: int) -> dict[str, int
     n_groups = clips["group"].nunique()
     if not 2 <= n_folds <= n_groups:
         raise DatasetError(
-            f"cannot make {n_folds} folds of {n_groups} recordings; ask for 2 to {n_groups}"
+            f"cannot make {n_folds} folds of {n_groups} recordings; "
+            f"ask for 2 to {n_groups} (--n-folds)"
         )
     if clips["label"].value_counts().max() < n_folds:  # scikit-learn refuses such
         names = np.random.default_rng(seed).permutation(clips["group"].unique())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from spectro.clips.clip import printable
@@ -13,10 +13,12 @@ from spectro.errors import DatasetError
 from spectro.plumbing.paths import is_url, place
 
 __all__ = [
+    "DOCUMENTS",
     "SPLITS",
     "SUFFIXES",
     "Listing",
     "by_folder",
+    "is_document",
     "is_sound",
     "list_below",
     "parts_of_a_split",
@@ -26,31 +28,37 @@ __all__ = [
 SUFFIXES = frozenset(
     {
         # what libsndfile reads
-        *(".wav", ".wave", ".w64", ".rf64", ".bwf", ".flac", ".ogg", ".oga", ".opus", ".mp3"),
-        *(
-            ".aif",
-            ".aiff",
-            ".aifc",
-            ".caf",
-            ".au",
-            ".snd",
-            ".sph",
-            ".nist",
-            ".voc",
-            ".iff",
-            ".8svx",
-        ),
-        *(".svx", ".paf", ".fap", ".pvf", ".sf", ".ircam", ".wve", ".avr", ".htk", ".sds", ".xi"),
+        *(".wav", ".wave", ".w64", ".rf64", ".bwf", ".flac", ".ogg", ".oga"),
+        *(".opus", ".mp3", ".aif", ".aiff", ".aifc", ".caf", ".au", ".snd"),
+        *(".sph", ".nist", ".voc", ".iff", ".8svx", ".svx", ".paf", ".fap"),
+        *(".pvf", ".sf", ".ircam", ".wve", ".avr", ".htk", ".sds", ".xi"),
         # what ffmpeg reads, where it is installed; elsewhere each such clip fails with the way on
-        *(".m4a", ".m4b", ".m4r", ".mp4", ".m4v", ".mov", ".aac", ".adts", ".ac3", ".eac3", ".dts"),
-        *(".webm", ".weba", ".mka", ".mkv", ".avi", ".wma", ".asf", ".wmv", ".amr", ".awb", ".3gp"),
-        *(".3gpp", ".3g2", ".mp2", ".mp1", ".mpa", ".mpga", ".mpc", ".mpg", ".mpeg", ".ape", ".wv"),
-        *(".tta", ".tak", ".spx", ".ra", ".rm", ".gsm", ".qcp", ".dsf", ".dff", ".ogv", ".ogx"),
-        *(".mts", ".flv", ".f4a", ".aa3", ".oma", ".shn", ".g722", ".sbc", ".caff"),
+        *(".m4a", ".m4b", ".m4r", ".mp4", ".m4v", ".mov", ".aac", ".adts"),
+        *(".ac3", ".eac3", ".dts", ".webm", ".weba", ".mka", ".mkv", ".avi"),
+        *(".wma", ".asf", ".wmv", ".amr", ".awb", ".3gp", ".3gpp", ".3g2"),
+        *(".mp2", ".mp1", ".mpa", ".mpga", ".mpc", ".mpg", ".mpeg", ".ape"),
+        *(".wv", ".tta", ".tak", ".spx", ".ra", ".rm", ".gsm", ".qcp", ".dsf"),
+        *(".dff", ".ogv", ".ogx", ".mts", ".flv", ".f4a", ".aa3", ".oma"),
+        *(".shn", ".g722", ".sbc", ".caff"),
     }
 )
 """Suffixes by which a file looks like sound, in lower case."""
 
+
+DOCUMENTS = frozenset(
+    {
+        *("", ".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl"),
+        *(".toml", ".yaml", ".yml", ".xml", ".html", ".htm", ".pdf", ".doc"),
+        *(".docx", ".xls", ".xlsx", ".png", ".jpg", ".jpeg", ".gif", ".svg"),
+        *(".webp", ".py", ".pyc", ".ipynb", ".sh", ".r", ".m", ".mat", ".npy"),
+        *(".npz", ".pth", ".pt", ".pkl", ".safetensors", ".onnx", ".zip"),
+        *(".tar", ".gz", ".log", ".ini", ".cff", ".bib", ".tex", ".lab"),
+        *(".textgrid", ".parquet", ".db", ".part"),
+    }
+)
+"""Suffixes of what lies beside sounds and is none; none at all is one of them."""
+
+_WRAPPED = {".part", ".gz", ".zip", ".tar"}  # of these what is inside may be sound
 
 SPLITS = frozenset(
     {
@@ -110,6 +118,12 @@ def is_sound(name: str) -> bool:
     """Tell whether a file looks like sound by its suffix."""
     _, dot, suffix = name.rpartition(".")
     return bool(dot) and f".{suffix.lower()}" in SUFFIXES
+
+
+def is_document(name: str) -> bool:
+    """Tell whether a file is none that may hold sound, by its suffix; without one it may."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return suffix in DOCUMENTS - _WRAPPED - {""}
 
 
 def parts_of_a_split(tops: Sequence[str], inside: Mapping[str, frozenset[str]]) -> list[str]:

@@ -16,12 +16,18 @@ from spectro.clips.table import header_of, list_some, read_csv, seconds, whole_n
 from spectro.errors import DatasetError
 from spectro.plumbing.paths import is_url, place
 
-__all__ = ["TABLE", "Columns", "exists", "find", "read_table"]
+__all__ = ["TABLE", "Columns", "exists", "find", "name_columns", "read_table"]
 
 TABLE = "clips.csv"
 """Name of the table in a folder of one's own."""
 
 _PARTS = ("start", "end")
+_CALLED = {  # what others call them: Kaggle's tables, the Hugging Face hub's, DCASE's
+    "path": ("path", "filename", "file_name", "file", "filepath", "file_path", "fname", "audio"),
+    "label": ("label", "primary_label", "class", "category", "species", "scene_label", "target"),
+    "fold": ("fold", "kfold", "cv_fold"),
+    "group": ("group", "author", "recordist", "recording", "recording_id", "speaker", "source"),
+}
 _TRIED = 20  # paths by which the folder is found that all of them start at
 _MOST_FOLDERS = 1_000
 
@@ -124,11 +130,23 @@ def _renamed(file: Path, columns: Columns) -> pd.DataFrame:
         table = read_csv(file, required, optional=optional)
     except DatasetError as error:
         if "has no column" in str(error) and not given:
-            way = "name yours with --path-column and --label-column"
-            raise DatasetError(f"{error}; {way}") from None
+            raise DatasetError(f"{error}; {name_columns(file)}") from None
         raise
     taken = [name for name in given if name in table and given[name] != name]
     return table.drop(columns=taken).rename(columns={name: key for key, name in given.items()})
+
+
+def name_columns(file: Path) -> str:
+    """Say how to name the columns of a table, by what others call them where it has those."""
+    header = header_of(file)
+    found = {
+        ours: next((name for name in names if name in header), None)
+        for ours, names in _CALLED.items()
+    }
+    if found["path"] is None or found["label"] is None:
+        return "name yours with --path-column and --label-column"
+    options = (f"--{ours}-column {name}" for ours, name in found.items() if name)
+    return f"perhaps: {' '.join(options)}"
 
 
 def _check_parts(table: pd.DataFrame, file: Path) -> None:
