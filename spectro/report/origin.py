@@ -19,6 +19,7 @@ __all__ = ["tell"]
 Row = dict[str, Any]
 
 _FLAG = re.compile("[a-z][a-z0-9_]{0,40}")
+_NAME = re.compile(r"[\w.]{1,80}")  # of a function; a lambda has none
 _FILES = ("folds_file", "verdicts")  # options of reading that name files
 _FLAGS = {"seed": "fold_seed"}  # options of reading whose flag has another name
 
@@ -95,10 +96,8 @@ def _from_file(run: Run) -> bool:
 
 def _commands(run: Run) -> list[str]:
     record = run.record
-    dataset, pictures = (
-        quote(_last(path)) for path in (record.dataset.root, record.rendered.folder)
-    )
-    folder = quote(_last(str(run.folder.resolve())))
+    places = (record.dataset.root, record.rendered.folder, str(run.folder.resolve()))
+    dataset, pictures, folder = map(quote, _apart(*map(_last, places)))
     settings = f"--config settings.toml --run {folder}"
     reading = _reading(record.dataset.reading or {})
     lines = [f"spectro render {dataset} --out {pictures} --config settings.toml{reading}"]
@@ -114,6 +113,13 @@ def _commands(run: Run) -> list[str]:
             f"spectro train-fold {pictures} --fold {fold} {settings}" for fold in run.finished_folds
         ]
     return [*lines, f"spectro report {folder}"]
+
+
+def _apart(dataset: str, pictures: str, run: str) -> tuple[str, str, str]:
+    """Tell folders of one name apart, as they stand beside each other in the commands."""
+    if pictures == dataset:
+        pictures += "-pictures"
+    return dataset, pictures, f"{run}-run" if run in (dataset, pictures) else run
 
 
 def _reading(options: Mapping[str, Any]) -> str:
@@ -133,8 +139,12 @@ def _reading(options: Mapping[str, Any]) -> str:
 
 def _by_design(run: Run, pictures: str, folder: str) -> str:
     if run.design.learner is not None:
-        fit = f", fit={run.design.learner.fit}" if run.design.learner.fit else ""
-        made = f"make_learner={run.design.learner.name}{fit}"
+        given = {"make_learner": run.design.learner.name, "fit": run.design.learner.fit}
+        made = ", ".join(
+            f"{key}={name if _NAME.fullmatch(name) else '...'}"
+            for key, name in given.items()
+            if name
+        )
         return (
             f'python: spectro.cross_validate(RenderedSet.load("{pictures}"), "{folder}", {made}), '
             "with the source in run.json"

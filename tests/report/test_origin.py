@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from spectro.crossval.records import Design, OwnLearner
 from spectro.crossval.run import Run
 from spectro.report import origin
 
@@ -31,3 +32,22 @@ def test_the_options_of_reading_are_part_of_it(
     changed = dataclasses.replace(run, record=run.record.replace(dataset=dataset))
     first = origin.tell(changed)["commands"][0]
     assert first == f"spectro render UrbanSound8K --out sample --config settings.toml{flags}"
+
+
+def test_folders_of_one_name_are_told_apart(run: Run) -> None:
+    record = run.record
+    same = record.replace(
+        dataset=record.dataset.replace(root="/here/birds"),
+        rendered=record.rendered.replace(folder="/pictures/birds"),
+    )
+    folder = run.folder.with_name("birds")
+    commands = origin.tell(dataclasses.replace(run, record=same, folder=folder))["commands"]
+    assert commands[0].startswith("spectro render birds --out birds-pictures ")
+    assert commands[-1] == "spectro report birds-run"
+
+
+def test_a_function_without_a_name_is_no_command(run: Run) -> None:
+    own = OwnLearner(name="make", fit="<lambda>", source="...")
+    design = run.record.replace(design=Design(learner=own))
+    told = "\n".join(origin.tell(dataclasses.replace(run, record=design))["commands"])
+    assert "make_learner=make, fit=..." in told and "<" not in told
