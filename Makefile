@@ -129,7 +129,7 @@ test: setup  ## Run the tests that take under 2 seconds each
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: setup  ## Run the tests that take seconds, the notebooks, and real parts where they are there
-	$(BIN)/python -m pytest -n auto --dist worksteal -m slow tests
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'slow and not long' tests
 
 test-all: setup  ## Run all tests, also those that take minutes each
 	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not gpu'

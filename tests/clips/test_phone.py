@@ -24,6 +24,8 @@ from tests.clips.test_containers import (
     tone,
 )  # fmt: skip
 
+pytestmark = pytest.mark.slow
+
 SR = 22_050
 KINDS = {
     "m4a": (), "aac": (), "3gp": ("-c:a", "aac"), "mp4": ("-c:a", "aac"), "wma": (), "mkv": (),

@@ -44,6 +44,8 @@ from spectro.training.loop import learner
 from spectro.training.settings import Phase, TrainConfig
 from spectro.training.splits import Split
 
+pytestmark = pytest.mark.slow
+
 CONFIG = TrainConfig(
     arch="cnn4",
     weights="none",
@@ -84,7 +86,6 @@ def test_it_is_what_training_on_all_clips_gives(
     assert card.training["settings"] == whole.config.to_dict()
 
 
-@pytest.mark.slow
 def test_pictures_are_shown_to_the_model_as_they_were_in_training(
     rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,8 @@ from spectro.plumbing import cluster
 from spectro.training import data as datablock
 from tests.conftest import SHORT_TRAINING
 
+pytestmark = pytest.mark.slow
+
 QUICK = SHORT_TRAINING.with_last_phase(epochs=1)
 
 

@@ -14,6 +14,8 @@ from spectro.listening.outputs.tracks import Halving
 from tests.listening.ears import make_ears, tones
 from tests.report.browser import Page, browser, check_can_be_read
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tab() -> Iterator[Page]:

@@ -24,6 +24,8 @@ from spectro.plumbing import cluster
 from tests.conftest import SMALL_PICTURES
 from tests.listening.ears import make_ears, tones
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
@@ -49,7 +51,6 @@ def test_a_cluster_draws_the_very_pictures_of_one_machine(
     assert pictures(tmp_path / "there") == pictures(tmp_path / "here")
 
 
-@pytest.mark.slow
 def test_a_scan_on_a_cluster_finds_what_one_machine_finds(scheduler: str, tmp_path: Path) -> None:
     model, night = make_ears(tmp_path / "model"), tmp_path / "night"
     night.mkdir()

@@ -22,6 +22,8 @@ from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.paths import absolute, below, is_url, place
 
+pytestmark = pytest.mark.slow
+
 SR = 8_000
 CONFIG = SpectrogramConfig(sr=SR, duration=0.25, n_fft=256, hop_length=64, n_mels=16)
 
@@ -80,7 +82,6 @@ def assert_same_pictures(one: RenderedSet, other: RenderedSet) -> None:
         assert np.array_equal(pixels(image), pixels(twin))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "target"),
     [("s3://sounds/a", "s3://sounds/pictures-a"), ("s3://sounds/b", None),
@@ -102,7 +103,6 @@ def test_same_pictures_wherever_they_lie(
     assert counts(render(datasets.load(str(root)), out, CONFIG)) == (0, 6, 0, 0)
 
 
-@pytest.mark.slow
 def test_changed_added_and_removed_clips_elsewhere(s3: None) -> None:
     root, out = place("s3://sounds/changing"), "s3://sounds/pictures-changing"
     write_set(root)
@@ -123,7 +123,6 @@ def test_changed_added_and_removed_clips_elsewhere(s3: None) -> None:
     assert there.n_failed == 1
 
 
-@pytest.mark.slow
 def test_command_line_from_and_to_a_store(s3: None, tmp_path: Path) -> None:
     write_set(place("s3://sounds/cli"))
     code = "from spectro.cli.app import main; main()"
@@ -151,7 +150,6 @@ def test_other_settings_never_mix_elsewhere(s3: None) -> None:
         render(dataset, "s3://sounds/mixed-pictures", CONFIG.replace(n_mels=32))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("url", "told"),
     [

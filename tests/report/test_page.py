@@ -17,6 +17,8 @@ from spectro.report.write import write_report
 from tests.report.browser import Page, browser, check_can_be_read
 from tests.report.reports import make_predictions, make_run
 
+pytestmark = pytest.mark.slow
+
 LABELS = ["a_label_without_a_space_that_is_as_long_as_labels_of_species_come", "dog", "siren"]
 
 

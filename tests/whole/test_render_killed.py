@@ -236,6 +236,7 @@ def test_two_at_once_in_one_folder_do_no_harm(
     assert_same(out, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, *(pytest.param(n, marks=pytest.mark.long) for n in (2, 3, 4))])
 def test_of_two_at_once_one_may_be_killed(
     seed: int, sounds: Path, whole: Snapshot, tmp_path: Path

@@ -11,6 +11,8 @@ from tests.listening.ears import tones
 from tests.listening.serve.service import Service, serving
 from tests.report.browser import Page, browser, check_can_be_read
 
+pytestmark = pytest.mark.slow
+
 DONE = "document.querySelector('#status').textContent.startsWith('Done')"
 ARROW_RIGHT, TAB = 39, 9
 
@@ -122,7 +124,6 @@ def test_everything_can_be_reached_by_keyboard(page: Page, night: Path) -> None:
     assert page.run(named) == 0
 
 
-@pytest.mark.slow
 def test_every_text_can_be_read_by_day_and_night(page: Page, clip: Path, night: Path) -> None:
     check_can_be_read(page, dark=False)
     page.give("#file", clip)
