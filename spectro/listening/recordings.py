@@ -11,6 +11,7 @@ from typing import NamedTuple
 from spectro.clips.datasets.listing import is_document, list_below, path_of
 from spectro.clips.decode import file_seconds
 from spectro.errors import AudioError, DatasetError
+from spectro.plumbing.words import counted
 
 __all__ = ["Recordings", "find_recordings", "known_seconds"]
 
@@ -28,6 +29,12 @@ class Recordings(NamedTuple):
 
     paths: list[str]
     passed_over: int
+
+    @property
+    def passed_over_in_words(self) -> str:
+        """Say how many files are passed over."""
+        kinds = ("file is no sound by its name", "files are no sound by their names")
+        return f"{counted(self.passed_over, *kinds)}: passed over"
 
 
 def find_recordings(asked: Iterable[str], *, leave_out: str | Path | None = None) -> Recordings:

@@ -93,9 +93,7 @@ def _found(files: list[str]) -> Iterator[dict[str, str]]:
             _keep_stdin(Path(kept))
         found = find_recordings([kept if name == _STDIN else name for name in files])
         if found.passed_over:
-            console.complain(
-                f"{found.passed_over:,} files are no sound by their names: passed over"
-            )
+            console.complain(found.passed_over_in_words)
         yield {path: _STDIN if folder and path == kept else path for path in found.paths}
 
 

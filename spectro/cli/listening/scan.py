@@ -123,7 +123,7 @@ def scan(
     asked = find_recordings(recordings, leave_out=out)
     _check(asked.paths, start_time, page, _known_formats(formats))
     if asked.passed_over:
-        console.note(f"{asked.passed_over:,} files are no sound by their names: passed over")
+        console.note(asked.passed_over_in_words)
     out.mkdir(parents=True, exist_ok=True)
     check_writable(out)
     _check_store(store)
