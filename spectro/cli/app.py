@@ -53,6 +53,7 @@ _COMMANDS = (
     ("train", "probe"),
     ("train", "lr_find"),
     ("train", "learning_curve"),
+    ("pretrain", "pretrain"),
     ("settings", "settings"),
     ("models", "train_final"),
     ("models", "export"),

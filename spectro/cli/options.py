@@ -26,6 +26,7 @@ from spectro.errors import ConfigError
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.described import entries, first_sentence
 from spectro.plumbing.settings import Settings, read_table
+from spectro.training.pretraining.settings import PretrainConfig
 from spectro.training.recipes import RECIPES, recipe_spectrogram
 from spectro.training.recipes import recipe as find_recipe
 from spectro.training.settings import Phase, TrainConfig
@@ -37,6 +38,7 @@ __all__ = [
     "ALL_SETTINGS",
     "FOLDS",
     "PICTURE",
+    "PRETRAINING",
     "READING",
     "RUNNING",
     "SPECTROGRAM",
@@ -218,6 +220,8 @@ def _without_none(text: str) -> str:
 
 def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:
     """Return the type that a command line reads for a field, and the words it may be."""
+    if get_origin(annotation) is tuple:  # of words: the option may be repeated
+        return list[str], ()
     union = get_origin(annotation) in (Union, types.UnionType)
     kinds = get_args(annotation) if union else (annotation,)
     choices = tuple(
@@ -288,6 +292,25 @@ def _both(config: Path | None, recipe: str | None) -> tuple[SpectrogramConfig, T
 
 
 ALL_SETTINGS = Group((_config_file(PICTURE), _recipe(PICTURE)), _both)
+
+
+def _pretraining(
+    config: Path | None, recipe: str | None, **flags: Any
+) -> tuple[PretrainConfig, SpectrogramConfig]:
+    """Apply the TOML file, then the flags."""
+    own = {name: flags.pop(name) for name in PretrainConfig.model_fields}
+    base = PretrainConfig.from_toml(config) if config else PretrainConfig()
+    return base.replace(**own), _spectrogram(config, recipe, **flags)
+
+
+PRETRAINING = Group(
+    (
+        _option("config", Path, "TOML file with the tables [pretrain] and [spectrogram].", PICTURE),
+        *SPECTROGRAM.parameters[1:],
+        *(_setting(PretrainConfig, name, TRAINING) for name in PretrainConfig.model_fields),
+    ),
+    _pretraining,
+)
 
 
 def training(*names: str, recipe: str | None = None) -> Group:

@@ -13,15 +13,10 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import re
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import nn
 
@@ -80,22 +75,9 @@ def save_model(
             parts[0].write_text(describe(card), encoding="utf-8", newline="\n")
             parts[1].write_text(card.to_json(), encoding="utf-8", newline="\n")
             write_marks(parts[2], trained_on)
-            _write_tensors(state, parts[3])
+            tensors.write_tensors(state, parts[3])
         for name in (*EXPORTS, VECTORS):
             (folder / name).unlink(missing_ok=True)
-
-
-def _write_tensors(state: dict[str, torch.Tensor], path: Path) -> None:
-    """Write a safetensors file that others may read, as they may what is written otherwise."""
-    path.touch()
-    mode = path.stat().st_mode  # with the umask; safetensors makes a file for its owner alone
-    try:
-        safetensors.torch.save_file(state, path)
-    except safetensors.SafetensorError as error:
-        found = re.search(r"os error (\d+)", str(error))
-        number = int(found[1]) if found else errno.EIO
-        raise OSError(number, os.strerror(number), str(path)) from None
-    path.chmod(mode)
 
 
 def load_model(folder: str | Path) -> tuple[nn.Module, ModelCard]:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors
+import safetensors.torch
 import torch
 
 from spectro.errors import ModelError
 from spectro.models.card import shortened
 from spectro.models.networks.build import Expected
 
-__all__ = ["check_finite", "check_memory", "is_plain", "read_shapes", "read_tensors"]
+__all__ = [
+    "check_finite",
+    "check_memory",
+    "is_plain",
+    "read_shapes",
+    "read_tensors",
+    "write_tensors",
+]
 
 # safetensors' words for the types that networks are built and kept in.
 _DTYPES = {
@@ -82,6 +92,21 @@ def read_tensors(path: Path, names: Collection[str]) -> dict[str, torch.Tensor]:
             return {name: file.get_tensor(name) for name in names}
     except (OSError, safetensors.SafetensorError) as error:
         raise ModelError(f"{path}: cannot be read ({shortened(error)})") from None
+
+
+def write_tensors(
+    state: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write a safetensors file that others may read, as they may what is written otherwise."""
+    path.touch()
+    mode = path.stat().st_mode  # with the umask; safetensors makes a file for its owner alone
+    try:
+        safetensors.torch.save_file(state, path, metadata)
+    except safetensors.SafetensorError as error:
+        found = re.search(r"os error (\d+)", str(error))
+        number = int(found[1]) if found else errno.EIO
+        raise OSError(number, os.strerror(number), str(path)) from None
+    path.chmod(mode)
 
 
 def check_finite(tensors: Mapping[str, torch.Tensor], origin: str | Path) -> None:

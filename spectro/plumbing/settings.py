@@ -36,7 +36,7 @@ else:  # the same parser and the same word, before the standard library had them
 __all__ = ["TABLES", "Record", "Settings", "read_table", "read_tables", "table_names"]
 
 TABLES = (
-    *("spectrogram", "train", "candidate", "events", "scan", "thresholds", "model"),
+    *("spectrogram", "train", "pretrain", "candidate", "events", "scan", "thresholds", "model"),
     *("source", "alerts", "evidence", "proof", "listen", "serve", "unknown"),
 )
 """Tables that a TOML file of ours may hold; any other is taken for a misspelt one."""
@@ -215,7 +215,7 @@ def read_table(path: str | Path, name: str) -> dict[str, Any]:
         If the file is missing, is not TOML (the message has the line), or `name` is no table.
     """
     tables = _read_toml(path)
-    if name in ("spectrogram", "train"):  # what else reads a file has tables of its own
+    if name in ("spectrogram", "train", "pretrain"):  # what else reads a file has tables of its own
         _check_tables(tables, path)
     table = tables.get(name, {})
     if not isinstance(table, dict):

@@ -50,6 +50,9 @@ OPTIONS = {
     "lr-find": "rendered --fold --config --recipe --arch --weights --size --batch-size --precision "
     "--seed --inner-fold --quarantine --steps --out",
     "learning-curve": f"rendered --fold --shares {FIT} --quarantine --run --runs",
+    "pretrain": f"--out {PICTURE} --arch --weights --objective --sounds --batch-size --lr "
+    "--weight-decay --temperature --change --leave-out --precision --seed --every --time-budget "
+    "--probe --fold",
     "report": "run --out --open",
     "runs": "--runs --dataset --recipe --sort --json",
     "compare": "run_a run_b --csv --seed",

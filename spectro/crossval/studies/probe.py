@@ -8,7 +8,7 @@ try settings; what it loses against fine-tuning is in ``docs/benchmarks.md``.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +25,14 @@ from spectro.crossval.records import FoldRecord, Head
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError
 from spectro.models.networks import build as networks
-from spectro.models.networks.features import body_identity, pooled_features
+from spectro.models.networks.features import body_identity, extract, pooled_features
 from spectro.models.weights import Weights
 from spectro.pictures.rendered import RenderedSet
 from spectro.training.data import device
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import split
 
-__all__ = ["C", "check", "features_of", "probabilities", "probe_fold"]
+__all__ = ["C", "check", "features_of", "probabilities", "probe_fold", "score_body"]
 
 C = 0.1
 """Inverse strength of the head's L2 penalty, on standardised features.
@@ -139,6 +139,38 @@ def probe_fold(run: Run, rendered: RenderedSet, features: Floats, fold: int) -> 
     with run.writing_fold(record) as folder:
         write_predictions(folder, predictions, rendered)
     return record
+
+
+def score_body(
+    body: torch.nn.Sequential, arch: str, rendered: RenderedSet, folds: Sequence[int]
+) -> float:
+    """Probe a body on some folds, each by a head fitted to the others of these; keep nothing.
+
+    Parameters
+    ----------
+    body : torch.nn.Sequential
+        Left in evaluation mode.
+    arch : str
+        Its network.
+    rendered : RenderedSet
+        Pictures; those of other folds are not opened.
+    folds : sequence of int
+        Two or more.
+
+    Returns
+    -------
+    accuracy : float
+        Of all their clips, from 0 to 1.
+    """
+    clips = rendered.clips[rendered.clips["fold"].isin(list(folds))]
+    where, stats = device(), networks.statistics(arch)
+    features = extract(clips["image"].tolist(), body, None, "fp32", where, statistics=stats)
+    right = 0
+    for fold in folds:
+        held_out = (clips["fold"] == fold).to_numpy()
+        head = _head().fit(features[~held_out], clips["label"][~held_out])
+        right += int((head.predict(features[held_out]) == clips["label"][held_out]).sum())
+    return right / len(clips)
 
 
 def _head() -> Pipeline:

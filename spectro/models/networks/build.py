@@ -34,6 +34,7 @@ __all__ = [
     "head",
     "is_timms",
     "layer_groups",
+    "library_state",
     "member_logits",
     "n_features",
     "statistics",
@@ -190,6 +191,29 @@ def body(arch: str, state: Mapping[str, torch.Tensor] | None = None) -> nn.Seque
     if state is not None:
         model.load_state_dict(state, strict=False)  # weights.resolve has checked every name
     return nn.Sequential(*list(model.children())[: names.index("avgpool")])
+
+
+def library_state(arch: str, built: nn.Sequential) -> dict[str, torch.Tensor]:
+    """Return the state dict of a body in the names of the library that its network is of.
+
+    The other way round from :func:`body`: what it returns can be its `state`.
+
+    Parameters
+    ----------
+    arch : str
+        torchvision's name or timm's.
+    built : torch.nn.Sequential
+        Of :func:`body`.
+    """
+    if is_timms(arch):
+        return {name.removeprefix("0.net."): t for name, t in built.state_dict().items()}
+    with without_memory(arch):
+        names = [name for name, _ in torchvision.models.get_model(arch).named_children()]
+    state = {}
+    for name, tensor in built.state_dict().items():
+        number, _, rest = name.partition(".")
+        state[f"{names[int(number)]}.{rest}"] = tensor
+    return state
 
 
 def is_timms(arch: str) -> bool:

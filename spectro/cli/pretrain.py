@@ -1,0 +1,117 @@
+"""The command ``pretrain``: a network learns from synthesised sounds, before any recording."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from spectro.cli import console
+from spectro.cli.options import PRETRAINING, RUNNING, with_options
+from spectro.errors import ConfigError
+from spectro.pictures.settings import SpectrogramConfig
+from spectro.plumbing.words import counted
+from spectro.training.pretraining.settings import PretrainConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from spectro.pictures.rendered import RenderedSet
+    from spectro.training.pretraining.checkpoint import LogRow
+
+__all__ = ["pretrain"]
+
+PROBE = "Probe"
+
+
+@with_options(settings=PRETRAINING)
+def pretrain(
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for the network; what is there goes on.")],
+    settings: tuple[PretrainConfig, SpectrogramConfig],
+    every: Annotated[
+        int, typer.Option(min=1, help="Sounds between two lines.", rich_help_panel=RUNNING)
+    ] = 2_000,
+    time_budget: Annotated[
+        Optional[float],
+        typer.Option(
+            min=0.01,
+            help="Minutes after which it stops; run it again to go on.",
+            rich_help_panel=RUNNING,
+        ),
+    ] = None,
+    probe: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="Rendered set; each line then tells what a linear head on the network reaches.",
+            rich_help_panel=PROBE,
+        ),
+    ] = None,
+    fold: Annotated[
+        Optional[list[int]],
+        typer.Option(
+            help="Fold to probe, by a head fitted to the others named; repeatable.",
+            rich_help_panel=PROBE,
+        ),
+    ] = None,
+) -> None:
+    """Train a network on synthesised sounds alone, to start from with --weights."""
+    from spectro.training.pretraining.pretrain import WEIGHTS, Pretraining
+
+    config, spectrogram = settings
+    score = _score(probe, fold or [], config.arch)
+    training = Pretraining(out, config, spectrogram)
+    about = training.about
+    console.say(
+        f"{config.arch}, {counted(config.sounds, 'synthesised sound')} of "
+        f"{spectrogram.duration:g} s, objective {config.objective}, {about.precision}, "
+        f"from {about.start}"
+    )
+    if about.steps:
+        console.say(f"goes on after {about.steps * config.batch_size:,} sounds")
+    seconds = math.inf if time_budget is None else 60 * time_budget
+    done = training.run(every=every, seconds=seconds, score=score, told=_tell)
+    console.say(f"wrote {out / WEIGHTS}: --arch {config.arch} --weights {out / WEIGHTS}")
+    if not done:
+        console.note("the time is over before all sounds were heard; the same command goes on")
+
+
+def _score(
+    probe: Path | None, folds: list[int], arch: str
+) -> Callable[[nn.Sequential], float] | None:
+    """Return what scores a network, having checked that it can."""
+    if probe is None:
+        if folds:
+            raise ConfigError("--fold says on which folds of --probe to score; name one")
+        return None
+    from spectro.crossval.studies.probe import score_body
+    from spectro.pictures.rendered import RenderedSet
+
+    pictures = RenderedSet.load(probe)
+    chosen = _folds(pictures, folds)
+    return lambda body: score_body(body, arch, pictures, chosen)
+
+
+def _folds(pictures: RenderedSet, asked: list[int]) -> list[int]:
+    folds = sorted(set(asked)) or pictures.folds
+    absent = [fold for fold in folds if fold not in pictures.folds]
+    if absent:
+        raise ConfigError(
+            f"{pictures.folder}: has no fold {absent[0]}; there are "
+            f"{', '.join(map(str, pictures.folds))}"
+        )
+    if len(folds) < 2:
+        raise ConfigError("a probe fits its head to other folds than the scored one; name two")
+    return folds
+
+
+def _tell(row: LogRow) -> None:
+    """Print a row of the log."""
+    parts = {"present": row.present, "places": row.places, "pairs": row.pairs}
+    told = [f"{name} {value:.3f}" for name, value in parts.items() if value is not None]
+    score = "" if row.score is None else f"  probe {console.percent(row.score)}"
+    rate = row.sounds / row.seconds if row.seconds else 0.0
+    console.say(f"{row.sounds:>11,} sounds  {'  '.join(told)}  {rate:,.0f} sounds/s{score}")

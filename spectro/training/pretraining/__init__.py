@@ -1,0 +1,1 @@
+"""Training a network on synthesised sound before it meets any recording."""

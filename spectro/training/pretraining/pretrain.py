@@ -1,0 +1,297 @@
+"""Pretraining: step by step, sounds are made, drawn, heard, and the network is mended."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from spectro import __version__
+from spectro.errors import ConfigError, ModelError
+from spectro.models import tensors
+from spectro.models.networks import build as networks
+from spectro.models.networks.precision import choose_precision
+from spectro.models.weights import resolve
+from spectro.pictures.settings import SpectrogramConfig
+from spectro.plumbing.files import replacing, write_text
+from spectro.training.data import device as usual_device
+from spectro.training.pixels import Colour, TensorLevels
+from spectro.training.pretraining import checkpoint
+from spectro.training.pretraining.checkpoint import STATE, Checkpoint, LogRow
+from spectro.training.pretraining.objectives import Heads, contrast, parameter_errors
+from spectro.training.pretraining.pictures import Pictures
+from spectro.training.pretraining.settings import PretrainConfig
+from spectro.training.pretraining.sounds import Plan, Synthesiser
+
+__all__ = ["WEIGHTS", "Pretraining"]
+
+WEIGHTS = "weights.safetensors"
+_LOG = "log.csv"
+_WARM_UP = 0.05  # of the steps, over which the rate rises
+
+Score = Callable[[nn.Sequential], float]
+
+
+class Pretraining:
+    """A network that learns from synthesised sounds, in a folder where it can be gone on with.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where state, log and weights go; what is there already is gone on with.
+    config : PretrainConfig
+        Settings; those of a folder that is there must be the same.
+    spectrogram : SpectrogramConfig
+        How pictures are drawn.
+    device : torch.device or None
+        None means a GPU where there is one.
+
+    Raises
+    ------
+    ConfigError
+        If the folder's settings are others, or there is no such network.
+    ModelError
+        If its state cannot be read, or weights to start from cannot be had.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        config: PretrainConfig,
+        spectrogram: SpectrogramConfig,
+        *,
+        device: torch.device | None = None,
+    ) -> None:
+        self.folder, self.config, self.spectrogram = Path(folder), config, spectrogram
+        self._device = device or usual_device()
+        self._draw_pictures = Pictures(spectrogram, self._device)
+        self._synthesiser = Synthesiser(
+            spectrogram.n_samples,
+            spectrogram.sr,
+            seed=config.seed,
+            device=self._device,
+            leave_out=config.leave_out,
+        )
+        mean, std = networks.statistics(config.arch)
+        self._colour = Colour(spectrogram.cmap, None, mean, std)
+        self.about, state = self._open()
+        self._build(state)
+
+    def _open(self) -> tuple[Checkpoint, dict[str, Tensor] | None]:
+        """Read where the folder stands, or say how it begins."""
+        if not (self.folder / STATE).is_file():
+            start = resolve(self.config.weights, self.config.arch)
+            precision, _ = choose_precision(self.config.precision, self._device)
+            self._start = start.state
+            return Checkpoint(
+                version=__version__, config=self.config, spectrogram=self.spectrogram,
+                precision=precision, start=start.detail, steps=0,
+            ), None  # fmt: skip
+        about, state = checkpoint.read(self.folder)
+        other = [*about.config.differences(self.config)]
+        other += about.spectrogram.differences(self.spectrogram)
+        if other:
+            raise ConfigError(
+                f"{self.folder}: was begun with other settings ({'; '.join(other)}); name another "
+                "folder, or go on with its own"
+            )
+        self._start = None
+        return about, state
+
+    def _build(self, state: dict[str, Tensor] | None) -> None:
+        """Build network, heads and optimizer, as they begin or as they were."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed)
+            self.body = networks.body(self.config.arch, self._start)
+            self._heads = Heads(networks.n_features(self.body))
+        for module in (self.body, self._heads):
+            module.to(self._device)
+        modules = [*self.body.parameters(), *self._heads.parameters()]
+        self._optimizer = torch.optim.AdamW(
+            modules, lr=self.config.lr, weight_decay=self.config.weight_decay
+        )
+        if state is not None:
+            checkpoint.restore(
+                self.folder / STATE, state, self.about.steps, self._modules, self._optimizer
+            )
+
+    @property
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"body": self.body, "heads": self._heads}
+
+    def run(
+        self,
+        *,
+        every: int = 2_000,
+        seconds: float = math.inf,
+        score: Score | None = None,
+        told: Callable[[LogRow], None] = lambda row: None,
+    ) -> bool:
+        """Train to the end, or as long as there is time.
+
+        Parameters
+        ----------
+        every : int
+            Sounds between two rows of the log.
+        seconds : float
+            After so many it stops, where it can be gone on with.
+        score : callable or None
+            Given the network, in evaluation mode, for each row of the log, returns a score.
+        told : callable
+            Given each row.
+
+        Returns
+        -------
+        done : bool
+            Whether it is at its end; ``weights.safetensors`` is written then, and whenever it
+            stops.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        started, size, end = time.monotonic(), self.config.batch_size, self.config.steps
+        steps = self.about.steps
+        while steps < end and time.monotonic() - started < seconds:
+            began, sums, due = time.monotonic(), _Sums(), (steps * size // every + 1) * every
+            while steps < end and steps * size < due and time.monotonic() - started < seconds:
+                sums.add(self._step(steps))
+                steps += 1
+            row = sums.row(steps * size, self.about.seconds + time.monotonic() - began)
+            row = row.replace(score=self._scored(score))
+            self.about = self.about.replace(steps=steps, log=(*self.about.log, row))
+            self._keep()
+            told(row)
+        self._write_weights()
+        return steps == end
+
+    def _step(self, step: int) -> dict[str, float]:
+        """Make the sounds of a step and learn from them; return the errors."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.config.lr * _rate(step, self.config.steps)
+        plans, levels = self._sounds(step)
+        self.body.train()
+        self._heads.train()
+        sixteen = torch.autocast(self._device.type, torch.bfloat16)
+        with sixteen if self.about.precision == "bf16" else nullcontext():
+            features = self._features(levels)
+        errors = self._errors(features.float(), plans)
+        loss = torch.stack(list(errors.values())).sum()
+        if not bool(loss.isfinite()):
+            raise ModelError(f"{self.folder}: the loss is no number at step {step}; lower --lr")
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+        return {name: float(error.detach()) for name, error in errors.items()}
+
+    @torch.no_grad()
+    def _sounds(self, step: int) -> tuple[list[Plan], Tensor]:
+        """Make the sounds of a step; of pairs, all first renderings come before all others."""
+        draw, n = self._synthesiser.draw(step), self.config.batch_size
+        if self.config.objective == "parameters":
+            plans = [self._synthesiser.plan(draw, n)]
+        else:
+            first = self._synthesiser.plan(draw, n // 2)
+            plans = [first, first.changed(draw, self.config.change)]
+        y = torch.cat([self._synthesiser.make(draw, plan) for plan in plans])
+        return plans, self._draw_pictures(y)
+
+    def _features(self, levels: Tensor) -> Tensor:
+        pixels = self._colour.encodes(TensorLevels(levels)).as_subclass(Tensor)
+        maps: Tensor = self.body(pixels.contiguous(memory_format=torch.channels_last))
+        return maps.mean(dim=(2, 3))
+
+    def _errors(self, features: Tensor, plans: list[Plan]) -> dict[str, Tensor]:
+        errors: dict[str, Tensor] = {}
+        if self.config.objective != "pairs":
+            each = [
+                parameter_errors(self._heads, part, plan)
+                for part, plan in zip(features.chunk(len(plans)), plans, strict=True)
+            ]
+            present, places = zip(*each, strict=True)
+            errors = {"present": sum(present) / len(each), "places": sum(places) / len(each)}
+        if self.config.objective != "parameters":
+            errors["pairs"] = contrast(self._heads, features, self.config.temperature)
+        return errors
+
+    def _scored(self, score: Score | None) -> float | None:
+        if score is None:
+            return None
+        self.body.eval()
+        return score(self.body)
+
+    def _keep(self) -> None:
+        checkpoint.write(self.folder, self.about, self._modules, self._optimizer)
+        text = io.StringIO()
+        table = csv.DictWriter(text, list(LogRow.model_fields), lineterminator="\n")
+        table.writeheader()
+        table.writerows(row.to_dict() for row in self.about.log)
+        write_text(self.folder / _LOG, text.getvalue())
+
+    def _write_weights(self) -> None:
+        """Write the network as it is, for ``--weights``, and what it is."""
+        state = networks.library_state(self.config.arch, self.body)
+        half = {
+            name: (t.half() if t.is_floating_point() else t).cpu().contiguous()
+            for name, t in state.items()
+        }
+        with replacing(self.folder / WEIGHTS) as path:
+            tensors.write_tensors(half, path)
+        write_text(self.folder / "README.md", _card(self.about))
+
+
+class _Sums:
+    """Errors since the last row of the log."""
+
+    def __init__(self) -> None:
+        self._steps, self._sums = 0, dict.fromkeys(("present", "places", "pairs"), 0.0)
+        self._known: set[str] = set()
+
+    def add(self, errors: dict[str, float]) -> None:
+        self._steps += 1
+        for name, error in errors.items():
+            self._sums[name] += error
+        self._known |= set(errors)
+
+    def row(self, sounds: int, seconds: float) -> LogRow:
+        means = {name: round(self._sums[name] / self._steps, 6) for name in self._known}
+        return LogRow(
+            sounds=sounds, loss=round(sum(means.values()), 6), seconds=round(seconds, 3), **means
+        )
+
+
+def _rate(step: int, steps: int) -> float:
+    """Return the share of the peak rate at a step: up, then down by a cosine."""
+    rise = max(1, round(_WARM_UP * steps))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 + 0.5 * math.cos(math.pi * (step - rise) / max(1, steps - rise))
+
+
+def _card(about: Checkpoint) -> str:
+    """Describe the weights for a person."""
+    config, last = about.config, about.log[-1] if about.log else None
+    heard = last.sounds if last else 0
+    lines = [
+        f"# {config.arch}, pretrained on synthesised sound",
+        "",
+        f"{heard:,} of {config.sounds:,} synthesised sounds of {about.spectrogram.duration:g} s "
+        f"were heard in {about.seconds / 60:,.0f} minutes, with spectro {about.version}, seed "
+        f"{config.seed}; objective: {config.objective}. It started from {about.start}.",
+        "",
+        f"`{WEIGHTS}`: the state dict of {config.arch} without its classifier, in half precision: "
+        f"`--arch {config.arch} --weights {WEIGHTS}`.",
+        "",
+        "```toml",
+        config.to_toml().strip(),
+        "",
+        about.spectrogram.to_toml().strip(),
+        "```",
+    ]
+    if last is not None and last.score is not None:
+        lines[4:4] = [f"Score when it stopped: {100 * last.score:.1f} %.", ""]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,378 @@
+"""Pretraining on synthesised sounds: the sounds are what their plan says, and nothing is lost."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+from typer.testing import CliRunner
+
+from spectro.cli.app import app
+from spectro.errors import ConfigError, ModelError
+from spectro.models.networks import build as networks
+from spectro.models.weights import resolve
+from spectro.pictures.rendered import RenderedSet
+from spectro.pictures.settings import SpectrogramConfig
+from spectro.pictures.spectrogram import spectrogram_image
+from spectro.training.pretraining import checkpoint
+from spectro.training.pretraining.objectives import Heads, contrast, parameter_errors
+from spectro.training.pretraining.parameters import KINDS, PARAMETERS, USED, index, value
+from spectro.training.pretraining.pictures import Pictures
+from spectro.training.pretraining.pretrain import WEIGHTS, Pretraining
+from spectro.training.pretraining.settings import PretrainConfig
+from spectro.training.pretraining.sounds import Plan, Synthesiser
+from spectro.training.pretraining.waves import envelope, harmonics, loudness, resonator
+
+CPU = torch.device("cpu")
+SR = 16_000
+SMALL = SpectrogramConfig(sr=4_000, duration=0.5, n_fft=256, hop_length=64, n_mels=32, fmax=2_000)
+FEW = PretrainConfig(sounds=48, batch_size=8, precision="fp32")
+
+
+def synthesiser(seed: int = 0, **options: tuple[str, ...]) -> Synthesiser:
+    return Synthesiser(SR, SR, seed=seed, device=CPU, **options)
+
+
+def plan_of(kind: str, n: int = 2, **values: float) -> Plan:
+    """One source alone, dry, without background, of parameters that are asked for."""
+    dry = {"background": 0.0, "high_cut": 1.0, "low_cut": 0.0, "am_depth": 0.0, "duty": 1.0}
+    dry |= {"glide": 0.5, "vibrato": 0.0, "breath": 0.0}
+    places = torch.full((n, 2, len(PARAMETERS)), 0.5)
+    for name, place in {**dry, **values}.items():
+        places[:, :, index(name)] = place
+    no = torch.zeros(n, dtype=torch.bool)
+    return Plan(torch.full((n, 2), list(KINDS).index(kind)), places, no, no, no)
+
+
+def loudest(y: torch.Tensor) -> float:
+    spectrum = torch.fft.rfft(y * torch.hann_window(len(y))).abs()
+    return float(spectrum.argmax()) * SR / len(y)
+
+
+# --------------------------------------------------------------------------- what is synthesised
+
+
+def test_a_step_has_its_own_sounds_and_always_the_same() -> None:
+    def made(seed: int, step: int) -> tuple[Plan, torch.Tensor]:
+        draw = synthesiser(seed).draw(step)
+        plan = synthesiser(seed).plan(draw, 12)
+        return plan, synthesiser(seed).make(draw, plan)
+
+    (plan, y), (again, same) = made(3, 7), made(3, 7)
+    assert torch.equal(plan.places, again.places) and torch.equal(y, same)
+    assert y.isfinite().all() and y.abs().max() <= 1 and y.shape == (12, SR)
+    for other in (made(3, 8), made(4, 7)):
+        assert not torch.equal(plan.places, other[0].places) and not torch.equal(y, other[1])
+
+
+def test_all_kinds_come_as_often_and_those_left_out_never() -> None:
+    plan = synthesiser().plan(synthesiser().draw(0), 3_000)
+    counts = torch.bincount(plan.kinds.flatten(), minlength=len(KINDS)) / 6_000
+    assert counts.tolist() == pytest.approx([1 / len(KINDS)] * len(KINDS), abs=0.03)
+    less = synthesiser(leave_out=("noise", "voice"))
+    kinds = less.plan(less.draw(0), 3_000).kinds.unique().tolist()
+    assert [list(KINDS)[k] for k in kinds] == ["harmonics", "modulated", "chirps", "impulses"]
+
+
+@pytest.mark.parametrize("place", [0.2, 0.5, 0.8])
+def test_a_tone_has_its_pitch(place: float) -> None:
+    plan = plan_of("harmonics", pitch=place, tilt=0.0)
+    pitch = float(value(plan.places[:, 0], "pitch")[0])
+    y = synthesiser().make(synthesiser().draw(0), plan)
+    assert loudest(y[0]) == pytest.approx(pitch, rel=0.03)
+
+
+@pytest.mark.parametrize("place", [0.3, 0.6])
+def test_noise_lies_in_its_band_and_a_blow_rings_at_its_resonance(place: float) -> None:
+    made = synthesiser()
+    plan = plan_of("noise", centre=place, width=0.2)
+    spectrum = torch.fft.rfft(made.make(made.draw(0), plan)[0]).abs().square()
+    f = torch.fft.rfftfreq(SR, 1 / SR)
+    middle = float((spectrum * f.clamp(min=1).log()).sum() / spectrum.sum())
+    assert math.exp(middle) == pytest.approx(float(value(plan.places[:, 0], "centre")[0]), rel=0.1)
+    blows = plan_of("impulses", resonance=place, ringing=0.9, impulse_rate=0.1)
+    rings = float(value(blows.places[:, 0], "resonance")[0])
+    assert loudest(made.make(made.draw(1), blows)[0]) == pytest.approx(rings, rel=0.05)
+
+
+def test_a_silent_plan_has_its_background_alone_and_says_that_nothing_is_there() -> None:
+    plan = plan_of("harmonics")
+    quiet = Plan(plan.kinds, plan.places, plan.second, plan.room, torch.tensor([True, False]))
+    assert quiet.present[0].tolist() == [0.0] * len(KINDS) + [0.0, 1.0]
+    assert quiet.present[1].tolist() == [1.0] + [0.0] * (len(KINDS) - 1) + [0.0, 0.0]
+    assert not quiet.used[0].any()
+    heard = {name for name, used in zip(PARAMETERS, quiet.used[1], strict=True) if used}
+    whole = {name for name, used in zip(PARAMETERS, USED[0], strict=True) if used}
+    assert whole - heard == {"second", "echo", "wet", "slope", "event_rate", "attack", "release"}
+    y = synthesiser().make(synthesiser().draw(0), quiet)
+    assert y[0].abs().max() < 1e-6 < y[1].abs().max()
+
+
+def test_a_changed_plan_lies_near_and_within() -> None:
+    made = synthesiser()
+    plan = made.plan(made.draw(0), 500)
+    other = plan.changed(made.draw(1), 0.1)
+    moved = (other.places - plan.places).flatten()
+    assert 0.09 < moved.std() < 0.1 and abs(moved.mean()) < 0.005
+    assert other.places.min() >= 0 and other.places.max() <= 1
+    assert torch.equal(other.kinds, plan.kinds)
+
+
+def test_harmonics_are_a_sum_of_sines() -> None:
+    phase = torch.linspace(0, 50, 2_000).repeat(2, 1)
+    tilt, highest = torch.tensor([[-6.0], [-3.0]]), torch.tensor([[5.5], [40.0]])
+    found = harmonics(phase, tilt, highest)
+    for row, (slope, count) in enumerate(((-6.0, 5), (-3.0, 24))):
+        naive = sum(
+            10 ** (slope * math.log2(k) / 20) * torch.sin(k * phase[row].double())
+            for k in range(1, count + 1)
+        )
+        assert (found[row] - naive).abs().max() < 2e-3
+
+
+def test_an_envelope_is_the_naive_one() -> None:
+    turn = torch.linspace(0, 0.999, 400)[None]
+    rate, duty, attack, release = (torch.tensor([[v]]) for v in (2.0, 0.4, 0.05, 0.1))
+    found = envelope(turn, rate, duty, attack, release)[0]
+    for i in range(0, 400, 7):
+        seconds = float(turn[0, i]) / 2
+        rise = min(1.0, seconds / 0.05)
+        fall = 1.0 if seconds < 0.2 else math.exp(-(seconds - 0.2) / 0.1)
+        assert float(found[i]) == pytest.approx(rise * fall, abs=1e-5)
+    assert envelope(turn, rate, torch.ones(1, 1), attack, release).eq(1).all()
+
+
+def test_a_resonator_is_the_transform_of_a_decaying_sine() -> None:
+    t = torch.arange(SR * 4) / SR
+    decaying = torch.exp(-t / 0.05 + 2j * math.pi * 1_000 * t)
+    f = torch.fft.rfftfreq(SR, 1 / SR)
+    truth = torch.fft.fft(decaying)[: 2 * SR : 4][: len(f) - 1].abs()
+    found = resonator(f, torch.tensor([[1_000.0]]), torch.tensor([[0.05]]))[0, :-1].abs()
+    near = (f[:-1] - 1_000).abs() < 300
+    assert ((found - truth / truth.max())[near].abs() < 0.01).all()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"db_range": "auto"}, {"ref": 1.0, "top_db": 60.0}, {"win_length": 300, "n_mels": 40}],
+)
+def test_pictures_are_those_that_rendering_draws(changes: dict[str, object]) -> None:
+    config = SpectrogramConfig(sr=SR, duration=1, n_fft=512, hop_length=128, fmax=8_000, **changes)
+    made = synthesiser()
+    draw = made.draw(0)
+    y = made.make(draw, made.plan(draw, 8))
+    y[3] = 0
+    levels = Pictures(config, CPU)(y)
+    assert levels.shape == (8, 1, *config.shape) and levels.dtype == torch.uint8
+    for row, sound in zip(levels, y, strict=True):
+        ours = np.asarray(spectrogram_image(sound.numpy(), config)).astype(int)
+        assert np.abs(ours - row[0].numpy()).max() <= 1
+    with pytest.raises(ConfigError, match="synthesised sounds have one"):
+        Pictures(config.replace(channels="both"), CPU)
+
+
+# --------------------------------------------------------------------------- what is asked
+
+
+def test_the_contrast_is_the_naive_one() -> None:
+    torch.manual_seed(0)
+    heads, features = Heads(16).eval(), torch.randn(10, 16)
+    z = heads.project(features).detach()
+    z = z / z.norm(dim=1, keepdim=True)
+    naive = []
+    for i in range(10):
+        alike = [math.exp(float(z[i] @ z[k]) / 0.2) for k in range(10) if k != i]
+        own = math.exp(float(z[i] @ z[(i + 5) % 10]) / 0.2)
+        naive.append(-math.log(own / sum(alike)))
+    assert contrast(heads, features, 0.2).item() == pytest.approx(sum(naive) / 10, rel=1e-4)
+    same = torch.ones(10, 16)
+    assert contrast(heads, same, 0.2).item() == pytest.approx(math.log(9), rel=1e-4)
+
+
+def test_a_network_that_knows_nothing_leaves_all_of_the_variance() -> None:
+    made = synthesiser()
+    plan = made.plan(made.draw(0), 4_000)
+    present, places = parameter_errors(Heads(8), torch.randn(4_000, 8), plan)
+    assert places.item() == pytest.approx(1, abs=0.02)
+    assert present.item() == pytest.approx(math.log(2), abs=1e-5)
+
+
+def test_settings_that_cannot_be_are_told() -> None:
+    for given, told in (
+        ({"leave_out": ("drums",)}, "leave_out names 'drums'; there are harmonics, voice"),
+        ({"leave_out": tuple(KINDS)[1:]}, "fewer than two kinds"),
+        ({"objective": "pairs", "batch_size": 9}, "pairs need an even number"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            PretrainConfig(**given)
+
+
+# --------------------------------------------------------------------------- training
+
+
+@pytest.mark.slow
+def test_it_learns_to_tell_what_sounds_are_made_of(tmp_path: Path) -> None:
+    config = PretrainConfig(sounds=1_600, batch_size=16, precision="fp32")
+    rows: list[checkpoint.LogRow] = []
+    assert Pretraining(tmp_path, config, SMALL).run(every=400, told=rows.append)
+    assert [row.sounds for row in rows] == [400, 800, 1_200, 1_600]
+    assert rows[-1].present < rows[0].present < 0.7
+    assert rows[-1].places < min(1, rows[0].places)
+    log = pd.read_csv(tmp_path / "log.csv")
+    assert (
+        log["sounds"].tolist() == [400, 800, 1_200, 1_600]
+        and log["seconds"].is_monotonic_increasing
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["parameters", "pairs", "both"])
+def test_broken_off_and_gone_on_it_ends_the_same(tmp_path: Path, objective: str) -> None:
+    config = FEW.replace(objective=objective)
+
+    def stop(row: checkpoint.LogRow) -> None:
+        if row.sounds == 24:
+            raise KeyboardInterrupt
+
+    assert Pretraining(tmp_path / "whole", config, SMALL).run(every=8)
+    with pytest.raises(KeyboardInterrupt):
+        Pretraining(tmp_path / "parts", config, SMALL).run(every=8, told=stop)
+    going_on = Pretraining(tmp_path / "parts", config, SMALL)
+    assert going_on.about.steps == 3
+    assert going_on.run(every=8)
+    whole, parts = (
+        safetensors.torch.load_file(tmp_path / name / checkpoint.STATE)
+        for name in ("whole", "parts")
+    )
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
+    again = Pretraining(tmp_path / "whole", config, SMALL)
+    before = (tmp_path / "whole" / checkpoint.STATE).stat().st_mtime_ns
+    assert again.run() and (tmp_path / "whole" / checkpoint.STATE).stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_a_killed_process_goes_on(tmp_path: Path) -> None:
+    words = ["pretrain", "--out", tmp_path / "net", "--sounds", 4_000, "--batch-size", 8,
+             "--every", 16, "--precision", "fp32", "--sr", 4_000, "--fmax", 2_000,
+             "--duration", 0.5, "--n-mels", 32, "--n-fft", 256, "--hop-length", 64]  # fmt: skip
+    command = [sys.executable, "-m", "spectro", *map(str, words)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert process.stdout is not None
+    while b"16 sounds" not in process.stdout.readline():
+        assert process.poll() is None
+    time.sleep(0.3)
+    process.send_signal(signal.SIGKILL)
+    process.wait(30)
+    done = subprocess.run([*command, "--time-budget", "0.02"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"goes on after " in done.stdout and b"the same command goes on" in done.stdout
+    left = {path.name for path in (tmp_path / "net").iterdir()}
+    assert left == {checkpoint.STATE, "log.csv", WEIGHTS, "README.md"}
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that heard 48 sounds."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    Pretraining(folder, FEW, SMALL).run()
+    return folder
+
+
+def test_training_starts_from_its_weights(net: Path) -> None:
+    found = resolve(str(net / WEIGHTS), "resnet18")
+    assert found.source == "file" and found.state is not None
+    ours = networks.body("resnet18", found.state).eval()
+    own = Pretraining(net, FEW, SMALL).body.eval()
+    x = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(x), own(x), rtol=0.05, atol=0.02)
+    assert os.stat(net / WEIGHTS).st_mode & 0o044 == 0o044 & ~_umask()
+    text = (net / "README.md").read_text()
+    assert "48 of 48 synthesised sounds" in text and "[pretrain]" in text
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "convnext_tiny", "tf_efficientnet_lite0"])
+def test_a_body_goes_into_its_librarys_names_and_back(arch: str) -> None:
+    torch.manual_seed(0)
+    built = networks.body(arch).eval()
+    again = networks.body(arch, networks.library_state(arch, built)).eval()
+    x = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(built(x), again(x))
+
+
+def test_what_is_there_of_other_settings_or_damaged_is_kept_and_told(
+    net: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"begun with other settings \(lr 0.002, now 0.001\)"):
+        Pretraining(net, FEW.replace(lr=1e-3), SMALL)
+    with pytest.raises(ConfigError, match="n_mels 32, now 40"):
+        Pretraining(net, FEW, SMALL.replace(n_mels=40))
+    content = (net / checkpoint.STATE).read_bytes()
+    foreign = safetensors.torch.save({"a": torch.ones(2)})
+    for bad in (content[: len(content) // 2], b"", b"\0" * 500, foreign):
+        (tmp_path / checkpoint.STATE).write_bytes(bad)
+        with pytest.raises(ModelError, match="cannot be read as a pretraining's"):
+            Pretraining(tmp_path, FEW, SMALL)
+        assert (tmp_path / checkpoint.STATE).read_bytes() == bad
+    state = safetensors.torch.load(content)
+    with safetensors.safe_open(net / checkpoint.STATE, "pt") as file:
+        about = file.metadata()
+    odd = {**state, "body.0.weight": torch.ones(3)}
+    (tmp_path / checkpoint.STATE).write_bytes(safetensors.torch.save(odd, about))
+    with pytest.raises(ModelError, match="does not fit its own settings"):
+        Pretraining(tmp_path, FEW, SMALL)
+
+
+def test_the_command_and_its_probe(rendered: RenderedSet, tmp_path: Path) -> None:
+    picture = ["--duration", 0.5, "--n-mels", 32, "--n-fft", 256, "--hop-length", 64]
+    words = ["pretrain", "--out", tmp_path / "net", "--sounds", 16, "--batch-size", 8, *picture]
+    words += ["--sr", 4_000, "--fmax", 2_000, "--leave-out", "noise", "--leave-out", "voice"]
+
+    def run(*more: object) -> str:
+        result = CliRunner().invoke(app, [*map(str, (*words, *more))])
+        return f"{result.exit_code} {result.output} {result.exception or ''}"
+
+    assert "--fold says on which folds of --probe" in run("--fold", 1)
+    assert "has no fold 9" in run("--probe", rendered.folder, "--fold", 9)
+    assert "name two" in run("--probe", rendered.folder, "--fold", rendered.folds[0])
+    told = run("--probe", rendered.folder)
+    assert told.startswith("0 resnet18, 16 synthesised sounds of 0.5 s, objective parameters")
+    assert "probe " in told and f"--weights {tmp_path / 'net' / WEIGHTS}" in told
+    [row] = pd.read_csv(tmp_path / "net" / "log.csv").to_dict("records")
+    assert 0 < row["score"] <= 1
+    assert "leave_out names 'drums'" in run("--leave-out", "drums")
+    card = (tmp_path / "net" / "README.md").read_text()
+    (tmp_path / "same.toml").write_text(card.split("```toml\n")[1].split("```")[0])
+    again = ["pretrain", "--out", tmp_path / "net", "--config", tmp_path / "same.toml"]
+    result = CliRunner().invoke(app, [*map(str, again)])
+    assert "goes on after 16 sounds" in result.output, result.output
+    (tmp_path / "same.toml").write_text("[pretrian]\nsounds = 3\n")
+    result = CliRunner().invoke(app, [*map(str, again)])
+    assert "did you mean [pretrain]?" in str(result.exception)
+
+
+def test_loudness_is_the_root_mean_square() -> None:
+    y = torch.randn(3, 1_000)
+    np.testing.assert_allclose(
+        loudness(y)[:, 0], np.sqrt(np.mean(np.square(y.numpy()), 1)), rtol=1e-5
+    )
