@@ -334,6 +334,16 @@ def test_what_is_there_of_other_settings_or_damaged_is_kept_and_told(
         with pytest.raises(ModelError, match="cannot be read as a pretraining's"):
             Pretraining(tmp_path, FEW, SMALL)
         assert (tmp_path / checkpoint.STATE).read_bytes() == bad
+    log = (net / checkpoint.LOG).read_text()
+    (tmp_path / checkpoint.STATE).write_bytes(content)
+    for bad in (log.replace("48,", "x,"), log.replace("sounds,", "noises,"), f"{log},,,é"):
+        (tmp_path / checkpoint.LOG).write_text(bad, encoding="latin-1")
+        with pytest.raises(ModelError, match=r"log\.csv: cannot be read as a log"):
+            Pretraining(tmp_path, FEW, SMALL)
+    (tmp_path / checkpoint.LOG).unlink()
+    assert Pretraining(tmp_path, FEW, SMALL).log == []
+    (tmp_path / checkpoint.LOG).write_text(log + log.splitlines()[-1].replace("48,", "56,") + "\n")
+    assert [row.sounds for row in Pretraining(tmp_path, FEW, SMALL).log] == [48]
     state = safetensors.torch.load(content)
     with safetensors.safe_open(net / checkpoint.STATE, "pt") as file:
         about = file.metadata()

@@ -141,6 +141,10 @@ SET = ("render ds --out pics --duration 1", "train-fold pics --fold 1 --run t " 
 MODEL, NEW = "run/fold1/model/", "render ds --out new --duration 1 --group-pattern ^.."
 PROBE = "probe pics --run t --weights "
 EXPORTED, SCAN = "other/fold1/model/", "scan {exported} {clip} --out "
+PRETRAIN = (
+    "pretrain --out net --arch mobilenet_v3_small --sounds 8 --batch-size 4 --sr 4000 --fmax 2000 "
+    "--duration 0.5 --n-mels 32 --n-fft 256"
+)
 KINDS: dict[str, Kind] = {
     "model.json": Kind(MODEL + "model.json", json_values, ("predict {model} {clip} --json",)),
     "model.safetensors": Kind(MODEL + "model.safetensors", any_bytes, ("predict {model} {clip}",)),
@@ -173,10 +177,12 @@ KINDS: dict[str, Kind] = {
     "scan.json": Kind("{record}", json_values, (SCAN + "s",)),
     "events.csv": Kind("events.csv", cells, ("score-events marks.txt events.csv",)),
     "marks.txt": Kind("marks.txt", cells, ("score-events marks.txt events.csv",)),
+    "state.safetensors": Kind("net/state.safetensors", any_bytes, (PRETRAIN,)),
+    "log.csv": Kind("net/log.csv", cells, (PRETRAIN,)),
     "store.db": Kind("store.db", any_bytes, ("events store.db", f"{SCAN}new --store store.db")),
 }
-KEPT = ("pics", "run", "other", "ds", "s")
-WRITERS = ("probe", "render", "report", "scan", "train-fold")
+KEPT = ("pics", "run", "other", "ds", "s", "net")
+WRITERS = ("pretrain", "probe", "render", "report", "scan", "train-fold")
 BRIEF = "--arch cnn4 --weights none --epochs 1 --size 32"
 
 
@@ -239,6 +245,7 @@ def build(folder: Path) -> dict[str, str]:
         "picture": str(sorted(Path("pics/fold2").glob("*.png"))[0]),
         "brief": BRIEF,
     }
+    expect(PRETRAIN)
     listen(names)
     return {**names, "record": str(next(Path("s/.scan").rglob("*.json")))}
 

@@ -2,15 +2,17 @@
 
 ::
 
-    state.safetensors      networks and optimizer; settings, log and version in its header
     log.csv                sounds, errors, seconds and scores, a row every so often
+    state.safetensors      networks and optimizer; settings, version and steps in its header
     weights.safetensors    the network alone, half precision, as ``--weights`` takes it
     README.md              what it is
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +21,22 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from spectro.errors import ModelError
+from spectro.errors import ConfigError, ModelError
 from spectro.models import tensors
+from spectro.models.card import shortened
+from spectro.models.networks.build import Expected
 from spectro.pictures.settings import SpectrogramConfig
-from spectro.plumbing.files import replacing
+from spectro.plumbing.files import replacing, write_text
 from spectro.plumbing.settings import Record
 from spectro.training.pretraining.settings import PretrainConfig
 
-__all__ = ["STATE", "Checkpoint", "LogRow", "read", "restore", "write"]
+__all__ = ["LOG", "STATE", "Checkpoint", "LogRow", "read", "restore", "write"]
 
-STATE = "state.safetensors"
+LOG, STATE = "log.csv", "state.safetensors"
 _KEY = "spectro"
-_FLOAT = ("exp_avg", "exp_avg_sq")  # what AdamW keeps of each parameter
+_LONGEST_HEADER, _LONGEST_LOG = 1 << 20, 1 << 26  # bytes
+_LONGEST_NAME = 4_096  # bytes of the settings in the header
+_KEPT = ("exp_avg", "exp_avg_sq")  # what AdamW keeps of each parameter
 
 
 class LogRow(Record):
@@ -73,7 +79,8 @@ class Checkpoint(Record):
         Which weights it started from, in words.
     steps : int
         Done.
-    log : tuple of LogRow
+    seconds : float
+        Of training so far, without scoring.
     """
 
     version: str
@@ -82,88 +89,108 @@ class Checkpoint(Record):
     precision: str
     start: str
     steps: int
-    log: tuple[LogRow, ...] = ()
+    seconds: float = 0.0
 
-    @property
-    def seconds(self) -> float:
-        """Seconds of training so far."""
-        return self.log[-1].seconds if self.log else 0.0
+
+Parts = Mapping[str, nn.Module]
 
 
 def write(
-    folder: Path, about: Checkpoint, modules: Mapping[str, nn.Module], optimizer: torch.optim.AdamW
+    folder: Path,
+    about: Checkpoint,
+    log: Sequence[LogRow],
+    modules: Parts,
+    optimizer: torch.optim.AdamW,
 ) -> None:
-    """Replace the state in a folder."""
-    state = {
-        f"{part}.{name}": tensor
-        for part, module in modules.items()
-        for name, tensor in module.state_dict().items()
-    }
-    for number, kept in optimizer.state_dict()["state"].items():
-        state |= {f"optimizer.{number}.{name}": kept[name] for name in _FLOAT}
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    """Replace log and state in a folder; a row of the log that is ahead of the state is none."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(LogRow.model_fields), lineterminator="\n")
+    table.writeheader()
+    table.writerows(row.to_dict() for row in log)
+    write_text(folder / LOG, text.getvalue())
+    state = {name: t.detach().cpu().contiguous() for name, t in _named(modules, optimizer)}
     with replacing(folder / STATE) as path:
-        tensors.write_tensors(plain, path, {_KEY: about.model_dump_json()})
+        tensors.write_tensors(state, path, {_KEY: about.model_dump_json()})
 
 
-def read(folder: Path) -> tuple[Checkpoint, dict[str, Tensor]]:
-    """Read the state in a folder.
+def _named(modules: Parts, optimizer: torch.optim.AdamW) -> Iterator[tuple[str, Tensor]]:
+    for part, module in modules.items():
+        for name, tensor in module.state_dict().items():
+            yield f"{part}.{name}", tensor
+    for number, kept in optimizer.state_dict()["state"].items():
+        for name in _KEPT:
+            yield f"optimizer.{number}.{name}", kept[name]
+
+
+def read(folder: Path) -> tuple[Checkpoint, list[LogRow]]:
+    """Read how far a pretraining is, and its log.
 
     Raises
     ------
     ModelError
-        If it cannot be read, or its header is none of ours.
+        If either cannot be read, or is none of ours.
     """
     path = folder / STATE
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_KEY, "")
-            about = Checkpoint.model_validate_json(text)
-            names = list(file.keys())
-        state = tensors.read_tensors(path, names)
+        with path.open("rb") as file:
+            if int.from_bytes(file.read(8), "little") > _LONGEST_HEADER:
+                raise ValueError("too long a header")
+        with safetensors.safe_open(path, framework="pt") as opened:
+            text = (opened.metadata() or {}).get(_KEY, "")
+        about = Checkpoint.model_validate_json(text)
     except (OSError, safetensors.SafetensorError, ValidationError, ValueError):
         raise ModelError(
             f"{path}: cannot be read as a pretraining's; remove the folder, or name another"
         ) from None
-    tensors.check_finite(state, path)
-    return about, state
+    heard = about.steps * about.config.batch_size
+    return about, [row for row in _rows(folder / LOG) if row.sounds <= heard]
 
 
-def restore(
-    path: Path,
-    state: Mapping[str, Tensor],
-    steps: int,
-    modules: Mapping[str, nn.Module],
-    optimizer: torch.optim.AdamW,
-) -> None:
-    """Put a state into networks and their optimizer.
+def _rows(path: Path) -> list[LogRow]:
+    if not path.is_file():
+        return []
+    try:
+        with path.open("rb") as file:
+            text = file.read(_LONGEST_LOG).decode()
+        cells = csv.DictReader(io.StringIO(text))
+        return [LogRow(**{k: v for k, v in row.items() if v}) for row in cells]
+    except (OSError, UnicodeDecodeError, csv.Error, ConfigError, TypeError) as error:
+        raise ModelError(
+            f"{path}: cannot be read as a log ({shortened(error)}); remove it to go on without"
+        ) from None
+
+
+def restore(path: Path, steps: int, modules: Parts, optimizer: torch.optim.AdamW) -> None:
+    """Put a state into networks and their optimizer, if all of it fits.
 
     Raises
     ------
     ModelError
         If it does not fit them.
     """
-    try:
-        for part, module in modules.items():
-            own = {
-                name.removeprefix(f"{part}."): tensor
-                for name, tensor in state.items()
-                if name.startswith(f"{part}.")
-            }
-            module.load_state_dict(own)
-        kept: dict[int, Any] = {}
-        for number, parameter in enumerate(p for g in optimizer.param_groups for p in g["params"]):
-            if f"optimizer.{number}.exp_avg" not in state:
-                continue
-            kept[number] = {"step": torch.tensor(float(steps))}
-            for name in _FLOAT:
-                kept[number][name] = _like(parameter, state[f"optimizer.{number}.{name}"])
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": kept})
-    except (RuntimeError, KeyError, ValueError):
-        raise ModelError(f"{path}: does not fit its own settings; name another folder") from None
-
-
-def _like(parameter: Tensor, kept: Tensor) -> Tensor:
-    if parameter.shape != kept.shape:
-        raise ValueError("another shape")
-    return kept
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    expected = {
+        f"{part}.{name}": Expected(tuple(t.shape), t.dtype)
+        for part, module in modules.items()
+        for name, t in module.state_dict().items()
+    }
+    optional = {
+        f"optimizer.{number}.{name}": Expected(tuple(p.shape), p.dtype)
+        for number, p in enumerate(parameters)
+        for name in _KEPT
+    }
+    known = {**expected, **optional}
+    found = tensors.read_shapes(path, [*known, "x" * _LONGEST_NAME])
+    if not expected.keys() <= found.keys() or any(known.get(k) != v for k, v in found.items()):
+        raise ModelError(f"{path}: does not fit its own settings; name another folder")
+    state = tensors.read_tensors(path, found)
+    tensors.check_finite(state, path)
+    for part, module in modules.items():
+        own = {name.removeprefix(f"{part}."): t for name, t in state.items() if name in expected}
+        module.load_state_dict({k: own[k] for k in module.state_dict()})
+    kept: dict[int, Any] = {}
+    for number in range(len(parameters)):
+        each = {name: state.get(f"optimizer.{number}.{name}") for name in _KEPT}
+        if all(tensor is not None for tensor in each.values()):
+            kept[number] = {"step": torch.tensor(float(steps)), **each}
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": kept})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import time
 from collections.abc import Callable
@@ -33,7 +31,6 @@ from spectro.training.pretraining.sounds import Plan, Synthesiser
 __all__ = ["WEIGHTS", "Pretraining"]
 
 WEIGHTS = "weights.safetensors"
-_LOG = "log.csv"
 _WARM_UP = 0.05  # of the steps, over which the rate rises
 
 Score = Callable[[nn.Sequential], float]
@@ -81,20 +78,28 @@ class Pretraining:
         )
         mean, std = networks.statistics(config.arch)
         self._colour = Colour(spectrogram.cmap, None, mean, std)
-        self.about, state = self._open()
-        self._build(state)
+        self.log: list[LogRow] = []
+        if (self.folder / STATE).is_file():
+            self.about, self.log = self._there()
+            self._build(None)
+            path, steps = self.folder / STATE, self.about.steps
+            checkpoint.restore(path, steps, self._modules, self._optimizer)
+        else:
+            self.about, start = self._new()
+            self._build(start)
 
-    def _open(self) -> tuple[Checkpoint, dict[str, Tensor] | None]:
-        """Read where the folder stands, or say how it begins."""
-        if not (self.folder / STATE).is_file():
-            start = resolve(self.config.weights, self.config.arch)
-            precision, _ = choose_precision(self.config.precision, self._device)
-            self._start = start.state
-            return Checkpoint(
-                version=__version__, config=self.config, spectrogram=self.spectrogram,
-                precision=precision, start=start.detail, steps=0,
-            ), None  # fmt: skip
-        about, state = checkpoint.read(self.folder)
+    def _new(self) -> tuple[Checkpoint, dict[str, Tensor] | None]:
+        """Say how it begins, and from which tensors."""
+        start = resolve(self.config.weights, self.config.arch)
+        precision, _ = choose_precision(self.config.precision, self._device)
+        return Checkpoint(
+            version=__version__, config=self.config, spectrogram=self.spectrogram,
+            precision=precision, start=start.detail, steps=0,
+        ), start.state  # fmt: skip
+
+    def _there(self) -> tuple[Checkpoint, list[LogRow]]:
+        """Read how far the folder is; refuse it if its settings are others."""
+        about, log = checkpoint.read(self.folder)
         other = [*about.config.differences(self.config)]
         other += about.spectrogram.differences(self.spectrogram)
         if other:
@@ -102,14 +107,13 @@ class Pretraining:
                 f"{self.folder}: was begun with other settings ({'; '.join(other)}); name another "
                 "folder, or go on with its own"
             )
-        self._start = None
-        return about, state
+        return about, log
 
-    def _build(self, state: dict[str, Tensor] | None) -> None:
-        """Build network, heads and optimizer, as they begin or as they were."""
+    def _build(self, start: dict[str, Tensor] | None) -> None:
+        """Build network, heads and optimizer, as they begin."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
-            self.body = networks.body(self.config.arch, self._start)
+            self.body = networks.body(self.config.arch, start)
             self._heads = Heads(networks.n_features(self.body))
         for module in (self.body, self._heads):
             module.to(self._device)
@@ -117,10 +121,6 @@ class Pretraining:
         self._optimizer = torch.optim.AdamW(
             modules, lr=self.config.lr, weight_decay=self.config.weight_decay
         )
-        if state is not None:
-            checkpoint.restore(
-                self.folder / STATE, state, self.about.steps, self._modules, self._optimizer
-            )
 
     @property
     def _modules(self) -> dict[str, nn.Module]:
@@ -163,8 +163,9 @@ class Pretraining:
                 steps += 1
             row = sums.row(steps * size, self.about.seconds + time.monotonic() - began)
             row = row.replace(score=self._scored(score))
-            self.about = self.about.replace(steps=steps, log=(*self.about.log, row))
-            self._keep()
+            self.about = self.about.replace(steps=steps, seconds=row.seconds)
+            self.log.append(row)
+            checkpoint.write(self.folder, self.about, self.log, self._modules, self._optimizer)
             told(row)
         self._write_weights()
         return steps == end
@@ -224,14 +225,6 @@ class Pretraining:
         self.body.eval()
         return score(self.body)
 
-    def _keep(self) -> None:
-        checkpoint.write(self.folder, self.about, self._modules, self._optimizer)
-        text = io.StringIO()
-        table = csv.DictWriter(text, list(LogRow.model_fields), lineterminator="\n")
-        table.writeheader()
-        table.writerows(row.to_dict() for row in self.about.log)
-        write_text(self.folder / _LOG, text.getvalue())
-
     def _write_weights(self) -> None:
         """Write the network as it is, for ``--weights``, and what it is."""
         state = networks.library_state(self.config.arch, self.body)
@@ -241,7 +234,7 @@ class Pretraining:
         }
         with replacing(self.folder / WEIGHTS) as path:
             tensors.write_tensors(half, path)
-        write_text(self.folder / "README.md", _card(self.about))
+        write_text(self.folder / "README.md", _card(self.about, self.log))
 
 
 class _Sums:
@@ -272,10 +265,9 @@ def _rate(step: int, steps: int) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * (step - rise) / max(1, steps - rise))
 
 
-def _card(about: Checkpoint) -> str:
+def _card(about: Checkpoint, log: list[LogRow]) -> str:
     """Describe the weights for a person."""
-    config, last = about.config, about.log[-1] if about.log else None
-    heard = last.sounds if last else 0
+    config, heard = about.config, about.steps * about.config.batch_size
     lines = [
         f"# {config.arch}, pretrained on synthesised sound",
         "",
@@ -292,6 +284,6 @@ def _card(about: Checkpoint) -> str:
         about.spectrogram.to_toml().strip(),
         "```",
     ]
-    if last is not None and last.score is not None:
-        lines[4:4] = [f"Score when it stopped: {100 * last.score:.1f} %.", ""]
+    if log and log[-1].score is not None:
+        lines[4:4] = [f"Score when it stopped: {100 * log[-1].score:.1f} %.", ""]
     return "\n".join(lines) + "\n"
