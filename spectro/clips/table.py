@@ -204,7 +204,7 @@ def read_csv(path: Path, required: Iterable[str], *, optional: Iterable[str] = (
     """
     required, optional = tuple(required), tuple(optional)
     table = _parse(_text(path), path, (*required, *optional))
-    table = table.rename(columns=_names(table.columns, (*required, *optional), path))
+    table = table.rename(columns=_names(table.columns, (*required, *optional)))
     missing = [column for column in required if column not in table.columns]
     if missing:
         raise DatasetError(
@@ -317,17 +317,11 @@ def _separator(line: str, wanted: Sequence[str]) -> str:
     return max(_SEPARATORS, key=found)  # of equals, the first
 
 
-def _names(columns: Iterable[str], wanted: Sequence[str], path: Path) -> dict[str, str]:
+def _names(columns: Iterable[str], wanted: Sequence[str]) -> dict[str, str]:
     """Tell how columns are called whose names are the wanted ones but for blanks and case."""
     asked = {name.lower(): name for name in wanted}
-    names: dict[str, str] = {}
-    for column in columns:
-        name = asked.get(str(column).strip().lower())
-        if name in names.values():
-            raise DatasetError(f"{path}: has the column {name} twice; remove or rename one")
-        if name is not None:
-            names[column] = name
-    return names
+    plain = ((column, str(column).strip().lower()) for column in columns)
+    return {column: asked[name] for column, name in plain if name in asked}
 
 
 def _short(error: object) -> str:

@@ -236,7 +236,10 @@ def test_it_learns_to_tell_what_sounds_are_made_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["parameters", "pairs", "both"])
+@pytest.mark.parametrize(
+    "objective",
+    ["both", *(pytest.param(name, marks=pytest.mark.long) for name in ("parameters", "pairs"))],
+)
 def test_broken_off_and_gone_on_it_ends_the_same(tmp_path: Path, objective: str) -> None:
     config = FEW.replace(objective=objective)
 
@@ -261,7 +264,7 @@ def test_broken_off_and_gone_on_it_ends_the_same(tmp_path: Path, objective: str)
     assert again.run() and (tmp_path / "whole" / checkpoint.STATE).stat().st_mtime_ns == before
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_process_goes_on(tmp_path: Path) -> None:
     words = ["pretrain", "--out", tmp_path / "net", "--sounds", 4_000, "--batch-size", 8,
              "--every", 16, "--precision", "fp32", "--sr", 4_000, "--fmax", 2_000,

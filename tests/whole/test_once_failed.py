@@ -251,7 +251,9 @@ def test_a_pipe_instead_of_a_picture_stops_no_report(lab: Lab) -> None:
 # --- kills and full disks ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_what_a_killed_training_left_is_cleared(lab: Lab, number: int) -> None:
     shutil.rmtree(lab.run / "fold2")
     there = {path.name for path in lab.run.iterdir()}
@@ -290,7 +292,9 @@ def test_no_room_for_a_model_is_a_line_and_keeps_finished_folds(lab: Lab) -> Non
 # --- consoles and names --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("backend", ["foo", "module://ipympl.backend_nbagg"])
+@pytest.mark.parametrize(
+    "backend", [pytest.param("foo", marks=pytest.mark.long), "module://ipympl.backend_nbagg"]
+)
 def test_a_backend_that_is_not_there_stops_nothing(lab: Lab, backend: str) -> None:
     new, drawn = lab.run.with_name("new"), lab.run.with_name("p.png")
     sound = lab.sounds / "a" / "a0.wav"
