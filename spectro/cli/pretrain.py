@@ -30,7 +30,9 @@ PROBE = "Probe"
 @with_options(settings=PRETRAINING)
 def pretrain(
     *,
-    out: Annotated[Path, typer.Option(help="Folder for the network; what is there goes on.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the network; one that is there is gone on with.")
+    ],
     settings: tuple[PretrainConfig, SpectrogramConfig],
     every: Annotated[
         int, typer.Option(min=1, help="Sounds between two lines.", rich_help_panel=RUNNING)
@@ -62,7 +64,7 @@ def pretrain(
     from spectro.training.pretraining.pretrain import WEIGHTS, Pretraining
 
     config, spectrogram = settings
-    score = _score(probe, fold or [], config.arch)
+    score = _score(probe, fold or [], config.arch, spectrogram)
     training = Pretraining(out, config, spectrogram)
     about = training.about
     console.say(
@@ -80,7 +82,7 @@ def pretrain(
 
 
 def _score(
-    probe: Path | None, folds: list[int], arch: str
+    probe: Path | None, folds: list[int], arch: str, spectrogram: SpectrogramConfig
 ) -> Callable[[nn.Sequential], float] | None:
     """Return what scores a network, having checked that it can."""
     if probe is None:
@@ -91,6 +93,12 @@ def _score(
     from spectro.pictures.rendered import RenderedSet
 
     pictures = RenderedSet.load(probe)
+    other = spectrogram.differences(pictures.config)
+    if other:
+        raise ConfigError(
+            f"{probe}: its pictures are drawn otherwise ({'; '.join(other)}); give the same "
+            "settings to both"
+        )
     chosen = _folds(pictures, folds)
     return lambda body: score_body(body, arch, pictures, chosen)
 
@@ -105,6 +113,10 @@ def _folds(pictures: RenderedSet, asked: list[int]) -> list[int]:
         )
     if len(folds) < 2:
         raise ConfigError("a probe fits its head to other folds than the scored one; name two")
+    for fold in folds:
+        others = pictures.clips[pictures.clips["fold"].isin(set(folds) - {fold})]
+        if others["label"].nunique() < 2:
+            raise ConfigError(f"fold {fold}: the clips of the others named are of one class")
     return folds
 
 

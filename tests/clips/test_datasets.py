@@ -537,6 +537,24 @@ def test_esc50_takes_of_one_source_are_one_group(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_a_table_of_esc50_without_recordings_has_them_by_name(tmp_path: Path) -> None:
+    whole = datasets.load(build_esc50(tmp_path / "whole"))
+    root = build_esc50(tmp_path / "less")
+    table = pd.read_csv(root / "meta" / "esc50.csv", dtype=str)
+    kept = table[["filename", "fold", "target", "category"]]
+    kept.to_csv(root / "meta" / "esc50.csv", index=False)
+    less = datasets.load(root)
+    for column in ("label", "fold", "group"):
+        assert less.clips[column].tolist() == whole.clips[column].tolist()
+    with pytest.raises(DatasetError, match="has no column esc10"):
+        datasets.load(root, esc10=True)
+    kept.assign(filename=["x.wav", *kept["filename"][1:]]).to_csv(
+        root / "meta" / "esc50.csv", index=False
+    )
+    with pytest.raises(DatasetError, match=r"x\.wav does not name its recording"):
+        datasets.load(root)
+
+
 @pytest.mark.parametrize(
     ("esc10", "labels", "licence"),
     [
@@ -576,7 +594,7 @@ def test_esc50_none_on_disk_is_an_error(tmp_path: Path) -> None:
         datasets.load(write_esc50(tmp_path, ESC50_ROWS, only=()))
 
 
-@pytest.mark.parametrize("column", ["filename", "fold", "category", "esc10", "src_file"])
+@pytest.mark.parametrize("column", ["filename", "fold", "category"])
 def test_esc50_missing_metadata_column_is_named(tmp_path: Path, column: str) -> None:
     file = build_esc50(tmp_path) / "meta" / "esc50.csv"
     pd.read_csv(file).drop(columns=column).to_csv(file, index=False)

@@ -163,7 +163,7 @@ def score_body(
         Of all their clips, from 0 to 1.
     """
     clips = rendered.clips[rendered.clips["fold"].isin(list(folds))]
-    where, stats = device(), networks.statistics(arch)
+    where, stats = next(body.parameters()).device, networks.statistics(arch)
     features = extract(clips["image"].tolist(), body, None, "fp32", where, statistics=stats)
     right = 0
     for fold in folds:

@@ -28,6 +28,7 @@ __all__ = [
     "blank",
     "body",
     "build",
+    "check_library",
     "check_name",
     "expected",
     "full_name",
@@ -193,6 +194,21 @@ def body(arch: str, state: Mapping[str, torch.Tensor] | None = None) -> nn.Seque
     return nn.Sequential(*list(model.children())[: names.index("avgpool")])
 
 
+def check_library(arch: str) -> None:
+    """Refuse a network that is of no library, whose weights no file holds.
+
+    Raises
+    ------
+    ConfigError
+        If `arch` is "cnn4", or there is no such network.
+    """
+    if arch == "cnn4":
+        raise ConfigError(
+            "cnn4 is small enough to start from chance; name a network of torchvision"
+        )
+    check_name(arch)
+
+
 def library_state(arch: str, built: nn.Sequential) -> dict[str, torch.Tensor]:
     """Return the state dict of a body in the names of the library that its network is of.
 
@@ -204,7 +220,13 @@ def library_state(arch: str, built: nn.Sequential) -> dict[str, torch.Tensor]:
         torchvision's name or timm's.
     built : torch.nn.Sequential
         Of :func:`body`.
+
+    Raises
+    ------
+    ConfigError
+        If it is of neither.
     """
+    check_library(arch)
     if is_timms(arch):
         return {name.removeprefix("0.net."): t for name, t in built.state_dict().items()}
     with without_memory(arch):

@@ -30,7 +30,7 @@ from spectro.plumbing.files import replacing, write_text
 from spectro.plumbing.settings import Record
 from spectro.training.pretraining.settings import PretrainConfig
 
-__all__ = ["LOG", "STATE", "Checkpoint", "LogRow", "read", "restore", "write"]
+__all__ = ["LOG", "STATE", "Checkpoint", "LogRow", "read", "restore", "write", "write_log"]
 
 LOG, STATE = "log.csv", "state.safetensors"
 _KEY = "spectro"
@@ -74,6 +74,8 @@ class Checkpoint(Record):
         Of spectro.
     config : PretrainConfig
     spectrogram : SpectrogramConfig
+    generator : int
+        Version of :mod:`spectro.training.pretraining.sounds`.
     precision : str
     start : str
         Which weights it started from, in words.
@@ -86,6 +88,7 @@ class Checkpoint(Record):
     version: str
     config: PretrainConfig
     spectrogram: SpectrogramConfig
+    generator: int
     precision: str
     start: str
     steps: int
@@ -95,19 +98,22 @@ class Checkpoint(Record):
 Parts = Mapping[str, nn.Module]
 
 
-def write(
-    folder: Path,
-    about: Checkpoint,
-    log: Sequence[LogRow],
-    modules: Parts,
-    optimizer: torch.optim.AdamW,
-) -> None:
-    """Replace log and state in a folder; a row of the log that is ahead of the state is none."""
+def write_log(folder: Path, log: Sequence[LogRow]) -> None:
+    """Replace the log in a folder; rows newer than the state are ignored on reading."""
     text = io.StringIO()
     table = csv.DictWriter(text, list(LogRow.model_fields), lineterminator="\n")
     table.writeheader()
     table.writerows(row.to_dict() for row in log)
     write_text(folder / LOG, text.getvalue())
+
+
+def write(
+    folder: Path,
+    about: Checkpoint,
+    modules: Parts,
+    optimizer: torch.optim.AdamW,
+) -> None:
+    """Replace the state in a folder."""
     state = {name: t.detach().cpu().contiguous() for name, t in _named(modules, optimizer)}
     with replacing(folder / STATE) as path:
         tensors.write_tensors(state, path, {_KEY: about.model_dump_json()})

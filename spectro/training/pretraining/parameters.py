@@ -1,8 +1,7 @@
 """What a synthesised sound is made of: kinds of source, and parameters with their ranges.
 
 A parameter is drawn evenly from 0 to 1, its *place*, and stands for a value between the ends of its
-range, by equal ratios where the range is one of frequencies, rates or times. A network is asked for
-places, so that all count alike.
+range, by equal ratios or by equal steps. A network is asked for places, so that all count alike.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ _SOURCE = {
     "glide": Range(-1.5, 1.5, ratio=False),  # octaves from start to end
     "tilt": Range(-18, -1, ratio=False),  # dB an octave, of harmonics
     "vibrato_rate": Range(2, 12),  # Hz
-    "vibrato": Range(0.001, 0.08),  # of the pitch
+    "vibrato": Range(0.004, 0.08),  # of the pitch
     "breath": Range(-40, -6, ratio=False),  # dB of noise in it
     "formant_1": Range(250, 1_000),  # Hz
     "formant_2": Range(900, 3_200),
-    "fm_ratio": Range(0.4, 7),
-    "fm_index": Range(0.4, 12),
+    "fm_ratio": Range(0.4, 5),
+    "fm_index": Range(0.4, 8),
     "centre": Range(80, 9_000),  # Hz, of a band of noise
     "width": Range(0.08, 3.5),  # octaves
     "impulse_rate": Range(2, 90),  # Hz
@@ -51,13 +50,13 @@ _SOURCE = {
 _ENVELOPE = {
     "event_rate": Range(0.25, 7),  # Hz
     "duty": Range(0.05, 1.3, ratio=False),  # share of the time between events; from 1 on it is all
-    "attack": Range(0.001, 0.2),  # s
-    "release": Range(0.005, 0.8),  # s to 1/e
-    "am_rate": Range(0.5, 60),  # Hz
+    "attack": Range(0.02, 0.3),  # s
+    "release": Range(0.02, 0.8),  # s to 1/e
+    "am_rate": Range(0.5, 18),  # Hz
     "am_depth": Range(0.0, 1.0, ratio=False),
 }
 _SCENE = {
-    "second": Range(-20, 0, ratio=False),  # dB of the second source
+    "second": Range(-20, -4, ratio=False),  # dB of the second source
     "background": Range(-60, -5, ratio=False),  # dB of the background
     "slope": Range(-9, 0, ratio=False),  # dB an octave, of the background
     "echo": Range(0.05, 1.5),  # s until a room's echo is 1/e

@@ -26,7 +26,7 @@ from spectro.training.pretraining.checkpoint import STATE, Checkpoint, LogRow
 from spectro.training.pretraining.objectives import Heads, contrast, parameter_errors
 from spectro.training.pretraining.pictures import Pictures
 from spectro.training.pretraining.settings import PretrainConfig
-from spectro.training.pretraining.sounds import Plan, Synthesiser
+from spectro.training.pretraining.sounds import VERSION, Plan, Synthesiser
 
 __all__ = ["WEIGHTS", "Pretraining"]
 
@@ -76,6 +76,7 @@ class Pretraining:
             device=self._device,
             leave_out=config.leave_out,
         )
+        networks.check_library(config.arch)
         mean, std = networks.statistics(config.arch)
         self._colour = Colour(spectrogram.cmap, None, mean, std)
         self.log: list[LogRow] = []
@@ -92,14 +93,21 @@ class Pretraining:
         """Say how it begins, and from which tensors."""
         start = resolve(self.config.weights, self.config.arch)
         precision, _ = choose_precision(self.config.precision, self._device)
+        if precision == "fp16":  # its gradients would have to be scaled
+            precision = "fp32"
         return Checkpoint(
             version=__version__, config=self.config, spectrogram=self.spectrogram,
-            precision=precision, start=start.detail, steps=0,
+            generator=VERSION, precision=precision, start=start.detail, steps=0,
         ), start.state  # fmt: skip
 
     def _there(self) -> tuple[Checkpoint, list[LogRow]]:
         """Read how far the folder is; refuse it if its settings are others."""
         about, log = checkpoint.read(self.folder)
+        if about.generator != VERSION:
+            raise ConfigError(
+                f"{self.folder}: was begun with generator {about.generator} of sounds, and this is "
+                f"generator {VERSION}; name another folder"
+            )
         other = [*about.config.differences(self.config)]
         other += about.spectrogram.differences(self.spectrogram)
         if other:
@@ -162,10 +170,13 @@ class Pretraining:
                 sums.add(self._step(steps))
                 steps += 1
             row = sums.row(steps * size, self.about.seconds + time.monotonic() - began)
-            row = row.replace(score=self._scored(score))
             self.about = self.about.replace(steps=steps, seconds=row.seconds)
-            self.log.append(row)
-            checkpoint.write(self.folder, self.about, self.log, self._modules, self._optimizer)
+            self._keep(row)
+            if score is not None:
+                self.body.eval()
+                row = row.replace(score=score(self.body))
+                self.log[-1] = row
+                checkpoint.write_log(self.folder, self.log)
             told(row)
         self._write_weights()
         return steps == end
@@ -178,12 +189,15 @@ class Pretraining:
         self.body.train()
         self._heads.train()
         sixteen = torch.autocast(self._device.type, torch.bfloat16)
-        with sixteen if self.about.precision == "bf16" else nullcontext():
-            features = self._features(levels)
-        errors = self._errors(features.float(), plans)
+        devices = [] if self._device.type == "cpu" else [self._device]
+        with torch.random.fork_rng(devices, device_type=self._device.type):
+            torch.manual_seed(self._synthesiser.seed_of(step))  # what dropout and its like draw
+            with sixteen if self.about.precision == "bf16" else nullcontext():
+                features = self._features(levels)
+        errors = self._errors(features, plans)
         loss = torch.stack(list(errors.values())).sum()
         if not bool(loss.isfinite()):
-            raise ModelError(f"{self.folder}: the loss is no number at step {step}; lower --lr")
+            raise ModelError(f"{self.folder}: the loss is not finite at step {step}; lower --lr")
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._optimizer.step()
@@ -204,7 +218,7 @@ class Pretraining:
     def _features(self, levels: Tensor) -> Tensor:
         pixels = self._colour.encodes(TensorLevels(levels)).as_subclass(Tensor)
         maps: Tensor = self.body(pixels.contiguous(memory_format=torch.channels_last))
-        return maps.mean(dim=(2, 3))
+        return maps.float().mean(dim=(2, 3))
 
     def _errors(self, features: Tensor, plans: list[Plan]) -> dict[str, Tensor]:
         errors: dict[str, Tensor] = {}
@@ -219,11 +233,10 @@ class Pretraining:
             errors["pairs"] = contrast(self._heads, features, self.config.temperature)
         return errors
 
-    def _scored(self, score: Score | None) -> float | None:
-        if score is None:
-            return None
-        self.body.eval()
-        return score(self.body)
+    def _keep(self, row: LogRow) -> None:
+        self.log.append(row)
+        checkpoint.write_log(self.folder, self.log)
+        checkpoint.write(self.folder, self.about, self._modules, self._optimizer)
 
     def _write_weights(self) -> None:
         """Write the network as it is, for ``--weights``, and what it is."""
@@ -272,8 +285,9 @@ def _card(about: Checkpoint, log: list[LogRow]) -> str:
         f"# {config.arch}, pretrained on synthesised sound",
         "",
         f"{heard:,} of {config.sounds:,} synthesised sounds of {about.spectrogram.duration:g} s "
-        f"were heard in {about.seconds / 60:,.0f} minutes, with spectro {about.version}, seed "
-        f"{config.seed}; objective: {config.objective}. It started from {about.start}.",
+        f"were heard in {about.seconds / 60:,.0f} minutes, with spectro {about.version}, generator "
+        f"{about.generator}, seed {config.seed}; objective: {config.objective}. It started from "
+        f"{about.start}.",
         "",
         f"`{WEIGHTS}`: the state dict of {config.arch} without its classifier, in half precision: "
         f"`--arch {config.arch} --weights {WEIGHTS}`.",
@@ -284,6 +298,8 @@ def _card(about: Checkpoint, log: list[LogRow]) -> str:
         about.spectrogram.to_toml().strip(),
         "```",
     ]
+    if heard < config.sounds:
+        lines[4:4] = ["It was stopped on the way, where the learning rate is high still.", ""]
     if log and log[-1].score is not None:
         lines[4:4] = [f"Score when it stopped: {100 * log[-1].score:.1f} %.", ""]
     return "\n".join(lines) + "\n"

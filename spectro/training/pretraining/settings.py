@@ -35,7 +35,7 @@ class PretrainConfig(Settings):
     sounds : int
         How many are heard in all. Pairs count as two, so that objectives compare at equal compute.
     batch_size : int
-        Sounds in a step; of pairs, twice half of it.
+        Sounds in a step; pairs are half as many sounds, each rendered twice.
     lr : float
         Peak of the learning rate, which rises over the first twentieth and falls to nothing by a
         cosine.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 from spectro.training.pretraining.parameters import KINDS, PARAMETERS, USED, index, value
 from spectro.training.pretraining.waves import (
     Draw,
+    angles,
     echoed,
     envelope,
     filtered,
@@ -27,14 +27,16 @@ from spectro.training.pretraining.waves import (
     shaped,
 )
 
-__all__ = ["Plan", "Synthesiser"]
+__all__ = ["VERSION", "Plan", "Synthesiser"]
+
+VERSION = 2
+"""Of the generator: raised when the same seed and step give other sounds."""
 
 _TAU = 2 * math.pi
 _FORMANT_3 = 2_900.0  # Hz, of a voice
-_SECOND, _ROOM, _SILENT = 0.5, 0.5, 0.02  # shares of the sounds that have these
-_NO_BACKGROUND = -58.0  # dB from which on there is none
-
-Source = Callable[[Draw, Tensor, Tensor, int], Tensor]
+_SECOND, _ROOM, _EMPTY = 0.5, 0.5, 0.03  # shares of the sounds that have these
+_QUIET, _CUT = 0.3, 0.3  # shares without a background, and of clips shorter than the picture
+_FAINT = 0.1  # depth of modulation below which its rate is not asked for
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,21 @@ class Plan:
         Number of the kind of the first and of the second source.
     places : Tensor [shape=(n, 2, parameters)]
         Of the parameters of both sources, from 0 to 1; those of the scene count from the first.
-    second, room, silent : Tensor [shape=(n,)], bool
-        Whether there is a second source, an echo, no sound at all.
+    sr : int
+        Sampling rate in Hz.
+    second, room, empty, quiet, cut : Tensor [shape=(n,)], bool
+        Whether there is a second source, an echo, no source at all, no background, and whether the
+        clip ends before the picture does.
     """
 
     kinds: Tensor
     places: Tensor
+    sr: int
     second: Tensor
     room: Tensor
-    silent: Tensor
+    empty: Tensor
+    quiet: Tensor
+    cut: Tensor
 
     def changed(self, draw: Draw, by: float) -> Plan:
         """Move all parameters a little, normally distributed, back from the ends."""
@@ -65,30 +73,46 @@ class Plan:
 
     @property
     def present(self) -> Tensor:
-        """Tell which kinds sound, and echo and silence, as 0 and 1, shape (n, kinds + 2)."""
+        """Tell which kinds sound, and echo, and that none does: 0 and 1, shape (n, kinds + 2)."""
         has = torch.nn.functional.one_hot(self.kinds, len(KINDS))
         each = (has[:, 0] + has[:, 1] * self.second[:, None]).clamp(max=1)
-        sound = ~self.silent[:, None]
+        sound = ~self.empty[:, None]
         return torch.cat([each * sound, self.room[:, None] & sound, ~sound], dim=1).float()
 
     @property
     def used(self) -> Tensor:
-        """Tell which parameters of the first source can be heard, shape (n, parameters)."""
+        """Tell which parameters of the first source are asked for, shape (n, parameters)."""
         first = self.places[:, 0]
-        used = torch.tensor(USED, device=first.device)[self.kinds[:, 0]] & ~self.silent[:, None]
+        used = torch.tensor(USED, device=first.device)[self.kinds[:, 0]] & ~self.empty[:, None]
         stops = (value(first, "duty") < 1)[:, 0]
+        room = _room(first, self.sr)
         if_so = {
             "second": self.second,
             "echo": self.room,
             "wet": self.room,
-            "slope": (value(first, "background") > _NO_BACKGROUND)[:, 0],
+            "background": ~self.quiet,
+            "slope": ~self.quiet,
             "event_rate": stops | (self.kinds[:, 0] == list(KINDS).index("chirps")),
+            "duty": stops,
             "attack": stops,
             "release": stops,
+            "am_rate": (value(first, "am_depth") > _FAINT)[:, 0],
+            "fm_index": (room >= value(first, "fm_index"))[:, 0],
+            "fm_ratio": (room > _FAINT)[:, 0],
         }
         for name, heard in if_so.items():
             used[:, index(name)] &= heard
         return used
+
+
+def _room(places: Tensor, sr: int) -> Tensor:
+    """Return the index of modulation whose sidebands just stay below half the sampling rate.
+
+    By Carson's rule they reach ``(index + 1) * ratio`` times the pitch beyond it.
+    """
+    glide, vibrato = value(places, "glide").abs() / 2, value(places, "vibrato")
+    top = value(places, "pitch") * torch.exp2(glide) * (1 + vibrato)
+    return (0.48 * sr / top - 1) / value(places, "fm_ratio") - 1
 
 
 class Synthesiser:
@@ -118,26 +142,33 @@ class Synthesiser:
         self.samples, self.sr, self.seed, self.device = samples, sr, seed, device
         self._wanted = torch.tensor([name not in leave_out for name in KINDS], device=device)
         self._f = torch.fft.rfftfreq(samples, 1 / sr).to(device)
+        self._t = torch.arange(samples, device=device) / sr
 
     def draw(self, step: int) -> Draw:
         """Return the random numbers of a step."""
         generator = torch.Generator(device=self.device)
-        # Of a seed the generator of processors takes 32 bits alone: ours are mixed into them.
-        mixed = hashlib.sha256(f"{self.seed} {step}".encode()).digest()
-        generator.manual_seed(int.from_bytes(mixed[:8], "little") >> 1)
+        generator.manual_seed(self.seed_of(step))
         return Draw(generator)
+
+    def seed_of(self, step: int) -> int:
+        """Return the seed of a step; CPU generators use only the low 32 bits, so all are mixed."""
+        mixed = hashlib.sha256(f"{self.seed} {step}".encode()).digest()
+        return int.from_bytes(mixed[:8], "little") >> 1
 
     def plan(self, draw: Draw, n: int) -> Plan:
         """Draw what `n` sounds are to be made of."""
         wanted = self._wanted.nonzero().flatten()
         kinds = wanted[(draw.even(n, 2) * len(wanted)).long().clamp(max=len(wanted) - 1)]
-        chance = draw.even(n, 3)
+        chance = draw.even(n, 5)
         return Plan(
             kinds,
             draw.even(n, 2, len(PARAMETERS)),
+            self.sr,
             chance[:, 0] < _SECOND,
             chance[:, 1] < _ROOM,
-            chance[:, 2] < _SILENT,
+            chance[:, 2] < _EMPTY,
+            chance[:, 3] < _QUIET,
+            chance[:, 4] < _CUT,
         )
 
     def make(self, draw: Draw, plan: Plan) -> Tensor:
@@ -158,52 +189,55 @@ class Synthesiser:
         if len(rooms):
             decay, wet = (value(scene[rooms], name) for name in ("echo", "wet"))
             y[rooms] = echoed(draw, y[rooms], self.sr, decay, wet)
-        y = y * ~plan.silent[:, None]
-        y = filtered(y + self._background(draw, scene), self._microphone(scene))
+        y = y * ~plan.empty[:, None] + self._background(draw, scene) * ~plan.quiet[:, None]
+        y = filtered(y, self._microphone(scene))
+        ends = torch.where(plan.cut, 0.1 + 0.9 * draw.even(len(y)), 1.0)[:, None]
+        y = y * (torch.arange(self.samples, device=self.device) < ends * self.samples)
         peak = y.abs().amax(dim=1, keepdim=True)
         return y / (peak + 1e-9) * (0.05 + 0.95 * draw.even(len(y), 1))
 
     def _sources(self, draw: Draw, kinds: Tensor, places: Tensor) -> Tensor:
-        """Synthesise a source each, of a root mean square of 1 while it sounds."""
+        """Synthesise a source each, of a root mean square of 1 before it comes and goes."""
         y = torch.empty(len(kinds), self.samples, device=self.device)
+        turn = (self._t * value(places, "event_rate") + draw.even(len(y), 1)).frac()
         for number, make in enumerate(_SOURCES):
             those = (kinds == number).nonzero().flatten()
             if len(those):
-                y[those] = make(self, draw, places[those])
-        return self._come_and_go(draw, y, places)
+                y[those] = make(self, draw, places[those], turn[those])
+        return self._come_and_go(draw, y, places, turn)
 
-    def _come_and_go(self, draw: Draw, y: Tensor, places: Tensor) -> Tensor:
-        get = {name: value(places, name) for name in PARAMETERS}
-        t = torch.arange(self.samples, device=self.device) / self.sr
-        turn = (t * get["event_rate"] + draw.even(len(y), 1)).frac()
+    def _come_and_go(self, draw: Draw, y: Tensor, places: Tensor, turn: Tensor) -> Tensor:
+        names = ("event_rate", "duty", "attack", "release", "am_rate", "am_depth")
+        get = {name: value(places, name) for name in names}
         shape = envelope(turn, get["event_rate"], get["duty"], get["attack"], get["release"])
-        wave = 0.5 - 0.5 * torch.cos(_TAU * get["am_rate"] * t + draw.phase(len(y)))
+        wave = 0.5 - 0.5 * torch.cos(_TAU * get["am_rate"] * self._t + draw.phase(len(y)))
         return y / (loudness(y) + 1e-9) * shape * (1 - get["am_depth"] * wave)
 
     def _pitch(self, draw: Draw, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the phase of a gliding, trembling tone, and the highest frequency it reaches."""
-        t = torch.arange(self.samples, device=self.device) / self.sr
-        way = t / t[-1] - 0.5
-        pitch, glide = value(places, "pitch"), value(places, "glide")
+        """Return the cycles of a gliding, trembling tone, and the highest frequency it reaches."""
+        way = self._t / self._t[-1] - 0.5
         rate, depth = value(places, "vibrato_rate"), value(places, "vibrato")
-        trembling = 1 + depth * torch.sin(_TAU * rate * t + draw.phase(len(places)))
-        f = pitch * 2 ** (glide * way) * trembling
-        phase = torch.cumsum(f, dim=1) * (_TAU / self.sr) + draw.phase(len(places))
-        return phase.remainder(_TAU), f.amax(dim=1, keepdim=True)
+        trembling = 1 + depth * torch.sin(_TAU * rate * self._t + draw.phase(len(places)))
+        f = value(places, "pitch") * torch.exp2(value(places, "glide") * way) * trembling
+        return self._cycles(draw, f), f.amax(dim=1, keepdim=True)
+
+    def _cycles(self, draw: Draw, f: Tensor) -> Tensor:
+        """Add up frequencies to cycles since a moment drawn, in float64."""
+        return torch.cumsum(f / self.sr, dim=1, dtype=torch.float64) + draw.even(len(f), 1)
 
     def _breath(self, draw: Draw, y: Tensor, places: Tensor) -> Tensor:
         return y + loudness(y) * 10 ** (value(places, "breath") / 20) * draw.normal(*y.shape)
 
-    def harmonics(self, draw: Draw, places: Tensor) -> Tensor:
+    def harmonics(self, draw: Draw, places: Tensor, turn: Tensor) -> Tensor:
         """Make tones with harmonics, as of reeds, strings, horns and engines."""
-        phase, top = self._pitch(draw, places)
-        y = harmonics(phase, value(places, "tilt"), 0.48 * self.sr / top)
+        cycles, top = self._pitch(draw, places)
+        y = harmonics(angles(cycles), value(places, "tilt"), 0.48 * self.sr / top)
         return self._breath(draw, y, places)
 
-    def voice(self, draw: Draw, places: Tensor) -> Tensor:
+    def voice(self, draw: Draw, places: Tensor, turn: Tensor) -> Tensor:
         """Make tones as of vocal folds, through the formants of a mouth."""
-        phase, top = self._pitch(draw, places)
-        y = harmonics(phase, torch.full_like(top, -6.0), 0.48 * self.sr / top)
+        cycles, top = self._pitch(draw, places)
+        y = harmonics(angles(cycles), torch.full_like(top, -6.0), 0.48 * self.sr / top)
         y = self._breath(draw, y, places)
         mouth = torch.zeros(len(y), len(self._f), device=self.device)
         third = torch.full_like(top, _FORMANT_3)
@@ -215,30 +249,27 @@ class Synthesiser:
             mouth = mouth + loud * resonator(self._f, centre, torch.full_like(top, 0.004)).abs()
         return filtered(y, mouth)
 
-    def modulated(self, draw: Draw, places: Tensor) -> Tensor:
+    def modulated(self, draw: Draw, places: Tensor, turn: Tensor) -> Tensor:
         """Make tones whose frequency is modulated by another, as of bells and sirens."""
-        phase, top = self._pitch(draw, places)
-        ratio, strength = value(places, "fm_ratio"), value(places, "fm_index")
-        room = (0.45 * self.sr / top - 1).clamp(min=0.1) / ratio  # Carson's rule
-        return torch.sin(phase + torch.minimum(strength, room) * torch.sin(ratio * phase))
+        cycles, _ = self._pitch(draw, places)
+        ratio = value(places, "fm_ratio")
+        strength = torch.minimum(value(places, "fm_index"), _room(places, self.sr).clamp(min=0))
+        return torch.sin(angles(cycles) + strength * torch.sin(angles(cycles, ratio)))
 
-    def chirps(self, draw: Draw, places: Tensor) -> Tensor:
+    def chirps(self, draw: Draw, places: Tensor, turn: Tensor) -> Tensor:
         """Make sweeps that begin anew with each event, as of birds and alarms."""
-        t = torch.arange(self.samples, device=self.device) / self.sr
-        rate = value(places, "event_rate")
-        turn = (t * rate + draw.even(len(places), 1)).frac()
-        f = value(places, "pitch") * 2 ** (2 * value(places, "glide") * (turn - 0.5))
+        f = value(places, "pitch") * torch.exp2(2 * value(places, "glide") * (turn - 0.5))
         f = f.clamp(max=0.45 * self.sr)
-        phase = (torch.cumsum(f, dim=1) * (_TAU / self.sr)).remainder(_TAU)
-        return harmonics(phase, value(places, "tilt") * 1.5, 0.48 * self.sr / f.amax(1, True))
+        highest = 0.48 * self.sr / f.amax(dim=1, keepdim=True)
+        return harmonics(angles(self._cycles(draw, f)), 1.5 * value(places, "tilt"), highest)
 
-    def noise(self, draw: Draw, places: Tensor) -> Tensor:
+    def noise(self, draw: Draw, places: Tensor, turn: Tensor) -> Tensor:
         """Make bands of noise, as of wind, water, rubbing and hissing."""
         octaves = torch.log2(self._f.clamp(min=1) / value(places, "centre"))
         gain = torch.exp(-0.5 * (octaves / (0.5 * value(places, "width"))).square())
         return shaped(noise(draw, len(places), self.samples), gain, self.samples)
 
-    def impulses(self, draw: Draw, places: Tensor) -> Tensor:
+    def impulses(self, draw: Draw, places: Tensor, turn: Tensor) -> Tensor:
         """Make blows on something that resonates, as of hammers, clicks and raindrops."""
         rate, jitter = value(places, "impulse_rate"), value(places, "jitter")
         most = int(PARAMETERS["impulse_rate"].high * self.samples / self.sr) + 2
@@ -259,13 +290,13 @@ class Synthesiser:
         octaves = torch.log2(self._f.clamp(min=30) / 1_000)
         gain = 10 ** (value(scene, "slope") * octaves / 20)
         y = shaped(noise(draw, len(scene), self.samples), gain, self.samples)
-        return y * 10 ** (level / 20) * (level > _NO_BACKGROUND)
+        return y * 10 ** (level / 20)
 
     def _microphone(self, scene: Tensor) -> Tensor:
         """Compute what is let through: of second order at both ends."""
         f = self._f.clamp(min=1)
         low, high = value(scene, "low_cut"), value(scene, "high_cut")
-        gain: Tensor = 1 / (1 + (low / f).square()) / (1 + (f / high).pow(4)).sqrt()
+        gain: Tensor = 1 / (1 + (low / f).square()) / (1 + (f / high).square().square()).sqrt()
         return gain
 
 

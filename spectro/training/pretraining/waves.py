@@ -12,6 +12,7 @@ from torch import Tensor
 
 __all__ = [
     "Draw",
+    "angles",
     "echoed",
     "envelope",
     "filtered",
@@ -51,6 +52,14 @@ class Draw:
         return _TAU * self.even(n, 1)
 
 
+def angles(cycles: Tensor, ratio: Tensor | float = 1.0) -> Tensor:
+    """Turn cycles, shape (n, samples), float64, times a ratio into angles of one turn.
+
+    Only what is left of a turn is brought to float32: 10,000 turns would take its last digits.
+    """
+    return ((cycles * ratio).frac() * _TAU).float()
+
+
 def harmonics(phase: Tensor, tilt: Tensor, highest: Tensor) -> Tensor:
     """Add up the harmonics of a tone, those that stay below half the sampling rate.
 
@@ -67,15 +76,13 @@ def harmonics(phase: Tensor, tilt: Tensor, highest: Tensor) -> Tensor:
     -------
     y : Tensor [shape=(n, samples)]
     """
-    first = torch.sin(phase)
+    now = torch.sin(phase)
     twice = 2 * torch.cos(phase)  # sin((k + 1) x) = 2 cos(x) sin(k x) - sin((k - 1) x)
-    before, now, y = torch.zeros_like(first), first, first.clone()
+    before, spare, y = torch.zeros_like(now), torch.empty_like(now), now.clone()
     for k in range(2, _HARMONICS + 1):
-        before, now = now, twice * now - before
-        loud = 10 ** (tilt * math.log2(k) / 20) * (highest >= k)
-        if not bool(loud.any()):
-            break
-        y = torch.addcmul(y, now, loud)
+        torch.mul(twice, now, out=spare).sub_(before)
+        before, now, spare = now, spare, before
+        y.addcmul_(now, 10 ** (tilt * math.log2(k) / 20) * (highest >= k))
     return y
 
 

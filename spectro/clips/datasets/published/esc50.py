@@ -20,6 +20,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pandas as pd
+
 from spectro.clips.datasets.listing import Listing
 from spectro.clips.datasets.published import lookup as published
 from spectro.clips.datasets.published.sources import Source
@@ -81,6 +83,20 @@ def looks_like(files: Listing) -> bool:
     return False
 
 
+def _recordings(table: pd.DataFrame, path: Path) -> pd.Series[str]:
+    """Return the source recording of each clip, which its name has where the table lacks it."""
+    if "src_file" in table:
+        return table["src_file"]
+    found = table["filename"].str.strip().str.extract(r"^[1-5]-(\d+)-[A-Z]-\d{1,2}\.", expand=False)
+    if found.isna().any():
+        odd = table["filename"][found.isna()].iloc[0]
+        raise DatasetError(
+            f"{path}: has no column src_file, and {str(odd)[:200]} does not name its recording; "
+            "take the table as published"
+        )
+    return found
+
+
 def load(files: Listing, *, esc10: bool = False) -> Dataset:
     """Read the clip table of ESC-50.
 
@@ -101,9 +117,10 @@ def load(files: Listing, *, esc10: bool = False) -> Dataset:
     DatasetError
         If the metadata is not there or not readable, or no clip is on disk.
     """
-    columns = ("filename", "fold", "category", "esc10", "src_file")
+    columns = ("filename", "fold", "category", *(("esc10",) if esc10 else ()))
     found = published.read(files, METADATA, MARKS, columns)
     table, root = found.locate("filename", "audio")
+    table["src_file"] = _recordings(table, found.path)
     left_out = found.left_out(table)
     if esc10:
         table = table[table["esc10"].str.strip().str.lower() == "true"]
