@@ -170,13 +170,28 @@ class Runner:
         self._close()
 
     def _deliver(self, until: float) -> None:
-        """Wait until all is delivered, or it is clear that it will not be now."""
-        outbox = self.listener.outbox
-        while self.clock.monotonic() < until:
-            heads = [outbox.head(one.channel.name) for one in self.couriers]
-            if all(head is None or head.attempts > 1 for head in heads):
+        """Wait until all is delivered, or it is clear that it will not be now.
+
+        What an earlier process tried in vain has a chance of its own: it is clear once an attempt
+        of this time failed, or if the next one is not due before the end.
+        """
+        before: dict[tuple[str, str], int] = {}
+        while (left := until - self.clock.monotonic()) > 0:
+            if not any(self._may_arrive(one, before, left) for one in self.couriers):
                 return
             self.clock.wait(threading.Event(), 0.05)
+
+    def _may_arrive(
+        self, courier: Courier, before: dict[tuple[str, str], int], seconds: float
+    ) -> bool:
+        """Tell whether a courier's first message may arrive within so many seconds."""
+        name = courier.channel.name
+        head = self.listener.outbox.head(name)
+        if head is None:
+            return False
+        failed = head.attempts > before.setdefault((name, head.id), max(1, head.attempts))
+        late = head.attempts > 0 and head.due - self.clock.time() > seconds
+        return not (failed or late)
 
     def _close(self) -> None:
         self._say_notices()
