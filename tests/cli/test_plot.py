@@ -20,6 +20,8 @@ from spectro.cli.app import app
 from spectro.pictures import plots as plots_clip
 from spectro.pictures.settings import SpectrogramConfig
 
+pytestmark = pytest.mark.slow
+
 SR = 24_000  # a rate that every codec here takes
 CONFIG = SpectrogramConfig(sr=SR, duration=0.5, n_fft=512, hop_length=256, n_mels=40)
 FORMATS = [("WAV", "PCM_16"), ("WAV", "MS_ADPCM"), ("FLAC", "PCM_24"), ("AIFF", "PCM_U8"),

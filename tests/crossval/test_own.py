@@ -33,6 +33,8 @@ from spectro.pictures.rendered import RenderedSet
 from spectro.report.write import write_report
 from spectro.training.settings import TrainConfig
 
+pytestmark = pytest.mark.slow
+
 SMALL = TrainConfig(batch_size=8)
 
 
@@ -152,7 +154,6 @@ def test_a_learner_of_ones_own_is_cross_validated_honestly(
     assert "def own_learner" in learner.source and "LabelSmoothing" in learner.source
 
 
-@pytest.mark.slow
 def test_it_is_reported_and_compared_like_ours(own_run: Run, run: Run) -> None:
     page = write_report(own_run).read_text()
     assert "own_learner(dls), two_epochs" in page

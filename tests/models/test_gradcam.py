@@ -19,6 +19,8 @@ from spectro.models.networks.gradcam import gradcam, overlay
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import network_pixels, spectrogram_image
 
+pytestmark = pytest.mark.slow
+
 
 def small_body(*, channels: int = 16) -> nn.Sequential:
     """Three convolutions that each halve the picture: a cell to eight pixels."""

@@ -10,6 +10,8 @@ from fastai.vision.learner import create_head
 from spectro.errors import ConfigError
 from spectro.models.networks import build as network
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "arch",

@@ -22,6 +22,8 @@ from spectro.models.networks.gradcam import gradcam
 from spectro.models.weights import resolve, settle
 from spectro.pictures.settings import SpectrogramConfig
 
+pytestmark = pytest.mark.slow
+
 timm = pytest.importorskip("timm")
 
 LITE = "tf_efficientnet_lite0"
@@ -181,7 +183,6 @@ def test_tensors_of_another_network_are_refused(folder: Path, tmp_path: Path) ->
         load_model(tmp_path)
 
 
-@pytest.mark.slow
 @installed
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_packages_bring_weights_with_name_origin_and_licence(

@@ -23,6 +23,8 @@ from spectro.training import data as datablock
 from spectro.training.loop import learner
 from spectro.training.settings import TrainConfig
 
+pytestmark = pytest.mark.slow
+
 URL = torchvision.models.ResNet18_Weights.DEFAULT.url
 REAL_LOADER = torch.hub.load_state_dict_from_url
 

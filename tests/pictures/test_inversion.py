@@ -11,6 +11,8 @@ from spectro.pictures.inversion import heard, sound_of
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import spectrogram_image
 
+pytestmark = pytest.mark.slow
+
 CONFIG = SpectrogramConfig(sr=8_000, duration=1.0, n_fft=512, hop_length=128, n_mels=48)
 
 

@@ -27,6 +27,8 @@ from spectro.report.write import write_report
 from spectro.training.settings import TrainConfig
 from tests.report.reports import LABELS, Reading, make_predictions, make_run
 
+pytestmark = pytest.mark.slow
+
 MEGABYTE = 1_000_000
 
 
@@ -200,7 +202,6 @@ def test_hostile_names_are_only_names(tmp_path: Path) -> None:
     assert sum(tag == "audio" for tag, _ in page.tags) > 0
 
 
-@pytest.mark.slow
 def test_a_large_run_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many clips as UrbanSound8K has, of 50 classes, with media of 60 kB each."""
     labels = [f"class {i:02} with a name that is not short" for i in range(50)]
@@ -236,7 +237,6 @@ def test_names_that_do_not_fit_are_left_out_and_told(tmp_path: Path) -> None:
     assert listed.sum() == min(wrong, len(listed))  # mistakes are the last to go
 
 
-@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(trained: Run, tmp_path: Path) -> None:
     first, second = (write_report(trained, tmp_path / f"{i}.html") for i in range(2))
     assert first.read_bytes() == second.read_bytes()
@@ -284,7 +284,6 @@ def test_the_settings_on_the_page_are_those_of_the_run(trained: Run, tmp_path: P
     assert spectrogram == trained.spectrogram
 
 
-@pytest.mark.slow
 def test_the_command_writes_the_report(
     trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
