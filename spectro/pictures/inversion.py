@@ -11,7 +11,8 @@ Transactions on Acoustics, Speech, and Signal Processing 32 (2), 1984.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from PIL import Image
@@ -64,7 +65,7 @@ def sound_of(image: Image.Image, config: SpectrogramConfig, *, n_iter: int = 32)
         n_fft=config.n_fft,
         length=config.n_samples,
         pad_mode="constant",
-        random_state=0,
+        **_seed(librosa.griffinlim, 0),
     )
     peak = float(np.abs(y).max())
     sound: Waveform = (y * (_PEAK / peak) if peak > 0 else y).astype(np.float32)
@@ -93,6 +94,12 @@ def heard(
         title: sound_of(spectrogram_image(y, config), config, n_iter=n_iter)
         for title, (y, config) in pictures.items()
     }
+
+
+def _seed(function: Callable[..., Waveform], number: int) -> dict[str, int]:
+    """Name the seed as this librosa does: ``rng`` from 1.0, ``random_state`` before."""
+    known = inspect.signature(function).parameters
+    return {"rng" if "rng" in known else "random_state": number}
 
 
 def _magnitudes(power: Waveform, config: SpectrogramConfig) -> Waveform:
