@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -96,7 +97,7 @@ def heard(
     }
 
 
-def _seed(function: Callable[..., Waveform], number: int) -> dict[str, int]:
+def _seed(function: Callable[..., Any], number: int) -> dict[str, Any]:
     """Name the seed as this librosa does: ``rng`` from 1.0, ``random_state`` before."""
     known = inspect.signature(function).parameters
     return {"rng" if "rng" in known else "random_state": number}
