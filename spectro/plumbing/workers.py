@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -76,7 +77,10 @@ def pool(workers: int | None = None) -> Executor:
         return _Threads(count)
     forking = multiprocessing.get_context("fork")
     executor = _Processes(count, mp_context=forking, initializer=_start)
-    executor.submit(int).result()  # forks them all, before anyone starts a thread
+    with warnings.catch_warnings():
+        # Python 3.12 counts the threads of OpenBLAS too, which looks after them in a fork itself.
+        warnings.filterwarnings("ignore", ".*multi-threaded, use of fork", DeprecationWarning)
+        executor.submit(int).result()  # forks them all, before anyone starts a thread
     return executor
 
 
