@@ -89,7 +89,7 @@ def _score(
         if folds:
             raise ConfigError("--fold says on which folds of --probe to score; name one")
         return None
-    from spectro.crossval.studies.probe import score_body
+    from spectro.crossval.studies.probe import check, score_body
     from spectro.pictures.rendered import RenderedSet
 
     pictures = RenderedSet.load(probe)
@@ -100,6 +100,7 @@ def _score(
             "settings to both"
         )
     chosen = _folds(pictures, folds)
+    check(pictures, chosen)
     return lambda body: score_body(body, arch, pictures, chosen)
 
 
@@ -113,10 +114,6 @@ def _folds(pictures: RenderedSet, asked: list[int]) -> list[int]:
         )
     if len(folds) < 2:
         raise ConfigError("a probe fits its head to other folds than the scored one; name two")
-    for fold in folds:
-        others = pictures.clips[pictures.clips["fold"].isin(set(folds) - {fold})]
-        if others["label"].nunique() < 2:
-            raise ConfigError(f"fold {fold}: the clips of the others named are of one class")
     return folds
 
 

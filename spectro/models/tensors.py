@@ -19,6 +19,7 @@ from spectro.models.networks.build import Expected
 
 __all__ = [
     "check_finite",
+    "check_header_length",
     "check_memory",
     "is_plain",
     "read_shapes",
@@ -57,7 +58,7 @@ def read_shapes(path: Path, names: Collection[str]) -> dict[str, Expected]:
     ModelError
         If it is no such file, or holds a tensor of a type that no network here has.
     """
-    _check_header_length(path, sum(map(len, names)) + _NAME_AND_NUMBERS * (100 + len(names)))
+    check_header_length(path, sum(map(len, names)) + _NAME_AND_NUMBERS * (100 + len(names)))
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
@@ -72,7 +73,14 @@ def read_shapes(path: Path, names: Collection[str]) -> dict[str, Expected]:
     return {name: Expected(shape, _DTYPES[dtype]) for name, (shape, dtype) in shapes.items()}
 
 
-def _check_header_length(path: Path, most: int) -> None:
+def check_header_length(path: Path, most: int) -> None:
+    """Refuse a safetensors file whose header is longer than `most` bytes, before it is read.
+
+    Raises
+    ------
+    ModelError
+        If it says so.
+    """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
     if length > most:

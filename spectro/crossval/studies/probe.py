@@ -45,16 +45,18 @@ and gains nothing (``docs/benchmarks.md``).
 Floats = npt.NDArray[np.float32]
 
 
-def check(rendered: RenderedSet) -> None:
-    """Check the folds before features are computed.
+def check(rendered: RenderedSet, folds: Sequence[int] | None = None) -> None:
+    """Check the folds, or those named alone, before features are computed.
 
     Raises
     ------
     ConfigError
         If there is one fold alone, or the others of a fold hold one class only.
     """
-    for fold in rendered.folds:
-        labels = split(rendered.clips, fold).train["label"].unique()
+    folds = rendered.folds if folds is None else folds
+    clips = rendered.clips[rendered.clips["fold"].isin(list(folds))]
+    for fold in folds:
+        labels = split(clips, fold).train["label"].unique()
         if len(labels) < 2:
             raise ConfigError(f"fold {fold}: all clips of the other folds are {labels[0]}")
 

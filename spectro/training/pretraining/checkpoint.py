@@ -138,13 +138,11 @@ def read(folder: Path) -> tuple[Checkpoint, list[LogRow]]:
     """
     path = folder / STATE
     try:
-        with path.open("rb") as file:
-            if int.from_bytes(file.read(8), "little") > _LONGEST_HEADER:
-                raise ValueError("too long a header")
+        tensors.check_header_length(path, _LONGEST_HEADER)
         with safetensors.safe_open(path, framework="pt") as opened:
             text = (opened.metadata() or {}).get(_KEY, "")
         about = Checkpoint.model_validate_json(text)
-    except (OSError, safetensors.SafetensorError, ValidationError, ValueError):
+    except (ModelError, OSError, safetensors.SafetensorError, ValidationError, ValueError):
         raise ModelError(
             f"{path}: cannot be read as a pretraining's; remove the folder, or name another"
         ) from None
@@ -192,8 +190,7 @@ def restore(path: Path, steps: int, modules: Parts, optimizer: torch.optim.AdamW
     state = tensors.read_tensors(path, found)
     tensors.check_finite(state, path)
     for part, module in modules.items():
-        own = {name.removeprefix(f"{part}."): t for name, t in state.items() if name in expected}
-        module.load_state_dict({k: own[k] for k in module.state_dict()})
+        module.load_state_dict({name: state[f"{part}.{name}"] for name in module.state_dict()})
     kept: dict[int, Any] = {}
     for number in range(len(parameters)):
         each = {name: state.get(f"optimizer.{number}.{name}") for name in _KEPT}

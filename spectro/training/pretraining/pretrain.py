@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -188,11 +187,12 @@ class Pretraining:
         plans, levels = self._sounds(step)
         self.body.train()
         self._heads.train()
-        sixteen = torch.autocast(self._device.type, torch.bfloat16)
+        is_half = self.about.precision == "bf16"
+        sixteen = torch.autocast(self._device.type, torch.bfloat16, enabled=is_half)
         devices = [] if self._device.type == "cpu" else [self._device]
         with torch.random.fork_rng(devices, device_type=self._device.type):
             torch.manual_seed(self._synthesiser.seed_of(step))  # what dropout and its like draw
-            with sixteen if self.about.precision == "bf16" else nullcontext():
+            with sixteen:
                 features = self._features(levels)
         errors = self._errors(features, plans)
         loss = torch.stack(list(errors.values())).sum()
@@ -254,17 +254,16 @@ class _Sums:
     """Errors since the last row of the log."""
 
     def __init__(self) -> None:
-        self._steps, self._sums = 0, dict.fromkeys(("present", "places", "pairs"), 0.0)
-        self._known: set[str] = set()
+        self._steps = 0
+        self._sums: dict[str, float] = {}
 
     def add(self, errors: dict[str, float]) -> None:
         self._steps += 1
         for name, error in errors.items():
-            self._sums[name] += error
-        self._known |= set(errors)
+            self._sums[name] = self._sums.get(name, 0.0) + error
 
     def row(self, sounds: int, seconds: float) -> LogRow:
-        means = {name: round(self._sums[name] / self._steps, 6) for name in self._known}
+        means = {name: round(total / self._steps, 6) for name, total in self._sums.items()}
         return LogRow(
             sounds=sounds, loss=round(sum(means.values()), 6), seconds=round(seconds, 3), **means
         )

@@ -37,7 +37,8 @@ __all__ = ["CITATION", "LICENCE", "MARKS", "METADATA", "SOURCE", "folder_of", "l
 
 METADATA = Path("meta") / "esc50.csv"
 MARKS = frozenset({"filename", "category", "target"})  # columns that no other dataset has
-_NAME = re.compile(r"[1-5]-\d+-[A-Z]-\d{1,2}\.wav", re.IGNORECASE)
+_STEM = r"[1-5]-(\d+)-[A-Z]-\d{1,2}\."  # with the source recording
+_NAME = re.compile(f"{_STEM}wav", re.IGNORECASE)
 LICENCE = "CC BY-NC 3.0"
 CITATION = (
     "K. J. Piczak. ESC: Dataset for Environmental Sound Classification. "
@@ -87,7 +88,7 @@ def _recordings(table: pd.DataFrame, path: Path) -> pd.Series[str]:
     """Return the source recording of each clip, which its name has where the table lacks it."""
     if "src_file" in table:
         return table["src_file"]
-    found = table["filename"].str.strip().str.extract(r"^[1-5]-(\d+)-[A-Z]-\d{1,2}\.", expand=False)
+    found = table["filename"].str.strip().str.extract(f"^{_STEM}", expand=False)
     if found.isna().any():
         odd = table["filename"][found.isna()].iloc[0]
         raise DatasetError(
