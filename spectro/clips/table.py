@@ -37,6 +37,7 @@ pd.set_option("mode.string_storage", "python")
 __all__ = [
     "COLUMNS",
     "Dataset",
+    "MissingColumnError",
     "absent_note",
     "alike_labels",
     "clip_table",
@@ -59,6 +60,10 @@ _SEP = re.compile(r"\Asep=.(\r\n|\r|\n)", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?")
 
 COLUMNS = ("path", "label", "fold", "group", "start", "end")
+
+
+class MissingColumnError(DatasetError):
+    """A table lacks a column that it must have."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +212,7 @@ def read_csv(path: Path, required: Iterable[str], *, optional: Iterable[str] = (
     table = table.rename(columns=_names(table.columns, (*required, *optional)))
     missing = [column for column in required if column not in table.columns]
     if missing:
-        raise DatasetError(
+        raise MissingColumnError(
             f"{path}: has no column {', '.join(missing)}; it has {list_some(table.columns, 20)}"
         )
     for column in (*required, *(name for name in optional if name in table.columns)):

@@ -31,7 +31,7 @@ from spectro.clips.datasets.listing import (
     parts_of_a_split,
     path_of,
 )
-from spectro.clips.datasets.own_table import TABLE, Columns, exists, find, name_columns, read_table
+from spectro.clips.datasets.own_table import TABLE, Columns, exists, find, propose, read_table
 from spectro.clips.datasets.recordings import name_in, recordings, suggest
 from spectro.clips.opening import begins_as_sound
 from spectro.clips.table import (
@@ -98,7 +98,7 @@ def _check_classes(files: Listing, clips: list[str]) -> None:
 def _by_table(files: Listing) -> str:
     """Propose a table at the top whose columns, whatever they are called, may list the clips."""
     for name in files.tables(".csv", ".tsv"):
-        if "/" not in name and "perhaps" in (way := name_columns(files.root / name)):
+        if "/" not in name and (way := propose(files.root / name)):
             return f"; by {printable(name)}, {way}"
     return ""
 

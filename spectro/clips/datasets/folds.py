@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from spectro.clips.table import read_csv, whole_numbers
+from spectro.clips.table import MissingColumnError, read_csv, whole_numbers
 from spectro.errors import DatasetError
 from spectro.plumbing.files import write_text
 from spectro.plumbing.settings import Record
@@ -216,9 +216,7 @@ def _deal_to(
 def _read_folds(file: Path, n_folds: int | None) -> dict[str, int]:
     try:
         table = read_csv(file, ("group", "fold"))
-    except DatasetError as error:
-        if "has no column" not in str(error):
-            raise
+    except MissingColumnError as error:
         raise DatasetError(
             f"{error}; folds that were made are kept under this name: keep yours under another, "
             "or say where ours go with --folds-file (folds of your own are a column of a clips.csv)"

@@ -12,11 +12,18 @@ import numpy as np
 import pandas as pd
 
 from spectro.clips.datasets.listing import Listing
-from spectro.clips.table import header_of, list_some, read_csv, seconds, whole_numbers
+from spectro.clips.table import (
+    MissingColumnError,
+    header_of,
+    list_some,
+    read_csv,
+    seconds,
+    whole_numbers,
+)
 from spectro.errors import DatasetError
 from spectro.plumbing.paths import is_url, place
 
-__all__ = ["TABLE", "Columns", "exists", "find", "name_columns", "read_table"]
+__all__ = ["TABLE", "Columns", "exists", "find", "propose", "read_table"]
 
 TABLE = "clips.csv"
 """Name of the table in a folder of one's own."""
@@ -128,23 +135,24 @@ def _renamed(file: Path, columns: Columns) -> pd.DataFrame:
     optional = [ours[k] for k in ("fold", "group") if k not in given]
     try:
         table = read_csv(file, required, optional=optional)
-    except DatasetError as error:
-        if "has no column" in str(error) and not given:
-            raise DatasetError(f"{error}; {name_columns(file)}") from None
-        raise
+    except MissingColumnError as error:
+        if given:
+            raise
+        way = propose(file) or "name yours with --path-column and --label-column"
+        raise DatasetError(f"{error}; {way}") from None
     taken = [name for name in given if name in table and given[name] != name]
     return table.drop(columns=taken).rename(columns={name: key for key, name in given.items()})
 
 
-def name_columns(file: Path) -> str:
-    """Say how to name the columns of a table, by what others call them where it has those."""
+def propose(file: Path) -> str | None:
+    """Propose how to name a table's columns, if it has some that others call so."""
     header = header_of(file)
     found = {
         ours: next((name for name in names if name in header), None)
         for ours, names in _CALLED.items()
     }
     if found["path"] is None or found["label"] is None:
-        return "name yours with --path-column and --label-column"
+        return None
     options = (f"--{ours}-column {name}" for ours, name in found.items() if name)
     return f"perhaps: {' '.join(options)}"
 
