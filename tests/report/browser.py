@@ -208,6 +208,7 @@ def browser(*flags: str) -> Iterator[Page]:
         process = subprocess.Popen(
             [sys.executable, "-c", _START, str(read_there), str(write_there), *words],
             pass_fds=(read_there, write_there),
+            env={**os.environ, "TMPDIR": profile},
             stderr=subprocess.DEVNULL,
         )
         os.close(read_there)
