@@ -27,7 +27,7 @@ from spectro.clips.datasets.published import sources
 from spectro.clips.datasets.published.fetch import fetch, present
 from spectro.clips.datasets.published.sources import Source
 from spectro.errors import DatasetError
-from spectro.plumbing.download import Patience, Progress
+from spectro.plumbing.transfer.download import Patience, Progress
 from tests.plumbing.test_download import Site, names, serving
 
 QUICK = Patience(timeout=20, tries=3, pause=0)
@@ -327,7 +327,7 @@ import_module(sources.SOURCES[source.name]).SOURCE = source
 """
 STOP_WHILE_UNPACKING = """
 import time
-from spectro.plumbing import archive as unpack
+from spectro.plumbing.transfer import archive as unpack
 real = unpack._Writer.add
 def add(self, member):
     real(self, member)

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from spectro.errors import DatasetError
-from spectro.plumbing.archive import ArchiveError, unpack
+from spectro.plumbing.transfer.archive import ArchiveError, unpack
 from tests.plumbing.test_download import opening
 
 NOISE = random.Random(3).randbytes(200_000)

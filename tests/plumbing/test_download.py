@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spectro.errors import DatasetError
-from spectro.plumbing.download import Patience, download
+from spectro.plumbing.transfer.download import Patience, download
 
 BODY = random.Random(0).randbytes(700_000)
 OTHER = random.Random(1).randbytes(700_000)
@@ -424,7 +424,7 @@ def test_no_room_is_said_before_the_first_byte(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr("spectro.plumbing.download.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("spectro.plumbing.transfer.download.shutil.disk_usage", lambda _: usage)
     with pytest.raises(DatasetError, match="700,000 bytes are to come, the disk has 1,000 left"):
         download(site.url, tmp_path / "f")
     assert names(tmp_path) == set()

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from spectro.errors import AudioError, ConfigError
 from spectro.listening.review.evidence import picture, sound
 from spectro.listening.review.session import Given, Session, State
-from spectro.listening.serve.guards import Guard
+from spectro.listening.serve.requests.guards import Guard
 
 __all__ = ["application"]
 
@@ -33,7 +33,7 @@ def application(session: Session, word: str, hosts: frozenset[str]) -> Guard:
     word : str
         First part of every path.
     hosts : frozenset of str
-        See :class:`~spectro.listening.serve.guards.Guard`.
+        See :class:`~spectro.listening.serve.requests.guards.Guard`.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     router = APIRouter(prefix=f"/{word}")

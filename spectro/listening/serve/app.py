@@ -21,9 +21,9 @@ from spectro.errors import ConfigError, SpectroError
 from spectro.listening.events.tables import csv_header, csv_line
 from spectro.listening.scan import ScanSettings
 from spectro.listening.serve.answers import Health, Model, Prediction, Problem, ScanAnswer
-from spectro.listening.serve.guards import Guard
 from spectro.listening.serve.metrics import CONTENT_TYPE_LATEST
-from spectro.listening.serve.refusals import STATUSES, RefusedError
+from spectro.listening.serve.requests.guards import Guard
+from spectro.listening.serve.requests.refusals import STATUSES, RefusedError
 from spectro.listening.serve.service import Service
 from spectro.listening.serve.sounds import png, predict
 
@@ -55,7 +55,7 @@ def application(service: Service, *, token: str = "", hosts: frozenset[str] = fr
     token : str
         What clients must show as a bearer; "" for nothing.
     hosts : frozenset of str
-        See :class:`~spectro.listening.serve.guards.Guard`.
+        See :class:`~spectro.listening.serve.requests.guards.Guard`.
     """
 
     @asynccontextmanager

@@ -17,10 +17,10 @@ from spectro.listening.events.finding import Event
 from spectro.listening.scan import Found, ScanSettings, scan_recording
 from spectro.listening.serve.answers import EventAnswer, ScanAnswer, State
 from spectro.listening.serve.overview import Overview, draw_overview
-from spectro.listening.serve.refusals import RefusedError
+from spectro.listening.serve.requests.refusals import RefusedError
+from spectro.listening.serve.requests.uploads import Upload
 from spectro.listening.serve.settings import ServeSettings
 from spectro.listening.serve.sounds import frequency_ticks, measured, told_of
-from spectro.listening.serve.uploads import Upload
 
 __all__ = ["Scan", "Scans"]
 

@@ -12,9 +12,9 @@ from spectro.listening.classifier import Classifier
 from spectro.listening.scan import ScanSettings
 from spectro.listening.serve.answers import Limits, Model
 from spectro.listening.serve.metrics import Metrics
+from spectro.listening.serve.requests.uploads import Uploads
 from spectro.listening.serve.scans import Scans
 from spectro.listening.serve.settings import ServeSettings
-from spectro.listening.serve.uploads import Uploads
 
 __all__ = ["Service"]
 

@@ -14,8 +14,8 @@ from spectro.clips.decode import open_part
 from spectro.errors import AudioError
 from spectro.listening.classifier import Classifier
 from spectro.listening.serve.answers import Picture, Prediction, Tick
-from spectro.listening.serve.refusals import RefusedError
-from spectro.listening.serve.uploads import Upload
+from spectro.listening.serve.requests.refusals import RefusedError
+from spectro.listening.serve.requests.uploads import Upload
 from spectro.pictures.mel import band_frequencies
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import clip_image, save_png

@@ -18,9 +18,9 @@ from spectro.clips import datasets
 from spectro.clips.datasets import Dataset
 from spectro.clips.datasets.published.sources import Source
 from spectro.errors import DatasetError
-from spectro.plumbing.archive import ArchiveError, unpack
-from spectro.plumbing.download import PATIENCE, Patience, Progress, check, download
 from spectro.plumbing.files import is_taken
+from spectro.plumbing.transfer.archive import ArchiveError, unpack
+from spectro.plumbing.transfer.download import PATIENCE, Patience, Progress, check, download
 
 __all__ = ["Stage", "fetch", "present"]
 

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from spectro.listening.serve.refusals import RefusedError
+from spectro.listening.serve.requests.refusals import RefusedError
 from spectro.listening.serve.settings import ServeSettings
 
 __all__ = ["Upload", "Uploads"]

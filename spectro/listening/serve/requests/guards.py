@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from spectro.listening.serve.refusals import RefusedError
+from spectro.listening.serve.requests.refusals import RefusedError
 
 __all__ = ["Guard"]
 

@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from spectro.errors import DatasetError
-from spectro.plumbing.download import Progress
 from spectro.plumbing.files import is_taken, scratch, sweep, writing
+from spectro.plumbing.transfer.download import Progress
 
 __all__ = ["ArchiveError", "unpack"]
 

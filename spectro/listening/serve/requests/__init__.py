@@ -1,0 +1,1 @@
+"""What a request may be: who asks, how much and how fast it sends, and what refuses it."""
