@@ -33,7 +33,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from spectro.plumbing.words import counted
+from spectro.plumbing.words import counted, percent
 
 if TYPE_CHECKING:
     from spectro.clips.table import Dataset
@@ -52,7 +52,6 @@ __all__ = [
     "end",
     "hearing",
     "note",
-    "percent",
     "prediction",
     "report",
     "row",
@@ -188,11 +187,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _finite(item) for key, item in value.items()}
     return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def percent(share: float | None) -> str:
-    """Write a share between 0 and 1 as a percentage with one decimal."""
-    return "-" if share is None else f"{100 * share:.1f} %"
 
 
 class _Rate(ProgressColumn):

@@ -10,6 +10,7 @@ import typer
 
 from spectro.cli import console, steps
 from spectro.cli.options import RUNNING, Gpus, Quarantine
+from spectro.plumbing.words import percent
 
 if TYPE_CHECKING:
     from spectro.crossval.final.export import Pictures
@@ -71,9 +72,9 @@ def _tell_card(card: ModelCard) -> None:
     from spectro.models.calibrated import HIGHEST, LOWEST
 
     scores = card.scores
-    low, high = map(console.percent, scores["accuracy_interval"])
+    low, high = map(percent, scores["accuracy_interval"])
     console.say(
-        f"to expect, from out of fold: accuracy {console.percent(scores['accuracy'])} "
+        f"to expect, from out of fold: accuracy {percent(scores['accuracy'])} "
         f"(95 %: {low} to {high}), on {scores['clips']:,} clips; temperature {card.temperature:.3g}"
     )
     if card.temperature in (LOWEST, HIGHEST):
@@ -84,7 +85,7 @@ def _tell_card(card: ModelCard) -> None:
     if card.unknown is not None:
         console.say(
             f"unknown: {card.unknown.method} below {card.unknown.threshold:.3g}, which keeps "
-            f"{console.percent(card.unknown.kept)} of the clips; AUROC {card.unknown.auroc:.3f} "
+            f"{percent(card.unknown.kept)} of the clips; AUROC {card.unknown.auroc:.3f} "
             "with classes left out in turn"
         )
     if card.steady is not None:
@@ -174,8 +175,7 @@ def _tell_export(exported: Exported) -> None:
     told = f"{exported.agreement:.1%} of the labels are the same"
     if change.lost is not None:
         told = (
-            f"accuracy {console.percent(change.before)} in float32, "
-            f"{console.percent(change.after)} in eight bits"
+            f"accuracy {percent(change.before)} in float32, {percent(change.after)} in eight bits"
         )
     console.say(
         f"{exported.path}: {size:.1f} MB; on {change.clips:,} clips out of fold: {told}; "

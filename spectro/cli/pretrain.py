@@ -13,7 +13,7 @@ from spectro.cli import console
 from spectro.cli.options import PRETRAINING, RUNNING, with_options
 from spectro.errors import ConfigError
 from spectro.pictures.settings import SpectrogramConfig
-from spectro.plumbing.words import counted
+from spectro.plumbing.words import counted, percent
 from spectro.training.pretraining.settings import PretrainConfig
 
 if TYPE_CHECKING:
@@ -121,6 +121,6 @@ def _tell(row: LogRow) -> None:
     """Print a row of the log."""
     parts = {"present": row.present, "places": row.places, "pairs": row.pairs}
     told = [f"{name} {value:.3f}" for name, value in parts.items() if value is not None]
-    score = "" if row.score is None else f"  probe {console.percent(row.score)}"
+    score = "" if row.score is None else f"  probe {percent(row.score)}"
     rate = row.sounds / row.seconds if row.seconds else 0.0
     console.say(f"{row.sounds:>11,} sounds  {'  '.join(told)}  {rate:,.0f} sounds/s{score}")

@@ -12,6 +12,7 @@ import typer
 from spectro.cli import console, tables
 from spectro.errors import ConfigError
 from spectro.plumbing.files import write_text
+from spectro.plumbing.words import percent
 
 if TYPE_CHECKING:
     from spectro.crossval.folds import Training
@@ -203,8 +204,8 @@ def repeat(
     found = several.write(folder, runs)
     tables.table("seed", found["seeds"], ("accuracy", "macro_f1"))
     for name, title in (("accuracy", "accuracy"), ("macro_f1", "macro F1")):
-        low, high = map(console.percent, found[f"{name}_interval"])
-        mean, spread = (console.percent(found[f"{name}_{end}"]) for end in ("mean", "std"))
+        low, high = map(percent, found[f"{name}_interval"])
+        mean, spread = (percent(found[f"{name}_{end}"]) for end in ("mean", "std"))
         console.say(f"mean {title} of {seeds} seeds: {mean} ± {spread} (95 %: {low} to {high})")
     console.note("± is the spread of the seeds; the interval is that of the recordings scored")
     return float(found["accuracy_mean"])
@@ -233,8 +234,8 @@ def _train_nested(rendered: RenderedSet, config: TrainConfig, folder: Path, roun
         record = nested.fold(fold)
         console.say(
             f"fold {fold}: {record.chosen} was best of {len(candidates)} on its inner folds "
-            f"({console.percent(record.chosen_at or 0)}), and then scored "
-            f"{console.percent(record.accuracy)}"
+            f"({percent(record.chosen_at or 0)}), and then scored "
+            f"{percent(record.accuracy)}"
         )
     return run
 
@@ -253,7 +254,7 @@ def _train_elsewhere(training: Training, address: str) -> None:
                 failed = True
                 console.complain(f"fold {outcome.fold}: {outcome.reason}")
                 continue
-            accuracy, time = console.percent(outcome.record.accuracy), outcome.record.seconds
+            accuracy, time = percent(outcome.record.accuracy), outcome.record.seconds
             console.say(f"fold {outcome.fold}: accuracy {accuracy}, {time:.0f} s")
     if failed:
         if run.finished_folds:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from spectro.cli.console import OUT, note, percent, say, shown, warn
+from spectro.cli.console import OUT, note, say, shown, warn
+from spectro.plumbing.words import percent
 
 if TYPE_CHECKING:
     from spectro.crossval.records import Scores
@@ -28,16 +29,10 @@ def scores(scores: Scores) -> None:
     OUT.print(_table("label", scores.classes, ("clips", "precision", "recall", "f1")))
     if scores.groups:
         OUT.print(_table("group", scores.groups, ("clips", "accuracy")))
-    low, high = scores.accuracy_interval
-    low_f1, high_f1 = scores.macro_f1_interval
     if scores.fold_std is not None:
         mean, spread = percent(scores.fold_mean), percent(scores.fold_std)
         say(f"mean of {len(scores.folds)} folds: {mean} ± {spread}")
-    say(
-        f"all {scores.clips:,} clips together: accuracy {percent(scores.accuracy)} "
-        f"(95 %: {percent(low)} to {percent(high)}), "
-        f"macro F1 {percent(scores.macro_f1)} ({percent(low_f1)} to {percent(high_f1)})"
-    )
+    say(str(scores))
     for line in scores.protocol:
         note(line)
     if scores.random_split is not None:

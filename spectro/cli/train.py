@@ -22,6 +22,7 @@ from spectro.cli.options import (
     training,
     with_options,
 )
+from spectro.plumbing.words import percent
 from spectro.training.settings import TrainConfig
 
 if TYPE_CHECKING:
@@ -75,9 +76,9 @@ def train_fold(
     record = steps.train(training, fold)
     steps.score(training.run, pictures)
     if record.inner_accuracy is not None:
-        accuracy = console.percent(record.inner_accuracy)
+        accuracy = percent(record.inner_accuracy)
         console.say(f"to tune by: inner fold {record.inner_fold}, accuracy {accuracy}")
-    console.say(f"fold {fold}: accuracy {console.percent(record.accuracy)}, in {folder}")
+    console.say(f"fold {fold}: accuracy {percent(record.accuracy)}, in {folder}")
 
 
 @with_options(settings=training(*_FIT))
@@ -150,7 +151,7 @@ def cross_validate(
         accuracy = steps.cross_validate(pictures, settings, folder, rounds).scores().accuracy
     else:
         accuracy = steps.repeat(pictures, settings, folder, rounds, seeds)
-    console.say(f"accuracy {console.percent(accuracy)}, in {folder}")
+    console.say(f"accuracy {percent(accuracy)}, in {folder}")
 
 
 @with_options(settings=training(*_START, "precision", "seed", recipe="probe"))
@@ -186,7 +187,7 @@ def probe(
     for fold in pictures.folds:
         probing.probe_fold(opened, pictures, features, fold)
     accuracy = steps.score(opened, pictures)
-    console.say(f"accuracy {console.percent(accuracy)}, in {folder}")
+    console.say(f"accuracy {percent(accuracy)}, in {folder}")
 
 
 @with_options(settings=training(*_START, "batch_size", "precision", "seed", "inner_fold"))

@@ -11,6 +11,7 @@ from spectro.pictures.rendered import About
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.environment import Environment
 from spectro.plumbing.settings import Record
+from spectro.plumbing.words import percent
 from spectro.training.settings import TrainConfig
 
 __all__ = [
@@ -278,3 +279,18 @@ class Scores(Record):
     confusion: tuple[tuple[int, ...], ...]
     groups: tuple[Row, ...] = ()
     random_split: Row | None = None
+
+    def __str__(self) -> str:
+        """Write accuracy and macro F1 with their intervals, in a line."""
+        shares = (
+            f"{name} {percent(share)} (95 %: {percent(low)} to {percent(high)})"
+            for name, share, (low, high) in (
+                ("accuracy", self.accuracy, self.accuracy_interval),
+                ("macro F1", self.macro_f1, self.macro_f1_interval),
+            )
+        )
+        return f"all {self.clips:,} clips together: {', '.join(shares)}"
+
+    def __repr__(self) -> str:
+        """Show no more than that line, as a notebook does."""
+        return f"<Scores: {self}>"

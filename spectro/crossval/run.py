@@ -43,6 +43,7 @@ from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.environment import environment
 from spectro.plumbing.files import check_writable, is_taken, replacing_folder, sweep, write_text
 from spectro.plumbing.paths import check_no_link
+from spectro.plumbing.words import counted
 from spectro.training.settings import TrainConfig
 
 __all__ = ["RANDOM", "RECORD", "Run", "default_run_folder", "latest_run"]
@@ -82,6 +83,11 @@ class Run:
 
     folder: Path
     record: RunRecord
+
+    def __repr__(self) -> str:
+        """Name the folder, and how far it is: the record would fill a screen."""
+        done, planned = len(self.finished_folds), len(self.record.dataset.folds)
+        return f"<Run {self.folder}: {done} of {counted(planned, 'fold')} trained and scored>"
 
     @classmethod
     def load(cls, folder: str | Path) -> Run:

@@ -12,7 +12,7 @@ import numpy as np
 from spectro.errors import ModelError
 from spectro.listening.backends import FILES, Answer, Backend, BackendName, is_run, open_backend
 from spectro.models.calibrated import RunCalibration, tempered
-from spectro.models.card import CARD, TENSORS, ModelCard, read_card
+from spectro.models.card import CARD, OWN, OWN_NETWORK, TENSORS, ModelCard, read_card
 from spectro.models.trained_on import read_marks
 from spectro.plumbing.paths import check_no_link
 
@@ -103,11 +103,17 @@ def run_folds(folder: str | Path) -> dict[int, Path]:
             if len(found) > MOST_FOLDS:
                 raise ModelError(f"{folder}: has over {MOST_FOLDS} folds; name one fold's model")
     if not found:
-        raise ModelError(
-            f"{folder}: is a run without a trained network; train its folds with "
-            "spectro cross-validate, or name a model folder"
-        )
+        raise ModelError(f"{folder}: {_no_network(folder)}")
     return dict(sorted(found.items()))
+
+
+def _no_network(folder: Path) -> str:
+    if any(folder.glob(f"fold*/*/{OWN}")):
+        return OWN_NETWORK
+    return (
+        "is a run without a trained network; train its folds with spectro cross-validate, or "
+        "name a model folder"
+    )
 
 
 def run_card(folder: str | Path) -> ModelCard:

@@ -26,6 +26,7 @@ __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "OWN",
+    "OWN_NETWORK",
     "TENSORS",
     "VECTORS",
     "ModelCard",
@@ -35,6 +36,11 @@ __all__ = [
 
 CARD, TENSORS, VECTORS = "model.json", "model.safetensors", "verify.json"
 OWN = "network.safetensors"  # of :mod:`spectro.models.networks.own`
+OWN_NETWORK = (
+    "keeps a network of the user's own, which only its code can build "
+    "(spectro.models.networks.own.load_weights); predict and export take what "
+    "vision_learner makes of a torchvision ResNet, and what spectro trains"
+)
 _MAX_MEMBERS = 100  # as many as training takes
 _MAX_DETECTIONS = 1_000  # of a class: enough to tell a share to a thousandth
 _MAX_BYTES = 1 << 26  # of model.json; one with 10,000 classes and their scores is about 1 MB
@@ -186,11 +192,7 @@ def read_card(folder: str | Path) -> ModelCard:
     path = Path(folder) / CARD
     if not path.is_file():
         if (Path(folder) / OWN).is_file():
-            raise ModelError(
-                f"{folder}: keeps a network of the user's own, which only its code can build "
-                "(spectro.models.networks.own.load_weights); predict and export take what "
-                "vision_learner makes of a torchvision ResNet, and what spectro trains"
-            )
+            raise ModelError(f"{folder}: {OWN_NETWORK}")
         raise ModelError(f"{folder}: {_no_model(Path(folder))}")
     try:
         if path.stat().st_size > _MAX_BYTES:

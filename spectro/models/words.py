@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spectro.models.card import CARD, ModelCard, shortened
+from spectro.plumbing.words import percent
 
 __all__ = ["describe"]
 
@@ -76,10 +77,10 @@ def _worth(scores: Mapping[str, Any]) -> list[str]:
     if not isinstance(scores.get("accuracy"), float):
         plain = [f"- {name}: {value}" for name, value in scores.items()]
         return ["\n".join(plain) or "Its score is not known."]
-    told = f"**{_percent(scores['accuracy'])}** of {_count(scores.get('clips'))} clips were named "
+    told = f"**{percent(scores['accuracy'])}** of {_count(scores.get('clips'))} clips were named "
     told += f"right{_interval(scores.get('accuracy_interval'))}"
     if isinstance(scores.get("macro_f1"), float):
-        told += f"; macro F1 {_percent(scores['macro_f1'])}"
+        told += f"; macro F1 {percent(scores['macro_f1'])}"
     told += f". They were {scores.get('measured', 'not trained on')}."
     lines = []
     if scores.get("expected"):
@@ -94,7 +95,7 @@ def _worth(scores: Mapping[str, Any]) -> list[str]:
 def _interval(ends: Any) -> str:
     if not isinstance(ends, Sequence) or len(ends) != 2:
         return ""
-    low, high = map(_percent, ends)
+    low, high = map(percent, ends)
     return f" (95 % interval over recordings: {low} to {high})"
 
 
@@ -113,7 +114,7 @@ def _believed(card: ModelCard) -> list[str]:
         }[card.unknown.method]
         lines.append(
             f"A sound whose {name} is below {card.unknown.threshold:.3g} is judged unknown. "
-            f"{_percent(card.unknown.kept)} of the out-of-fold clips are above. The score told "
+            f"{percent(card.unknown.kept)} of the out-of-fold clips are above. The score told "
             "clips of a class whose output was left out from the others with a mean AUROC of "
             f"{card.unknown.auroc:.3f}; a class that was never trained on is harder to tell."
         )
@@ -178,7 +179,3 @@ def _list(lines: Sequence[Any]) -> list[str]:
 
 def _count(number: Any) -> str:
     return f"{number:,}" if isinstance(number, int) else "an unknown number of"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"

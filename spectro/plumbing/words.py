@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["counted"]
+__all__ = ["counted", "percent"]
 
 
 def counted(n: int, noun: str, plural: str = "") -> str:
@@ -23,3 +23,14 @@ def counted(n: int, noun: str, plural: str = "") -> str:
     ('1 class', '2,000 clips')
     """
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+def percent(share: float | None) -> str:
+    """Write a share between 0 and 1 as a percentage with one decimal; None as a dash.
+
+    Examples
+    --------
+    >>> percent(0.7531), percent(None)
+    ('75.3 %', '-')
+    """
+    return "-" if share is None else f"{100 * share:.1f} %"

@@ -197,6 +197,21 @@ def test_a_foreign_network_is_kept_as_its_weights(own_run: Run, tmp_path: Path) 
         ModelError, match=r"a network of the user's own, .* predict and export take"
     ):
         Classifier.load(folder)
+    with pytest.raises(
+        ModelError, match=r"a network of the user's own, .* predict and export take"
+    ):
+        Classifier.load(own_run.folder)
+
+
+def test_scores_and_runs_show_a_line_in_a_notebook(own_run: Run) -> None:
+    scores = own_run.scores()
+    low, high = (f"{100 * bound:.1f} %" for bound in scores.accuracy_interval)
+    assert repr(scores).startswith(
+        f"<Scores: all {scores.clips} clips together: accuracy {100 * scores.accuracy:.1f} % "
+        f"(95 %: {low} to {high}), macro F1"
+    )
+    folds = len(own_run.finished_folds)
+    assert repr(own_run) == f"<Run {own_run.folder}: {folds} of {folds} folds trained and scored>"
 
 
 def test_a_network_of_vision_learner_is_one_of_ours(rendered: RenderedSet) -> None:

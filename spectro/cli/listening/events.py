@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from spectro.cli import console
-from spectro.plumbing.words import counted
+from spectro.plumbing.words import counted, percent
 
 if TYPE_CHECKING:
     from spectro.listening.activity.choose import Heard
@@ -121,7 +121,7 @@ def _list(found: Sequence[Event]) -> None:
         cells = (
             event.begin_time.replace("T", " ")[:19] or "not known",
             event.label,
-            console.percent(event.peak),
+            percent(event.peak),
             f"{event.end - event.start:.1f}",
             event.site,
             event.recording,

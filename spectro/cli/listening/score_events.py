@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spectro.cli import console
+from spectro.plumbing.words import percent
 
 if TYPE_CHECKING:
     from spectro.listening.events.label_files import Sides
@@ -110,7 +111,7 @@ def _cells(score: ClassScore) -> tuple[str, ...]:
     rate = score.alarms_per_hour
     return (
         *(f"{count:,}" for count in (score.marked, score.detected, score.found)),
-        *(console.percent(share) for share in (score.precision, score.recall, score.f1)),
+        *(percent(share) for share in (score.precision, score.recall, score.f1)),
         f"{score.false_alarms:,}",
         "-" if rate is None else f"{rate:.3g}",
     )

@@ -16,7 +16,7 @@ from spectro.cli import console
 from spectro.cli.listening.event_flags import event_options
 from spectro.cli.options import Workers, with_options
 from spectro.listening.events.settings import EventSettings
-from spectro.plumbing.words import counted
+from spectro.plumbing.words import counted, percent
 
 if TYPE_CHECKING:
     from spectro.listening.thresholds import Background
@@ -192,7 +192,7 @@ def _cells(point: CurvePoint | None) -> tuple[str, ...]:
     if point is None:
         return "never raised", "-", "-", "-", "-"
     rates = (f"{point.per_hour:.3g}", f"{point.bound:.3g}")
-    return f"{point.on:.4f}", f"{point.events:,}", *rates, console.percent(point.kept)
+    return f"{point.on:.4f}", f"{point.events:,}", *rates, percent(point.kept)
 
 
 def _claim(found: SiteThresholds, ignored: Sequence[str]) -> None:

@@ -91,7 +91,7 @@ class Suggestion(NamedTuple):
         *most, last = self.example[:3]
         return (
             f"the names suggest --group-pattern '{self.pattern}': {', '.join(most)} and {last} "
-            f"would be of one recording, and {counted(self.files, 'file')} of "
+            f"would be of one recording, and all {counted(self.files, 'file')} of "
             f"{counted(self.groups, 'recording')}; leave it out where each file is a recording "
             "of its own"
         )
@@ -165,4 +165,4 @@ def _judged(table: pd.DataFrame, pattern: str) -> Suggestion | None:
     if len(groups) < _FEWEST_GROUPS or of_class.min() < 2 or any(map(_CLOCK.search, groups.index)):
         return None
     largest = max(groups, key=len)
-    return Suggestion(pattern, table["name"].nunique(), len(groups), tuple(largest))
+    return Suggestion(pattern, table["path"].nunique(), len(groups), tuple(largest))
