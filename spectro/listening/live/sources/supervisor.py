@@ -12,6 +12,7 @@ from spectro.listening.live.clock import Clock
 from spectro.listening.live.settings import SourceSettings
 from spectro.listening.live.sources.backlog import Backlog, Block
 from spectro.listening.live.sources.fault import FaultWatch
+from spectro.listening.live.sources.opening import Opening
 from spectro.listening.live.sources.pcm import Format, Samples
 from spectro.listening.live.sources.pipe import Source
 from spectro.listening.live.stats import SourceStats
@@ -40,6 +41,8 @@ class Supervisor:
         Written here.
     tell : callable
         Told, in words, when the source is lost, faulty or back: of (what, text).
+    first_only : bool
+        Whether the model hears the first channel alone.
     """
 
     def __init__(
@@ -50,13 +53,18 @@ class Supervisor:
         clock: Clock,
         stats: SourceStats,
         tell: Callable[[str, str], None],
+        *,
+        first_only: bool = False,
     ) -> None:
         self.source, self.settings, self.backlog = source, settings, backlog
         self.clock, self.stats, self._tell = clock, stats, tell
         self._form: Format | None = None
         self._held: Block | None = None  # of a file: waits for room
         self._live = source.live
-        self._watch = FaultWatch(settings.frozen)
+        self._may_be_recording = source.again and source.live is None
+        self._opening, self._was_fast = Opening(), False
+        self._first_only = first_only
+        self._watch = FaultWatch(settings.frozen, first_only=first_only)
         self._told: tuple[bool, bool] | None = None
         self._stretch = 0
         self._failures = 0
@@ -98,7 +106,8 @@ class Supervisor:
         self._delivered = 0.0
         self._stretch += 1
         self.stats.opened += 1
-        self._watch = FaultWatch(self.settings.frozen)
+        self._watch = FaultWatch(self.settings.frozen, first_only=self._first_only)
+        self._opening.again()
         return 0.0
 
     def _take(self, samples: Samples) -> float:
@@ -115,9 +124,40 @@ class Supervisor:
         self.stats.overflows = self.source.overflows
         self._state(self._watch.push(samples, self._form.sr))
         self.stats.level = self._watch.level
+        if self._may_be_recording:
+            samples, same = self._opening.push(samples, self._form.sr)
+            if same and self._was_fast:
+                return self._is_recording()
+        return 0.0 if self._hand_on(samples) else 0.02
+
+    def _hand_on(self, samples: Samples) -> bool:
+        """Put samples that came just now into the line; False if they wait for room."""
+        assert self._form is not None
+        if not len(samples):
+            return True
+        began = self.clock.time() - len(samples) / self._form.sr
         live = self._live is not False
-        block = Block(samples, self._form, now - seconds, self._stretch, live)
-        return 0.0 if self._put(block) else 0.02
+        return self._put(Block(samples, self._form, began, self._stretch, live))
+
+    def _was_heard(self) -> bool:
+        """Tell whether all of it was heard before; else hand on what is held, if that is little.
+
+        A station may greet everyone with the same sound: what comes in real time is a stream.
+        """
+        if self._form is None or not self._may_be_recording:
+            return False
+        self._was_fast = not self._comes_in_real_time()
+        nothing = np.zeros((0, self._form.channels), np.float32)
+        samples, same = self._opening.push(nothing, self._form.sr, last=True)
+        if same and self._was_fast:
+            return True
+        self._hand_on(samples)
+        return False
+
+    def _is_recording(self) -> float:
+        """Stop: what is served here is a recording, and was heard."""
+        self._live = False
+        return self._give_up("")
 
     def _put(self, block: Block) -> bool:
         """Hand a block on. That of a file waits for room; that of a live source cannot."""
@@ -129,6 +169,8 @@ class Supervisor:
                 self._held = block
                 return False
         lost = self.backlog.put(block)
+        if lost:
+            self.stats.dropped_at = self.clock.time()
         self.stats.queued, self.stats.dropped = self.backlog.seconds, self.backlog.dropped
         self._say_dropped(lost)
         return True
@@ -172,6 +214,8 @@ class Supervisor:
         """Act on the end of a source: a file is done, a stream is lost."""
         if self.source.again and self._live is not False:
             return self._lose("the stream ended")
+        if not self.source.again and self._live is not False and self._comes_in_real_time():
+            self.stats.ended = "its sound ended"
         return self._give_up("")
 
     def _give_up(self, why: str) -> float:
@@ -185,6 +229,8 @@ class Supervisor:
 
     def _lose(self, why: str) -> float:
         """Close it, and say when to try again: after 1, 2, 4... seconds."""
+        if self._was_heard():
+            return self._is_recording()
         self.source.close()
         if self._form is not None:
             self._stretch += 1  # what was heard up to here ends now, not when it is back
