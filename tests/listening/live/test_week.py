@@ -242,8 +242,10 @@ def test_a_week(tmp_path: Path) -> None:
     assert len(raised) == len(microphone.bursts) > 450
     told = receiver.events()
     assert len(told) == len(raised) and min(told.values()) >= 1
-    # And each is in the file of months, though two kills came between a sound and its line there.
-    assert len(list(EventStore(tmp_path / "months.sqlite").events())) == len(raised)
+    # And each is in the file of months, though a kill came between sounds and their lines there;
+    # but for those of the hour before the other kill: with a full disk they were in memory alone.
+    written = len(list(EventStore(tmp_path / "months.sqlite").events()))
+    assert len(raised) - 3 <= written <= len(raised)
     assert process.outbox.waiting("webhook") == 0 and process.outbox.lost == 0
     kinds = Counter(one["kind"] for one in receiver.taken)
     assert kinds["digest"] > 10 and kinds["event"] > 100

@@ -12,7 +12,6 @@ from spectro.listening.live.clock import Clock
 from spectro.listening.live.settings import SourceSettings
 from spectro.listening.live.sources.backlog import Backlog, Block
 from spectro.listening.live.sources.fault import FaultWatch
-from spectro.listening.live.sources.opening import Opening
 from spectro.listening.live.sources.pcm import Format, Samples
 from spectro.listening.live.sources.pipe import Source
 from spectro.listening.live.stats import SourceStats
@@ -61,8 +60,6 @@ class Supervisor:
         self._form: Format | None = None
         self._held: Block | None = None  # of a file: waits for room
         self._live = source.live
-        self._may_be_recording = source.again and source.live is None
-        self._opening, self._was_fast = Opening(), False
         self._first_only = first_only
         self._watch = FaultWatch(settings.frozen, first_only=first_only)
         self._told: tuple[bool, bool] | None = None
@@ -107,7 +104,6 @@ class Supervisor:
         self._stretch += 1
         self.stats.opened += 1
         self._watch = FaultWatch(self.settings.frozen, first_only=self._first_only)
-        self._opening.again()
         return 0.0
 
     def _take(self, samples: Samples) -> float:
@@ -124,40 +120,15 @@ class Supervisor:
         self.stats.overflows = self.source.overflows
         self._state(self._watch.push(samples, self._form.sr))
         self.stats.level = self._watch.level
-        if self._may_be_recording:
-            samples, same = self._opening.push(samples, self._form.sr)
-            if same and self._was_fast:
-                return self._is_recording()
-        return 0.0 if self._hand_on(samples) else 0.02
-
-    def _hand_on(self, samples: Samples) -> bool:
-        """Put samples that came just now into the line; False if they wait for room."""
-        assert self._form is not None
-        if not len(samples):
-            return True
-        began = self.clock.time() - len(samples) / self._form.sr
+        self._know()
         live = self._live is not False
-        return self._put(Block(samples, self._form, began, self._stretch, live))
+        block = Block(samples, self._form, now - seconds, self._stretch, live)
+        return 0.0 if self._put(block) else 0.02
 
-    def _was_heard(self) -> bool:
-        """Tell whether all of it was heard before; else hand on what is held, if that is little.
-
-        A station may greet everyone with the same sound: what comes in real time is a stream.
-        """
-        if self._form is None or not self._may_be_recording:
-            return False
-        self._was_fast = not self._comes_in_real_time()
-        nothing = np.zeros((0, self._form.channels), np.float32)
-        samples, same = self._opening.push(nothing, self._form.sr, last=True)
-        if same and self._was_fast:
-            return True
-        self._hand_on(samples)
-        return False
-
-    def _is_recording(self) -> float:
-        """Stop: what is served here is a recording, and was heard."""
-        self._live = False
-        return self._give_up("")
+    def _know(self) -> None:
+        """Ask the source whether it is live: a stream says so when it is open, a server later."""
+        if self._live is None:
+            self._live = self.source.live
 
     def _put(self, block: Block) -> bool:
         """Hand a block on. That of a file waits for room; that of a live source cannot."""
@@ -212,6 +183,7 @@ class Supervisor:
 
     def _end(self) -> float:
         """Act on the end of a source: a file is done, a stream is lost."""
+        self._know()
         if self.source.again and self._live is not False:
             return self._lose("the stream ended")
         if not self.source.again and self._live is not False and self._comes_in_real_time():
@@ -229,8 +201,6 @@ class Supervisor:
 
     def _lose(self, why: str) -> float:
         """Close it, and say when to try again: after 1, 2, 4... seconds."""
-        if self._was_heard():
-            return self._is_recording()
         self.source.close()
         if self._form is not None:
             self._stretch += 1  # what was heard up to here ends now, not when it is back
