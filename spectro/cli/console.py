@@ -161,8 +161,8 @@ def note(line: str) -> None:
 
 
 def warn(line: str) -> None:
-    """Print something that the user must not miss."""
-    OUT.print(f"WARNING: {shown(line, _LONGEST_LINE)}", style="bold yellow")
+    """Print something that the user must not miss, to the error stream."""
+    _err.print(f"WARNING: {shown(line, _LONGEST_LINE)}", style="bold yellow")
 
 
 def complain(line: str) -> None:

@@ -206,4 +206,9 @@ def verify(model: Model) -> None:
         else:
             console.complain(f"{stage.name}: DIFFERS: {stage.said}")
     if different:
+        console.complain(
+            "this machine answers otherwise than the one that exported the model: install the "
+            "versions it had (constraints.txt of that spectro), or score the model here, "
+            "spectro score-events, before it is relied on"
+        )
         raise typer.Exit(1)

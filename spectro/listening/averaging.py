@@ -65,7 +65,7 @@ class RunBackend:
             backend = open_backend(path, name)
             relative = kept.temperature / backend.card.temperature if kept else 1.0
             self._backends.append((backend, relative))
-        self.remark = _remark(folder, list(folds), kept)
+        self.remark = remark_of(folder)
 
     def __call__(self, levels: Levels) -> Answer:
         """Ask about pictures; see :class:`spectro.listening.backends.Backend`."""
@@ -153,7 +153,9 @@ def _card(folder: Path, folds: dict[int, Path], kept: RunCalibration | None) -> 
                 )
     if kept is None:
         return card.replace(temperature=None)
-    return card.replace(temperature=kept.temperature, steady=kept.steady)
+    return card.replace(
+        temperature=kept.temperature, steady=kept.steady, detections=kept.detections
+    )
 
 
 def _check_memory(folder: Path, files: list[Path]) -> None:
@@ -169,7 +171,9 @@ def _check_memory(folder: Path, files: list[Path]) -> None:
         )
 
 
-def _remark(folder: Path, folds: list[int], kept: RunCalibration | None) -> str:
+def remark_of(folder: str | Path) -> str:
+    """Say in a line what a run is as a model: which networks, and how sure they may be."""
+    folds, kept = list(run_folds(folder)), RunCalibration.of(Path(folder))
     told = f"{folder}: a run, so the mean of the networks of "
     told += f"folds {', '.join(map(str, folds))}" if len(folds) > 1 else f"fold {folds[0]} alone"
     if kept is None:

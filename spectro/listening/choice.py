@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import cast, get_args
 
 from spectro.errors import ConfigError
-from spectro.listening.averaging import run_card, run_folds
+from spectro.listening.averaging import remark_of, run_card, run_folds
 from spectro.listening.backends import FILES, BackendName, is_run
 from spectro.models.card import ModelCard, read_card
 from spectro.models.identity import model_hash
 from spectro.plumbing.extras import is_installed
 
-__all__ = ["card_of", "choose_backend", "name_of"]
+__all__ = ["card_of", "choose_backend", "name_of", "remark_on"]
 
 
 def choose_backend(folder: str | Path, asked: str) -> BackendName:
@@ -47,6 +47,11 @@ def _is_exported(folder: str | Path) -> bool:
 def card_of(folder: str | Path) -> ModelCard:
     """Read what a model, or a run, says of itself; no network is loaded."""
     return run_card(folder) if is_run(folder) else read_card(folder)
+
+
+def remark_on(folder: str | Path) -> str:
+    """Say what must be known of a run that is used as a model; "" of a model."""
+    return remark_of(folder) if is_run(folder) else ""
 
 
 def name_of(folder: str | Path) -> str:

@@ -6,7 +6,7 @@ Needs numpy and pydantic alone: listening reads it without training's packages.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,25 @@ from spectro.models.steady import Steady
 from spectro.plumbing.paths import check_no_link
 from spectro.plumbing.settings import Record, Settings
 
-__all__ = ["CALIBRATION", "HIGHEST", "LOWEST", "RunCalibration", "Unknown", "tempered"]
+__all__ = [
+    "CALIBRATION",
+    "HIGHEST",
+    "LOWEST",
+    "Detections",
+    "Label",
+    "RunCalibration",
+    "Unknown",
+    "tempered",
+]
 
 CALIBRATION = "calibration.json"
 LOWEST, HIGHEST = 0.05, 20.0  # of temperatures, as they are fitted
-_MAX_BYTES = 1 << 20  # of calibration.json
+_MAX_BYTES = 1 << 26  # of calibration.json; detections of 1,000 classes are about 9 MB
+_MAX_DETECTIONS = 1_000  # of a class: enough to tell a share to a thousandth
+
+Label = Annotated[str, Field(min_length=1, max_length=1_000)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+Detections = dict[Label, Annotated[tuple[_Share, ...], Field(max_length=_MAX_DETECTIONS)]]
 _LEAST = float(np.finfo(np.float32).tiny)
 
 Floats = npt.NDArray[np.float32]
@@ -84,12 +98,15 @@ class RunCalibration(Record):
         By the method "probability", which predictions are enough for.
     steady : Steady or None
         What counts as steady noise; None tells none.
+    detections : dict of str to tuple of float
+        As in a model's card; empty where they were not kept.
     """
 
     temperature: float = Field(ge=LOWEST, le=HIGHEST)
     clips: int = Field(ge=1)
     unknown: Unknown | None = None
     steady: Steady | None = None
+    detections: Detections = Field(default_factory=dict)
 
     @classmethod
     def of(cls, folder: Path) -> RunCalibration | None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pydantic import Field, field_validator, model_validator
 
 from spectro.errors import ConfigError, ModelError
-from spectro.models.calibrated import HIGHEST, LOWEST, Unknown
+from spectro.models.calibrated import HIGHEST, LOWEST, Detections, Label, Unknown
 from spectro.models.steady import Steady
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.settings import Settings
@@ -42,17 +42,14 @@ OWN_NETWORK = (
     "vision_learner makes of a torchvision ResNet, and what spectro trains"
 )
 _MAX_MEMBERS = 100  # as many as training takes
-_MAX_DETECTIONS = 1_000  # of a class: enough to tell a share to a thousandth
 _MAX_BYTES = 1 << 26  # of model.json; one with 10,000 classes and their scores is about 1 MB
 
 # Channel statistics of ImageNet, which torchvision's weights were trained with.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-_Label = Annotated[str, Field(min_length=1, max_length=1_000)]
 _Mean = Annotated[float, Field(ge=-1_000, le=1_000)]
 _Std = Annotated[float, Field(ge=1e-4, le=1_000)]
-_Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class ModelCard(Settings):
@@ -82,7 +79,7 @@ class ModelCard(Settings):
         What counts as steady noise, and is unknown too; None tells none.
     detections : dict of str to tuple of float
         For a class, probabilities of it on its own clips, out of fold and with the temperature,
-        ascending; at most 1,000. Thresholds start from them
+        ascending, 0 of a clip that is told unknown; at most 1,000. Thresholds start from them
         (:func:`spectro.listening.thresholds.choose_thresholds`).
     training : dict
         Settings, weights, dataset and fold it was trained with.
@@ -102,7 +99,7 @@ class ModelCard(Settings):
     format: int = Field(1, ge=1, le=1)
     arch: str = Field(min_length=1, max_length=100)
     members: int = Field(1, ge=1, le=_MAX_MEMBERS)
-    labels: tuple[_Label, ...] = Field(min_length=2, max_length=100_000)
+    labels: tuple[Label, ...] = Field(min_length=2, max_length=100_000)
     spectrogram: SpectrogramConfig
     size: int | None = Field(None, ge=32, le=4_096)
     mean: tuple[_Mean, _Mean, _Mean] = IMAGENET_MEAN
@@ -110,9 +107,7 @@ class ModelCard(Settings):
     temperature: float = Field(1.0, ge=LOWEST, le=HIGHEST)
     unknown: Unknown | None = None
     steady: Steady | None = None
-    detections: dict[_Label, Annotated[tuple[_Share, ...], Field(max_length=_MAX_DETECTIONS)]] = (
-        Field(default_factory=dict)
-    )
+    detections: Detections = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     scores: dict[str, Any] = Field(default_factory=dict)
     licence: str = ""

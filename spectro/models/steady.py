@@ -1,9 +1,9 @@
-"""Pictures in which nothing happens: steady noise.
+"""Pictures in which nothing happens: steady noise, and hum.
 
 A network that never heard noise alone gives it the class that looks most like it, and may be sure:
-white noise was taken for a phone with 97 %. Such pictures need no network to be told: over time a
-band changes no more than chance makes noise change, and no band stands out of its neighbours. Needs
-numpy and pydantic alone.
+white noise was taken for a phone with 97 %, hum for a gun shot. Such pictures need no network to be
+told. In noise a band changes over time no more than chance makes noise change, and none stands out
+of its neighbours; in hum some do, and nothing changes at all. Needs numpy and pydantic alone.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from spectro.plumbing.settings import Settings
 
 __all__ = ["Steady", "Texture", "texture"]
 
+_ROOM = (1.03, 1.15, 1.5)  # over the change, the relief and the inner change
+_STILL = 1.0  # least limit of hum, a third of a decibel of 80: that of the mains is never even
+_ENDS = 20  # parts of a picture, of which the first and the last hold where a window cuts
 _EDGE = 2  # bands beside one that is not loud: there a microphone or codec cuts off
 _LOUD = 0.5  # bands at least so bright as the brightest count: below it is what the noise hides
 
@@ -36,22 +39,28 @@ class Texture(NamedTuple):
         Difference between neighbouring bands, each its mean over time; mean over the loud bands,
         but for two beside a band that is not loud, where a microphone or codec may cut off. 255
         where none are left: a narrow band stands out.
+    inner : np.ndarray [shape=(n,)]
+        As `change`, but for the first and the last twentieth of the picture, where a window cuts
+        through a sound. 255 where it is dark in between: a short sound lies there.
     """
 
     change: Floats
     relief: Floats
+    inner: Floats
 
 
 class Steady(Settings):
-    """What counts as steady noise: at most so much of both is judged unknown.
+    """What counts as steady noise, at most so much of both, or as hum: it is judged unknown.
 
     Parameters
     ----------
     change, relief : float
         As of :class:`Texture`; a little above those of noise that was synthesised and drawn as the
         model's clips are.
+    still : float
+        Of `inner` in hum, likewise; 0 tells no hum.
     spared : tuple of str
-        Classes that sound like steady noise themselves, such as rain: whatever is heard as one of
+        Classes that sound like noise or hum themselves, such as rain: whatever is heard as one of
         them is left as it is.
     """
 
@@ -59,10 +68,27 @@ class Steady(Settings):
 
     change: float = Field(ge=0, le=255)
     relief: float = Field(ge=0, le=255)
+    still: float = Field(0, ge=0, le=255)
     spared: tuple[Annotated[str, Field(min_length=1, max_length=1_000)], ...] = ()
 
+    @classmethod
+    def fitted(cls, noise: npt.NDArray[np.uint8], hum: npt.NDArray[np.uint8]) -> Steady:
+        """Leave some room over noise and hum that were synthesised and drawn.
+
+        Parameters
+        ----------
+        noise, hum : np.ndarray [shape=(n, height, width, 3)], uint8
+            Of :func:`spectro.models.exports.probes.noise_pictures` and ``hum_pictures``.
+        """
+        found, still = texture(noise), texture(hum).inner
+        return cls(
+            change=round(_ROOM[0] * float(found.change.max()), 3),
+            relief=round(_ROOM[1] * float(found.relief.max()), 3),
+            still=round(max(_STILL, _ROOM[2] * float(still.max())), 3),
+        )
+
     def covers(self, levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-        """Tell which pictures show steady noise.
+        """Tell which pictures show steady noise, or hum.
 
         Parameters
         ----------
@@ -70,7 +96,8 @@ class Steady(Settings):
             Of :func:`spectro.pictures.spectrogram.network_levels`.
         """
         found = texture(levels)
-        return np.asarray((found.change <= self.change) & (found.relief <= self.relief))
+        noise = (found.change <= self.change) & (found.relief <= self.relief)
+        return np.asarray(noise | (found.inner <= self.still))
 
 
 def texture(levels: npt.NDArray[np.uint8]) -> Texture:
@@ -84,17 +111,37 @@ def texture(levels: npt.NDArray[np.uint8]) -> Texture:
     Examples
     --------
     >>> texture(np.full((1, 128, 173, 3), 7, np.uint8))  # silence
-    Texture(change=array([0.]), relief=array([0.]))
+    Texture(change=array([0.]), relief=array([0.]), inner=array([0.]))
     """
     brightness = levels.mean(axis=3, dtype=np.float32)
+    loud = _loud(brightness)
+    return Texture(_change(brightness, loud), _relief(brightness, loud), _inner(brightness))
+
+
+def _loud(brightness: Floats) -> npt.NDArray[np.bool_]:
+    """Tell which bands are loud."""
     bands = brightness.mean(axis=2)
-    loud = bands >= _LOUD * bands.max(axis=1, keepdims=True)
-    change = np.where(loud, brightness.std(axis=2), 0).sum(axis=1) / loud.sum(axis=1)
+    return np.asarray(bands >= _LOUD * bands.max(axis=1, keepdims=True))
+
+
+def _change(brightness: Floats, loud: npt.NDArray[np.bool_]) -> Floats:
+    """Give the standard deviation of a band over time, mean over the loud ones."""
+    return np.asarray(np.where(loud, brightness.std(axis=2), 0).sum(axis=1) / loud.sum(axis=1))
+
+
+def _relief(brightness: Floats, loud: npt.NDArray[np.bool_]) -> Floats:
     around = np.pad(loud, ((0, 0), (_EDGE, _EDGE)), mode="edge")
-    inner: npt.NDArray[np.bool_] = np.all(
-        sliding_window_view(around, 2 * _EDGE + 1, axis=1), axis=2
-    )
+    inner = np.all(sliding_window_view(around, 2 * _EDGE + 1, axis=1), axis=2)
     pairs = inner[:, 1:] & inner[:, :-1]
     count = pairs.sum(axis=1)
-    steps = np.where(pairs, np.abs(np.diff(bands, axis=1)), 0).sum(axis=1)
-    return Texture(change, np.where(count > 0, steps / np.maximum(count, 1), 255))
+    between = np.abs(np.diff(brightness.mean(axis=2), axis=1))
+    steps = np.where(pairs, between, 0).sum(axis=1)
+    return np.where(count > 0, steps / np.maximum(count, 1), 255)
+
+
+def _inner(brightness: Floats) -> Floats:
+    width = brightness.shape[2]
+    end = -(-width // _ENDS)
+    between = brightness[:, :, end : max(end + 1, width - end)]
+    bright = between.mean(axis=2).max(axis=1) >= _LOUD * brightness.max(axis=(1, 2))
+    return np.where(bright, _change(between, _loud(between)), 255)

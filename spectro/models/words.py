@@ -121,10 +121,11 @@ def _believed(card: ModelCard) -> list[str]:
     if card.steady is not None:
         spared = ", ".join(card.steady.spared)
         lines.append(
-            f"Steady noise{f', unless heard as {spared},' if spared else ''} is judged unknown: "
-            "over time a band changes by at most "
+            f"Steady noise, or hum{f', unless heard as {spared},' if spared else ''} is judged "
+            "unknown: over time a band changes by at most "
             f"{card.steady.change:.3g} of 255 steps of brightness, from band to band it changes by "
-            f"at most {card.steady.relief:.3g}, as in noise that is pink, white or blue."
+            f"at most {card.steady.relief:.3g}, as in noise that is pink, white or blue; in hum "
+            f"a band changes by at most {card.steady.still:.3g}."
         )
     return lines
 

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -179,6 +180,11 @@ def test_a_site_brings_thresholds_and_says_where_they_do_not_fit(
         assert result.exit_code == 0, result.output
         return result.output
 
+    def refused(*more: str) -> str:
+        result = CliRunner().invoke(app, ["scan", *map(str, (*words, *more))])
+        assert isinstance(result.exception, ConfigError), result.output
+        return str(result.exception)
+
     site()
     assert "WARNING" not in told()
     [event] = read_csv(tmp_path / "out" / "events.csv")
@@ -187,6 +193,35 @@ def test_a_site_brings_thresholds_and_says_where_they_do_not_fit(
     site(model="another", supported=False)
     assert "of another model" in told()
     assert "nothing is claimed of" in told()
+    site()
+    assert "found without --merge-gap: its alarms an hour do not hold" in told("--merge-gap", "0")
+    (tmp_path / "own.toml").write_text('[events]\non = 0.9\nignore = ["high"]\n')
+    config = ("--config", str(tmp_path / "own.toml"))
+    assert "the settings of ridge hold, and not what" in told(*config)
+    assert list(read_csv(tmp_path / "out" / "events.csv")) == []  # ignored by the file
+    for option in ("--on", "--off", "--extent"):
+        assert f"{option} goes without --site: each class has" in refused(option, "0.1")
+    (tmp_path / "own.toml").write_text("[events]\nonn = 0.9\n")
+    assert "unknown setting onn" in refused(*config)
+
+
+def test_warnings_and_names_that_fit_nothing_leave_json_and_the_others_alone(
+    model: Path, night: Path, tmp_path: Path
+) -> None:
+    own = EventSettings(on=0.3, off=0.2, extent=0.2)
+    SiteThresholds(
+        site="ridge", model="another", budget=1, confidence=0.95, supported=True, hop=0.5, hours=3,
+        recordings={"b.wav": 3.0}, settings=own,
+        classes={label: ClassEvidence(chosen=None) for label in LABELS},
+    ).save(model)  # fmt: skip
+    (tmp_path / "empty").mkdir()
+    words = ["scan", model, night, tmp_path / "zz*.wav", tmp_path / "empty", "--site", "ridge"]
+    result = CliRunner().invoke(app, [*map(str, words), "--json", "--out", str(tmp_path / "out")])
+    assert result.exit_code == 3, result.output
+    told = json.loads(result.stdout)
+    assert told["recordings"] == 1 and len(told["failed"]) == 2
+    assert told["events"]["high"] > 0
+    assert "WARNING" in result.stderr and "zz*.wav" in result.stderr
 
 
 def test_results_are_not_scanned_themselves(model: Path, night: Path, tmp_path: Path) -> None:
@@ -245,19 +280,30 @@ def test_killed_at_twenty_moments_it_ends_in_the_same_table(model: Path, tmp_pat
     began = time.monotonic()
     subprocess.run(command(model, folder, "--out", tmp_path / "whole"), check=True, **quiet)
     whole = time.monotonic() - began
-    killed = 0
-    for _ in range(20):
+    killed, ended = [], 0
+
+    def check() -> None:
+        for name in ("events.csv", "recordings.csv"):
+            made = (tmp_path / "out" / name).read_bytes()
+            assert made == (tmp_path / "whole" / name).read_bytes()
+
+    while len(killed) < 20:
         process = subprocess.Popen(command(model, folder, "--out", tmp_path / "out"), **quiet)
         time.sleep(rng.uniform(0.3, 1.0) * whole)
-        killed += process.poll() is None
-        process.send_signal(signal.SIGKILL)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            killed.append(len(list((tmp_path / "out").rglob("*.json"))))
         process.wait()
-    parts = len(list((tmp_path / "out").rglob("*.json")))
+        if process.returncode == 0:  # it got to the end: check, and begin anew
+            check()
+            shutil.rmtree(tmp_path / "out")
+            ended += 1
+        assert ended < 60
     subprocess.run(command(model, folder, "--out", tmp_path / "out"), check=True, **quiet)
-    assert killed > 0
-    assert parts > 0
-    for name in ("events.csv", "recordings.csv"):
-        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    check()
+    assert (
+        len({number for number in killed if 0 < number < 200}) > 3
+    )  # here and there in the middle
 
 
 @pytest.mark.long

@@ -118,8 +118,15 @@ def test_its_card_says_what_to_expect(made: final.Trained, whole: Run) -> None:
     probabilities = table[probability_columns(whole.labels)].to_numpy()
     assert card.temperature == pytest.approx(fit_temperature(truth, probabilities))
     scaled = apply_temperature(probabilities, card.temperature)
+    assert card.unknown is not None
+    known = [True] * len(truth)
+    if card.unknown.method == "probability":
+        known = card.unknown.known(scaled).tolist()
+        assert not all(known)  # which raise nothing
     for i, label in enumerate(whole.labels):
-        own = sorted(p[i] for p, t in zip(scaled, truth, strict=True) if t == i)
+        own = sorted(
+            p[i] if k else 0 for p, t, k in zip(scaled, truth, known, strict=True) if t == i
+        )
         assert list(card.detections[label]) == pytest.approx(own, abs=1e-5)
     page = (made.folder / "README.md").read_text()
     assert f"**{100 * scores.accuracy:.1f} %** of {scores.clips} clips" in page

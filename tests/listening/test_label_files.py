@@ -70,10 +70,11 @@ def test_a_folder_of_labels(tmp_path: Path) -> None:
 
 def test_probabilities_at_the_end_of_labels(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("1\t2\tsaw 0.93\n3\t4\tsaw 1.00\n")
-    assert [e.label for e in read_side(tmp_path / "a.txt", scores=True)] == ["saw", "saw"]
-    assert [e.label for e in read_side(tmp_path / "a.txt")] == ["saw 0.93", "saw 1.00"]
+    assert [e.label for e in read_side(tmp_path / "a.txt")] == ["saw", "saw"]
+    (tmp_path / "a.txt").write_text("1\t2\tsaw 0.93\n3\t4\tsaw 1.00\n5\t6\towl\n")  # corrected
+    assert [e.label for e in read_side(tmp_path / "a.txt")] == ["saw", "saw", "owl"]
     (tmp_path / "a.txt").write_text("1\t2\tspecies 1\n3\t4\tspecies 0\n")
-    assert [e.label for e in read_side(tmp_path / "a.txt", scores=True)] == [
+    assert [e.label for e in read_side(tmp_path / "a.txt")] == [
         "species 1",
         "species 0",
     ]

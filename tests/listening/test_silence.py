@@ -16,8 +16,8 @@ from spectro.listening.events.finding import Event, Origin, ScoredWindow, find_e
 from spectro.listening.events.settings import EventSettings
 from spectro.listening.scan import score_windows
 from spectro.models.card import read_card
-from spectro.models.exports.probes import noise_pictures
-from spectro.models.steady import texture
+from spectro.models.exports.probes import hum_pictures, noise_pictures
+from spectro.models.steady import Steady
 
 SR, SECONDS = 16_000, 13
 T = np.arange(SR * SECONDS) / SR
@@ -101,9 +101,8 @@ def test_steady_noise_raises_nothing_however_sure_the_network_is(
     """A network at temperature 0.05 is sure of whatever it hears."""
     folder = shutil.copytree(run.folder / "fold1" / "model", tmp_path / "model")
     card = read_card(folder).replace(temperature=0.05)
-    change, relief = texture(noise_pictures(card.spectrogram, card.size))
-    steady = {"change": 1.03 * float(change.max()), "relief": 1.15 * float(relief.max())}
-    sure = card.replace(steady=steady) if told else card
+    drawn = (draw(card.spectrogram, card.size) for draw in (noise_pictures, hum_pictures))
+    sure = card.replace(steady=Steady.fitted(*drawn)) if told else card
     (folder / "model.json").write_text(sure.to_json())
     windows, events = heard(tmp_path, at(gain, NOISE), open_backend(folder))
     assert max(float(np.max(window.probabilities)) for window in windows) > 0.9

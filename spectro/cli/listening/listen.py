@@ -103,6 +103,7 @@ def listen(
     if model is None:
         raise typer.BadParameter("say which model folder", param_hint="MODEL")
     from spectro.listening.backends import open_backend
+    from spectro.listening.choice import remark_on
     from spectro.listening.live.build import Outlets, build
     from spectro.listening.live.clock import SystemClock
 
@@ -117,6 +118,8 @@ def listen(
     plan = _plan(config, what, source, listening, alerts, keeping, proofs)
     plan = plan._replace(events=plan.events.ignoring(ignore or ()))
     opened = open_backend(model, backend)  # type: ignore[arg-type]
+    if told := remark_on(model):
+        console.complain(told)
     clock = SystemClock()
 
     def channels(using: Backend, names: Sequence[str]) -> list[Channel]:

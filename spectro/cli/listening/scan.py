@@ -205,8 +205,10 @@ class _Listener:
 
     @classmethod
     def of(cls, folder: Path, backend: str) -> _Listener:
-        from spectro.listening.choice import card_of, choose_backend, name_of
+        from spectro.listening.choice import card_of, choose_backend, name_of, remark_on
 
+        if told := remark_on(folder):
+            console.complain(told)
         chosen = choose_backend(folder, backend)
         return cls(folder, chosen, card_of(folder), name_of(folder))
 

@@ -97,10 +97,10 @@ def _recordings(sides: Sides) -> set[str]:
 
 def _show(scores: EventScores) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("class", no_wrap=True)
-    names = ("marked", "detected", "found", "precision", "recall", "F1", "false", "false/h")
+    table.add_column("class", overflow="fold")
+    names = ("marked", "detected", "found", "precision", "recall", "F1", "false", "per hour")
     for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     for name, score in scores.classes.items():
         table.add_row(Text(console.shown(name)), *_cells(score))
     table.add_row(Text("all", style="bold"), *_cells(scores.overall))

@@ -81,7 +81,7 @@ def thresholds(
     which the false events an hour are within the budget, with 95 % confidence. Nothing is heard
     twice: with another budget, it takes a second.
     """
-    from spectro.listening.choice import card_of, choose_backend, name_of
+    from spectro.listening.choice import card_of, choose_backend, name_of, remark_on
     from spectro.listening.recordings import find_recordings
     from spectro.listening.thresholds import choose_thresholds
     from spectro.listening.thresholds.background import Scoring
@@ -91,6 +91,8 @@ def thresholds(
 
     rate, how = parse_budget(budget), choose_backend(model, backend)
     card = card_of(model)
+    if told := remark_on(model):
+        console.complain(told)
     events.levels(card.labels)
     recordings = find_recordings([*background, *(more or [])], leave_out=model).paths
     if not unsupported:
@@ -127,7 +129,7 @@ def _cut(heard: list[Background], confirmed: Stretches) -> list[Background]:
     hours = sum(one.hours for one in heard) - sum(one.hours for one in left)
     lost = sorted(set(confirmed) - {os.path.realpath(one.recording) for one in heard})
     if confirmed:
-        console.note(f"{60 * hours:.1f} minutes hold confirmed sounds, and are no background")
+        console.report(f"{60 * hours:.1f} minutes hold confirmed sounds, and are no background")
     if lost:
         console.warn(
             f"{counted(len(lost), 'recording')} with confirmed sounds not among the background, "

@@ -12,10 +12,10 @@ import torch
 from spectro.crossval.run import Run
 from spectro.models.calibrated import CALIBRATION, RunCalibration, Unknown
 from spectro.models.card import CARD, ModelCard
-from spectro.models.exports.probes import noise_pictures
+from spectro.models.exports.probes import hum_pictures, noise_pictures
 from spectro.models.folder import load_model
 from spectro.models.networks import build as networks
-from spectro.models.steady import Steady, texture
+from spectro.models.steady import Steady
 from spectro.pictures.read import read_levels
 from spectro.plumbing.files import write_text
 from spectro.scores import unknown
@@ -28,7 +28,6 @@ _BATCH = 32
 _MOST = 1_000  # detections of a class that a card keeps
 _LOOKED_AT = 100  # clips of a class whose pictures are compared with those of noise
 _SPARED = 0.05  # share of them that may look like noise before the class is left alone
-_ROOM = (1.03, 1.15)  # over the change and the relief of noise that was synthesised
 
 Floats = npt.NDArray[np.float64]
 
@@ -41,7 +40,8 @@ class Evidence(NamedTuple):
     temperature : float
         Fitted on all out-of-fold predictions.
     detections : dict of str to tuple of float
-        For each class, its scaled probabilities on its own clips, ascending.
+        For each class, its scaled probabilities on its own clips, ascending; 0 of a clip that is
+        told unknown.
     unknown : Unknown or None
         How sounds are told that were not trained on; None where there is one class only.
     steady : Steady
@@ -86,6 +86,8 @@ def gather(run: Run, predictions: pd.DataFrame | None = None, *, logits: bool = 
             auroc=chosen.auroc,
             kept=unknown.KEPT,
         )
+        energy = unknown.energy(each) if found.method == "energy" and each is not None else None
+        scaled[~found.known(scaled, energy)] = 0  # such a clip raises nothing
     detections = _detections(truth, scaled, run.labels)
     return Evidence(temperature, detections, found, steadiness(run, predictions), aurocs)
 
@@ -98,6 +100,7 @@ def write_calibration(run: Run, predictions: pd.DataFrame) -> None:
         clips=len(predictions),
         unknown=found.unknown,
         steady=found.steady,
+        detections=found.detections,
     )
     write_text(run.folder / CALIBRATION, record.to_text())
 
@@ -108,7 +111,7 @@ def evenly(n: int, most: int) -> npt.NDArray[np.int_]:
 
 
 def steadiness(run: Run, clips: pd.DataFrame) -> Steady:
-    """Find what counts as steady noise in pictures like a run's, and which classes sound like it.
+    """Find what counts as noise or hum in pictures like a run's, and which classes sound like it.
 
     Parameters
     ----------
@@ -118,11 +121,7 @@ def steadiness(run: Run, clips: pd.DataFrame) -> Steady:
         ``label`` and ``image`` of its clips; at most 100 of each class are looked at.
     """
     config, size = run.record.spectrogram, run.config.size
-    noise = texture(noise_pictures(config, size))
-    change, relief = (
-        round(room * float(each.max()), 3) for room, each in zip(_ROOM, noise, strict=True)
-    )
-    found = Steady(change=change, relief=relief)
+    found = Steady.fitted(noise_pictures(config, size), hum_pictures(config, size))
     spared = []
     for label, images in clips.groupby("label")["image"]:
         places = evenly(len(images), _LOOKED_AT)

@@ -132,7 +132,7 @@ def check_loss(path: Path, found: Exported, most_lost: float) -> None:
                 f"{change.after:.1%}"
             )
         raise ModelError(
-            f"{path}: is not kept: {what}, more than {most_lost:.1%}; calibrate on more clips, "
+            f"{path}: is not kept: {what}, more than {most_lost:.1%}; "
             f"allow it with --most-lost, or use {EXPORTS[0]}"
         )
 
@@ -197,9 +197,7 @@ def _check_calm(path: Path, before: bytes, after: bytes, card: ModelCard) -> Non
             what = f"{name} becomes {card.labels[q.argmax()]}"
         elif change <= _DRIFT:
             continue
-        raise ModelError(
-            f"{path}: is not kept: {what}; calibrate on more clips, or use {EXPORTS[0]}"
-        )
+        raise ModelError(f"{path}: is not kept: {what}; use {EXPORTS[0]}")
 
 
 def compare(
@@ -243,7 +241,7 @@ def _check_known(card: ModelCard, before: Outputs, after: Outputs) -> None:
     if abs(shares[0] - shares[1]) > _KNOWN:
         raise ModelError(
             f"{EXPORTS[1]}: is not kept: {shares[0]:.1%} of the clips were known and "
-            f"{shares[1]:.1%} would be; calibrate on more clips, or use {EXPORTS[0]}"
+            f"{shares[1]:.1%} would be; use {EXPORTS[0]}"
         )
 
 
