@@ -51,20 +51,27 @@ def find_recordings(asked: Iterable[str], *, leave_out: str | Path | None = None
     Raises
     ------
     DatasetError
-        If a pattern fits nothing, or a folder holds no sound. A file that is not there is a
-        recording: one that cannot be read.
+        If no recording is found, as a pattern fits nothing or a folder holds no sound. Beside
+        others such a name is a recording that cannot be read, and so is a file that is not there.
     """
     found: dict[str, None] = {}
+    empty = {}  # and why
     passed_over = 0
     own = None if leave_out is None else os.path.realpath(leave_out)
     for one in asked:
-        for path in _matches(one):
+        matches = _matches(one)
+        if not matches:
+            empty[one] = "no file fits this pattern"
+        for path in matches:
             sounds, others = _sounds(path)
             passed_over += others
             inside = [each for each in sounds if own is None or not _is_below(each, own)]
             if not inside:
-                raise DatasetError(f"{path}: holds no sound file; name another folder")
+                empty[path] = "holds no sound file; name another folder"
             found.update(dict.fromkeys(inside))
+    if not found:
+        raise DatasetError("; ".join(f"{path}: {why}" for path, why in empty.items()))
+    found.update(dict.fromkeys(empty))
     return Recordings(list(found), passed_over)
 
 
@@ -72,10 +79,7 @@ def _matches(asked: str) -> list[str]:
     """Return what a pattern fits; of a path, the path."""
     if os.path.lexists(asked) or not glob.has_magic(asked):
         return [asked]
-    found = sorted(glob.glob(asked, recursive=True))
-    if not found:
-        raise DatasetError(f"{asked}: no file fits this pattern")
-    return found
+    return sorted(glob.glob(asked, recursive=True))
 
 
 def _sounds(path: str) -> tuple[list[str], int]:

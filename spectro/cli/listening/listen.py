@@ -68,7 +68,7 @@ def listen(
     backend: Annotated[str, typer.Option(help="auto, torch, onnx or int8.")] = "auto",
     list_: Annotated[bool, typer.Option("--list", help="List the microphones, and end.")] = False,
     json: Annotated[
-        bool, typer.Option("--json", help="Print each event that is over as a line of JSON.")
+        bool, typer.Option("--json", help="Print each event as a line of JSON when it is over.")
     ] = False,
     on_event: Annotated[
         Optional[str],
@@ -76,18 +76,6 @@ def listen(
             help="Program to start for each message, JSON on its standard input.",
             rich_help_panel=_OUT,
         ),
-    ] = None,
-    webhook: Annotated[
-        Optional[str],
-        typer.Option(help="URL to post each message to, as JSON.", rich_help_panel=_OUT),
-    ] = None,
-    webhook_secret: Annotated[
-        Optional[Path],
-        typer.Option(help="File with the secret that signs.", rich_help_panel=_OUT),
-    ] = None,
-    mqtt: Annotated[
-        Optional[str],
-        typer.Option(help="Broker, mqtt://HOST, for Home Assistant too.", rich_help_panel=_OUT),
     ] = None,
     alerts: Any = None,
     keeping: Any = None,
@@ -120,6 +108,8 @@ def listen(
 
     if proof is not None and proof_label is None:
         raise typer.BadParameter("goes with --proof-label", param_hint="--proof")
+    if proof is None and (proof_label is not None or proof_at):
+        raise typer.BadParameter("goes with --proof CLIP", param_hint="--proof-label, --proof-at")
     proofs = []
     if proof is not None:
         times = {"at": tuple(proof_at)} if proof_at else {}
@@ -130,7 +120,7 @@ def listen(
     clock = SystemClock()
 
     def channels(using: Backend, names: Sequence[str]) -> list[Channel]:
-        return _channels(on_event, webhook, webhook_secret, mqtt, using, names)
+        return _channels(on_event, plan.alerts, using, names)
 
     printer = _Printer(json)
     runner = build(model, opened, plan, Outlets(channels, printer.say, printer.happened), clock)
@@ -173,13 +163,16 @@ def _plan(
         sources = [_one_source(what or "mic", source)]
     if config is not None:
         proofs = [*read_proofs(config), *proofs]
+    told: AlertSettings = read(AlertSettings, alerts)
+    if config is not None and told.webhook_secret is not None and "webhook_secret" not in alerts:
+        told = told.replace(webhook_secret=config.parent / told.webhook_secret)
     listen_settings: ListenSettings = read(ListenSettings, listening)
     _ = listen_settings.address  # a bad one is told now
     return Plan(
         sources,
         listen_settings,
         read(EventSettings, {}),
-        read(AlertSettings, alerts),
+        told,
         read(EvidenceSettings, keeping),
         proofs,
     )
@@ -193,12 +186,7 @@ def _one_source(what: str, flags: dict[str, Any]) -> SourceSettings:
 
 
 def _channels(
-    on_event: str | None,
-    webhook: str | None,
-    secret: Path | None,
-    mqtt: str | None,
-    backend: Backend,
-    names: Sequence[str],
+    on_event: str | None, alerts: AlertSettings, backend: Backend, names: Sequence[str]
 ) -> list[Channel]:
     """Open the ways out that were asked for."""
     from spectro.listening.live.build import node_name
@@ -209,14 +197,14 @@ def _channels(
     found: list[Channel] = []
     if on_event is not None:
         found.append(Command(on_event))
-    if webhook is not None:
-        found.append(Webhook(webhook, _secret(secret), SystemClock()))
-    elif secret is not None:
+    if alerts.webhook is not None:
+        found.append(Webhook(alerts.webhook, _secret(alerts.webhook_secret), SystemClock()))
+    elif alerts.webhook_secret is not None:
         raise ConfigError("--webhook-secret goes with --webhook")
-    if mqtt is not None:
+    if alerts.mqtt is not None:
         from spectro.listening.live.delivery.mqtt import Mqtt
 
-        found.append(Mqtt(mqtt, node_name(), backend.card.labels, names))
+        found.append(Mqtt(alerts.mqtt, node_name(), backend.card.labels, names))
     return found
 
 

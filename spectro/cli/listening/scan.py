@@ -217,11 +217,12 @@ class _Listener:
         from spectro.listening.scan import ScanSettings
         from spectro.listening.windower import check_hop
 
-        base = None
-        if site is not None:
+        if site is None:
+            events = flags.settings()
+        else:
             base, hop = self._at(site, hop)
+            events = flags.over_site(site, base)
         check_hop(hop, self.card.spectrogram)
-        events = flags.over(base)
         events.levels(self.card.labels)
         return ScanSettings(
             model=self.name, backend=self.backend, hop=hop, site=site or "",

@@ -63,7 +63,7 @@ def score_events(
 
     sides = together(
         read_side(truth, label_column=label),
-        read_side(detected, label_column=label, scores=True),
+        read_side(detected, label_column=label),
         read_durations(durations) if durations else None,
         parse_renames(rename or ()),
     )

@@ -43,19 +43,17 @@ class Sides(NamedTuple):
     durations: dict[str, float] | None
 
 
-def read_side(
-    path: str | Path, *, label_column: str | None = None, scores: bool = False
-) -> list[Labelled]:
+def read_side(path: str | Path, *, label_column: str | None = None) -> list[Labelled]:
     """Read a file of labels, or all ``.txt``, ``.csv`` and ``.tsv`` files below a folder.
+
+    A scan's Audacity labels end in a probability of two decimals, which is no part of the class; so
+    do those that people began from. Where most labels of a file end so, it is taken off.
 
     Parameters
     ----------
     path : str or Path
     label_column : str or None
         As for :func:`spectro.listening.events.annotations.read_labels`.
-    scores : bool
-        Whether Audacity labels may end in a probability: they do if all labels of a file end in one
-        of two decimals, as those that a scan writes.
 
     Raises
     ------
@@ -69,7 +67,7 @@ def read_side(
         raise DatasetError(f"{path}: holds no file of labels, {', '.join(_LABELS)}")
     found: dict[Labelled, str] = {}
     for file in files if Path(path).is_dir() else [str(path)]:
-        own = _read(file, label_column, scores=scores)
+        own = _read(file, label_column)
         twice = next((one for one in own if one in found), None)
         if twice is not None:
             raise DatasetError(
@@ -80,9 +78,10 @@ def read_side(
     return list(found)
 
 
-def _read(file: str, label_column: str | None, *, scores: bool) -> list[Labelled]:
+def _read(file: str, label_column: str | None) -> list[Labelled]:
     plain = read_labels(file, label_column=label_column)
-    if not scores or not all(re.search(r"\S [01]\.\d\d$", one.label) for one in plain):
+    ending = sum(bool(re.search(r"\S [01]\.\d\d$", one.label)) for one in plain)
+    if 2 * ending <= len(plain):
         return plain
     return read_labels(file, label_column=label_column, scores=True)
 

@@ -128,7 +128,10 @@ def build(
         mine = stats.sources[own_settings.name]
         backlog = Backlog(own_settings.buffer, bell)
         told = tell(own_settings.name)
-        supervisors.append(Supervisor(source, own_settings, backlog, clock, mine, told))
+        first = backend.card.spectrogram.channels == "first"
+        supervisors.append(
+            Supervisor(source, own_settings, backlog, clock, mine, told, first_only=first)
+        )
     couriers = [Courier(one, outbox, clock, stats, tell(one.name)) for one in channels]
     runner = Runner(
         listener, supervisors, couriers, evidence, bell, clock, stats, plan.listen.heartbeat,

@@ -21,6 +21,7 @@ _EVERY = 10.0  # s between two looks for something to write
 _MOST = 100_000  # events, and times of listening, that may wait
 
 Span = tuple[datetime, datetime]
+Noted = tuple[str, Event]
 
 
 @dataclass
@@ -68,15 +69,22 @@ class Diary:
     def __init__(self, store: EventStore, say: Callable[[str, str], None]) -> None:
         self._store, self._say = store, say
         self._lock, self._writing = threading.Lock(), threading.Lock()
-        self._events: list[Event] = []
+        self._events: list[Noted] = []
+        self._settled: list[str] = []
         self._open: dict[str, _Stretch] = {}  # by source
         self._ended: list[_Stretch] = []
         self._failing = False
 
-    def over(self, event: Event) -> None:
-        """Keep an event that is over."""
+    def over(self, name: str, event: Event) -> None:
+        """Keep an event that is over, and tell by this name when the file has it."""
         with self._lock:
-            self._events.append(event)
+            self._events.append((name, event))
+
+    def settled(self) -> list[str]:
+        """Return the names of events that the file has since the last time, or never will."""
+        with self._lock:
+            names, self._settled = self._settled, []
+            return names
 
     def heard(self, source: str, number: int, origin: Origin, first: float, last: float) -> None:
         """Say that a part of a stretch of a source was listened to.
@@ -136,12 +144,13 @@ class Diary:
             events, self._events = self._events, []
             stretches = [(one, one.span) for one in (*self._ended, *self._open.values())]
         try:
-            self._add(events, stretches)
+            self._add([event for _, event in events], stretches)
         except (DatasetError, OSError) as error:
             self._keep(events, str(error))
             return
         with self._lock:
             self._ended = [one for one in self._ended if one.written != one.span]
+            self._settled += [name for name, _ in events]
         if self._failing:
             self._say("written again", "")
         self._failing = False
@@ -155,11 +164,12 @@ class Diary:
                 self._store.add_effort(one.source, *span, site=site, instead_of=one.written)
                 one.written = span
 
-    def _keep(self, events: list[Event], why: str) -> None:
+    def _keep(self, events: list[Noted], why: str) -> None:
         """Put back what could not be written; of too much, the oldest is dropped."""
         with self._lock:
             waiting = events + self._events
             dropped = max(0, len(waiting) - _MOST) + max(0, len(self._ended) - _MOST)
+            self._settled += [name for name, _ in waiting[:-_MOST]]
             self._events, self._ended = waiting[-_MOST:], self._ended[-_MOST:]
         if not self._failing:
             self._say("not written", why)

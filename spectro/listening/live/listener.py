@@ -23,6 +23,7 @@ from spectro.listening.live.watch.proof import Proof, Result
 __all__ = ["Listener"]
 
 _OPEN, _BUDGET = "open", "budget"
+_UNWRITTEN = "unwritten"  # events that are over and not in the file of months yet
 _GRACE = 60.0  # s that a source may be lost, or must be back, before people are told
 _SAVE = 600.0  # s between two times that the counts of the budget are written
 
@@ -96,6 +97,7 @@ class Listener:
         now, monotonic = self.clock.time(), self.clock.monotonic()
         self.alerts.step()
         self._look_after_outbox()
+        self.settle()
         for place in self.places.values():
             self._look_after(place, now)
             for proof in place.proofs:
@@ -106,6 +108,14 @@ class Listener:
         if monotonic >= self._save_due:
             self._save_due = monotonic + _SAVE
             self._save()
+
+    def settle(self) -> None:
+        """Keep events no longer that the file of months has by now."""
+        batch = Batch()
+        for name in self.diary.settled() if self.diary is not None else ():
+            batch.drop(_UNWRITTEN, name)
+        if batch.changes:
+            self.outbox.commit(batch)
 
     def finish(self) -> None:
         """End all that goes on: events are over where the sound ends."""
@@ -135,13 +145,18 @@ class Listener:
             self.stats.events[raised.event.label] += 1
         else:
             batch.drop(_OPEN, raised.id)
+            self._write_down(batch, message)
         self.alerts.add(batch, message)
         self.outbox.commit(batch)
         self._happened(state, place.name, raised.event)
-        if self.diary is not None and state == "over":
-            self.diary.over(raised.event)
         if sound is not None:
             self._over(place, message, stem, sound)
+
+    def _write_down(self, batch: Batch, message: dict[str, Any]) -> None:
+        """Give an event that is over to the file of months, and keep it until it is there."""
+        if self.diary is not None:
+            batch.keep(_UNWRITTEN, message["id"], messages.written(message))
+            self.diary.over(message["id"], _event_of(message))
 
     def _over(self, place: Place, message: dict[str, Any], stem: str, sound: Sound) -> None:
         if self.evidence is not None:
@@ -176,6 +191,9 @@ class Listener:
     def _proof(self, place: Place, proof: Proof, result: Result) -> None:
         label = proof.settings.label
         key = (place.name, label)
+        fault = self.stats.sources[place.name].fault
+        if result.heard and fault:
+            result = proof.failed(fault)
         self.stats.proof_counts[label, "heard" if result.heard else "missed"] += 1
         if result.heard:
             self.stats.proofs[key] = self.clock.time()
@@ -192,13 +210,17 @@ class Listener:
         """Tell people of a source that is lost or faulty for a while, once, and when it is back."""
         name, stats = place.name, self.stats.sources[place.name]
         long = abs(now - stats.since) >= _GRACE
-        wrong = bool(stats.fault) and not stats.finished
-        if wrong and name not in self._alarmed and (long or stats.up):
-            what = self._alarmed[name] = "fault" if stats.up else "lost"
-            self.notice(what, name, f"hears nothing: {stats.fault}")
-        elif not wrong and stats.up and long and name in self._alarmed:
-            del self._alarmed[name]
-            self.notice("back", name, "hears again")
+        behind = stats.behind(now)
+        if name not in self._alarmed:
+            if stats.deaf and (long or stats.up):
+                what = self._alarmed[name] = "fault" if stats.up else "lost"
+                self.notice(what, name, f"hears nothing: {stats.deaf}")
+            elif behind:
+                self._alarmed[name] = "behind"
+                self.notice("behind", name, behind)
+        elif not stats.deaf and not behind and stats.up and long:
+            again = "keeps up" if self._alarmed.pop(name) == "behind" else "hears"
+            self.notice("back", name, f"{again} again")
         for label in place.budget.over() if place.budget is not None else ():
             if self.stats.drifting.pop(f"{name} {label}", None) is not None:
                 self.notice("contract kept", name, f"{label}: within its contract again")
@@ -219,12 +241,13 @@ class Listener:
     def _take_up(self) -> None:
         """Go on from what an earlier process left: its events broke off, its counts hold."""
         batch = Batch()
+        for name, body in self.outbox.kept(_UNWRITTEN).items() if self.diary is not None else ():
+            self.diary.over(name, _event_of(json.loads(body)))
         for name, body in self.outbox.kept(_OPEN).items():
             message = {**json.loads(body), "state": "broken off"}
             self.alerts.add(batch, message)
             batch.drop(_OPEN, name)
-            if self.diary is not None:
-                self.diary.over(Event(**{column: message[column] for column in Event._fields}))
+            self._write_down(batch, message)
             self._say(message["source"], f"{message['label']} broke off when listening ended")
         self.outbox.commit(batch)
         for name, text in self.outbox.kept(_BUDGET).items():
@@ -239,6 +262,10 @@ class Listener:
                 batch.keep(_BUDGET, place.name, place.budget.state())
         if batch.changes:
             self.outbox.commit(batch)
+
+
+def _event_of(message: dict[str, Any]) -> Event:
+    return Event(**{column: message[column] for column in Event._fields})
 
 
 def _moment(event: Event, now: float) -> float:

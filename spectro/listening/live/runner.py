@@ -204,6 +204,7 @@ class Runner:
         for courier in self.couriers:
             with contextlib.suppress(Exception):
                 courier.channel.close()
+        self.listener.settle()
         self.listener.outbox.close()
 
     def _thread(self, step: Callable[[], float], stop: threading.Event) -> threading.Thread:

@@ -103,10 +103,18 @@ class SourceSettings(Settings):
 
 
 class AlertSettings(Settings):
-    """What is told of events, and how often.
+    """What is told of events, to whom, and how often.
+
+    A program to start for each is not among it: a file of settings must not name one.
 
     Parameters
     ----------
+    webhook : str or None
+        URL to post each message to, as JSON.
+    webhook_secret : Path or None
+        File with the secret that signs them.
+    mqtt : str or None
+        Broker, mqtt://HOST, for Home Assistant too.
     tell : "raised", "over" or "both"
         When an event is told: as soon as it is "raised", when it is "over", or "both".
     cooldown : float
@@ -119,6 +127,9 @@ class AlertSettings(Settings):
 
     table: ClassVar[str] = "alerts"
 
+    webhook: str | None = None
+    webhook_secret: Path | None = None
+    mqtt: str | None = None
     tell: Literal["raised", "over", "both"] = "raised"
     cooldown: float = Field(60, ge=0, le=86_400)
     digest: float = Field(900, ge=1, le=86_400)

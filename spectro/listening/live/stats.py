@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 __all__ = ["ListenerStats", "SourceStats", "Timings"]
 
+_BEHIND = 600.0  # s for which a source counts as not kept up with, after sound was dropped
 _BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -35,8 +36,12 @@ class SourceStats:
         Level of the last second in dBFS.
     opened, overflows : int
         How often it was opened, and how often its driver dropped samples.
+    dropped_at : float
+        When sound was dropped last, in seconds since 1970; 0 for never.
     finished : bool
         A file or pipe that has ended.
+    ended : str
+        Why that is wrong, of one that gave its sound as it happened; "" of a file.
     queued : float
         Seconds of sound that wait.
     """
@@ -50,8 +55,21 @@ class SourceStats:
     level: float = float("-inf")
     opened: int = 0
     overflows: int = 0
+    dropped_at: float = 0.0
     finished: bool = False
+    ended: str = ""
     queued: float = 0.0
+
+    @property
+    def deaf(self) -> str:
+        """Why nothing is heard, now or ever again; "" if it is, or if a file was heard whole."""
+        return self.fault or self.ended
+
+    def behind(self, now: float) -> str:
+        """Say that sound was dropped of late as the machine is too slow; "" if none was."""
+        if not self.dropped_at or abs(now - self.dropped_at) >= _BEHIND:
+            return ""
+        return f"this machine does not keep up: {self.dropped:.0f} s were dropped unheard"
 
 
 @dataclass
@@ -107,6 +125,8 @@ class ListenerStats:
     clock_jumps : int
     drifting : dict of str to str
         Classes that alarm more often than their contract allows, and what is told of it.
+    refused : dict of str to str
+        Channels that took nothing since they refused a message, and what they said.
     disk : str
         Why messages wait in memory; "" while the disk takes them.
     """
@@ -127,4 +147,5 @@ class ListenerStats:
     proof_counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     clock_jumps: int = 0
     drifting: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
     disk: str = ""

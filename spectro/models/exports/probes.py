@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import soxr
 
 from spectro.models.card import ModelCard
 from spectro.pictures.settings import SpectrogramConfig
@@ -33,7 +34,7 @@ def probe_pictures(card: ModelCard) -> npt.NDArray[np.uint8]:
 
 
 def noise_pictures(config: SpectrogramConfig, size: int | None) -> npt.NDArray[np.uint8]:
-    """Draw noise as a model's clips are drawn: pink, white and blue, and white that was cut off.
+    """Draw noise as a model's clips are drawn: pink, white and blue, cut off, or resampled.
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ def noise_pictures(config: SpectrogramConfig, size: int | None) -> npt.NDArray[n
 
     Returns
     -------
-    levels : np.ndarray [shape=(16, height, width, 3)], uint8
+    levels : np.ndarray [shape=(20, height, width, 3)], uint8
         Four of each; the same on every call.
     """
     rng = np.random.default_rng(0)
@@ -55,6 +56,9 @@ def noise_pictures(config: SpectrogramConfig, size: int | None) -> npt.NDArray[n
         for power, end in kinds
         for _ in range(4)
     ]
+    # Most microphones give 44.1 or 48 kHz; the resampler's slope dims the last bands.
+    twice = rng.standard_normal((4, 2 * config.n_samples))
+    waves += [soxr.resample(y, 2 * config.sr, config.sr, quality="HQ") for y in twice]
     pictures = [
         spectrogram_image(_channels((0.1 * y).astype(np.float32), config), config) for y in waves
     ]

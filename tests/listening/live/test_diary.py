@@ -80,7 +80,7 @@ def test_what_a_dead_microphone_gives_is_not_listened_to(path: Path) -> None:
 def test_without_a_time_no_effort_is_claimed(path: Path) -> None:
     diary = Diary(EventStore(path), Said())
     diary.heard("pipe", 0, HERE._replace(begin=None), 0, 10)
-    diary.over(event(1))
+    diary.over("1", event(1))
     diary.write()
     assert spans(path) == []
     assert list(EventStore(path).events()) == [event(1)]
@@ -90,7 +90,7 @@ def test_what_is_not_kept_at_the_end_is_told(path: Path) -> None:
     path.mkdir()
     said = Said()
     diary = Diary(EventStore(path), said)
-    diary.over(event(1))
+    diary.over("1", event(1))
     diary.heard("mic", 0, HERE, 0, 10)
     diary.heard("mic", 1, HERE, 0, 10)
     diary.finish(0.1)
@@ -102,13 +102,15 @@ def test_what_cannot_be_written_waits_and_is_told_once(path: Path) -> None:
     said = Said()
     diary = Diary(EventStore(path), said)
     for number in range(3):
-        diary.over(event(number))
+        diary.over(str(number), event(number))
         diary.heard("mic", 0, HERE, 0, 10 * number + 1)
         diary.write()
     assert [what for what, _ in said] == ["not written"]
+    assert diary.settled() == []
     path.unlink()
-    diary.over(event(3))
+    diary.over("3", event(3))
     diary.write()
+    assert diary.settled() == ["0", "1", "2", "3"] and diary.settled() == []
     assert list(EventStore(path).events()) == [event(number) for number in range(4)]
     assert spans(path) == [(BEGAN, after(21))]
     assert [what for what, _ in said] == ["not written", "written again"]
@@ -122,10 +124,11 @@ def test_memory_is_bounded_and_what_is_dropped_is_told(
     said = Said()
     diary = Diary(EventStore(path), said)
     for number in range(3):
-        diary.over(event(number))
+        diary.over(str(number), event(number))
     diary.write()
     assert [what for what, _ in said] == ["not written", "dropped"]
     assert said[1][1].startswith("1 of the oldest")
+    assert diary.settled() == ["0"]
     path.rmdir()
     diary.write()
     assert list(EventStore(path).events()) == [event(1), event(2)]

@@ -57,6 +57,20 @@ def test_healthz_is_red_for_a_source_that_hears_nothing(server: str, stats: List
     status, body = get(f"{server}/healthz")
     assert (status, json.loads(body)["status"]) == (200, "ok")
     assert json.loads(body)["sources"]["gate"]["level_dbfs"] == -47.2
+    gate = stats.sources["gate"]
+    gate.dropped_at = FakeClock().time() - 60
+    (told,) = json.loads(get(f"{server}/healthz")[1])["problems"]
+    assert told == "gate: this machine does not keep up: 2 s were dropped unheard"
+    gate.dropped_at -= 3_600
+    stats.refused["webhook"], stats.aside["webhook"] = "400 Bad Request", 12
+    (told,) = json.loads(get(f"{server}/healthz")[1])["problems"]
+    assert told == "webhook: refuses messages, 12 set aside: 400 Bad Request"
+    stats.refused.clear()
+    stats.sources["pipe"] = SourceStats(up=False, fault="", finished=True, ended="its sound ended")
+    assert get(f"{server}/healthz")[0] == 503
+    stats.sources["pipe"].ended = ""  # a file that was heard whole
+    assert get(f"{server}/healthz")[0] == 200
+    del stats.sources["pipe"]
     stats.unheard["gate", "saw"] = "would have heard saw at +3 dB: no"
     stats.oldest["webhook"], stats.waiting["webhook"] = 1.8e9 - 7_200, 4
     assert problems(stats, 1.8e9) == [

@@ -205,6 +205,7 @@ def failing(ears: Path, *arguments: str | Path) -> str:
         (["-", "--format", "s16le"], "need a rate"),
         (["-", "--name", "a/b"], "up to 64 letters"),
         (["-", "--proof", "x.wav"], "--proof-label"),
+        (["-", "--proof-at", "25:00"], "goes with --proof CLIP"),
         (["-", "--proof", "x.wav", "--proof-label", "cat"], "it knows high, low"),
         (["-", "--http", "host:port"], "HOST:PORT"),
         (["-", "--mqtt", "http://x"], "write mqtt://HOST"),
@@ -216,6 +217,47 @@ def test_wrong_usage_is_one_line(
 ) -> None:
     line = failing(ears, *arguments, "--state", tmp_path)
     assert told in " ".join(line.replace("│", " ").split()), line
+
+
+def test_where_alerts_go_may_stand_in_the_file_but_no_program(tmp_path: Path) -> None:
+    """A file of settings is handed on; what starts a program is said by who starts us."""
+    from spectro.cli.listening.listen import _plan
+    from spectro.errors import ConfigError
+
+    path = tmp_path / "listen.toml"
+    path.write_text(
+        '[alerts]\nwebhook = "https://here.example/a"\nwebhook_secret = "key.txt"\n'
+        'mqtt = "mqtt://broker"\ncooldown = 5\n'
+    )
+    found = _plan(path, "-", {}, {}, {}, {}, []).alerts
+    assert (found.webhook, found.mqtt) == ("https://here.example/a", "mqtt://broker")
+    assert (found.webhook_secret, found.cooldown) == (tmp_path / "key.txt", 5)
+    flags = {"webhook": "http://there.example", "webhook_secret": Path("mine.txt")}
+    found = _plan(path, "-", {}, {}, flags, {}, []).alerts
+    assert (found.webhook, found.webhook_secret) == ("http://there.example", Path("mine.txt"))
+    path.write_text('[alerts]\non_event = "beep"\n')
+    with pytest.raises(ConfigError, match=r"listen\.toml.*unknown setting on_event"):
+        _plan(path, "-", {}, {}, {}, {}, [])
+
+
+@pytest.mark.slow
+def test_events_that_overlap_come_when_they_are_over(ears: Path, tmp_path: Path) -> None:
+    """The lines are those of the scan; live, the shorter of two comes first."""
+    path = recording(tmp_path / "n.wav", (3000, 2, 12), (200, 5, 8), seconds=15)
+    when = ("--hop", "0.5", "--start-time", "2026-05-01 23:00")
+    scanning = ScanSettings(
+        model=model_hash(ears), hop=0.5, start_time="2026-05-01 23:00",
+        events=EventSettings(**EVENTS),
+    )  # fmt: skip
+    events = scan_recording(path, open_backend(ears, "onnx"), scanning).events
+    assert len(events) > 1 and events[0].end > events[1].end
+    truth = [json_line(one._replace(recording="n.wav")) for one in events]
+    words = ("--name", "n.wav", "--json", *when, "--state", tmp_path / "state")
+    out, told = waited(listening(ears, "-", *words), path.read_bytes())
+    lines = out.splitlines(keepends=True)
+    assert sorted(lines) == sorted(truth), told
+    ends = [json.loads(line)["end"] for line in lines]
+    assert ends == sorted(ends)
 
 
 def test_a_table_that_nothing_reads(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ prometheus``.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pwd
@@ -17,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -315,6 +317,21 @@ def test_a_camera_over_rtsp_is_heard_and_comes_back(ears: Path, tmp_path: Path, 
         until(said.has("stream: up", 2), 90)
         said.end()
     assert "low" not in said.text
+
+
+def test_a_recording_on_a_server_is_heard_once(ears: Path, tmp_path: Path) -> None:
+    """Its end is the end: a stream that ends is opened again, and this would alarm for ever."""
+    program("ffmpeg")
+    recording(tmp_path / "night.wav", (3000, 2, 4), seconds=8)
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/night.wav"
+        process = listening(ears, url, "--hop", "0.5", "--json", "--state", tmp_path / "state")
+        out, told = process.communicate(timeout=120)
+        server.shutdown()
+    assert process.returncode == 0, told
+    assert [json.loads(line)["label"] for line in out.splitlines()] == ["high"]
 
 
 def children_left(pid: int) -> bool:

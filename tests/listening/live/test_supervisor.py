@@ -26,10 +26,10 @@ class Fake:
     """Gives what a function says, a tenth of a second at a time."""
 
     def __init__(
-        self, clock: FakeClock, read: Callable[[], object], live: bool | None = True
+        self, clock: FakeClock, read: Callable[[], object], live: bool | None, again: bool
     ) -> None:
         self.clock, self._read, self.live = clock, read, live
-        self.again, self.overflows, self.opened, self.closed = live is not None, 0, [], 0
+        self.again, self.overflows, self.opened, self.closed = again, 0, [], 0
         self.refuse = False
 
     def open(self) -> Format:
@@ -53,10 +53,13 @@ def noise(seconds: float = 0.1) -> np.ndarray:
 
 
 def supervised(
-    read: Callable[[], object], live: bool | None = True, **settings: float
+    read: Callable[[], object],
+    live: bool | None = True,
+    again: bool | None = None,
+    **settings: float,
 ) -> tuple[Supervisor, Fake, FakeClock, list[tuple[str, str]]]:
     clock, told = FakeClock(), []
-    source = Fake(clock, read, live)
+    source = Fake(clock, read, live, live is not None if again is None else again)
     own = SourceSettings(name="gate", **settings)  # type: ignore[arg-type]
     backlog = Backlog(own.buffer, threading.Condition())
     tell = lambda what, text: told.append((what, text))  # noqa: E731
@@ -105,11 +108,65 @@ def test_a_half_open_stream_is_ended_and_opened_again() -> None:
 def test_live_sound_drops_the_oldest_counts_it_and_says_it() -> None:
     one, _, clock, told = supervised(noise, buffer=5)
     run(one, clock, 12)
-    assert one.stats.dropped == pytest.approx(7, abs=0.3)
+    assert one.backlog.seconds <= 5
+    assert one.stats.dropped + one.backlog.seconds == pytest.approx(12, abs=0.3)
     assert one.stats.seconds == pytest.approx(12, abs=0.3)
     assert [what for what, _ in told] == ["up", "behind"]
+    assert told[-1][1].startswith("dropped 2.")
+    waits = one.backlog.seconds
     first = one.backlog.take()
-    assert first is not None and first.began == pytest.approx(clock.time() - 5, abs=0.3)
+    assert first is not None and first.began == pytest.approx(clock.time() - waits, abs=0.3)
+
+
+def test_a_machine_that_is_too_slow_hears_long_stretches_and_says_so() -> None:
+    """Each of half the line; dropping as little as needed gave a hole a block, and slivers."""
+    one, _, clock, _ = supervised(noise, buffer=10)
+    stretches: dict[int, float] = {}
+    budget = 0.0
+    while clock.monotonic() < 300:
+        clock.advance(one.step() or 0.1)
+        budget += 0.08  # hears at 80 % of real time
+        while budget > 0.1 and (block := one.backlog.take()) is not None:
+            stretches[block.stretch] = stretches.get(block.stretch, 0.0) + block.seconds
+            budget -= block.seconds
+    assert min(list(stretches.values())[1:-1]) > 5
+    assert one.stats.dropped == pytest.approx(0.2 * 300, rel=0.3)
+    behind = one.stats.behind(clock.time())
+    assert "does not keep up" in behind and "dropped unheard" in behind
+    assert one.stats.behind(clock.time() + 3_600) == ""
+
+
+def test_a_recording_behind_an_address_is_heard_once() -> None:
+    """Its server says how long it is; a stream is opened again."""
+    parts = [noise() for _ in range(40)]
+    for live, opened in ((False, 1), (None, 5)):
+        left: list[np.ndarray] = []
+        one, source, clock, _ = supervised(
+            lambda left=left: left.pop(0) if left else None, None, again=True, buffer=600
+        )
+
+        def opening(source: Fake = source, left: list[np.ndarray] = left) -> Format:
+            left[:] = parts
+            source.opened.append(0.0)
+            return FORM
+
+        source.open = opening  # type: ignore[method-assign]
+        source.live = live  # known once it is open
+        run(one, clock, 60, step=0.001)
+        assert len(source.opened) >= opened
+        assert one.stats.finished == (live is False)
+        assert one.stats.seconds == pytest.approx(4) or live is None
+
+
+def test_a_pipe_that_gave_sound_as_it_happened_must_not_end() -> None:
+    answers = [noise() for _ in range(50)]
+    one, _, clock, _ = supervised(lambda: answers.pop(0) if answers else None, None)
+    run(one, clock, 10)
+    assert one.stats.finished and one.stats.deaf == "its sound ended" and one.stats.fault == ""
+    answers = [noise() for _ in range(50)]
+    one, _, clock, _ = supervised(lambda: answers.pop(0) if answers else None, None)
+    run(one, clock, 10, step=0.01)  # a file through a pipe
+    assert one.stats.finished and one.stats.deaf == ""
 
 
 def test_samples_that_the_driver_dropped_are_said_once_a_minute() -> None:
@@ -188,3 +245,14 @@ def test_the_backlog_keeps_one_block_however_long() -> None:
     kept = backlog.take()
     assert kept is not None and kept.began == 2 and backlog.take() is None
     assert backlog.dropped == 4 and backlog.seconds == 0
+
+
+@pytest.mark.parametrize(("first_only", "fault"), [(False, ""), (True, "digital silence for 12 s")])
+def test_one_dead_channel_is_no_fault_where_another_is_heard(first_only: bool, fault: str) -> None:
+    watch = FaultWatch(10, first_only=first_only)
+    for _ in range(12):
+        told = watch.push(np.hstack([np.zeros((SR, 1), np.float32), noise(1)]), SR)
+    assert told == fault
+    for _ in range(12):
+        told = watch.push(np.zeros((SR, 2), np.float32), SR)
+    assert told.startswith("digital silence")

@@ -161,11 +161,23 @@ def test_the_snr_is_what_was_asked_for(snr: float) -> None:
     assert np.array_equal(mix[: 2 * SR], NOISE[: 2 * SR])
 
 
-def test_over_digital_silence_the_clip_is_there_and_loud_ones_are_cut() -> None:
+def test_a_constant_is_no_sound_and_loud_ones_are_cut() -> None:
     clip = np.sin(np.arange(SR)).astype(np.float32)
-    mix = mixed_in(np.zeros((3 * SR, 1), np.float32), clip, SR, 3)
-    assert 10 * np.log10(np.mean(mix[SR : 2 * SR] ** 2)) == pytest.approx(-40, abs=0.1)
-    assert np.abs(mixed_in(np.ones((3 * SR, 1), np.float32), clip, SR, 30)).max() == 1
+    added = mixed_in(NOISE[: 3 * SR] + 0.1, clip, SR, 3) - NOISE[: 3 * SR] - 0.1
+    under = NOISE[SR : 2 * SR]
+    ratio = np.mean(added[SR : 2 * SR] ** 2) / np.var(under)
+    assert 10 * np.log10(ratio) == pytest.approx(3, abs=0.05)
+    assert np.abs(mixed_in(NOISE[: 3 * SR], clip, SR, 60)).max() == 1
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1])
+def test_nothing_is_proved_where_no_sound_is(tmp_path: Path, constant: float) -> None:
+    one = proof(tmp_path)
+    dead = np.full((30 * SR, 1), constant, np.float32)
+    for at in range(0, len(dead), SR):
+        assert one.push(dead[at : at + SR], FORM, EARS, SITE) is None
+    found = one.given_up(64.0)
+    assert found is not None and not found.heard and "gave no sound" in found.text
 
 
 def test_a_source_without_sound_fails_its_proof(tmp_path: Path) -> None:
@@ -231,7 +243,7 @@ class Channel:
 def test_deafness_and_drift_are_sent_like_alerts(tmp_path: Path) -> None:
     """To all channels, once each, and again when it hears and keeps its contract."""
     clock, stats, channel = FakeClock(), ListenerStats(), Channel()
-    stats.sources["gate"] = SourceStats(since=clock.time())
+    stats.sources["gate"] = SourceStats(up=True, fault="", since=clock.time())
     one = proof(tmp_path, snr=50)
     place = Place(SourceSettings(name="gate"), SITE._replace(budget=0.5), EARS, [one])
     place.band = BandWatch(SR)
@@ -246,6 +258,12 @@ def test_deafness_and_drift_are_sent_like_alerts(tmp_path: Path) -> None:
         ("unheard", "gate", "would have heard high: no"),
         ("heard", "gate", "would have heard high: yes"),
     ]
+    stats.sources["gate"].fault = "a level that does not move for 20 s"
+    listener._proof(place, one, Result(True, "would have heard high: yes"))
+    stats.sources["gate"].fault = ""
+    listener._proof(place, one, Result(True, "would have heard high: yes"))
+    told = [message["text"] for message in channel.sent[2:]]
+    assert "high at +50 dB: no: a level that does not move for 20 s" in told[0] and len(told) == 2
     channel.sent.clear()
     profile = band_power(np.sin(np.arange(SR, dtype=np.float32)), SR)
     for number in range(12):
@@ -258,4 +276,36 @@ def test_deafness_and_drift_are_sent_like_alerts(tmp_path: Path) -> None:
     kinds = [message["what"] for message in channel.sent]
     assert kinds == ["drift", "contract kept"]
     assert "high" in channel.sent[0]["text"] and "x its contract" in channel.sent[0]["text"]
-    assert stats.alarms == {"unheard": 1, "heard": 1, "drift": 1, "contract kept": 1}
+    assert stats.alarms == {"unheard": 2, "heard": 2, "drift": 1, "contract kept": 1}
+
+
+def test_who_is_behind_or_gone_for_good_is_told(tmp_path: Path) -> None:
+    clock, stats, channel = FakeClock(), ListenerStats(), Channel()
+    slow = stats.sources["slow"] = SourceStats(up=True, fault="", since=clock.time())
+    gone = stats.sources["gone"] = SourceStats(
+        up=False, fault="no such file", since=clock.time(), finished=True
+    )
+    ended = stats.sources["ended"] = SourceStats(
+        up=False, fault="", since=clock.time(), finished=True, ended="its sound ended"
+    )
+    whole = stats.sources["whole"] = SourceStats(
+        up=False, fault="", since=clock.time(), finished=True
+    )
+    assert not whole.deaf and ended.deaf and gone.deaf
+    places = [Place(SourceSettings(name=name), SITE, EARS) for name in stats.sources]
+    outbox = Outbox(tmp_path / "outbox.sqlite")
+    listener = Listener(
+        places, channel, outbox, None, clock, stats, lambda *_: None, lambda *_: None
+    )  # type: ignore[arg-type]
+    clock.advance(61)
+    slow.dropped, slow.dropped_at = 15.0, clock.time()
+    for _ in range(3):
+        listener.step()
+        clock.advance(400)
+    sent = [(message["what"], message["source"], message["text"]) for message in channel.sent]
+    assert sent == [
+        ("behind", "slow", "this machine does not keep up: 15 s were dropped unheard"),
+        ("lost", "gone", "hears nothing: no such file"),
+        ("lost", "ended", "hears nothing: its sound ended"),
+        ("back", "slow", "keeps up again"),
+    ]

@@ -110,6 +110,7 @@ class Courier:
         self.outbox.done(name, message)
         self.stats.delivered[name] += 1
         self.stats.waiting[name] = self.outbox.waiting(name)
+        self.stats.refused.pop(name, None)
         if self._trouble:
             self._trouble = False
             self._tell("delivered", f"{name} takes messages again")
@@ -123,6 +124,7 @@ class Courier:
         self.stats.failures[name] += 1
         if aside:
             self.stats.aside[name] = self.outbox.aside(name)
+            self.stats.refused[name] = str(error)
             self._tell("aside", f"{name} refused message {message.id} {_REFUSALS} times: {error}")
             return 0.0
         if not self._trouble:

@@ -21,13 +21,16 @@ def problems(stats: ListenerStats, now: float) -> list[str]:
         Seconds since 1970.
     """
     found = [
-        f"{name}: {source.fault}"
+        f"{name}: {wrong}"
         for name, source in stats.sources.items()
-        if source.fault and not source.finished
+        for wrong in (source.deaf, source.behind(now))
+        if wrong
     ]
     found += [f"{source}: {text}" for (source, _), text in stats.unheard.items()]
     if stats.disk:
         found.append(f"outbox: {stats.disk}")
+    for channel, why in stats.refused.items():
+        found.append(f"{channel}: refuses messages, {stats.aside[channel]} set aside: {why}")
     for channel, oldest in stats.oldest.items():
         if oldest and now - oldest > _STUCK:
             found.append(f"{channel}: {stats.waiting[channel]} messages wait, the first for "
@@ -45,6 +48,7 @@ def health(stats: ListenerStats, now: float) -> dict[str, Any]:
             "level_dbfs": round(one.level, 1) if abs(one.level) < 1e9 else None,
             "last_audio_seconds_ago": round(now - one.last_audio, 1) if one.last_audio else None,
             "dropped_seconds": round(one.dropped, 1),
+            "queued_seconds": round(one.queued, 1),
         }
         for name, one in stats.sources.items()
     }
@@ -69,9 +73,9 @@ def heartbeat(stats: ListenerStats, now: float) -> str:
 
 
 def _of_source(name: str, one: SourceStats) -> str:
+    if one.deaf:
+        return f"{name} FAULT ({one.deaf})"
     if one.finished:
         return f"{name} ended"
-    if one.fault:
-        return f"{name} FAULT ({one.fault})"
     dropped = f", {one.dropped:.0f} s dropped" if one.dropped else ""
     return f"{name} {one.level:.0f} dBFS{dropped}"

@@ -31,7 +31,11 @@ class Source(Protocol):
         How often its driver dropped samples.
     """
 
-    live: bool | None
+    @property
+    def live(self) -> bool | None:
+        """As it is known so far."""
+        ...
+
     again: bool
     overflows: int
 

@@ -35,6 +35,8 @@ _SCHEMES = {  # the protocols that each may use: a playlist must not open our fi
     "rtp": "rtp,udp",
 }
 _KILL_AFTER = 2.0  # s
+_ERROR = re.compile(r"(?:\[[^\]]* @ [^\]]*\] )?\[(?:error|fatal|panic)\] ")
+_LENGTH = re.compile(r"\bDuration: \d+:\d\d:\d\d")
 
 
 def hidden(url: str) -> str:
@@ -65,12 +67,17 @@ class Ffmpeg:
 
     def __init__(self, settings: SourceSettings) -> None:
         self._settings, self._name = settings, hidden(settings.input)
-        self.live: bool | None = None if settings.kind == "url" else False
+        self._is_url, self._ends = settings.kind == "url", False
         self.again = settings.kind == "url"
         self._command = _command(settings)
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: PcmReader | None = None
         self._said: deque[str] = deque(maxlen=3)
+
+    @property
+    def live(self) -> bool | None:
+        """A recording that a server has says how long it is, a stream does not."""
+        return None if self._is_url and not self._ends else False
 
     def open(self) -> Format:
         """See :class:`~spectro.listening.live.sources.pipe.Source`."""
@@ -113,12 +120,15 @@ class Ffmpeg:
             process.wait(_KILL_AFTER)
 
     def _listen_to(self, stream: IO[bytes]) -> None:
-        """Keep the last lines that it says; a full pipe would stop it."""
+        """Keep the last errors that it says; a full pipe would stop it."""
         with contextlib.suppress(OSError, ValueError), stream:
             for line in iter(lambda: stream.readline(4_096), b""):
-                text = hidden(line.decode("utf-8", "replace").strip())
-                if text:
-                    self._said.append(text[:200])
+                text = line.decode("utf-8", "replace").strip()
+                error = _ERROR.match(text)
+                if error:
+                    self._said.append(hidden(text[error.end() :])[:200])
+                elif _LENGTH.search(text):
+                    self._ends = True
 
     def _why(self) -> str:
         return "; ".join(self._said) or "ffmpeg does not say why"
@@ -128,7 +138,7 @@ def _command(settings: SourceSettings) -> list[str]:
     program = shutil.which("ffmpeg")
     if program is None:
         raise AudioError(f"{hidden(settings.input)}: needs ffmpeg; install it ({_INSTALL})")
-    quiet = [program, "-nostdin", "-hide_banner", "-loglevel", "error"]
+    quiet = [program, "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info"]
     to_wav = ["-vn", "-sn", "-dn", "-map", "0:a:0", "-c:a", "pcm_s16le", "-bitexact"]
     out = ["-flush_packets", "1", "-f", "wav", "pipe:1"]
     return [*quiet, *_input(settings), *to_wav, *out]

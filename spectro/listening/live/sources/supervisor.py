@@ -40,6 +40,8 @@ class Supervisor:
         Written here.
     tell : callable
         Told, in words, when the source is lost, faulty or back: of (what, text).
+    first_only : bool
+        Whether the model hears the first channel alone.
     """
 
     def __init__(
@@ -50,13 +52,16 @@ class Supervisor:
         clock: Clock,
         stats: SourceStats,
         tell: Callable[[str, str], None],
+        *,
+        first_only: bool = False,
     ) -> None:
         self.source, self.settings, self.backlog = source, settings, backlog
         self.clock, self.stats, self._tell = clock, stats, tell
         self._form: Format | None = None
         self._held: Block | None = None  # of a file: waits for room
         self._live = source.live
-        self._watch = FaultWatch(settings.frozen)
+        self._first_only = first_only
+        self._watch = FaultWatch(settings.frozen, first_only=first_only)
         self._told: tuple[bool, bool] | None = None
         self._stretch = 0
         self._failures = 0
@@ -98,7 +103,7 @@ class Supervisor:
         self._delivered = 0.0
         self._stretch += 1
         self.stats.opened += 1
-        self._watch = FaultWatch(self.settings.frozen)
+        self._watch = FaultWatch(self.settings.frozen, first_only=self._first_only)
         return 0.0
 
     def _take(self, samples: Samples) -> float:
@@ -115,9 +120,15 @@ class Supervisor:
         self.stats.overflows = self.source.overflows
         self._state(self._watch.push(samples, self._form.sr))
         self.stats.level = self._watch.level
+        self._know()
         live = self._live is not False
         block = Block(samples, self._form, now - seconds, self._stretch, live)
         return 0.0 if self._put(block) else 0.02
+
+    def _know(self) -> None:
+        """Ask the source whether it is live: a stream says so when it is open, a server later."""
+        if self._live is None:
+            self._live = self.source.live
 
     def _put(self, block: Block) -> bool:
         """Hand a block on. That of a file waits for room; that of a live source cannot."""
@@ -129,6 +140,8 @@ class Supervisor:
                 self._held = block
                 return False
         lost = self.backlog.put(block)
+        if lost:
+            self.stats.dropped_at = self.clock.time()
         self.stats.queued, self.stats.dropped = self.backlog.seconds, self.backlog.dropped
         self._say_dropped(lost)
         return True
@@ -170,8 +183,11 @@ class Supervisor:
 
     def _end(self) -> float:
         """Act on the end of a source: a file is done, a stream is lost."""
+        self._know()
         if self.source.again and self._live is not False:
             return self._lose("the stream ended")
+        if not self.source.again and self._live is not False and self._comes_in_real_time():
+            self.stats.ended = "its sound ended"
         return self._give_up("")
 
     def _give_up(self, why: str) -> float:

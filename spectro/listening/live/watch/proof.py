@@ -26,6 +26,7 @@ __all__ = ["Proof", "Result", "mixed_in", "next_time"]
 _LONGEST = 60.0  # s of a clip
 _PATIENCE = 60.0  # s beyond what it takes, in which the source must give its sound
 _CLIP_SR = 48_000
+_FLAT = 1e-15  # power of digital silence, or of a constant
 
 
 class Result(NamedTuple):
@@ -72,7 +73,7 @@ def mixed_in(background: Samples, clip: Samples, at: int, snr: float) -> Samples
         Where it starts; all of it must fit.
     snr : float
         Power of the clip over that of the sound it is mixed with, in dB; the mean over both, of the
-        channel that is loudest. Over digital silence the clip lies at -40 dBFS.
+        channel that is loudest, about its mean: a constant is no sound.
 
     Returns
     -------
@@ -80,11 +81,11 @@ def mixed_in(background: Samples, clip: Samples, at: int, snr: float) -> Samples
         Cut at full scale, as a converter does.
     """
     under = background[at : at + len(clip)].astype(np.float64)
-    noise = float(np.max(np.mean(under**2, axis=0), initial=0.0))
+    noise = float(np.max(np.var(under, axis=0), initial=0.0))
     power = float(np.mean(clip.astype(np.float64) ** 2))
-    wanted = noise * 10 ** (snr / 10) if noise > 0 else 1e-4
     mix = background.copy()
-    mix[at : at + len(clip)] += np.float32(np.sqrt(wanted / power)) * clip[:, np.newaxis]
+    gain = np.sqrt(noise * 10 ** (snr / 10) / power)
+    mix[at : at + len(clip)] += np.float32(gain) * clip[:, np.newaxis]
     return mix.clip(-1, 1)
 
 
@@ -142,6 +143,9 @@ class Proof:
         if sum(map(len, self._parts)) < 2 * first + len(clip):
             return None
         sound, self._parts = np.concatenate(self._parts), None
+        if np.var(sound[first : first + len(clip)], axis=0).max() <= _FLAT:
+            self._parts = []  # nothing is proved where no sound is
+            return None
         return self._heard(mixed_in(sound, clip, first, self.settings.snr), first, ears, site)
 
     def broken(self) -> None:
@@ -154,7 +158,11 @@ class Proof:
         if self._parts is None or monotonic < self._until:
             return None
         self._parts = None
-        return self._told(False, "no: the source gave no sound")
+        return self.failed("the source gave no sound")
+
+    def failed(self, why: str) -> Result:
+        """Return that it was not heard, and why."""
+        return self._told(False, f"no: {why}")
 
     def _heard(self, mix: Samples, first: int, ears: Ears, site: Site) -> Result:
         form = self._form
