@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from spectro.cli.app import app
 from spectro.clips import datasets
-from spectro.errors import SpectroError
+from spectro.errors import DatasetError, SpectroError
 from spectro.listening.events.finding import Event, Origin
 from spectro.listening.events.settings import EventSettings
 from spectro.listening.events.store import EventStore
@@ -197,6 +197,15 @@ def test_only_regular_files_of_the_folder_are_opened(
     found, problems = read_kept(evidence)
     assert len(found) == len(TONES) * len(DAYS) - 1
     assert len(problems) == (not (kind == "gone" and suffix == ".json"))
+
+
+def test_more_events_than_can_be_are_refused(
+    evidence: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spectro.listening.review.kept._MOST", 5)
+    with pytest.raises(DatasetError, match="holds more than 5 events; review a class at a time"):
+        read_kept(evidence)
+    assert len(read_kept(evidence / "high").found) == 4
 
 
 def test_what_a_json_names_is_not_opened(evidence: Path, tmp_path: Path) -> None:
