@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from spectro.cli.app import app
 from spectro.listening.outputs.tracks import Halving
 from tests.listening.ears import make_ears, tones
-from tests.report.browser import Page, browser, check_can_be_read
+from tests.report.browser import Page, browser, check_can_be_read, check_can_be_turned
 
 pytestmark = pytest.mark.slow
 
@@ -78,6 +78,16 @@ def test_keys_go_from_event_to_event_and_the_sound_is_there(page: Page) -> None:
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_every_text_can_be_read(page: Page, dark: bool) -> None:
     check_can_be_read(page, dark=dark)
+
+
+def test_a_phone_can_be_turned(page: Page) -> None:
+    for width in (800, 360):
+        page.look(width)
+        page.run("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 100)))")
+        for canvas in ("line", "map"):  # drawn anew, pixel by pixel
+            drawn, shown = page.run(f"[{canvas}.width, {canvas}.clientWidth]")
+            assert drawn == shown < width
+    check_can_be_turned(page, plots=0)
 
 
 def test_a_class_can_be_hidden(page: Page) -> None:

@@ -229,3 +229,31 @@ def check_can_be_read(page: Page, *, dark: bool, width: int = 1280) -> None:
     paper = page.run("getComputedStyle(document.body).backgroundColor")
     assert (max(map(int, paper[4:-1].split(","))) < 60) == dark
     assert page.run(PALE) == []
+
+
+_AXES = """
+[...document.querySelectorAll(".plot")].filter((plot) => plot.checkVisibility()).map((plot) => {
+  const box = plot.getBoundingClientRect();
+  const texts = [...plot.querySelectorAll(".hz, .time")].filter((mark) => !mark.hidden);
+  const places = texts.map((mark) => mark.getBoundingClientRect());
+  const out = places.filter((place) => place.left < box.left || place.right > box.right
+    || place.top < box.top || place.bottom > box.bottom);
+  const times = [...plot.querySelectorAll(".time")].map((mark) => mark.getBoundingClientRect());
+  const over = times.filter((place, i) => i && place.left < times[i - 1].right + 4);
+  return { many: times.length, out: out.length, over: over.length };
+})
+"""
+
+
+def check_can_be_turned(page: Page, *, plots: int) -> None:
+    """Check that a page loaded 800 px wide fits 360 px and back, its axes within their pictures."""
+    shown = []
+    for width in (360, 800):
+        page.look(width)
+        page.run("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 100)))")
+        assert page.run("document.documentElement.scrollWidth") <= width
+        axes = page.run(_AXES)
+        assert [(one["out"], one["over"]) for one in axes] == [(0, 0)] * plots
+        assert all(one["many"] >= 2 for one in axes)
+        shown.append(sum(one["many"] for one in axes))
+    assert shown[0] <= shown[1]  # more room, more times

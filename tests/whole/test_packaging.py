@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from spectro.cli.app import app
 
 FOLDER = Path(__file__).parents[2] / "packaging"
+GUIDE = FOLDER.parent / "docs" / "field-guide.md"
 UNIT, CONTAINER = FOLDER / "spectro-listen.service", FOLDER / "Containerfile"
 
 
@@ -37,6 +38,17 @@ def test_options_are_those_of_the_command(words: list[str]) -> None:
     told = CliRunner(env={"COLUMNS": "200"}).invoke(app, [words[1], "--help"]).output
     for option in (word for word in words if word.startswith("--")):
         assert f"{option} " in told
+
+
+@pytest.mark.parametrize("told", [UNIT, GUIDE], ids=["unit", "guide"])
+def test_what_the_unit_runs_is_made_by_commands_that_are_told(told: Path) -> None:
+    text = told.read_text()
+    home = str(Path(words_of_unit()[0]).parents[1])
+    assert re.search(rf"^#\s+python3 -m venv {home}$", text, re.MULTILINE)
+    [extras] = re.findall(rf"^#\s+{home}/bin/pip install '\.\[(.*)\]'$", text, re.MULTILINE)
+    assert set(extras.split(",")) == {"mic", "metrics", "mqtt"}
+    [user] = re.findall(r"^User=(.*)$", UNIT.read_text(), re.MULTILINE)
+    assert re.search(rf"^#\s+useradd .* {user}$", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("file", [UNIT, CONTAINER], ids=["unit", "container"])

@@ -233,21 +233,12 @@ class _Listener:
 
     def _at(self, site: str, hop: float | None) -> tuple[EventSettings, float]:
         """Read the thresholds of a site, and say where they do not fit."""
-        from spectro.listening.thresholds.site import SiteThresholds
+        from spectro.listening.thresholds.site import at_site
 
-        found = SiteThresholds.load(self.folder, site, self.card.labels)
-        again = "its alarms an hour do not hold; run spectro thresholds anew"
-        if hop is not None and abs(hop - found.hop) > 1e-9:
-            console.warn(
-                f"{site}'s thresholds are for a hop of {found.hop:g} s, not {hop:g}: {again}"
-            )
-        if found.model != self.name:
-            console.warn(f"{site}'s thresholds are of another model: {again}")
-        if not found.supported:
-            console.warn(
-                f"nothing is claimed of {site}'s alarms an hour: there was too little background"
-            )
-        return found.settings, found.hop if hop is None else hop
+        found = at_site(self.folder, site, self.card.labels, model=self.name, hop=hop)
+        for doubt in found.doubts:
+            console.warn(doubt)
+        return found.settings, found.hop
 
 
 @dataclass(frozen=True)

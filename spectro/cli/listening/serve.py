@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -14,7 +13,8 @@ from spectro.errors import ConfigError
 from spectro.listening.serve.settings import ServeSettings
 
 if TYPE_CHECKING:
-    from spectro.listening.scan import ScanSettings
+    from spectro.listening.serve.sites import Sites
+    from spectro.models.card import ModelCard
 
 __all__ = ["serve"]
 
@@ -42,7 +42,10 @@ def serve(
     ] = "auto",
     site: Annotated[
         Optional[str],
-        typer.Option(help="Scan with this site's thresholds.", rich_help_panel=HEARING),
+        typer.Option(
+            help="Scan with this site's thresholds, unless POST /scan?site= names another's.",
+            rich_help_panel=HEARING,
+        ),
     ] = None,
     config: Annotated[
         Optional[Path],
@@ -69,7 +72,7 @@ def serve(
     from spectro.listening.backends import open_backend
 
     listener = open_backend(model, backend)  # type: ignore[arg-type]
-    scan = _scan_settings(model, listener.card.labels, site, config, hop)
+    sites = _sites(model, listener.card, site, config, hop)
     name = model.resolve().name
     name = model.resolve().parent.parent.name if name == "model" else name  # RUN/fold1/model
     if host not in run.LOOPBACK and not token:
@@ -82,7 +85,7 @@ def serve(
         host=host,
         port=port,
         settings=limits,
-        scan=scan,
+        sites=sites,
         token=token,
         ready=lambda address: console.say(f"serving {model} at {address} (Ctrl-C ends it)"),
     )
@@ -115,17 +118,16 @@ def _token(path: Path) -> str:
     return token
 
 
-def _scan_settings(
-    model: Path, labels: Sequence[str], site: str | None, config: Path | None, hop: float | None
-) -> ScanSettings:
-    """Put together how recordings are scanned."""
+def _sites(
+    model: Path, card: ModelCard, site: str | None, config: Path | None, hop: float | None
+) -> Sites:
+    """Put together how recordings are scanned, and say where a site's thresholds do not fit."""
     from spectro.listening.choice import name_of
     from spectro.listening.events.settings import EventSettings
-    from spectro.listening.scan import ScanSettings
-    from spectro.listening.thresholds.site import SiteThresholds
+    from spectro.listening.serve.sites import Sites
 
-    events = EventSettings() if config is None else EventSettings.from_toml(config)
-    if site is not None:
-        found = SiteThresholds.load(model, site, labels)
-        events, hop = found.settings, hop or found.hop
-    return ScanSettings(model=name_of(model), hop=hop, site=site or "", events=events)
+    events = None if config is None else EventSettings.from_toml(config)
+    sites = Sites(model, card, name_of(model), site=site or "", events=events, hop=hop)
+    for warning in sites.default.warnings:
+        console.warn(warning)
+    return sites

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from spectro.clips.clip import is_named
 from spectro.listening.events.finding import Event
-from spectro.listening.review.verdicts import key_of
+from spectro.listening.review.verdicts import Key, key_of
 
-__all__ = ["Detection", "Detections", "find_recording", "read_detections"]
+__all__ = ["Detection", "Detections", "by_doubt", "find_recording", "read_detections"]
 
 
 class Detection(NamedTuple):
@@ -23,6 +23,11 @@ class Detection(NamedTuple):
     def doubt(self) -> float:
         """How uncertain the model was: 0.5 where it gave even odds, 0 where it was sure."""
         return 0.5 - abs(self.event.peak - 0.5)
+
+    @property
+    def key(self) -> Key:
+        """What tells it from others."""
+        return key_of(self.event, self.file)
 
 
 class Detections(NamedTuple):
@@ -49,11 +54,16 @@ def read_detections(events: Iterable[Event], root: Path) -> Detections:
             files[event.recording] = find_recording(event.recording, root)
         file = files[event.recording]
         if file is not None:
-            found[key_of(event)] = Detection(event, file)
-    order = sorted(
-        found.values(), key=lambda one: (-one.doubt, one.event.recording, one.event.start)
+            one = Detection(event, file)
+            found[one.key] = one
+    return Detections(
+        by_doubt(found.values()), [name for name, file in files.items() if file is None]
     )
-    return Detections(order, [name for name, file in files.items() if file is None])
+
+
+def by_doubt(found: Iterable[Detection]) -> list[Detection]:
+    """Put the most uncertain first."""
+    return sorted(found, key=lambda one: (-one.doubt, one.event.recording, one.event.start))
 
 
 def find_recording(name: str, root: Path) -> Path | None:

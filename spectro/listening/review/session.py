@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from spectro.errors import AudioError, ConfigError
 from spectro.listening.review.detections import Detection
 from spectro.listening.review.evidence import span
-from spectro.listening.review.verdicts import Verdicts, key_of
+from spectro.listening.review.verdicts import Verdicts
 from spectro.listening.serve.answers import EventAnswer, Tick
 
 __all__ = ["Given", "Item", "Session", "State"]
@@ -69,7 +69,7 @@ class Session:
 
     def __init__(self, detections: list[Detection], verdicts: Verdicts, negative: str) -> None:
         self.detections, self.verdicts, self.negative = detections, verdicts, negative
-        self._numbers = {key_of(one.event): i for i, one in enumerate(detections)}
+        self._numbers = {one.key: i for i, one in enumerate(detections)}
         known = (i for key, i in self._numbers.items() if key not in verdicts)
         self._queue = sorted(known)
         self._steps: list[int] = []  # of this session; a skip too can be undone
@@ -135,7 +135,7 @@ class Session:
         """
         with self._lock:
             number = self._steps.pop() if self._steps else None
-            if number is None or key_of(self.detections[number].event) in self.verdicts:
+            if number is None or self.detections[number].key in self.verdicts:
                 key = self.verdicts.undo()
                 number = self._numbers.get(key) if key else None
             if number is None:

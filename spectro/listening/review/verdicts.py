@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -21,7 +22,7 @@ from spectro.plumbing.files import write_text
 __all__ = ["COLUMNS", "Key", "Verdict", "VerdictName", "Verdicts", "key_of", "read_verdicts"]
 
 VerdictName = Literal["yes", "no", "other"]
-Key = tuple[str, str, str, str]  # recording, start, end, what the model heard
+Key = tuple[str, str, str, str, str]  # recording, file, start, end, what the model heard
 
 _MOST_BYTES = 1 << 28
 
@@ -38,7 +39,7 @@ class Verdict(NamedTuple):
     start, end : str
         Seconds.
     group : str
-        The recording as the events name it.
+        The recording as the events name it; of what was heard live, its source and day.
     verdict : "yes", "no" or "other"
     heard : str
         The class that the model heard.
@@ -59,15 +60,21 @@ class Verdict(NamedTuple):
     @property
     def key(self) -> Key:
         """Which event this is about."""
-        return self.group, self.start, self.end, self.heard
+        return self.group, _last(self.path), self.start, self.end, self.heard
 
 
 COLUMNS = Verdict._fields
 
 
-def key_of(event: Event) -> Key:
-    """Tell an event from others."""
-    return printable(event.recording), decimal(event.start), decimal(event.end), event.label
+def key_of(event: Event, file: Path) -> Key:
+    """Tell an event, and the file that it is heard in, from others."""
+    name, times = printable(event.recording), (decimal(event.start), decimal(event.end))
+    return name, _last(file.name), *times, event.label
+
+
+def _last(path: str) -> str:
+    """Return a file's name, whichever system wrote its path; its folder may have moved."""
+    return re.split(r"[/\\]", path)[-1]
 
 
 class Verdicts:
@@ -117,7 +124,7 @@ class Verdicts:
         label : str
             What the clip is to be learned as.
         """
-        group, start, end, heard = key_of(event)
+        group, _, start, end, heard = key_of(event, file)
         numbers = decimal(event.probability), decimal(event.peak)
         row = Verdict(self._named(file), label, start, end, group, verdict, heard, *numbers)
         rows = {key: kept for key, kept in self._rows.items() if key != row.key}

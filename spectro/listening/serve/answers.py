@@ -93,7 +93,8 @@ class EventAnswer(BaseModel):
 class ScanAnswer(BaseModel):
     """How far a scan is, and what it found.
 
-    `progress` is 0 to 1; `seconds` the recording's length as far as it is known.
+    `progress` is 0 to 1; `seconds` the recording's length as far as it is known; `warnings` say why
+    what the site's thresholds promise may not hold.
     """
 
     id: str
@@ -103,6 +104,7 @@ class ScanAnswer(BaseModel):
     seconds: float | None
     began: str
     error: str
+    warnings: list[str]
     events: list[EventAnswer]
     frequencies: list[Tick]
 
@@ -117,7 +119,10 @@ class Limits(BaseModel):
 
 
 class Model(BaseModel):
-    """The model's card, and how it is used here."""
+    """The model's card, and how it is used here.
+
+    `hop` and `events` are those of `site`, which counts unless a scan names another of `sites`.
+    """
 
     name: str
     hash: str
@@ -129,6 +134,8 @@ class Model(BaseModel):
     hop: float
     spectrogram: dict[str, Any]
     events: dict[str, Any]
+    site: str
+    sites: list[str]
     training: dict[str, Any]
     scores: dict[str, Any]
     licence: str

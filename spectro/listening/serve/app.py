@@ -19,12 +19,12 @@ from fastapi.security import HTTPBearer
 from spectro import __version__
 from spectro.errors import ConfigError, SpectroError
 from spectro.listening.events.tables import csv_header, csv_line
-from spectro.listening.scan import ScanSettings
 from spectro.listening.serve.answers import Health, Model, Prediction, Problem, ScanAnswer
 from spectro.listening.serve.metrics import CONTENT_TYPE_LATEST
 from spectro.listening.serve.requests.guards import Guard
 from spectro.listening.serve.requests.refusals import STATUSES, RefusedError
 from spectro.listening.serve.service import Service
+from spectro.listening.serve.sites import How
 from spectro.listening.serve.sounds import png, predict
 
 __all__ = ["application"]
@@ -152,7 +152,7 @@ def _add_scan(app: FastAPI, service: Service) -> None:
     @app.post(
         "/scan",
         status_code=202,
-        responses=_problems(408, 413, 415, 422, 429, 503),
+        responses=_problems(404, 408, 413, 415, 422, 429, 500, 503),
         openapi_extra=_BODY,
         summary="Find the events of a recording",
     )
@@ -160,19 +160,22 @@ def _add_scan(app: FastAPI, service: Service) -> None:
         request: Request,
         response: Response,
         name: Name = "recording",
-        site: Annotated[str, Query(max_length=100)] = "",
+        site: Annotated[
+            str,
+            Query(max_length=100, description="Whose thresholds count; see `sites` of the model."),
+        ] = "",
         start_time: Annotated[
             datetime | None, Query(description="When it began, before what it says itself.")
         ] = None,
     ) -> ScanAnswer:
         """Take a recording, and scan it when those before it are done; ask under its id."""
-        told = _scan_settings(service, site, start_time)
+        how = await asyncio.to_thread(_how, service, site, start_time)
         service.scans.check_room()
         most = service.settings.max_scan_mb
         taken = service.uploads.receiving(request.receive, request.headers, name, most)
         async with taken as upload:
             try:
-                started = service.scans.submit(upload, told)
+                started = service.scans.submit(upload, how)
             except RefusedError:
                 upload.remove()
                 raise
@@ -190,10 +193,11 @@ def _instant(time: datetime) -> datetime:
         return time
 
 
-def _scan_settings(service: Service, site: str, start_time: datetime | None) -> ScanSettings:
+def _how(service: Service, site: str, start_time: datetime | None) -> How:
     began = None if start_time is None else _instant(start_time).isoformat()
+    how = service.sites.at(site)
     try:
-        return service.scan_settings.replace(site=site or None, start_time=began)
+        return how._replace(settings=how.settings.replace(start_time=began))
     except ConfigError as error:  # a zone a day away from any place on earth, say
         raise RefusedError(422, str(error)) from None
 

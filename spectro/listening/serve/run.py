@@ -16,10 +16,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from spectro.errors import ConfigError
 from spectro.listening.backends import Backend
-from spectro.listening.scan import ScanSettings
 from spectro.listening.serve.app import application
 from spectro.listening.serve.service import Service
 from spectro.listening.serve.settings import ServeSettings
+from spectro.listening.serve.sites import Sites
 from spectro.plumbing.files import scratch, sweep
 
 __all__ = ["LOOPBACK", "address", "bound", "serve", "serving"]
@@ -138,7 +138,7 @@ def serve(
     host: str,
     port: int,
     settings: ServeSettings,
-    scan: ScanSettings,
+    sites: Sites,
     token: str = "",
     ready: Callable[[str], None] = lambda address: None,
 ) -> None:
@@ -146,7 +146,7 @@ def serve(
 
     Parameters
     ----------
-    listener, name, settings, scan
+    listener, name, settings, sites
         As for :class:`~spectro.listening.serve.service.Service`.
     host : str
         Address to listen on. On a loopback address, requests that call the service by another
@@ -161,13 +161,13 @@ def serve(
     Raises
     ------
     ConfigError
-        If the address cannot be listened on, or the thresholds name unknown classes.
+        If the address cannot be listened on.
     """
     folder = Path(tempfile.gettempdir())
     sweep(folder)
     with bound(host, port) as opened, scratch(folder) as own:
         own.chmod(0o700)
         hosts = LOOPBACK if opened.getsockname()[0] in LOOPBACK else frozenset[str]()
-        service = Service(listener, name, own, settings, scan)
+        service = Service(listener, name, own, settings, sites)
         app = application(service, token=token, hosts=hosts)
         serving(app, opened, drain=settings.drain, ready=lambda: ready(address(opened)))

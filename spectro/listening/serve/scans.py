@@ -14,12 +14,13 @@ from PIL import Image
 from spectro.errors import AudioError, SpectroError
 from spectro.listening.backends import Answer, Backend, Levels
 from spectro.listening.events.finding import Event
-from spectro.listening.scan import Found, ScanSettings, scan_recording
+from spectro.listening.scan import Found, scan_recording
 from spectro.listening.serve.answers import EventAnswer, ScanAnswer, State
 from spectro.listening.serve.overview import Overview, draw_overview
 from spectro.listening.serve.requests.refusals import RefusedError
 from spectro.listening.serve.requests.uploads import Upload
 from spectro.listening.serve.settings import ServeSettings
+from spectro.listening.serve.sites import How
 from spectro.listening.serve.sounds import frequency_ticks, measured, told_of
 
 __all__ = ["Scan", "Scans"]
@@ -40,7 +41,7 @@ class Scan:
     ----------
     upload : Upload
         Removed when the scan is.
-    settings : ScanSettings
+    how : How
     most_seconds : float
         A recording that turns out to be longer fails.
 
@@ -53,9 +54,9 @@ class Scan:
         0 to 1.
     """
 
-    def __init__(self, upload: Upload, settings: ScanSettings, most_seconds: float) -> None:
+    def __init__(self, upload: Upload, how: How, most_seconds: float) -> None:
         self.id = secrets.token_urlsafe(16)
-        self.upload, self.settings, self._most = upload, settings, most_seconds
+        self.upload, self.how, self._most = upload, how, most_seconds
         self.state: State = "waiting"
         self.progress, self.error = 0.0, ""
         self.seconds: float | None = None
@@ -87,6 +88,7 @@ class Scan:
             seconds=self.seconds,
             began="" if self._found is None else self._found.began,
             error=self.error,
+            warnings=self.how.warnings,
             events=[EventAnswer.of(event) for event in self.events],
             frequencies=[] if drawn is None else frequency_ticks(drawn.config),
         )
@@ -139,7 +141,7 @@ class Scan:
         self.overview = draw_overview(self.upload.path, self.upload.folder, config, self._drawn)
         self.state = "listening"
         watched = _Watched(listener, self._heard)
-        self._found = scan_recording(self.upload.path, watched, self.settings)
+        self._found = scan_recording(self.upload.path, watched, self.how.settings)
 
     def _drawn(self, seconds: float) -> None:
         self._check_wanted()
@@ -148,7 +150,7 @@ class Scan:
     def _heard(self, windows: int) -> None:
         """Count windows; a scan of `n` of them is a pass over the recording."""
         self._check_wanted()
-        hop = self.settings.hop
+        hop = self.how.settings.hop
         assert hop is not None
         share = windows * hop / (self.seconds or 1.0)
         self.progress = _DRAWN + (1 - _DRAWN) * min(1.0, share)
@@ -203,7 +205,7 @@ class Scans:
         if self.waiting >= self._settings.max_scans:
             raise RefusedError(429, "too many scans wait; come again", retry_after=30)
 
-    def submit(self, upload: Upload, settings: ScanSettings) -> Scan:
+    def submit(self, upload: Upload, how: How) -> Scan:
         """Start a scan, or let it wait for those before it.
 
         Raises
@@ -212,7 +214,7 @@ class Scans:
             If too many wait.
         """
         self.check_room()
-        scan = Scan(upload, settings, 3_600 * self._settings.max_scan_hours)
+        scan = Scan(upload, how, 3_600 * self._settings.max_scan_hours)
         self._scans[scan.id] = scan
         self._thread.submit(scan.run, self._listener)
         return scan

@@ -9,12 +9,12 @@ from typing import Any
 from spectro import __version__
 from spectro.listening.backends import Backend
 from spectro.listening.classifier import Classifier
-from spectro.listening.scan import ScanSettings
 from spectro.listening.serve.answers import Limits, Model
 from spectro.listening.serve.metrics import Metrics
 from spectro.listening.serve.requests.uploads import Uploads
 from spectro.listening.serve.scans import Scans
 from spectro.listening.serve.settings import ServeSettings
+from spectro.listening.serve.sites import Sites
 
 __all__ = ["Service"]
 
@@ -31,8 +31,8 @@ class Service:
     folder : Path
         For uploads; who made it removes it.
     settings : ServeSettings
-    scan : ScanSettings
-        How recordings are scanned; without a hop, a window's length.
+    sites : Sites
+        How recordings are scanned.
     """
 
     def __init__(
@@ -41,32 +41,32 @@ class Service:
         name: str,
         folder: Path,
         settings: ServeSettings,
-        scan: ScanSettings,
+        sites: Sites,
     ) -> None:
-        card = listener.card
-        scan.events.levels(card.labels)  # thresholds of unknown classes are told at the start
-        self.name, self.settings = name, settings
-        self.scan_settings = scan.replace(hop=scan.hop or card.spectrogram.duration)
+        self.name, self.settings, self.sites = name, settings, sites
         self.classifier = Classifier(listener)
         self.uploads = Uploads(folder, settings)
         self.scans = Scans(listener, settings)
         self.threads = ThreadPoolExecutor(settings.workers, thread_name_prefix="predict")
         queues = {"requests": lambda: self.uploads.in_flight, "scans": lambda: self.scans.waiting}
-        self.metrics = Metrics(scan.model, queues)
+        self.metrics = Metrics(sites.default.settings.model, queues)
         self._backend = type(listener).__name__
 
     def about(self) -> Model:
         """Describe the model, and how it is used here."""
         card, settings = self.classifier.card, self.settings
         told: dict[str, Any] = card.to_dict()
+        how = self.sites.default.settings
         kept = ("arch", "members", "labels", "spectrogram", "training", "scores", "licence")
         return Model(
             name=self.name,
-            hash=self.scan_settings.model,
+            hash=how.model,
             backend=self._backend.removesuffix("Backend").lower(),
             seconds=card.spectrogram.duration,
-            hop=self.scan_settings.hop or card.spectrogram.duration,
-            events=self.scan_settings.events.to_dict(),
+            hop=how.hop or card.spectrogram.duration,
+            events=how.events.to_dict(),
+            site=how.site,
+            sites=self.sites.known,
             limits=Limits(**{name: getattr(settings, name) for name in Limits.model_fields}),
             version=__version__,
             **{field: told[field] for field in kept},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from pydantic import Field
 
@@ -14,11 +14,20 @@ from spectro.listening.events.settings import EventSettings
 from spectro.plumbing.files import write_text
 from spectro.plumbing.settings import Settings
 
-__all__ = ["ClassEvidence", "CurvePoint", "SiteThresholds", "site_path"]
+__all__ = [
+    "AtSite",
+    "ClassEvidence",
+    "CurvePoint",
+    "SiteThresholds",
+    "at_site",
+    "known_sites",
+    "site_path",
+]
 
 _SITE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9_-])?")
 _DEVICES = re.compile(r"(?i:con|prn|aux|nul|com\d|lpt\d)(\..*)?")  # no file names on Windows
 _MOST_BYTES = 1 << 24
+_SHOWN = 1_000  # characters of sites that a message names
 
 
 class CurvePoint(Settings):
@@ -162,14 +171,63 @@ def site_path(folder: str | Path, site: str) -> Path:
     return Path(folder) / "thresholds" / f"{site}.json"
 
 
+def known_sites(folder: str | Path) -> list[str]:
+    """Return the sites that a model folder has thresholds for."""
+    return sorted(path.stem for path in (Path(folder) / "thresholds").glob("*.json"))
+
+
+class AtSite(NamedTuple):
+    """How recordings of a site are scanned.
+
+    Parameters
+    ----------
+    settings : EventSettings
+    hop : float
+        Seconds from window to window.
+    doubts : list of str
+        Why the alarms an hour that the thresholds promise may not hold, each in words.
+    """
+
+    settings: EventSettings
+    hop: float
+    doubts: list[str]
+
+
+def at_site(
+    folder: str | Path, site: str, labels: Sequence[str], *, model: str, hop: float | None = None
+) -> AtSite:
+    """Read how recordings of a site are scanned.
+
+    Parameters
+    ----------
+    folder, site, labels
+        As for :meth:`SiteThresholds.load`, which says what is raised.
+    model : str
+        Hash of the model that scans.
+    hop : float or None
+        Seconds from window to window; None takes those that the thresholds were found with.
+    """
+    found = SiteThresholds.load(folder, site, labels)
+    again = "its alarms an hour do not hold; run spectro thresholds anew"
+    doubts = []
+    if hop is not None and abs(hop - found.hop) > 1e-9:
+        doubts.append(f"{site}'s thresholds are for a hop of {found.hop:g} s, not {hop:g}: {again}")
+    if found.model != model:
+        doubts.append(f"{site}'s thresholds are of another model: {again}")
+    if not found.supported:
+        doubts.append(
+            f"nothing is claimed of {site}'s alarms an hour: there was too little background"
+        )
+    return AtSite(found.settings, found.hop if hop is None else hop, doubts)
+
+
 def _read(path: Path, folder: str | Path) -> str:
     """Read a regular file of a sane size, through no link."""
     if path.is_symlink() or path.parent.is_symlink():
         raise ModelError(f"{path}: is a symbolic link, which is not followed here; remove the link")
     if not path.is_file():
-        there = sorted(each.stem for each in path.parent.glob("*.json"))
-        known = f"it has {', '.join(there)}" if there else "it has none"
-        raise ModelError(f"{folder}: has no thresholds for {path.stem}; {known}")
+        known = ", ".join(known_sites(folder))[:_SHOWN] or "none"
+        raise ModelError(f"{folder}: has no thresholds for {path.stem}; it has {known}")
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise ModelError(f"{path}: is too big to be thresholds; run spectro thresholds anew")

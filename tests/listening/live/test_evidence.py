@@ -22,6 +22,7 @@ from spectro.listening.live.stats import ListenerStats
 from tests.listening.live.hearing import CARD_OF_EARS, SR
 
 FORM = Format("s16le", SR, 1)
+ABOUT = {"label": "high", "peak": 0.5, "start": 0.4, "end": 1.6}
 
 
 def stem() -> str:
@@ -86,7 +87,7 @@ def test_a_full_disk_skips_evidence_and_says_it_once(tmp_path: Path) -> None:
     y = np.zeros((2 * SR, 1), np.float32)
     sound = Sound(y, FORM, 0.0, ScoredWindow(0.5, 1.5, np.float32([0.5, 0.1])))
     for _ in range(3):
-        writer.add(Job(stem(), {"label": "high", "peak": 0.5}, sound, EventSettings(), {}))
+        writer.add(Job(stem(), ABOUT, sound, EventSettings(), {}))
         writer.step(0)
     assert stats.evidence_skipped == 3 and stats.evidence_kept == 0
     assert len(told) == 1 and "less than" in told[0][1]
@@ -94,7 +95,7 @@ def test_a_full_disk_skips_evidence_and_says_it_once(tmp_path: Path) -> None:
     with pytest.raises(FullError):
         write(store, 0.5)
     writer.store = EvidenceStore(tmp_path, 10, 0)
-    writer.add(Job(stem(), {"label": "high", "peak": 0.5}, sound, EventSettings(), {}))
+    writer.add(Job(stem(), ABOUT, sound, EventSettings(), {}))
     writer.step(0)
     assert stats.evidence_kept == 1 and len(told) == 2
     assert sorted(path.suffix for path in (tmp_path / "high").iterdir()) == [
@@ -109,7 +110,7 @@ def test_a_slow_disk_skips_evidence_and_keeps_nobody(tmp_path: Path) -> None:
     writer = EvidenceWriter(store, CARD_OF_EARS, stats, lambda *t: told.append(t))
     sound = Sound(np.zeros((SR, 1), np.float32), FORM, 0.0, ScoredWindow(0, 1, np.float32([1, 0])))
     for _ in range(40):  # nobody takes them
-        writer.add(Job(stem(), {"label": "high", "peak": 0.5}, sound, EventSettings(), {}))
+        writer.add(Job(stem(), ABOUT, sound, EventSettings(), {}))
     assert stats.evidence_skipped == 40 - 16
     assert told == [("no evidence", "evidence is skipped, events are still told: "
                      "the disk is too slow")]  # fmt: skip

@@ -114,7 +114,7 @@ def test_evidence_replays_to_the_same_probability(tmp_path: Path) -> None:
     (tmp_path / "a.flac").write_bytes(flac(over.sound))
     clip, sr = sf.read(tmp_path / "a.flac", dtype="float32", always_2d=True)
     assert sr == SR and np.array_equal(clip, over.sound.samples)
-    message = {"label": over.raised.event.label}
+    message = over.raised.event._asdict()
     about = facts(message, over.sound, EARS.backend.card, SITE.events, {})
     window = about["window"]
     first, last = (round(window[name] * sr) for name in ("start_in_clip", "end_in_clip"))
@@ -123,6 +123,9 @@ def test_evidence_replays_to_the_same_probability(tmp_path: Path) -> None:
     [picture] = Windower(config, sr).push(clip[first:last])
     again = EARS.backend(picture.levels[np.newaxis]).probabilities[0]
     assert again.tolist() == list(window["probabilities"].values())
+    first, last = (round(about["event"][name] * sr) for name in ("start_in_clip", "end_in_clip"))
+    event = over.raised.event
+    assert np.array_equal(clip[first:last], y[round(event.start * SR) : round(event.end * SR)])
     assert about["class_thresholds"] == EVENTS
     assert png(over.sound, EARS.backend.card).startswith(b"\x89PNG")
 

@@ -26,7 +26,7 @@ from spectro.listening.review.session import Given, Session
 from spectro.listening.review.verdicts import Verdict, Verdicts
 from tests.listening.ears import SR, tones
 from tests.listening.serve.service import Service, started
-from tests.report.browser import browser, check_can_be_read
+from tests.report.browser import browser, check_can_be_read, check_can_be_turned
 
 PEAKS = (0.97, 0.55, 0.8, 0.52, 0.7, 0.99)
 
@@ -131,6 +131,17 @@ def test_keys_become_clips_that_render_reads(table: Path) -> None:
     assert set(dataset.clips["group"]) == {"recs/a.wav", "recs/b.wav"}
     assert sorted(dataset.clips["start"]) == sorted(float(row["start"]) for row in rows)
     assert all(Path(path).is_file() for path in dataset.clips["path"])
+
+
+@pytest.mark.slow
+def test_a_phone_can_be_turned(service: Service) -> None:
+    with browser() as page:
+        page.look(800)
+        page.open(service.url)
+        page.until("!document.querySelector('#start').hidden")
+        page.press("Enter", 13)
+        page.until("document.querySelector('#plot img')?.complete")
+        check_can_be_turned(page, plots=1)
 
 
 @pytest.mark.long

@@ -5,13 +5,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.listening.ears import make_ears, tones
+from spectro.listening.events.settings import EventSettings
+from spectro.listening.thresholds.site import ClassEvidence, SiteThresholds
+from spectro.models.identity import model_hash
+from tests.listening.ears import LABELS, make_ears, tones
 from tests.listening.serve.service import Service, serving
 
 
 @pytest.fixture(scope="module")
 def ears(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_ears(tmp_path_factory.mktemp("models") / "ears")
+    """A model with thresholds of two sites, of which one hears high tones, the other low ones."""
+    model = make_ears(tmp_path_factory.mktemp("models") / "ears")
+    low = {"on": 0.3, "off": 0.2, "extent": 0.2}
+    for site, ignore, hop in (("office", ("low", "quiet"), 0.5), ("door", ("high", "quiet"), 0.25)):
+        SiteThresholds(**{
+            "site": site, "model": model_hash(model), "budget": 1, "confidence": 0.95,
+            "supported": True, "hop": hop, "hours": 3, "recordings": {"b.wav": 3.0},
+            "settings": EventSettings(**low, ignore=ignore),
+            "classes": {label: ClassEvidence(chosen=None) for label in LABELS},
+        }).save(model)  # fmt: skip
+    return model
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.listening.ears import tones
 from tests.listening.serve.service import Service, serving
-from tests.report.browser import Page, browser, check_can_be_read
+from tests.report.browser import Page, browser, check_can_be_read, check_can_be_turned
 
 pytestmark = pytest.mark.slow
 
@@ -145,6 +145,40 @@ def test_it_fits_the_window(page: Page, night: Path, width: int) -> None:
     page.until(DONE)
     page.until("document.querySelectorAll('#part .event').length")
     assert page.run("document.documentElement.scrollWidth") <= width
+
+
+def test_a_phone_can_be_turned(page: Page, clip: Path, night: Path) -> None:
+    page.look(800)
+    page.give("#file", night)
+    page.until(DONE)
+    page.until("document.querySelectorAll('#part .event').length")
+    check_can_be_turned(page, plots=3)
+    page.run("document.querySelector('main').hidden = true")  # as in a tab behind another
+    page.give("#file", clip)
+    page.until(
+        "document.querySelector('#recording').hidden && !document.querySelector('#result').hidden"
+    )
+    page.until("document.querySelector('#heard').textContent.startsWith('high')")
+    page.run("document.querySelector('main').hidden = false")
+    check_can_be_turned(page, plots=1)
+
+
+def test_a_file_that_is_gone_is_told(page: Page, tmp_path: Path) -> None:
+    gone = tones(tmp_path / "gone.wav", (3000, 0, 1), seconds=2)
+    page.run(
+        "addEventListener('change', (event) => { event.stopPropagation();"
+        "[window.kept] = event.target.files; }, { capture: true, once: true })"
+    )
+    page.give("#file", gone)
+    page.until("Boolean(window.kept)")
+    gone.unlink()
+    page.run(
+        "(() => { const dataTransfer = new DataTransfer(); dataTransfer.items.add(window.kept);"
+        "dispatchEvent(new DragEvent('drop', { dataTransfer })); })()"
+    )
+    page.until("!document.querySelector('#problem').hidden")
+    assert text(page, "#problem").startswith("gone.wav cannot be read: ")
+    assert "answer" not in text(page, "#problem")
 
 
 @pytest.mark.long

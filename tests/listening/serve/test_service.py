@@ -22,11 +22,13 @@ import pytest
 import soundfile as sf
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
+from typer.testing import CliRunner
 
+from spectro.cli.app import app
 from spectro.listening.backends import open_backend
 from spectro.listening.classifier import Classifier
 from spectro.listening.events.finding import Event
-from spectro.listening.events.tables import csv_header, csv_line
+from spectro.listening.events.tables import csv_header, csv_line, read_csv
 from spectro.listening.scan import ScanSettings, scan_recording
 from spectro.models.card import read_card
 from spectro.pictures.spectrogram import clip_image
@@ -78,9 +80,9 @@ def test_the_picture_is_the_one_that_the_network_saw(
 
 
 def test_a_scan_gives_the_events_of_scan(service: Service, ears: Path, night: Path) -> None:
-    state = service.scanned(night.read_bytes(), f"name={night.name}&site=ridge")
+    state = service.scanned(night.read_bytes(), f"name={night.name}")
     hashed = service.ask("model").json["hash"]
-    settings = ScanSettings(model=hashed, hop=0.5, site="ridge")
+    settings = ScanSettings(model=hashed, hop=0.5)
     found = scan_recording(night, open_backend(ears, "onnx"), settings)
     expected = [event._replace(recording=night.name) for event in found.events]
     assert [Event(**event) for event in state["events"]] == expected
@@ -89,6 +91,58 @@ def test_a_scan_gives_the_events_of_scan(service: Service, ears: Path, night: Pa
     assert (state["progress"], state["seconds"], state["state"]) == (1, 40, "done")
     table = service.ask(f"scan/{state['id']}/events.csv")
     assert table.body.decode() == csv_header() + "".join(map(csv_line, expected))
+
+
+def check_is_scan_at(
+    service: Service, ears: Path, night: Path, out: Path, site: str, query: str, *options: str
+) -> None:
+    words = ["scan", ears, night, "--site", site, "--backend", "onnx", "--workers", "1", *options]
+    done = CliRunner().invoke(app, [*map(str, words), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    expected = [event._replace(recording=night.name) for event in read_csv(out / "events.csv")]
+    number = service.scanned(night.read_bytes(), f"name={night.name}{query}")["id"]
+    table = service.ask(f"scan/{number}/events.csv").body.decode()
+    assert table == csv_header() + "".join(map(csv_line, expected))
+    assert {event.site for event in expected} == {site}
+    assert {event.label for event in expected} == {"office": {"high"}, "door": {"low"}}[site]
+
+
+def test_a_site_has_its_own_thresholds_as_in_scan(
+    service: Service, ears: Path, night: Path, tmp_path: Path
+) -> None:
+    hop = ("--hop", "0.5")  # which the service was started with
+    check_is_scan_at(service, ears, night, tmp_path / "out", "office", "&site=office", *hop)
+    check_is_scan_at(service, ears, night, tmp_path / "out", "door", "&site=door", *hop)
+    assert service.scanned(night.read_bytes(), "site=office")["warnings"] == []
+    [warning] = service.scanned(night.read_bytes(), "site=door")["warnings"]
+    assert "door's thresholds are for a hop of 0.25 s, not 0.5" in warning
+    told = service.ask("model").json
+    assert (told["site"], told["sites"]) == ("", ["door", "office"])
+    for site in ("ridge", "..%2Fdoor", "door.json"):
+        answer = service.ask(f"scan?site={site}", b"x")
+        assert answer.status == 404
+        assert answer.json["detail"].endswith("; there are door, office")
+
+
+@pytest.mark.slow
+def test_a_service_of_a_site_can_scan_at_another(ears: Path, night: Path, tmp_path: Path) -> None:
+    with serving(ears, tmp_path / "serving", "--site", "office") as service:
+        check_is_scan_at(service, ears, night, tmp_path / "out", "office", "")
+        check_is_scan_at(service, ears, night, tmp_path / "out", "door", "&site=door")
+        told = service.ask("model").json
+        assert (told["site"], told["events"]["ignore"]) == ("office", ["low", "quiet"])
+
+
+def test_damaged_thresholds_are_told_without_the_service_s_paths(
+    service: Service, ears: Path
+) -> None:
+    path = ears / "thresholds" / "broken.json"
+    path.write_text("{")
+    answer = service.ask("scan?site=broken", b"x")
+    path.unlink()
+    assert answer.status == 500
+    assert answer.json["detail"].startswith("the model/thresholds/broken.json: ")
+    assert str(ears) not in answer.json["detail"]
 
 
 def test_pictures_of_a_recording_show_its_tones(service: Service, night: Path) -> None:

@@ -83,9 +83,18 @@ def facts(
             "level_dbfs": window.level if np.isfinite(window.level) else None,
             "probabilities": dict(zip(card.labels, map(float, p), strict=True)),
         },
+        "event": _place(message, sound),
         "sound": {"sr": sound.form.sr, "channels": sound.form.channels, "bits": sound.form.bits},
         "class_thresholds": {name: float(each[i]) for name, each in levels._asdict().items()},
         "settings": settings.to_dict(),
         "clock": clock,
         "spectro": __version__,
     }
+
+
+def _place(message: dict[str, Any], sound: Sound) -> dict[str, float] | None:
+    """Say where in the clip the event lies, as far as the clip holds it."""
+    lasts = len(sound.samples) / sound.form.sr
+    start, end = (min(lasts, max(0.0, message[at] - sound.start)) for at in ("start", "end"))
+    found = {"start_in_clip": round(start, 6), "end_in_clip": round(end, 6)}
+    return found if found["start_in_clip"] < found["end_in_clip"] else None

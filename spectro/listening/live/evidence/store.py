@@ -22,11 +22,11 @@ from typing import Any
 
 from spectro.plumbing.files import replacing, write_text
 
-__all__ = ["EvidenceStore", "FullError", "class_folder"]
+__all__ = ["LARGEST_FACTS", "STEM", "EvidenceStore", "FullError", "class_folder"]
 
-_STEM = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{32}")
+STEM = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{32}")
 _SUFFIXES = (".json", ".png", ".flac")
-_MOST_BYTES = 1 << 20  # of a JSON that is read when starting
+LARGEST_FACTS = 1 << 20  # bytes of a JSON that is read
 
 
 class FullError(OSError):
@@ -141,8 +141,8 @@ def _read_peaks(folder: Path) -> Iterator[tuple[str, float]]:
     if folder.is_symlink():
         return
     for path in sorted(folder.glob("*.json")):
-        if not _STEM.fullmatch(path.stem) or not path.is_file() or path.is_symlink():
+        if not STEM.fullmatch(path.stem) or not path.is_file() or path.is_symlink():
             continue
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            if path.stat().st_size <= _MOST_BYTES:
+            if path.stat().st_size <= LARGEST_FACTS:
                 yield path.stem, float(json.loads(path.read_text(encoding="utf-8"))["peak"])

@@ -89,7 +89,7 @@
     for (let t = Math.ceil(from / every) * every; t <= to; t += every) {
       const at = x(t), text = begun ? wall(t).slice(every < 60 ? 11 : 11, every < 60 ? 19 : 16) : clock(t).slice(0, every < 1 ? 20 : -2);
       context.beginPath(); context.moveTo(at, PICTURE); context.lineTo(at, height); context.stroke();
-      if (at < width - 40) context.fillText(text, at + 3, PICTURE + TICKS / 2);
+      if (at + 3 + context.measureText(text).width <= width) context.fillText(text, at + 3, PICTURE + TICKS / 2);
     }
     rows.forEach((one, row) => drawLane(context, one, PICTURE + TICKS + row * LANE, width, x));
     context.strokeStyle = colour("--cursor");

@@ -21,6 +21,7 @@ export async function ask(path, options = {}) {
     answer = await fetch(path, { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
+    await checkReadable(options.body); // the browser tells neither from the other
     throw new Refusal(0, "The service does not answer; is it running?");
   }
   if (answer.ok) return answer;
@@ -29,6 +30,18 @@ export async function ask(path, options = {}) {
     told = (await answer.json()).detail ?? told;
   } catch { /* it is no JSON: the status must do */ }
   throw new Refusal(answer.status, told);
+}
+
+async function checkReadable(file) {
+  if (!(file instanceof Blob)) return;
+  const reader = file.stream().getReader(); // a slice of a file that is gone reads as empty
+  try {
+    await reader.read();
+    reader.cancel();
+  } catch {
+    throw new Refusal(0, `${file.name} cannot be read: it was moved, removed or changed after it was`
+      + " chosen, or it is a folder; choose it again");
+  }
 }
 
 export async function json(path, options) {

@@ -30,37 +30,53 @@ function times(start, end, room) { // round moments, as many as there is room fo
   return { found, digits: step < 1 ? 1 : 0 };
 }
 
+const LINE = 15; // px of a line of text
+const HALF = 28; // px of half a time, the longest
+const watched = new WeakMap(); // a .plot -> who looks after its axes
+
 // Draw a picture into a .plot; returns its field, into which events and a play head go.
-export function plot(box, src, { start, end, frequencies, told }) {
+export function plot(box, src, about) {
   const field = element("div", { className: "field" });
-  const image = element("img", { src, alt: told, draggable: false });
-  field.append(image);
-  const height = () => field.clientHeight;
-  const marks = [];
-  for (const { hz, at } of frequencies) {
-    const text = hz >= 1000 ? `${hz / 1000} kHz` : `${hz} Hz`;
-    marks.push([at, element("span", { className: "hz", textContent: text, ariaHidden: "true" })]);
-  }
-  const room = Math.max(2, Math.floor(box.clientWidth / 90));
-  const { found, digits } = times(start, end, room);
-  const along = found.map((t) => {
-    const share = (t - start) / (end - start || 1);
-    const edge = share < 0.02 ? " first" : share > 0.97 ? " last" : "";
-    const text = end - start < 60 && end < 60 ? `${t.toFixed(digits)} s` : clock(t, digits);
-    const mark = element("span", { className: `time${edge}`, textContent: text, ariaHidden: "true" });
-    return [share, mark];
-  });
-  box.replaceChildren(field, ...marks.map(([, mark]) => mark), ...along.map(([, mark]) => mark));
-  const left = field.offsetLeft;
-  let lowest = -Infinity;
-  for (const [at, mark] of marks) { // lines of text must not lie on each other
-    const y = at * height();
-    mark.hidden = y - lowest < 15;
-    if (!mark.hidden) lowest = y;
-    mark.style.bottom = `${box.clientHeight - field.offsetTop - height() + y}px`;
-  }
-  for (const [share, mark] of along) mark.style.left = `${left + share * field.clientWidth}px`;
+  field.append(element("img", { src, alt: about.told, draggable: false }));
+  const frame = element("div", { className: "frame" }, field);
+  box.replaceChildren(frame);
+  label(frame, field, about);
+  watched.get(box)?.disconnect();
+  const observer = new ResizeObserver(() => label(frame, field, about)); // a phone is turned
+  observer.observe(field);
+  watched.set(box, observer);
   return field;
+}
+
+function label(frame, field, { start, end, frequencies }) { // axes, for the room that there is
+  const { clientWidth: width, clientHeight: height } = field;
+  if (!width) return; // not shown: the observer tells when it is
+  for (const mark of frame.querySelectorAll(":scope > span")) mark.remove();
+  frame.append(...heights(frequencies, height), ...moments(start, end, width));
+}
+
+function heights(frequencies, height) {
+  let lowest = -Infinity;
+  return frequencies.map(({ hz, at }) => {
+    const textContent = hz >= 1000 ? `${hz / 1000} kHz` : `${hz} Hz`;
+    const hidden = at * height - lowest < LINE; // lines of text must not lie on each other
+    if (!hidden) lowest = at * height;
+    const mark = element("span", { className: "hz", textContent, hidden, ariaHidden: "true" });
+    mark.style.bottom = `${100 * at}%`;
+    return mark;
+  });
+}
+
+function moments(start, end, width) {
+  const { found, digits } = times(start, end, Math.max(2, Math.floor(width / 90)));
+  return found.map((t) => {
+    const share = (t - start) / (end - start || 1);
+    const edge = share < 0.02 ? " first" : (1 - share) * width < HALF ? " last" : "";
+    const textContent = end - start < 60 && end < 60 ? `${t.toFixed(digits)} s` : clock(t, digits);
+    const mark = element("span", { className: `time${edge}`, textContent, ariaHidden: "true" });
+    mark.style.left = `${100 * share}%`;
+    return mark;
+  });
 }
 
 export function bars(list, probabilities, many) { // the likeliest first

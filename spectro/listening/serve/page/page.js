@@ -191,7 +191,8 @@ function showModel() {
     ["Classes", labels.join(", ")],
     ["Windows", `${seconds} s long, one every ${hop} s in a scan`],
     ["Events", `raised at ${model.events.on}, ended below ${model.events.off}`
-      + `${Object.keys(model.events.classes).length ? ", some classes by thresholds of their own" : ""}`],
+      + `${Object.keys(model.events.classes).length ? ", some classes by thresholds of their own" : ""}`
+      + `${model.site ? `, at ${model.site}` : ""}`],
     ["Licence of the sounds", model.licence || "not stated"],
     ["Version", `spectro ${model.version}`],
   ]);

@@ -133,7 +133,7 @@ export class Recording {
       ? `${scan.name}: ${count.toLocaleString("en")} ${count === 1 ? "event" : "events"}`
         + ` of ${classes} ${classes === 1 ? "class" : "classes"}`
       : `${scan.name}: no events`;
-    $("#began").textContent = `${clock(scan.seconds)} long, ${scan.began}`;
+    $("#began").textContent = `${clock(scan.seconds)} long, ${[scan.began, ...scan.warnings].join("; ")}`;
     $("#events tbody").replaceChildren(...scan.events.map((event) => this.row(event)));
     for (const name of ["#before", "#after"]) $(name).disabled = !count;
     $("#events").hidden = !count;

@@ -17,7 +17,7 @@ STATUSES = {
     421: "The host name is not this service's.",
     422: "The body cannot be decoded as sound, or a parameter has a value it cannot have.",
     429: "Too many scans wait; come again later.",
-    500: "The model gives no numbers.",
+    500: "The model gives no numbers, or thresholds of it are damaged.",
     503: "Too many requests, or no room on the disk; come again later.",
 }
 
