@@ -241,8 +241,9 @@ class Listener:
     def _take_up(self) -> None:
         """Go on from what an earlier process left: its events broke off, its counts hold."""
         batch = Batch()
-        for name, body in self.outbox.kept(_UNWRITTEN).items() if self.diary is not None else ():
-            self.diary.over(name, _event_of(json.loads(body)))
+        if self.diary is not None:
+            for name, body in self.outbox.kept(_UNWRITTEN).items():
+                self.diary.over(name, _event_of(json.loads(body)))
         for name, body in self.outbox.kept(_OPEN).items():
             message = {**json.loads(body), "state": "broken off"}
             self.alerts.add(batch, message)
