@@ -91,7 +91,7 @@ def _tell_card(card: ModelCard) -> None:
     if card.steady is not None:
         spared = ", ".join(card.steady.spared)
         but = f", but for what is heard as {spared}" if spared else ""
-        console.say(f"unknown: steady noise, by its picture{but}")
+        console.say(f"unknown: steady noise and hum, by their pictures{but}")
     for name, answer in scores["probes"].items():
         console.say(f"  {name}: {answer}")
 

@@ -8,6 +8,7 @@ of its neighbours; in hum some do, and nothing changes at all. Needs numpy and p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
@@ -34,11 +35,12 @@ class Texture(NamedTuple):
     Attributes
     ----------
     change : np.ndarray [shape=(n,)]
-        Standard deviation of a band over time, mean over the loud bands.
+        Standard deviation of a band over time, over that of noise in the band where it is known;
+        mean over the loud bands.
     relief : np.ndarray [shape=(n,)]
         Difference between neighbouring bands, each its mean over time; mean over the loud bands,
-        but for two beside a band that is not loud, where a microphone or codec may cut off. 255
-        where none are left: a narrow band stands out.
+        but for two beside a band that is not loud and two at each end, where a microphone, a codec
+        or a resampler may cut off. 255 where none are left: a narrow band stands out.
     inner : np.ndarray [shape=(n,)]
         As `change`, but for the first and the last twentieth of the picture, where a window cuts
         through a sound. 255 where it is dark in between: a short sound lies there.
@@ -57,6 +59,10 @@ class Steady(Settings):
     change, relief : float
         As of :class:`Texture`; a little above those of noise that was synthesised and drawn as the
         model's clips are.
+    bands : tuple of float
+        Standard deviation of noise over time in each band, which `change` is relative to: a narrow
+        band changes more than a wide one, and of a recording at 8 kHz only narrow ones are loud.
+        Empty: `change` is in steps of brightness.
     still : float
         Of `inner` in hum, likewise; 0 tells no hum.
     spared : tuple of str
@@ -69,6 +75,7 @@ class Steady(Settings):
     change: float = Field(ge=0, le=255)
     relief: float = Field(ge=0, le=255)
     still: float = Field(0, ge=0, le=255)
+    bands: tuple[Annotated[float, Field(ge=0.01, le=255)], ...] = Field((), max_length=10_000)
     spared: tuple[Annotated[str, Field(min_length=1, max_length=1_000)], ...] = ()
 
     @classmethod
@@ -80,8 +87,10 @@ class Steady(Settings):
         noise, hum : np.ndarray [shape=(n, height, width, 3)], uint8
             Of :func:`spectro.models.exports.probes.noise_pictures` and ``hum_pictures``.
         """
-        found, still = texture(noise), texture(hum).inner
+        bands = tuple(round(float(each), 2) for each in _bands(noise))
+        found, still = texture(noise, bands), texture(hum).inner
         return cls(
+            bands=bands,
             change=round(_ROOM[0] * float(found.change.max()), 3),
             relief=round(_ROOM[1] * float(found.relief.max()), 3),
             still=round(max(_STILL, _ROOM[2] * float(still.max())), 3),
@@ -95,18 +104,20 @@ class Steady(Settings):
         levels : np.ndarray [shape=(n, height, width, 3)], uint8
             Of :func:`spectro.pictures.spectrogram.network_levels`.
         """
-        found = texture(levels)
+        found = texture(levels, self.bands if len(self.bands) == levels.shape[1] else ())
         noise = (found.change <= self.change) & (found.relief <= self.relief)
         return np.asarray(noise | (found.inner <= self.still))
 
 
-def texture(levels: npt.NDArray[np.uint8]) -> Texture:
+def texture(levels: npt.NDArray[np.uint8], bands: Sequence[float] = ()) -> Texture:
     """Measure how much pictures change over time, and from band to band.
 
     Parameters
     ----------
     levels : np.ndarray [shape=(n, height, width, 3)], uint8
         Of :func:`spectro.pictures.spectrogram.network_levels`.
+    bands : sequence of float
+        What `change` is relative to, a number a band; none, and it is in steps of brightness.
 
     Examples
     --------
@@ -115,7 +126,17 @@ def texture(levels: npt.NDArray[np.uint8]) -> Texture:
     """
     brightness = levels.mean(axis=3, dtype=np.float32)
     loud = _loud(brightness)
-    return Texture(_change(brightness, loud), _relief(brightness, loud), _inner(brightness))
+    change = _change(brightness, loud, bands)
+    return Texture(change, _relief(brightness, loud), _inner(brightness))
+
+
+def _bands(noise: npt.NDArray[np.uint8]) -> Floats:
+    """Give the standard deviation over time of each band in those pictures in which it is loud."""
+    brightness = noise.mean(axis=3, dtype=np.float32)
+    loud, spread = _loud(brightness), brightness.std(axis=2)
+    count = loud.sum(axis=0)
+    mean = np.where(loud, spread, 0).sum(axis=0) / np.maximum(count, 1)
+    return np.maximum(np.where(count > 0, mean, spread[loud].mean()), 0.01)
 
 
 def _loud(brightness: Floats) -> npt.NDArray[np.bool_]:
@@ -124,13 +145,14 @@ def _loud(brightness: Floats) -> npt.NDArray[np.bool_]:
     return np.asarray(bands >= _LOUD * bands.max(axis=1, keepdims=True))
 
 
-def _change(brightness: Floats, loud: npt.NDArray[np.bool_]) -> Floats:
+def _change(brightness: Floats, loud: npt.NDArray[np.bool_], bands: Sequence[float] = ()) -> Floats:
     """Give the standard deviation of a band over time, mean over the loud ones."""
-    return np.asarray(np.where(loud, brightness.std(axis=2), 0).sum(axis=1) / loud.sum(axis=1))
+    spread = brightness.std(axis=2) / (np.array(bands) if len(bands) else 1.0)
+    return np.asarray(np.where(loud, spread, 0).sum(axis=1) / loud.sum(axis=1))
 
 
 def _relief(brightness: Floats, loud: npt.NDArray[np.bool_]) -> Floats:
-    around = np.pad(loud, ((0, 0), (_EDGE, _EDGE)), mode="edge")
+    around = np.pad(loud, ((0, 0), (_EDGE, _EDGE)))
     inner = np.all(sliding_window_view(around, 2 * _EDGE + 1, axis=1), axis=2)
     pairs = inner[:, 1:] & inner[:, :-1]
     count = pairs.sum(axis=1)

@@ -120,12 +120,14 @@ def _believed(card: ModelCard) -> list[str]:
         )
     if card.steady is not None:
         spared = ", ".join(card.steady.spared)
+        much = f"{card.steady.change:.3g} of 255 steps of brightness"
+        if card.steady.bands:
+            much = f"{card.steady.change:.3g} times as much as in noise that was synthesised"
         lines.append(
             f"Steady noise, or hum{f', unless heard as {spared},' if spared else ''} is judged "
-            "unknown: over time a band changes by at most "
-            f"{card.steady.change:.3g} of 255 steps of brightness, from band to band it changes by "
-            f"at most {card.steady.relief:.3g}, as in noise that is pink, white or blue; in hum "
-            f"a band changes by at most {card.steady.still:.3g}."
+            f"unknown: over time a band changes by at most {much}, from band to band by at most "
+            f"{card.steady.relief:.3g} steps; or nothing changes by more than "
+            f"{card.steady.still:.3g}."
         )
     return lines
 

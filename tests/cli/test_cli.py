@@ -138,7 +138,7 @@ def test_from_nothing_to_a_prediction(tmp_path: Path, small_toml: Path) -> None:
     resumed = here(*train, cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert "fold 2 is trained already" in resumed.stdout
-    warnings = [line for line in resumed.stdout.splitlines() if line.startswith("WARNING")]
+    warnings = [line for line in resumed.stderr.splitlines() if line.startswith("WARNING")]
     tells = f"WARNING: no report could be written (Is a directory); spectro report {match[2]}"
     assert warnings == [f"{tells} tries again"]
     assert "train loss" not in resumed.stdout
@@ -164,7 +164,7 @@ def test_cross_validate_trains_the_rest_and_shows_the_leak(
     assert run.finished_folds == [1, 2, 3]
     scores = run.scores()
     assert f"mean of 3 folds: {100 * scores.fold_mean:.1f} %" in done.stdout
-    assert "a random split claims" in done.stdout
+    assert "a random split claims" in done.stderr
     assert f"report: {run.folder}/report.html\n" in done.stdout
     assert "A split at random would claim" in (run.folder / "report.html").read_text()
     assert done.stdout.strip().splitlines()[-1].endswith(str(tmp_path / "run"))
@@ -308,9 +308,11 @@ def test_of_a_long_recording_it_is_said_how_much_is_used(tmp_path: Path, run: Ru
         sf.write(tmp_path / "ds" / f"{name}.wav", y[:n] * (1 + n % 7), 8_000)
     words = ["ds", "--n-folds", "2"]
     rendered = here("render", *words, "--out", "pics", cwd=tmp_path)
-    assert "1 clip is longer than the 4 s of a picture, by up to 26 s" in rendered.stdout
-    assert "longer than the 4 s" not in here("render", *words, "--out", "pics", cwd=tmp_path).stdout
-    checked = " ".join(here("check", *words, cwd=tmp_path).stdout.split())
+    assert "1 clip is longer than the 4 s of a picture, by up to 26 s" in " ".join(
+        rendered.stderr.split()
+    )
+    assert "longer than the 4 s" not in here("render", *words, "--out", "pics", cwd=tmp_path).stderr
+    checked = " ".join(here("check", *words, cwd=tmp_path).stderr.split())
     assert "1 of 4 clips is longer than the 4 s of a default picture, by up to 26 s" in checked
     model = run.folder / "fold1" / "model"
     heard = here("predict", str(model), "ds/a/long.wav", "ds/b/one.wav", cwd=tmp_path)

@@ -135,14 +135,20 @@ def test_what_changes_or_stands_out_is_not(
 def test_texture_is_the_naive_one() -> None:
     levels = RNG.integers(0, 256, (3, 16, 20, 3), dtype=np.uint8)
     levels[:, 3:9] //= 5  # bands that are not loud
-    for picture, change, relief, inner in zip(levels, *texture(levels), strict=True):
+    usual = RNG.uniform(1, 9, 16)
+    relative = texture(levels, usual).change
+    for picture, change, relief, inner, part in zip(
+        levels, *texture(levels), relative, strict=True
+    ):
         bright = [[sum(map(int, pixel)) / 3 for pixel in row] for row in picture]
         means = [sum(row) / len(row) for row in bright]
         loud = [mean >= max(means) / 2 for mean in means]
         assert 0 < sum(loud) < 16
         spreads = [np.std(row) for row, counts in zip(bright, loud, strict=True) if counts]
         assert change == pytest.approx(np.mean(spreads), rel=1e-5)
-        around = [all(loud[max(k - 2, 0) : k + 3]) for k in range(16)]
+        parts = np.array(spreads) / usual[loud]
+        assert part == pytest.approx(np.mean(parts), rel=1e-5)
+        around = [2 <= k < 14 and all(loud[k - 2 : k + 3]) for k in range(16)]
         steps = [abs(means[k + 1] - means[k]) for k in range(15) if around[k] and around[k + 1]]
         assert steps
         assert relief == pytest.approx(np.mean(steps), rel=1e-5)
@@ -156,7 +162,7 @@ def test_texture_is_the_naive_one() -> None:
 
 def card(**about: object) -> ModelCard:
     steady = fitted(*CONFIGS["1 s"])
-    given = {"change": steady.change, "relief": steady.relief, "still": steady.still, **about}
+    given = {**steady.to_dict(), **about}
     config = CONFIGS["1 s"][0]
     return ModelCard(arch="cnn4", labels=("dog", "rain"), spectrogram=config, steady=given)
 

@@ -127,6 +127,8 @@ def _sites(
     from spectro.listening.serve.sites import Sites
 
     events = None if config is None else EventSettings.from_toml(config)
+    if site is not None and config is not None:
+        console.warn(f"the settings of {site} hold, and not what {config} says of them")
     sites = Sites(model, card, name_of(model), site=site or "", events=events, hop=hop)
     for warning in sites.default.warnings:
         console.warn(warning)

@@ -16,7 +16,7 @@ PROBES = ("silence", "loud noise", "faint noise", "pink noise", "hum at 50 Hz", 
 
 
 _RATES = (8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000)  # of recordings
-_OF_A_RATE = 3
+_OF_A_RATE = 6
 
 
 def probe_pictures(card: ModelCard) -> npt.NDArray[np.uint8]:
