@@ -70,7 +70,11 @@ class Unknown(Settings):
     auroc: float = Field(ge=0, le=1)
     kept: float = Field(0.95, gt=0, le=1)
 
-    def known(self, probabilities: Floats, energy: Floats | None = None) -> npt.NDArray[np.bool_]:
+    def known(
+        self,
+        probabilities: npt.NDArray[np.floating],
+        energy: npt.NDArray[np.floating] | None = None,
+    ) -> npt.NDArray[np.bool_]:
         """Tell which sounds are of a kind that was trained on.
 
         Parameters

@@ -136,7 +136,7 @@ def _bands(noise: npt.NDArray[np.uint8]) -> Floats:
     loud, spread = _loud(brightness), brightness.std(axis=2)
     count = loud.sum(axis=0)
     mean = np.where(loud, spread, 0).sum(axis=0) / np.maximum(count, 1)
-    return np.maximum(np.where(count > 0, mean, spread[loud].mean()), 0.01)
+    return np.asarray(np.maximum(np.where(count > 0, mean, spread[loud].mean()), 0.01))
 
 
 def _loud(brightness: Floats) -> npt.NDArray[np.bool_]:

@@ -87,7 +87,7 @@ def test_files_and_functions_can_be_seen_whole(name: str) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body[1:] if ast.get_docstring(node) else node.body
             length = body[-1].end_lineno - body[0].lineno + 1 if body else 0
-            assert length <= 45, f"{name}.{node.name} is {length} lines"
+            assert length <= 40, f"{name}.{node.name} is {length} lines"
 
 
 @pytest.mark.parametrize(

@@ -114,24 +114,19 @@ def build(
     def tell(name: str) -> Callable[[str, str], None]:
         return lambda what, text: notices[0].tell(name, what, text)
 
-    evidence = None
-    if plan.evidence.evidence is not None:
-        own = plan.evidence
-        store = EvidenceStore(plan.evidence.evidence, own.quota, own.free)
-        evidence = EvidenceWriter(store, backend.card, stats, tell("evidence"))
+    evidence = _evidence(plan.evidence, backend, stats, tell("evidence"))
     listener = Listener(
         places, alerts, outbox, evidence, clock, stats, outlets.say, outlets.happened,
         _diary(plan, tell("store")),
     )  # fmt: skip
-    supervisors = []
-    for own_settings, source in zip(plan.sources, sources, strict=True):
-        mine = stats.sources[own_settings.name]
-        backlog = Backlog(own_settings.buffer, bell)
-        told = tell(own_settings.name)
-        first = backend.card.spectrogram.channels == "first"
-        supervisors.append(
-            Supervisor(source, own_settings, backlog, clock, mine, told, first_only=first)
+    first = backend.card.spectrogram.channels == "first"
+    supervisors = [
+        Supervisor(
+            source, own, Backlog(own.buffer, bell), clock, stats.sources[own.name], tell(own.name),
+            first_only=first,
         )
+        for own, source in zip(plan.sources, sources, strict=True)
+    ]  # fmt: skip
     couriers = [Courier(one, outbox, clock, stats, tell(one.name)) for one in channels]
     runner = Runner(
         listener, supervisors, couriers, evidence, bell, clock, stats, plan.listen.heartbeat,
@@ -141,6 +136,15 @@ def build(
     runner.beats += [one.show for one in channels if hasattr(one, "show")]
     _open_health(plan, stats, ears, clock, outlets.say)
     return runner
+
+
+def _evidence(
+    own: EvidenceSettings, backend: Backend, stats: ListenerStats, say: Callable[[str, str], None]
+) -> EvidenceWriter | None:
+    if own.evidence is None:
+        return None
+    store = EvidenceStore(own.evidence, own.quota, own.free)
+    return EvidenceWriter(store, backend.card, stats, say)
 
 
 def _diary(plan: Plan, say: Callable[[str, str], None]) -> Diary | None:
