@@ -91,7 +91,12 @@ def _tell_card(card: ModelCard) -> None:
     if card.steady is not None:
         spared = ", ".join(card.steady.spared)
         but = f", but for what is heard as {spared}" if spared else ""
-        console.say(f"unknown: steady noise and hum, by their pictures{but}")
+        what = (
+            "steady noise and hum, by their pictures"
+            if card.steady.still
+            else ("steady noise, by its picture")
+        )
+        console.say(f"unknown: {what}{but}")
     for name, answer in scores["probes"].items():
         console.say(f"  {name}: {answer}")
 

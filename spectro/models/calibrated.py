@@ -101,7 +101,7 @@ class RunCalibration(Record):
     unknown : Unknown or None
         By the method "probability", which predictions are enough for.
     steady : Steady or None
-        What counts as steady noise; None tells none.
+        What counts as steady noise or hum; None tells none.
     detections : dict of str to tuple of float
         As in a model's card; empty where they were not kept.
     """

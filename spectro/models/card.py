@@ -76,10 +76,10 @@ class ModelCard(Settings):
     unknown : Unknown or None
         How a sound is told that the network was not trained on; None tells none.
     steady : Steady or None
-        What counts as steady noise, and is unknown too; None tells none.
+        What counts as steady noise or hum, and is unknown too; None tells none.
     detections : dict of str to tuple of float
         For a class, probabilities of it on its own clips, out of fold and with the temperature,
-        ascending, 0 of a clip that is told unknown; at most 1,000. Thresholds start from them
+        ascending, 0 of a clip that `unknown` tells; at most 1,000. Thresholds start from them
         (:func:`spectro.listening.thresholds.choose_thresholds`).
     training : dict
         Settings, weights, dataset and fold it was trained with.

@@ -22,6 +22,7 @@ __all__ = ["Steady", "Texture", "texture"]
 
 _ROOM = (1.03, 1.15, 1.5)  # over the change, the relief and the inner change
 _STILL = 1.0  # least limit of hum, a third of a decibel of 80: that of the mains is never even
+_MOST_STILL = 3.0  # where hum changes more, as in pictures of a quarter of a second, it is not told
 _ENDS = 20  # parts of a picture, of which the first and the last hold where a window cuts
 _EDGE = 2  # bands beside one that is not loud: there a microphone or codec cuts off
 _LOUD = 0.5  # bands at least so bright as the brightest count: below it is what the noise hides
@@ -88,12 +89,13 @@ class Steady(Settings):
             Of :func:`spectro.models.exports.probes.noise_pictures` and ``hum_pictures``.
         """
         bands = tuple(round(float(each), 2) for each in _bands(noise))
-        found, still = texture(noise, bands), texture(hum).inner
+        found = texture(noise, bands)
+        still = max(_STILL, _ROOM[2] * float(texture(hum).inner.max()))
         return cls(
             bands=bands,
             change=round(_ROOM[0] * float(found.change.max()), 3),
             relief=round(_ROOM[1] * float(found.relief.max()), 3),
-            still=round(max(_STILL, _ROOM[2] * float(still.max())), 3),
+            still=round(still, 3) if still <= _MOST_STILL else 0,
         )
 
     def covers(self, levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
@@ -106,7 +108,7 @@ class Steady(Settings):
         """
         found = texture(levels, self.bands if len(self.bands) == levels.shape[1] else ())
         noise = (found.change <= self.change) & (found.relief <= self.relief)
-        return np.asarray(noise | (found.inner <= self.still))
+        return np.asarray(noise | (self.still > 0) & (found.inner <= self.still))
 
 
 def texture(levels: npt.NDArray[np.uint8], bands: Sequence[float] = ()) -> Texture:

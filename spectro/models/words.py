@@ -123,11 +123,13 @@ def _believed(card: ModelCard) -> list[str]:
         much = f"{card.steady.change:.3g} of 255 steps of brightness"
         if card.steady.bands:
             much = f"{card.steady.change:.3g} times as much as in noise that was synthesised"
+        still = card.steady.still
+        hum = f"; or, in hum, nothing changes by more than {still:.3g}" if still else ""
+        what = "Steady noise or hum" if still else "Steady noise"
+        but = f", unless heard as {spared}," if spared else ""
         lines.append(
-            f"Steady noise, or hum{f', unless heard as {spared},' if spared else ''} is judged "
-            f"unknown: over time a band changes by at most {much}, from band to band by at most "
-            f"{card.steady.relief:.3g} steps; or nothing changes by more than "
-            f"{card.steady.still:.3g}."
+            f"{what}{but} is judged unknown: over time a band changes by at most {much}, from band "
+            f"to band by at most {card.steady.relief:.3g} steps{hum}."
         )
     return lines
 

@@ -102,6 +102,21 @@ def test_noise_is_steady_whatever_rate_it_was_recorded_at(
     assert steady.covers(pictures(config, size, *noise)).mean() > 0.9
 
 
+def test_where_a_picture_is_too_short_hum_is_not_told() -> None:
+    """The windows' cuts fill it, and what does not change much would be told for hum."""
+    config = SpectrogramConfig(duration=0.25)
+    assert fitted(config, None).still == 0
+
+
+def test_a_card_of_before_tells_noise_alone() -> None:
+    config = CONFIGS["1 s"][0]
+    band = np.zeros((1, 128, 44, 3), np.uint8)
+    band[:, 40:44] = 200
+    assert not Steady(change=12, relief=9).covers(band).any()
+    assert Steady(change=12, relief=9, still=1).covers(band).all()
+    assert not Steady(change=12, relief=9).covers(pictures(config, None, hum(config))).any()
+
+
 def resample(y: np.ndarray, rate: int, config: SpectrogramConfig) -> np.ndarray:
     return 0.1 * soxr.resample(y, rate, config.sr, quality="HQ")[-config.n_samples :]
 

@@ -40,8 +40,8 @@ class Evidence(NamedTuple):
     temperature : float
         Fitted on all out-of-fold predictions.
     detections : dict of str to tuple of float
-        For each class, its scaled probabilities on its own clips, ascending; 0 of a clip that is
-        told unknown.
+        For each class, its scaled probabilities on its own clips, ascending; 0 of a clip that
+        `unknown` tells.
     unknown : Unknown or None
         How sounds are told that were not trained on; None where there is one class only.
     steady : Steady

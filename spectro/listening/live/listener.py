@@ -63,7 +63,8 @@ class Listener:
         self.places = {place.name: place for place in places}
         self.alerts, self.outbox, self.evidence = alerts, outbox, evidence
         self.clock, self.stats, self._say, self._happened = clock, stats, say, happened
-        self._alarmed: dict[str, str] = {}
+        self._deaf: set[str] = set()  # sources of which that was told
+        self._behind: set[str] = set()
         self._disk, self._lost = "", 0
         self._save_due = clock.monotonic() + _SAVE
         self._take_up()
@@ -210,17 +211,19 @@ class Listener:
         """Tell people of a source that is lost or faulty for a while, once, and when it is back."""
         name, stats = place.name, self.stats.sources[place.name]
         long = abs(now - stats.since) >= _GRACE
+        if stats.deaf and name not in self._deaf and (long or stats.up):
+            self._deaf.add(name)
+            self.notice("fault" if stats.up else "lost", name, f"hears nothing: {stats.deaf}")
+        elif not stats.deaf and stats.up and long and name in self._deaf:
+            self._deaf.remove(name)
+            self.notice("back", name, "hears again")
         behind = stats.behind(now)
-        if name not in self._alarmed:
-            if stats.deaf and (long or stats.up):
-                what = self._alarmed[name] = "fault" if stats.up else "lost"
-                self.notice(what, name, f"hears nothing: {stats.deaf}")
-            elif behind:
-                self._alarmed[name] = "behind"
-                self.notice("behind", name, behind)
-        elif not stats.deaf and not behind and stats.up and long:
-            again = "keeps up" if self._alarmed.pop(name) == "behind" else "hears"
-            self.notice("back", name, f"{again} again")
+        if behind and name not in self._behind:
+            self._behind.add(name)
+            self.notice("behind", name, behind)
+        elif not behind and name in self._behind:
+            self._behind.remove(name)
+            self.notice("back", name, "keeps up again")
         for label in place.budget.over() if place.budget is not None else ():
             if self.stats.drifting.pop(f"{name} {label}", None) is not None:
                 self.notice("contract kept", name, f"{label}: within its contract again")

@@ -7,6 +7,7 @@ prometheus``.
 from __future__ import annotations
 
 import functools
+import io
 import json
 import os
 import pwd
@@ -24,9 +25,12 @@ from typing import Any
 
 import pytest
 
+from spectro.errors import AudioError
 from spectro.listening.live.delivery.courier import Courier
 from spectro.listening.live.delivery.outbox import Batch, Outbox
 from spectro.listening.live.health.metrics import Metrics
+from spectro.listening.live.settings import SourceSettings
+from spectro.listening.live.sources.process import Ffmpeg
 from spectro.listening.live.stats import ListenerStats
 from tests.listening.live.camera import camera
 from tests.listening.live.hearing import listening, model_folder, recording
@@ -319,19 +323,77 @@ def test_a_camera_over_rtsp_is_heard_and_comes_back(ears: Path, tmp_path: Path, 
     assert "low" not in said.text
 
 
-def test_a_recording_on_a_server_is_heard_once(ears: Path, tmp_path: Path) -> None:
+class Server:
+    """Hands out files, all of them or half, over HTTP."""
+
+    def __init__(self, folder: Path, share: float = 1.0) -> None:
+        class Handler(SimpleHTTPRequestHandler):
+            def copyfile(self, source: Any, outputfile: Any) -> None:
+                body = source.read()
+                outputfile.write(body[: round(share * len(body))])
+
+        handler = functools.partial(Handler, directory=str(folder))
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def test_a_recording_on_a_server_is_heard_once_and_whole(ears: Path, tmp_path: Path) -> None:
     """Its end is the end: a stream that ends is opened again, and this would alarm for ever."""
     program("ffmpeg")
-    recording(tmp_path / "night.wav", (3000, 2, 4), seconds=8)
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_address[1]}/night.wav"
-        process = listening(ears, url, "--hop", "0.5", "--json", "--state", tmp_path / "state")
-        out, told = process.communicate(timeout=120)
-        server.shutdown()
+    recording(tmp_path / "night.wav", (3000, 0, 2), (200, 4, 6), seconds=8)
+    server = Server(tmp_path)
+    process = listening(
+        ears, f"{server.url}/night.wav", "--hop", "0.5", "--json", "--state", tmp_path / "state"
+    )
+    out, told = process.communicate(timeout=120)
+    server.close()
     assert process.returncode == 0, told
-    assert [json.loads(line)["label"] for line in out.splitlines()] == ["high"]
+    events = [json.loads(line) for line in out.splitlines()]
+    assert [event["label"] for event in events] == ["high", "low"]
+    assert events[0]["start"] == 0 and events[1]["end"] == pytest.approx(6.5, abs=0.6)
+
+
+def test_a_recording_that_breaks_off_is_told_and_tried_again(tmp_path: Path) -> None:
+    program("ffmpeg")
+    recording(tmp_path / "night.wav", (3000, 0, 2), seconds=8)
+    for share, told in ((1.0, ""), (0.5, "broke off after 4 of 8 s")):
+        server = Server(tmp_path, share)
+        source = Ffmpeg(SourceSettings(name="a", input=f"{server.url}/night.wav"))
+        form, seconds, error = source.open(), 0.0, ""
+        try:
+            while (samples := source.read(1)) is not None:
+                seconds += len(samples) / form.sr
+        except AudioError as broken:
+            error = str(broken)
+        live = source.live
+        source.close()
+        server.close()
+        assert told in error and bool(error) == bool(told)
+        assert seconds == pytest.approx(8 * share, abs=0.2)
+        assert live is False
+
+
+@pytest.mark.parametrize(
+    ("line", "length"),
+    [
+        ("[info]   Duration: 00:01:00.50, bitrate: 128 kb/s", 60.5),
+        ("[info]   Duration: N/A, bitrate: 128 kb/s", 0),
+        ("[info]   Duration: 00:00:00.00, start: 0.000000", 0),
+        ("[info]     icy-name        : x, Duration: 01:00:00", 0),
+    ],
+)
+def test_only_ffmpegs_own_line_says_how_long_it_is(line: str, length: float) -> None:
+    """What a server calls itself is not believed."""
+    program("ffmpeg")
+    source = Ffmpeg(SourceSettings(name="a", input="http://127.0.0.1:9/x"))
+    source._listen_to(io.BytesIO(f"[info] Input #0\n{line}\n".encode()))
+    assert source._length == length
+    assert source.live == (False if length else None)
 
 
 def children_left(pid: int) -> bool:

@@ -170,12 +170,22 @@ def test_a_constant_is_no_sound_and_loud_ones_are_cut() -> None:
     assert np.abs(mixed_in(NOISE[: 3 * SR], clip, SR, 60)).max() == 1
 
 
-@pytest.mark.parametrize("constant", [0.0, 0.1])
-def test_nothing_is_proved_where_no_sound_is(tmp_path: Path, constant: float) -> None:
+@pytest.mark.parametrize(
+    ("constants", "first"), [([0.0], False), ([0.1], False), ([0.3, -0.7], False), ([0.0], True)]
+)
+def test_nothing_is_proved_where_no_sound_is(
+    tmp_path: Path, constants: list[float], first: bool
+) -> None:
+    """Of a model that hears the first channel alone, the others count for nothing."""
     one = proof(tmp_path)
-    dead = np.full((30 * SR, 1), constant, np.float32)
+    dead = np.full((30 * SR, len(constants)), constants, np.float32)
+    card = EARS.backend.card
+    if first:
+        dead = np.hstack([dead, NOISE[: len(dead)]])
+        card = card.replace(spectrogram=card.spectrogram.replace(channels="first"))
+    ears, form = EARS._replace(backend=FakeEars(card)), FORM._replace(channels=dead.shape[1])
     for at in range(0, len(dead), SR):
-        assert one.push(dead[at : at + SR], FORM, EARS, SITE) is None
+        assert one.push(dead[at : at + SR], form, ears, SITE) is None
     found = one.given_up(64.0)
     assert found is not None and not found.heard and "gave no sound" in found.text
 
@@ -308,4 +318,20 @@ def test_who_is_behind_or_gone_for_good_is_told(tmp_path: Path) -> None:
         ("lost", "gone", "hears nothing: no such file"),
         ("lost", "ended", "hears nothing: its sound ended"),
         ("back", "slow", "keeps up again"),
+    ]
+    channel.sent.clear()
+    slow.dropped_at = clock.time()
+    listener.step()
+    slow.up, slow.fault, slow.since = False, "unplugged", clock.time()  # while it is behind
+    for _ in range(2):
+        clock.advance(61)
+        listener.step()
+    slow.up, slow.fault, slow.since = True, "", clock.time()
+    clock.advance(1_000)
+    listener.step()
+    assert [(message["what"], message["text"][:14]) for message in channel.sent] == [
+        ("behind", "this machine d"),
+        ("lost", "hears nothing:"),
+        ("back", "hears again"),
+        ("back", "keeps up again"),
     ]

@@ -36,7 +36,9 @@ _SCHEMES = {  # the protocols that each may use: a playlist must not open our fi
 }
 _KILL_AFTER = 2.0  # s
 _ERROR = re.compile(r"(?:\[[^\]]* @ [^\]]*\] )?\[(?:error|fatal|panic)\] ")
-_LENGTH = re.compile(r"\bDuration: \d+:\d\d:\d\d")
+# ffmpeg's own line, not one of the server's metadata; of a stream it is N/A, or 0.
+_LENGTH = re.compile(r"\[info\]\s+Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
+_SHORT = 0.9  # of its length: what ends before broke off
 
 
 def hidden(url: str) -> str:
@@ -67,7 +69,8 @@ class Ffmpeg:
 
     def __init__(self, settings: SourceSettings) -> None:
         self._settings, self._name = settings, hidden(settings.input)
-        self._is_url, self._ends = settings.kind == "url", False
+        self._is_url = settings.kind == "url"
+        self._length = self._came = 0.0  # s, of a recording; and of what came of it
         self.again = settings.kind == "url"
         self._command = _command(settings)
         self._process: subprocess.Popen[bytes] | None = None
@@ -77,11 +80,12 @@ class Ffmpeg:
     @property
     def live(self) -> bool | None:
         """A recording that a server has says how long it is, a stream does not."""
-        return None if self._is_url and not self._ends else False
+        return None if self._is_url and not self._length else False
 
     def open(self) -> Format:
         """See :class:`~spectro.listening.live.sources.pipe.Source`."""
         self.close()
+        self._length = self._came = 0.0
         self._process = subprocess.Popen(
             self._command,
             stdin=subprocess.DEVNULL,
@@ -91,10 +95,14 @@ class Ffmpeg:
             start_new_session=True,  # Ctrl-C is for us; we end it
         )
         assert self._process.stdout is not None and self._process.stderr is not None
-        threading.Thread(target=self._listen_to, args=[self._process.stderr], daemon=True).start()
+        self._ear = threading.Thread(
+            target=self._listen_to, args=[self._process.stderr], daemon=True
+        )
+        self._ear.start()
         self._reader = PcmReader(cast(RawIOBase, self._process.stdout), self._name)
         try:
-            return self._reader.start(None)
+            self._form = self._reader.start(None)
+            return self._form
         except AudioError:
             self.close()
             raise AudioError(f"{self._name}: gives no sound ({self._why()})") from None
@@ -103,9 +111,19 @@ class Ffmpeg:
         """See :class:`~spectro.listening.live.sources.pipe.Source`."""
         assert self._reader is not None and self._process is not None
         samples = self._reader.read(timeout)
-        if samples is None and self._process.wait(_KILL_AFTER):
+        if samples is not None:
+            self._came += len(samples) / self._form.sr
+            return samples
+        status = self._process.wait(_KILL_AFTER)
+        self._ear.join(_KILL_AFTER)  # it has said all by now
+        if status:
             raise AudioError(f"{self._name}: broke off ({self._why()})")
-        return samples
+        if self._is_url and self._came < _SHORT * self._length:
+            raise AudioError(
+                f"{self._name}: broke off after {self._came:.0f} of {self._length:.0f} s "
+                f"({self._why()})"
+            )
+        return None
 
     def close(self) -> None:
         """See :class:`~spectro.listening.live.sources.pipe.Source`."""
@@ -124,11 +142,11 @@ class Ffmpeg:
         with contextlib.suppress(OSError, ValueError), stream:
             for line in iter(lambda: stream.readline(4_096), b""):
                 text = line.decode("utf-8", "replace").strip()
-                error = _ERROR.match(text)
-                if error:
+                if error := _ERROR.match(text):
                     self._said.append(hidden(text[error.end() :])[:200])
-                elif _LENGTH.search(text):
-                    self._ends = True
+                elif length := _LENGTH.match(text):
+                    hours, minutes, seconds = map(float, length.groups())
+                    self._length = 3_600 * hours + 60 * minutes + seconds
 
     def _why(self) -> str:
         return "; ".join(self._said) or "ffmpeg does not say why"
@@ -157,6 +175,8 @@ def _input(settings: SourceSettings) -> list[str]:
     stall = str(round(settings.stall * 1e6))
     patience = {"rtsp": ["-rtsp_transport", "tcp", "-timeout", stall]}
     patience |= {"http": ["-rw_timeout", stall], "https": ["-rw_timeout", stall]}
-    soon = ["-fflags", "nobuffer", "-analyzeduration", "2000000"]
+    soon = ["-analyzeduration", "2000000"]
+    if scheme not in ("http", "https"):  # where it may be a recording, whose beginning counts
+        soon += ["-fflags", "nobuffer"]
     allow = ["-protocol_whitelist", allowed]
     return [*allow, *patience.get(scheme, []), *soon, "-i", settings.input]

@@ -143,10 +143,14 @@ class Proof:
         if sum(map(len, self._parts)) < 2 * first + len(clip):
             return None
         sound, self._parts = np.concatenate(self._parts), None
-        if np.var(sound[first : first + len(clip)], axis=0).max() <= _FLAT:
+        if ears.backend.card.spectrogram.channels == "first":  # the model hears no other
+            sound, form = sound[:, :1], form._replace(channels=1)
+        under = sound[first : first + len(clip)]
+        if np.var(under, axis=0, dtype=np.float64).max() <= _FLAT:
             self._parts = []  # nothing is proved where no sound is
             return None
-        return self._heard(mixed_in(sound, clip, first, self.settings.snr), first, ears, site)
+        mix = mixed_in(sound, clip, first, self.settings.snr)
+        return self._heard(mix, form, first, ears, site)
 
     def broken(self) -> None:
         """Begin anew: there was a hole in the sound."""
@@ -164,9 +168,7 @@ class Proof:
         """Return that it was not heard, and why."""
         return self._told(False, f"no: {why}")
 
-    def _heard(self, mix: Samples, first: int, ears: Ears, site: Site) -> Result:
-        form = self._form
-        assert form is not None
+    def _heard(self, mix: Samples, form: Format, first: int, ears: Ears, site: Site) -> Result:
         session = Session(ears, site, form, Origin("proof of hearing"))
         found = session.push(mix) + session.finish()
         begin, end = first / form.sr, (first + len(self._clip) * form.sr / _CLIP_SR) / form.sr
