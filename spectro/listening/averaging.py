@@ -65,7 +65,7 @@ class RunBackend:
             backend = open_backend(path, name)
             relative = kept.temperature / backend.card.temperature if kept else 1.0
             self._backends.append((backend, relative))
-        self.remark = remark_of(folder)
+        self.remark = _remark(folder, list(folds), kept)
 
     def __call__(self, levels: Levels) -> Answer:
         """Ask about pictures; see :class:`spectro.listening.backends.Backend`."""
@@ -173,7 +173,11 @@ def _check_memory(folder: Path, files: list[Path]) -> None:
 
 def remark_of(folder: str | Path) -> str:
     """Say in a line what a run is as a model: which networks, and how sure they may be."""
-    folds, kept = list(run_folds(folder)), RunCalibration.of(Path(folder))
+    folder = Path(folder)
+    return _remark(folder, list(run_folds(folder)), RunCalibration.of(folder))
+
+
+def _remark(folder: Path, folds: list[int], kept: RunCalibration | None) -> str:
     told = f"{folder}: a run, so the mean of the networks of "
     told += f"folds {', '.join(map(str, folds))}" if len(folds) > 1 else f"fold {folds[0]} alone"
     if kept is None:

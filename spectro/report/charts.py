@@ -11,6 +11,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from spectro.plumbing.words import percent
+
 __all__ = ["curves", "folds", "reliability", "whisker"]
 
 _WIDTH, _HEIGHT = 360, 240
@@ -103,7 +105,7 @@ def folds(rows: Sequence[Row], overall: float) -> Markup:
         if row["accuracy_interval"] is not None:
             low, high = (frame.x(100 * end) for end in row["accuracy_interval"])
             body += f'<line class="reach" x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}"/>'
-        told = f"fold {row['fold']}: {100 * row['accuracy']:.1f} % of {row['clips']:,} clips"
+        told = f"fold {row['fold']}: {percent(row['accuracy'])} of {row['clips']:,} clips"
         body += (
             f'<circle class="dot" cx="{frame.x(100 * row["accuracy"]):.1f}" cy="{y}" r="4.5">'
             f"<title>{escape(told)}</title></circle>"
@@ -211,8 +213,8 @@ def _bin(frame: _Frame, row: Row, most: int) -> str:
     left, right = frame.x(100 * row["low"]) + 1, frame.x(100 * row["high"]) - 1
     real, said = frame.y(100 * row["accuracy"]), frame.y(100 * row["confidence"])
     told = (
-        f"{row['count']:,} clips: {100 * row['confidence']:.1f} % sure on average, "
-        f"{100 * row['accuracy']:.1f} % right"
+        f"{row['count']:,} clips: {percent(row['confidence'])} sure on average, "
+        f"{percent(row['accuracy'])} right"
     )
     foot = _TOP + _STRIP - 10
     return (

@@ -14,6 +14,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator, NullFormatter
 
+from spectro.plumbing.words import percent
+
 if TYPE_CHECKING:
     from spectro.scores.forecast import Forecast
 
@@ -41,7 +43,7 @@ def history(
     several = any("member" in table for table in tables.values())
     for number, (key, table) in enumerate(tables.items()):
         name = f"fold {key}" if isinstance(key, int) else key
-        end = "" if several else f": {100 * table['accuracy'].iloc[-1]:.1f} %"  # not of them all
+        end = "" if several else f": {percent(table['accuracy'].iloc[-1])}"  # not of them all
         color = f"C{number % 10}"
         dots = {"marker": "o", "ms": 3, "color": color}
         losses.plot(table["epoch"], table["train_loss"], "--", mfc="none", **dots)

@@ -16,6 +16,7 @@ import pandas as pd
 
 from spectro.clips.clip import Clip
 from spectro.clips.table import Dataset, alike_labels, leaking_groups, list_some
+from spectro.plumbing.words import percent
 
 __all__ = ["ERRORS", "WARNINGS", "Finding", "Thresholds", "judge"]
 
@@ -176,7 +177,7 @@ def _symptoms(clip: Any, limits: Thresholds) -> Iterator[tuple[str, str]]:
         detail = f"{clip.wraps:,} clicks: jumps across the whole scale, where a peak wrapped around"
         yield "wrapped", detail
     elif clip.clipped >= limits.clipped:
-        yield "clipped", f"{100 * clip.clipped:.1f} % of the samples lie on tops that were cut off"
+        yield "clipped", f"{percent(clip.clipped)} of the samples lie on tops that were cut off"
     rms = 10 ** (clip.rms_db / 20)
     if abs(clip.dc) > min(limits.dc, max(limits.dc_of_rms * rms, limits.dc_least)):
         yield "DC offset", f"oscillates around {clip.dc:+.3f} of full scale, its level is {rms:.3f}"

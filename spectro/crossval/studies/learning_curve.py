@@ -26,6 +26,7 @@ from spectro.crossval.run import Run
 from spectro.errors import ConfigError
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import write_text
+from spectro.plumbing.words import percent
 from spectro.scores import metrics
 from spectro.scores.forecast import Forecast, forecast
 from spectro.training.loop.progress import Listener
@@ -173,8 +174,8 @@ def _in_words(found: Forecast) -> str:
     floor = "" if found.c == 0 else f" + {found.c:.2f}"
     return (
         f"twice the training clips ({found.n_clips:,} to {found.more_clips:,}) would bring about "
-        f"{100 * found.accuracy:.1f} % (95 %: {low} to {high}), from "
-        f"{100 * (1 - found.a - found.c):.1f} % by the same law: errors = {found.a:.2f} (n / "
+        f"{percent(found.accuracy)} (95 %: {low} to {high}), from "
+        f"{percent(1 - found.a - found.c)} by the same law: errors = {found.a:.2f} (n / "
         f"{found.n_clips:,})^-{found.b:.2f}{floor}. That is one draw of clips under one seed, and "
         "holds only if the new ones are new recordings of the same kind"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import soxr
@@ -13,7 +15,6 @@ from spectro.pictures.spectrogram import network_levels, spectrogram_image
 __all__ = ["PROBES", "hum_pictures", "noise_pictures", "probe_pictures", "probe_waveforms"]
 
 PROBES = ("silence", "loud noise", "faint noise", "pink noise", "hum at 50 Hz", "hum at 60 Hz")
-
 
 _RATES = (8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000)  # of recordings
 _OF_A_RATE = 6
@@ -32,9 +33,7 @@ def probe_pictures(card: ModelCard) -> npt.NDArray[np.uint8]:
     levels : np.ndarray [shape=(len(PROBES), height, width, 3)], uint8
         The same on every call.
     """
-    config = card.spectrogram
-    pictures = [spectrogram_image(_channels(y, config), config) for y in probe_waveforms(config)]
-    return np.stack([network_levels(picture, card.size) for picture in pictures])
+    return _drawn(probe_waveforms(card.spectrogram), card.spectrogram, card.size)
 
 
 def noise_pictures(config: SpectrogramConfig, size: int | None) -> npt.NDArray[np.uint8]:
@@ -90,7 +89,7 @@ def _hum(config: SpectrogramConfig, hz: int, harmonics: int) -> npt.NDArray[np.f
 
 
 def _drawn(
-    waves: list[npt.NDArray[np.float64]], config: SpectrogramConfig, size: int | None
+    waves: Sequence[npt.NDArray[np.floating]], config: SpectrogramConfig, size: int | None
 ) -> npt.NDArray[np.uint8]:
     pictures = [spectrogram_image(_channels(y.astype(np.float32), config), config) for y in waves]
     return np.stack([network_levels(picture, size) for picture in pictures])

@@ -18,6 +18,7 @@ from spectro.models.networks.precision import choose_precision
 from spectro.models.weights import resolve
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.files import replacing, write_text
+from spectro.plumbing.words import percent
 from spectro.training.data import device as usual_device
 from spectro.training.pixels import Colour, TensorLevels
 from spectro.training.pretraining import checkpoint
@@ -300,5 +301,5 @@ def _card(about: Checkpoint, log: list[LogRow]) -> str:
     if heard < config.sounds:
         lines[4:4] = ["It was stopped on the way, where the learning rate is high still.", ""]
     if log and log[-1].score is not None:
-        lines[4:4] = [f"Score when it stopped: {100 * log[-1].score:.1f} %.", ""]
+        lines[4:4] = [f"Score when it stopped: {percent(log[-1].score)}.", ""]
     return "\n".join(lines) + "\n"

@@ -8,9 +8,9 @@ import numpy as np
 
 from spectro.listening.live.sources.pcm import Samples
 
-__all__ = ["FaultWatch"]
+__all__ = ["FLAT", "FaultWatch"]
 
-
+FLAT = 1e-15  # power of digital silence, or of a constant
 _EQUAL = 1e-9  # relative: that of rounding, not of sound
 
 
@@ -65,7 +65,7 @@ class FaultWatch:
     def _second(self, sr: int) -> None:
         """Compare a second with the one before; real sound never has the same power twice."""
         power = np.maximum(0.0, self._squares / sr - (self._sum / sr) ** 2)
-        flat = power <= 1e-15
+        flat = power <= FLAT
         frozen = np.isclose(power, self._before, rtol=_EQUAL, atol=0)
         self.level = -math.inf if flat.all() else 10 * math.log10(power.max())
         self._same = self._same + 1 if (flat | frozen).all() else 0.0

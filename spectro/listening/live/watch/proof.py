@@ -19,6 +19,7 @@ from spectro.listening.live.clock import local_time
 from spectro.listening.live.hearing.ears import Ears, Site
 from spectro.listening.live.hearing.session import Session
 from spectro.listening.live.settings import ProofSettings
+from spectro.listening.live.sources.fault import FLAT
 from spectro.listening.live.sources.pcm import Format, Samples
 
 __all__ = ["Proof", "Result", "mixed_in", "next_time"]
@@ -26,7 +27,6 @@ __all__ = ["Proof", "Result", "mixed_in", "next_time"]
 _LONGEST = 60.0  # s of a clip
 _PATIENCE = 60.0  # s beyond what it takes, in which the source must give its sound
 _CLIP_SR = 48_000
-_FLAT = 1e-15  # power of digital silence, or of a constant
 
 
 class Result(NamedTuple):
@@ -146,7 +146,7 @@ class Proof:
         if ears.backend.card.spectrogram.channels == "first":  # the model hears no other
             sound, form = sound[:, :1], form._replace(channels=1)
         under = sound[first : first + len(clip)]
-        if np.var(under, axis=0, dtype=np.float64).max() <= _FLAT:
+        if np.var(under, axis=0, dtype=np.float64).max() <= FLAT:
             self._parts = []  # nothing is proved where no sound is
             return None
         mix = mixed_in(sound, clip, first, self.settings.snr)
