@@ -131,7 +131,7 @@ test: setup  ## Run the tests that take under 2 seconds each
 test-slow: setup  ## Run the tests that take seconds, the notebooks, and real parts where they are there
 	$(BIN)/python -m pytest -n auto --dist worksteal -m 'slow and not long' tests
 
-test-all: setup  ## Run all tests, also those that take minutes each
+test-all: setup  ## Run all tests, also those that take ten seconds to minutes each
 	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not gpu'
 
 lint: setup  ## Check style, and that imports go one way

@@ -11,7 +11,9 @@ One linear model of all accuracies then gives what each value changes against th
 as they fell, with a 95 % t-interval. Sixty-four trainings so measure a dozen ingredients as well as
 sixty-four pairs of trainings would measure one.
 
-Names are those of the table `[train]`, and `epochs` and `lr` of the last phase (--try once each).
+Names are those of the table `[train]`, `epochs` and `lr` of the last phase, and `frozen`, the
+epochs of the head alone before it (--try once each). A rate by layer is a list:
+--try lr=1e-3,[1e-4,1e-3].
 What is in --out already is not trained again; several processes (`--share 0/2`, `--share 1/2`) may
 share it.
 """
@@ -34,6 +36,8 @@ from scipy.stats import t as student
 from sklearn.model_selection import StratifiedGroupKFold
 
 from spectro.pictures.rendered import RenderedSet
+from spectro.training.recipes import recipe as find
+from spectro.training.settings import Phase, TrainConfig
 
 Levels = dict[str, list[Any]]
 PARTS = 4
@@ -69,8 +73,9 @@ def effects(results: pd.DataFrame, levels: Levels) -> pd.DataFrame:
     """
     rounds = sorted(set(zip(results["scored"], results["part"], strict=True)))
     columns = [(results["scored"] == a) & (results["part"] == b) for a, b in rounds]
+    has = {name: results[name].map(str) for name in levels}  # a rate by layer is a list
     named = [(name, value) for name, values in levels.items() for value in values[1:]]
-    columns += [results[name] == value for name, value in named]
+    columns += [has[name] == str(value) for name, value in named]
     x = np.stack(columns, axis=1).astype(float)
     y = 100 * results["accuracy"].to_numpy(dtype=float)
     change, _, rank, _ = np.linalg.lstsq(x, y, rcond=None)
@@ -94,14 +99,11 @@ def accuracy_of(
     from spectro.crossval.predictions import accuracy, out_of_fold
     from spectro.models.weights import resolve
     from spectro.training.loop import learner
-    from spectro.training.recipes import recipe as find
     from spectro.training.splits import Split
     from spectro.training.train import train
 
     def measure(scored: int, part: int, drawn: dict[str, Any]) -> float:
-        last = {name: drawn[name] for name in ("epochs", "lr") if name in drawn}
-        others = {name: value for name, value in drawn.items() if name not in last}
-        config = find(recipe).replace(**{**changes, **others}).with_last_phase(**last)
+        config = settings_of(recipe, {**changes, **drawn})
         learned, watched = inner(rendered.clips, scored, part)
         parts = Split(train=learned, watch=watched, score=watched)
         weights = resolve(config.weights, config.arch)
@@ -110,6 +112,16 @@ def accuracy_of(
         return accuracy(found)
 
     return measure
+
+
+def settings_of(recipe: str, drawn: dict[str, Any]) -> TrainConfig:
+    """Change a recipe: `epochs` and `lr` are the last phase's, `frozen` is a phase before it."""
+    last = {name: drawn[name] for name in ("epochs", "lr") if name in drawn}
+    others = {name: drawn[name] for name in drawn if name not in {*last, "frozen"}}
+    config = find(recipe).replace(**others).with_last_phase(**last)
+    if not drawn.get("frozen"):
+        return config
+    return config.replace(phases=(Phase(epochs=drawn["frozen"], frozen=True), *config.phases))
 
 
 def inner(clips: pd.DataFrame, scored: int, part: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -125,15 +137,16 @@ def levels_of(asked: list[str]) -> Levels:
     levels: Levels = {}
     for text in asked:
         name, _, values = text.partition("=")
-        levels[name] = [value_of(value) for value in values.split(",")]
+        levels[name] = values_of(values)
     return levels
 
 
-def value_of(text: str) -> Any:
+def values_of(text: str) -> list[Any]:
     try:
-        return json.loads(text)
+        return list(json.loads(f"[{text}]"))
     except json.JSONDecodeError:
-        return text
+        words = text.split(",")
+        return words if len(words) == 1 else [each for word in words for each in values_of(word)]
 
 
 def read(out: Path) -> list[dict[str, Any]]:
@@ -149,13 +162,15 @@ def main() -> None:
     parser.add_argument("--recipe", default="plain", help="settings that are changed")
     parser.add_argument("--size", type=int, default=0, help="side of the pictures; 0: as they are")
     parser.add_argument("--runs", type=int, default=64, help="trainings in all")
+    parser.add_argument("--parts", type=int, default=PARTS, help="how many of four are watched")
     parser.add_argument("--share", default="0/1", help="which trainings are this process's")
     parser.add_argument("--out", type=Path, default=Path("ingredients.jsonl"))
     asked = parser.parse_args()
     warnings.filterwarnings("ignore")
     levels = levels_of(asked.tried)
     rendered = RenderedSet.load(asked.pictures)
-    drawn = design(levels, list(itertools.product(rendered.folds, range(PARTS))), asked.runs)
+    rounds = list(itertools.product(rendered.folds, range(asked.parts)))
+    drawn = design(levels, rounds, asked.runs)
     first, step = (int(number) for number in asked.share.split("/"))
     changes = {"weights": asked.weights, "size": asked.size}
     measure = accuracy_of(rendered, asked.recipe, changes)

@@ -79,7 +79,7 @@ def loading(modules: tuple[str, ...], *words: object) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rendering_with_nothing_to_do_loads_nothing_that_it_does_not_need(
     sample_root: Path, tmp_path: Path
 ) -> None:

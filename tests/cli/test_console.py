@@ -158,7 +158,7 @@ def test_check_tells_of_cells_that_a_spreadsheet_computes(tmp_path: Path) -> Non
     assert "formula" not in invoke("check", tones(tmp_path / "plain", "cat"), "--n-folds", 2)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_notebooks_backend_and_a_poor_console_stop_nothing(tmp_path: Path) -> None:
     """The draw of a class in letters that cp1252 lacks, and of a name that is no Unicode."""
     root, out = tones(tmp_path / "own", "собака", "кошка"), tmp_path / "pictures"
@@ -177,7 +177,7 @@ def test_a_notebooks_backend_and_a_poor_console_stop_nothing(tmp_path: Path) -> 
     assert rb"\u043a\u043e\u0448\u043a\u0430" in done.stderr  # кошка
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(os.name == "nt", reason="a shell of another kind")
 def test_closed_streams_and_no_width_are_told_or_do_not_matter(run: Run, tmp_path: Path) -> None:
     model, sound = run.folder / "fold1" / "model", run.predictions()["path"][0]

@@ -164,7 +164,7 @@ def test_recipe_then_file_then_flags(tmp_path: Path) -> None:
         built(training("seed"), "--recipe", "nope")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_as_a_module_completes_and_says_its_versions() -> None:
     def called(*words: str, **told: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

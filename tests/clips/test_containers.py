@@ -408,7 +408,7 @@ def test_only_regular_files_are_opened(
         next(audio.windows(path, sr=SR, duration=1))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much memory was used")
 def test_a_long_file_is_looked_through_without_staying_in_memory(tmp_path: Path) -> None:
     path = tmp_path / "day.flac"

@@ -156,7 +156,7 @@ def peak_of(what: Callable[[], object]) -> int:
     return most
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_recording(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

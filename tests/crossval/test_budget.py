@@ -98,7 +98,7 @@ def test_measuring_looks_at_training_clips_alone(rendered: RenderedSet) -> None:
     assert told > 3 * 3 * min(step for _, step in pace.phases)  # 3 epochs of 3 steps
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     "command",
     [["train-fold", "--fold", "2"], ["cross-validate"], ["cross-validate", "--seeds", "2"]],

@@ -371,6 +371,7 @@ def test_networks_of_other_classes_are_not_averaged(whole: Run, tmp_path: Path) 
 # ---------------------------------------------------------------------------------- the commands
 
 
+@pytest.mark.long
 def test_without_the_packages_of_exports_the_model_stays(
     made: final.Trained,
     whole: Run,

@@ -84,7 +84,7 @@ def rising(train: pd.DataFrame, config: object) -> float:
     return 1 - 0.9 * (len(train) / 6) ** -0.8
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_command_line_writes_a_curve_that_can_be_recomputed(
     rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

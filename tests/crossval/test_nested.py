@@ -133,7 +133,7 @@ def test_other_candidates_are_another_run(rendered: RenderedSet, tmp_path: Path)
         crossval.Training.open(tmp_path / "run", rendered, BASE)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_model_says_with_which_settings_it_was_trained(
     rendered: RenderedSet, tmp_path: Path
 ) -> None:

@@ -154,6 +154,7 @@ def test_a_learner_of_ones_own_is_cross_validated_honestly(
     assert "def own_learner" in learner.source and "LabelSmoothing" in learner.source
 
 
+@pytest.mark.long
 def test_it_is_reported_and_compared_like_ours(own_run: Run, run: Run) -> None:
     page = write_report(own_run).read_text()
     assert "own_learner(dls), two_epochs" in page

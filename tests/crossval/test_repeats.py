@@ -85,7 +85,7 @@ def test_seeds_of_other_clips_are_not_averaged(
         repeats.summary([first, second])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_command_line_resumes_and_lists_a_run_a_seed(
     rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -292,7 +292,7 @@ def test_the_columns_tell_where_the_event_comes_from() -> None:
     )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_recording() -> None:
     tracker = EventTracker(LABELS, EventSettings(smooth_windows=5), HERE)
 

@@ -40,6 +40,7 @@ def pictures(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.glob("fold*/*.png")}
 
 
+@pytest.mark.long
 def test_a_cluster_draws_the_very_pictures_of_one_machine(
     scheduler: str, sample_root: Path, tmp_path: Path
 ) -> None:

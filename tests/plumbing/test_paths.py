@@ -123,6 +123,7 @@ def test_changed_added_and_removed_clips_elsewhere(s3: None) -> None:
     assert there.n_failed == 1
 
 
+@pytest.mark.long
 def test_command_line_from_and_to_a_store(s3: None, tmp_path: Path) -> None:
     write_set(place("s3://sounds/cli"))
     code = "from spectro.cli.app import main; main()"

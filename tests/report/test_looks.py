@@ -151,7 +151,7 @@ def test_curves_of_one_epoch_are_points_over_whole_numbers() -> None:
         assert all(line.get_marker() == "o" for line in axis.lines)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a screen")
 def test_without_a_browser_the_path_is_said_and_nothing_else(tmp_path: Path) -> None:
     make_run(tmp_path / "run", make_predictions(24, LABELS), LABELS, tmp_path)

@@ -202,6 +202,7 @@ def test_hostile_names_are_only_names(tmp_path: Path) -> None:
     assert sum(tag == "audio" for tag, _ in page.tags) > 0
 
 
+@pytest.mark.long
 def test_a_large_run_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many clips as UrbanSound8K has, of 50 classes, with media of 60 kB each."""
     labels = [f"class {i:02} with a name that is not short" for i in range(50)]
@@ -237,6 +238,7 @@ def test_names_that_do_not_fit_are_left_out_and_told(tmp_path: Path) -> None:
     assert listed.sum() == min(wrong, len(listed))  # mistakes are the last to go
 
 
+@pytest.mark.long
 def test_the_same_run_gives_the_same_bytes(trained: Run, tmp_path: Path) -> None:
     first, second = (write_report(trained, tmp_path / f"{i}.html") for i in range(2))
     assert first.read_bytes() == second.read_bytes()

@@ -290,7 +290,7 @@ def test_settings_that_cannot_be_are_told() -> None:
 # --------------------------------------------------------------------------- training
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_learns_to_tell_what_sounds_are_made_of(tmp_path: Path) -> None:
     config = PretrainConfig(sounds=1_600, batch_size=16, precision="fp32")
     rows: list[checkpoint.LogRow] = []

@@ -45,7 +45,7 @@ def test_recording_changes_no_score(watched: Run, rendered: RenderedSet, tmp_pat
     assert watched.predictions().equals(unwatched.predictions())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_wandb_stays_offline(
     rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

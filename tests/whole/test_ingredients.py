@@ -15,6 +15,8 @@ import pandas as pd
 import pytest
 
 from spectro.pictures.rendered import RenderedSet
+from spectro.training.recipes import recipe
+from spectro.training.settings import Phase
 
 ROUNDS = list(itertools.product((1, 2, 10), range(4)))
 LEVELS = {"mixup": [0, 0.4], "epochs": [8, 20], "size": [0, 64, 96]}
@@ -85,6 +87,32 @@ def test_intervals_are_those_of_ordinary_least_squares(bench: Any) -> None:
     assert bench.effects(results.head(5), LEVELS)["interval"].isna().all()
 
 
+@pytest.mark.parametrize(
+    ("asked", "values"),
+    [
+        ("0,0.4", [0, 0.4]),
+        ("1e-3,[1e-4,1e-3]", [1e-3, [1e-4, 1e-3]]),
+        ("resnet18,cnn4", ["resnet18", "cnn4"]),
+        ("auto,96", ["auto", 96]),
+        ("cnn4", ["cnn4"]),
+    ],
+)
+def test_values_are_numbers_lists_or_words(bench: Any, asked: str, values: list[Any]) -> None:
+    assert bench.levels_of([f"name={asked}"]) == {"name": values}
+
+
+def test_what_is_drawn_is_what_is_trained(bench: Any) -> None:
+    drawn = {"epochs": 2, "lr": [1e-4, 1e-3], "frozen": 1, "mixup": 0.4, "weights": "none"}
+    config = bench.settings_of("blog", drawn)
+    assert [(p.epochs, p.frozen, p.lr) for p in config.phases[:2]] == [
+        (1, True, 1e-3),
+        (3, True, 1e-3),
+    ]
+    assert config.phases[-1] == Phase(epochs=2, lr=(1e-4, 1e-3))
+    assert (config.mixup, config.weights, config.arch) == (0.4, "none", "resnet34")
+    assert bench.settings_of("blog", {"frozen": 0}) == recipe("blog")
+
+
 def test_the_scored_fold_is_not_there_and_no_recording_is_on_both_sides(
     bench: Any, rendered: RenderedSet
 ) -> None:
@@ -108,6 +136,7 @@ def test_it_trains_resumes_and_tells(
 ) -> None:
     out = tmp_path / "results.jsonl"
     words = ["ingredients.py", str(rendered.folder), "--try", "mixup=0,0.4", "--try", "epochs=1,2"]
+    words += ["--try", "lr=1e-3,[1e-4,1e-3]", "--try", "frozen=0,1", "--parts", "2"]
     words += ["--try", "arch=cnn4", "--runs", "2", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", [*words, "--share", "0/2"])
     bench.main()
@@ -117,6 +146,8 @@ def test_it_trains_resumes_and_tells(
     assert [row["number"] for row in rows] == [0, 1]
     assert {row["epochs"] for row in rows} == {1, 2}
     assert {row["scored"] for row in rows} <= {1, 2, 3}
-    assert {row["part"] for row in rows} <= {0, 1, 2, 3}
+    assert {row["part"] for row in rows} <= {0, 1}
+    assert {row["frozen"] for row in rows} == {0, 1}
+    assert sorted(str(row["lr"]) for row in rows) == ["0.001", "[0.0001, 0.001]"]
     assert all(0 <= row["accuracy"] <= 1 for row in rows)
     assert "2 trainings" in capsys.readouterr().out

@@ -216,6 +216,7 @@ def test_candidates_nested_too_deep_are_a_short_line(lab: Lab) -> None:
 needs_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
 
 
+@pytest.mark.long
 @needs_pipes
 @pytest.mark.parametrize(
     ("words", "status"),
@@ -239,6 +240,7 @@ def test_a_pipe_among_sounds_stops_nothing(lab: Lab, words: tuple[str, ...], sta
         assert "a0.wav" in ended.text
 
 
+@pytest.mark.long
 @needs_pipes
 def test_a_pipe_instead_of_a_picture_stops_no_report(lab: Lab) -> None:
     for picture in lab.pictures.glob("fold1/*.png"):
@@ -251,6 +253,7 @@ def test_a_pipe_instead_of_a_picture_stops_no_report(lab: Lab) -> None:
 # --- kills and full disks ------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
 )
@@ -275,6 +278,7 @@ with run.writing_fold(run.fold_record(1).replace(fold=2)) as folder:
     assert {path.name for path in lab.run.iterdir()} == {*there, "fold2"}
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="bounds files as Linux does")
 def test_no_room_for_a_model_is_a_line_and_keeps_finished_folds(lab: Lab) -> None:
     shutil.rmtree(lab.run / "fold2")
@@ -292,6 +296,7 @@ def test_no_room_for_a_model_is_a_line_and_keeps_finished_folds(lab: Lab) -> Non
 # --- consoles and names --------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "backend", [pytest.param("foo", marks=pytest.mark.long), "module://ipympl.backend_nbagg"]
 )
@@ -308,6 +313,7 @@ def test_a_backend_that_is_not_there_stops_nothing(lab: Lab, backend: str) -> No
     assert (lab.run / "training.png").is_file()
 
 
+@pytest.mark.long
 def test_a_console_of_few_letters_stops_nothing(tmp_path: Path) -> None:
     """Classes in Cyrillic, and what Python writes to a file on Windows."""
     root, out, runs = tones(tmp_path / "own", "собака", "кошка"), tmp_path / "pics", tmp_path / "r"

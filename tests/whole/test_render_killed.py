@@ -199,7 +199,7 @@ def kill_often(kills: int, seed: int, sounds: Path, whole: Snapshot, folder: Pat
     assert_same(out, whole)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_ten_times_it_ends_as_if_never_killed(
     sounds: Path, whole: Snapshot, tmp_path: Path
 ) -> None:

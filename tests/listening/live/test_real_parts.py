@@ -153,6 +153,7 @@ def pulse() -> Iterator[Pulse]:
     shutil.rmtree(found.folder, ignore_errors=True)
 
 
+@pytest.mark.long
 def test_a_microphone_that_is_unplugged_and_comes_back(
     pulse: Pulse, ears: Path, tmp_path: Path, tone: Path
 ) -> None:
@@ -488,6 +489,7 @@ class Subscriber:
         self._client.loop_stop()
 
 
+@pytest.mark.long
 def test_a_broker_that_is_restarted_in_mid_flight(broker: Broker, tmp_path: Path) -> None:
     from spectro.listening.live.clock import SystemClock
     from spectro.listening.live.delivery.mqtt import Mqtt

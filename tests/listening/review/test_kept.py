@@ -252,7 +252,7 @@ def test_verdicts_become_clips_by_source_and_day(evidence: Path, tmp_path: Path)
     assert set(read_confirmed([out], ["high"])) == confirmed
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_listener_a_review_and_clips_from_the_command_line(tmp_path: Path) -> None:
     night = recording(tmp_path / "20260501_230000.wav", *TONES, seconds=45)
     evidence = tmp_path / "evidence"
