@@ -29,6 +29,7 @@ from spectro.listening.events.annotations import Heard
 from spectro.listening.events.finding import Event, Origin, ScoredWindow, find_events
 from spectro.listening.events.settings import EventSettings
 from spectro.listening.recorders import beginning, parse_start_time
+from spectro.listening.recordings import unread
 from spectro.listening.windower import Picture, Tap, file_pictures
 from spectro.plumbing.files import write_text
 from spectro.plumbing.settings import Settings
@@ -340,8 +341,7 @@ def _scan_job(
     except AudioError as error:
         return Outcome(recording, 0.0, 0, error=" ".join(str(error).split()))
     except OSError as error:
-        why = f"{recording}: cannot be read ({error.strerror or error})"
-        return Outcome(recording, 0.0, 0, error=why)
+        return Outcome(recording, 0.0, 0, error=unread(recording, error))
     _keep(found, about, out, settings)
     return _outcome(found)._replace(changed=changed)
 

@@ -115,6 +115,21 @@ def test_empty_recordings_are_named_and_silence_raises_nothing(model: Path, tmp_
     assert list(read_csv(tmp_path / "out" / "events.csv")) == []
 
 
+def test_a_name_that_fits_nothing_beside_others_is_told_as_such(
+    model: Path, night: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "none").mkdir()
+    asked = (night, tmp_path / "none", tmp_path / "*.flac", tmp_path / "gone.wav")
+    result = scan(model, *asked, "--out", tmp_path / "out", "--json", status=3)
+    failed = json.loads(result.output[result.output.index("{") : result.output.rindex("}") + 1])
+    whys = [why.removeprefix(f"{path}: ") for path, why in failed["failed"].items()]
+    assert whys == [
+        "cannot be read (No such file or directory)",
+        "holds no sound file; name another folder",
+        "no file fits this pattern",
+    ]
+
+
 def test_a_file_that_grows_is_heard_as_it_was_and_then_again(model: Path, tmp_path: Path) -> None:
     path, out = tmp_path / "grows.wav", tmp_path / "out"
     tones(tmp_path / "all.wav", (3000, 5, 7), (200, 30, 33), seconds=40)

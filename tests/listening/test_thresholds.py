@@ -17,7 +17,7 @@ from spectro.listening.events.finding import Origin, ScoredWindow, find_events
 from spectro.listening.events.settings import ClassThresholds, EventSettings
 from spectro.listening.thresholds import Background, check_budget, choose_thresholds
 from spectro.listening.thresholds.bounds import bootstrap_upper, hours_needed, poisson_upper
-from spectro.listening.thresholds.site import SiteThresholds, site_path
+from spectro.listening.thresholds.site import SiteThresholds, at_site, site_path
 
 LABELS = ["saw", "bird"]
 # So that a background of minutes stands for one of hours.
@@ -256,6 +256,31 @@ def test_sites_that_are_not_there(tmp_path: Path, chosen: SiteThresholds) -> Non
     chosen.save(tmp_path)
     with pytest.raises(ModelError, match="has no thresholds for north; it has here"):
         SiteThresholds.load(tmp_path, "north", LABELS)
+
+
+@pytest.mark.parametrize(
+    ("model", "hop", "words", "budget"),
+    [
+        ("abc", None, [], 0.3),
+        ("abc", 1.0, [], 0.3),
+        ("abc", 0.5, ["hop of 1 s, not 0.5"], None),
+        ("xyz", None, ["of another model"], None),
+        ("xyz", 0.5, ["hop of 1 s, not 0.5", "of another model"], None),
+    ],
+)
+def test_what_voids_a_budget_is_told(
+    model: str,
+    hop: float | None,
+    words: list[str],
+    budget: float | None,
+    tmp_path: Path,
+    chosen: SiteThresholds,
+) -> None:
+    chosen.save(tmp_path)
+    found = at_site(tmp_path, "here", LABELS, model=model, hop=hop)
+    assert (found.settings, found.hop, found.budget) == (chosen.settings, hop or 1, budget)
+    assert len(found.doubts) == len(words) + (not chosen.supported)
+    assert all(word in told for word, told in zip(words, found.doubts, strict=False))
 
 
 def test_damaged_thresholds_are_refused(tmp_path: Path, chosen: SiteThresholds) -> None:

@@ -42,7 +42,7 @@ from spectro.listening.live.sources.process import Ffmpeg
 from spectro.listening.live.sources.supervisor import Supervisor
 from spectro.listening.live.stats import ListenerStats, SourceStats
 from spectro.listening.live.watch.proof import Proof
-from spectro.listening.thresholds.site import SiteThresholds, site_path
+from spectro.listening.thresholds.site import at_site, site_path
 
 __all__ = ["OUTBOX", "Outlets", "Plan", "build", "site_of"]
 
@@ -163,7 +163,7 @@ def site_of(
     Raises
     ------
     ConfigError
-        If the hop is another one than that of the thresholds, or a class is not known.
+        If a class is not known.
     ModelError
         If the thresholds are damaged, or of other classes.
     """
@@ -174,15 +174,9 @@ def site_of(
                     f"{plan.events.on:g}; spectro thresholds finds those of a site")  # fmt: skip
         plan.events.levels(labels)
         return Site(site, plan.events, plan.listen.hop)
-    found = SiteThresholds.load(folder, site, labels)
-    hop = plan.listen.hop
-    if hop is not None and hop != found.hop:
-        raise ConfigError(
-            f"hop is {hop:g} s, and the thresholds of {site} hold for {found.hop:g} s; leave it "
-            "out, or find the thresholds anew"
-        )
-    if found.model and found.model != ears.model:
-        say("", f"the thresholds of {site} were found with another model, {found.model}")
+    found = at_site(folder, site, labels, model=ears.model, hop=plan.listen.hop)
+    for doubt in found.doubts:
+        say("", doubt)
     events = found.settings.ignoring(plan.events.ignore)
     if plan.events.replace(ignore=()) != EventSettings():
         say("", f"the thresholds of {site} hold there, and not what [events] says of them")

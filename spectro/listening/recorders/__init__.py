@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from spectro.errors import AudioError, ConfigError
 from spectro.listening.recorders.names import NamedPlace, begin_in_name, moment, place_in_name
 from spectro.listening.recorders.riff import Words, read_words
+from spectro.listening.recordings import unread
 
 __all__ = ["Beginning", "Source", "beginning", "parse_comment", "parse_guano", "parse_start_time"]
 
@@ -83,7 +84,7 @@ def beginning(path: str | Path, start_time: datetime | None = None) -> Beginning
     try:
         words = read_words(path)
     except OSError as error:
-        raise AudioError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise AudioError(unread(str(path), error)) from None
     return _beginning(os.path.basename(path), words, start_time)
 
 

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from spectro.errors import AudioError, ModelError
 from spectro.listening.backends import Backend, BackendName, open_backend
 from spectro.listening.events.finding import ScoredWindow
+from spectro.listening.recordings import unread
 from spectro.listening.scan import score_windows
 from spectro.listening.thresholds import Background
 from spectro.listening.thresholds.site import site_path
@@ -158,7 +159,7 @@ def _score_job(recording: str, load: Callable[[], Backend], scoring: Scoring) ->
     except AudioError as error:
         return Hearing(recording, 0.0, " ".join(str(error).split()))
     except OSError as error:
-        return Hearing(recording, 0.0, f"{recording}: cannot be read ({error.strerror or error})")
+        return Hearing(recording, 0.0, unread(recording, error))
     width = _ABOUT_WINDOW + len(listener.card.labels)
     array = np.array(rows, dtype="<f8").reshape(-1, width)
     header = json.dumps({"key": key, "shape": array.shape}).encode() + b"\n"

@@ -184,12 +184,15 @@ class AtSite(NamedTuple):
     settings : EventSettings
     hop : float
         Seconds from window to window.
+    budget : float or None
+        False events an hour that each class may cost; None where another hop or model voids it.
     doubts : list of str
         Why the alarms an hour that the thresholds promise may not hold, each in words.
     """
 
     settings: EventSettings
     hop: float
+    budget: float | None
     doubts: list[str]
 
 
@@ -214,11 +217,12 @@ def at_site(
         doubts.append(f"{site}'s thresholds are for a hop of {found.hop:g} s, not {hop:g}: {again}")
     if found.model != model:
         doubts.append(f"{site}'s thresholds are of another model: {again}")
+    budget = None if doubts else found.budget
     if not found.supported:
         doubts.append(
             f"nothing is claimed of {site}'s alarms an hour: there was too little background"
         )
-    return AtSite(found.settings, found.hop if hop is None else hop, doubts)
+    return AtSite(found.settings, found.hop if hop is None else hop, budget, doubts)
 
 
 def _read(path: Path, folder: str | Path) -> str:

@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 from spectro.listening.events.finding import Origin, ScoredWindow
 from spectro.listening.events.settings import EventSettings
 from spectro.listening.events.tables import json_line
+from spectro.listening.live.build import Plan, site_of
 from spectro.listening.live.evidence.make import facts, flac, png
 from spectro.listening.live.hearing.ears import Ears, Site
 from spectro.listening.live.hearing.raised import RaisedEvents
 from spectro.listening.live.hearing.session import Heard, Session
 from spectro.listening.live.hearing.timeline import Timeline
+from spectro.listening.live.settings import AlertSettings, EvidenceSettings, ListenSettings
 from spectro.listening.live.sources.pcm import Format
 from spectro.listening.scan import ScanSettings, scan_recording
+from spectro.listening.thresholds import Background, choose_thresholds
 from spectro.listening.windower import Windower
 from tests.listening.live.hearing import EVENTS, SR, FakeEars, sound
 
@@ -44,6 +47,31 @@ def heard(y: np.ndarray, sizes: list[int], form: Format = FORM, site: Site = SIT
 def lines(found: list[Heard]) -> list[str]:
     events = [one.raised.event for one in found if one.state == "over"]
     return [json_line(e) for e in sorted(events, key=lambda e: (e.start, e.end, e.label))]
+
+
+@pytest.mark.parametrize(
+    ("model", "hop", "words", "budget"),
+    [
+        ("ears", None, [], 2),
+        ("ears", 0.5, ["hop of 1 s, not 0.5"], None),
+        ("others", None, ["of another model"], None),
+    ],
+)
+def test_thresholds_of_a_site_hold_and_what_voids_them_is_said(
+    model: str, hop: float | None, words: list[str], budget: float | None, tmp_path: Path
+) -> None:
+    labels = EARS.backend.card.labels
+    silence = [Background("r.wav", 10.0, [ScoredWindow(i, i + 1, [0.1, 0.1]) for i in range(9)])]
+    thresholds = choose_thresholds(silence, labels, site="ridge", budget=2, hop=1, model=model)
+    thresholds.save(tmp_path)
+    plan = Plan(
+        [], ListenSettings(hop=hop), EventSettings(), AlertSettings(), EvidenceSettings(), []
+    )
+    said: list[str] = []
+    site = site_of(tmp_path, "ridge", plan, EARS, lambda _, text: said.append(text))
+    assert (site.events, site.hop, site.budget) == (thresholds.settings, hop or 1, budget)
+    assert len(said) == len(words)
+    assert all(word in text for word, text in zip(words, said, strict=True))
 
 
 @pytest.mark.parametrize(("sr", "channels"), [(SR, 1), (44_100, 2)])
