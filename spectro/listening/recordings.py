@@ -16,6 +16,7 @@ from spectro.plumbing.words import counted
 __all__ = ["Recordings", "find_recordings", "known_seconds", "unread"]
 
 _NO_SOUND = "holds no sound file; name another folder"
+_LEFT_OUT = "all its sound files lie in {}, which is for results; name another folder for them"
 _NO_FIT = "no file fits this pattern"
 
 
@@ -26,18 +27,13 @@ class Recordings(NamedTuple):
     ----------
     paths : list of str
         Each once, sorted within a folder or a pattern.
-    passed_over : int
-        Files in the folders that are neither sounds by their names, nor documents.
+    notes : list of str
+        What is not among them, in words: files that are no sound by their names, but for documents;
+        other names of the same files; and sounds in the folder that was to be left out.
     """
 
     paths: list[str]
-    passed_over: int
-
-    @property
-    def passed_over_in_words(self) -> str:
-        """Say how many files are passed over."""
-        kinds = ("file is no sound by its name", "files are no sound by their names")
-        return f"{counted(self.passed_over, *kinds)}: passed over"
+    notes: list[str]
 
 
 def find_recordings(asked: Iterable[str], *, leave_out: str | Path | None = None) -> Recordings:
@@ -51,6 +47,11 @@ def find_recordings(asked: Iterable[str], *, leave_out: str | Path | None = None
     leave_out : str, Path or None
         A folder whose files do not count: that of the results, where sounds may lie.
 
+    Returns
+    -------
+    recordings : Recordings
+        Each file once, by the first of its names.
+
     Raises
     ------
     DatasetError
@@ -59,7 +60,7 @@ def find_recordings(asked: Iterable[str], *, leave_out: str | Path | None = None
     """
     found: dict[str, None] = {}
     empty = {}  # and why
-    passed_over = 0
+    passed_over = left_out = 0
     own = None if leave_out is None else os.path.realpath(leave_out)
     for one in asked:
         matches = _matches(one)
@@ -69,13 +70,30 @@ def find_recordings(asked: Iterable[str], *, leave_out: str | Path | None = None
             sounds, others = _sounds(path)
             passed_over += others
             inside = [each for each in sounds if own is None or not _is_below(each, own)]
+            left_out += len(sounds) - len(inside)
             if not inside:
-                empty[path] = _NO_SOUND
+                empty[path] = _LEFT_OUT.format(leave_out) if sounds else _NO_SOUND
             found.update(dict.fromkeys(inside))
     if not found:
         raise DatasetError("; ".join(f"{path}: {why}" for path, why in empty.items()))
     found.update(dict.fromkeys(empty))
-    return Recordings(list(found), passed_over)
+    once: dict[str, str] = {}
+    for path in found:
+        once.setdefault(os.path.realpath(path), path)
+    notes = _notes(passed_over, len(found) - len(once), left_out, leave_out)
+    return Recordings(list(once.values()), notes)
+
+
+def _notes(passed_over: int, again: int, left_out: int, folder: str | Path | None) -> list[str]:
+    by_name = ("file is no sound by its name", "files are no sound by their names")
+    names = ("name is another of the same file", "names are others of the same files")
+    inside = ("sound file lies", "sound files lie")
+    told = {
+        f"{counted(passed_over, *by_name)}: passed over": passed_over,
+        f"{counted(again, *names)}: heard once": again,
+        f"{counted(left_out, *inside)} in {folder}: left out": left_out,
+    }
+    return [words for words, number in told.items() if number]
 
 
 def _matches(asked: str) -> list[str]:

@@ -29,7 +29,7 @@ from concurrent.futures import (
 from multiprocessing import connection
 from typing import Any, TypeVar
 
-__all__ = ["completed", "keep_memory", "pool", "processors"]
+__all__ = ["completed", "keep_memory", "pool", "processors", "return_memory"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _KEPT = 1 << 26  # bytes
@@ -112,6 +112,17 @@ def keep_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _KEPT)
         mallopt(_M_TRIM_THRESHOLD, _KEPT)
+
+
+def return_memory() -> None:
+    """Have glibc return free memory to the system, also what lies between things that are kept.
+
+    A process that for hours keeps something small of each step, as its loss, beside arrays of many
+    megabytes that it frees, grows by a part of these arrays with every step.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _end_with_parent() -> None:

@@ -18,7 +18,7 @@ import pytest
 import soundfile as sf
 
 from spectro.clips.waveform import load
-from spectro.errors import AudioError, ConfigError
+from spectro.errors import AudioError, ConfigError, DatasetError
 from spectro.listening.backends import Answer
 from spectro.listening.events.settings import EventSettings
 from spectro.listening.events.tables import read_csv, write_csv
@@ -278,4 +278,30 @@ def test_what_is_no_sound_is_counted_and_documents_are_not(tmp_path: Path) -> No
     for name in ("notes.txt", "folds.csv", "settings.json", "night.wav.gz", "night2.wav.1", "take"):
         (tmp_path / "in" / name).write_bytes(b"x")
     found = find_recordings([str(tmp_path / "in")])
-    assert (found.paths, found.passed_over) == ([str(tmp_path / "in" / "night.wav")], 3)
+    assert found.paths == [str(tmp_path / "in" / "night.wav")]
+    assert found.notes == ["3 files are no sound by their names: passed over"]
+
+
+def test_a_file_counts_once_whatever_it_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "day").mkdir()
+    recording(tmp_path / "day" / "night.wav", seconds=1)
+    (tmp_path / "latest").symlink_to("day")
+    again = ["day/night.wav", "./day/night.wav", str(tmp_path / "day"), "latest", str(tmp_path)]
+    found = find_recordings(again)
+    assert found.paths == ["day/night.wav"]
+    assert found.notes[0].endswith("names are others of the same files: heard once")
+
+
+def test_what_lies_in_the_folder_of_results_is_left_out_and_told(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    for name in ("a.wav", "out/b.wav"):
+        recording(tmp_path / name, seconds=1)
+    out = tmp_path / "out"
+    found = find_recordings([str(tmp_path)], leave_out=out)
+    assert found.paths == [str(tmp_path / "a.wav")]
+    assert found.notes == [f"1 sound file lies in {out}: left out"]
+    with pytest.raises(DatasetError, match="which is for results; name another folder for them"):
+        find_recordings([str(out)], leave_out=out)

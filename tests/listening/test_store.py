@@ -274,6 +274,27 @@ def test_a_scan_stores_its_events_and_its_effort(tmp_path: Path) -> None:
     )
 
 
+def test_recordings_of_one_name_at_two_sites_are_two_and_a_path_in_two_forms_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_ears(tmp_path / "ears")
+    name = "20260501_230000.wav"
+    for site in ("site1", "site2"):
+        (tmp_path / site).mkdir()
+        tones(tmp_path / site / name, (3000, 2, 5), seconds=10)
+    store = tmp_path / "e.sqlite"
+    for at in ("site1", "site2"):
+        monkeypatch.chdir(tmp_path / at)
+        for path in (name, tmp_path / at / name):
+            words = ["scan", tmp_path / "ears", path, "--out", tmp_path / f"out-{at}"]
+            words += ["--store", store, "--ignore", "quiet", "--workers", "1"]
+            app([str(word) for word in words], standalone_mode=False)
+    heard = read_events(store)
+    recordings = [str(tmp_path / site / name) for site in ("site1", "site2")]
+    assert sorted(one.recording for one in heard.events) == recordings
+    assert sorted(one.source for one in heard.effort or []) == recordings
+
+
 def test_a_recording_heard_anew_has_the_new_events_alone(tmp_path: Path) -> None:
     """What another model found, in another recording or at another site, stays."""
     store = EventStore(tmp_path / "e.sqlite")

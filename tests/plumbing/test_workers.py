@@ -93,3 +93,21 @@ def test_workers_end_when_their_parent_is_killed(tasks: int) -> None:
         assert len(pids) == 2
         os.kill(parent.pid, signal.SIGKILL)
     assert all(gone(pid, 30) for pid in pids)
+
+
+@linux
+def test_memory_between_things_that_are_kept_is_returned() -> None:
+    code = """
+from spectro.plumbing.workers import return_memory
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+before = resident()
+pieces = [bytearray(60_000) for _ in range(2_000)]
+kept = pieces[::20]
+pieces.clear()
+held = resident() - before
+return_memory()
+print(held > 5e7, resident() - before < 3e7, len(kept))
+"""
+    assert run(code) == "True True 100"

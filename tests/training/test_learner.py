@@ -6,6 +6,7 @@ import random
 import re
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -330,3 +331,13 @@ def test_the_training_log_names_what_changes_pictures_and_norms() -> None:
     assert "augmentation: band_gain 0.1, pitch 0.2\n" in log
     assert "batch norm's statistics, measured anew" in log
     assert "batch norm's" not in training_log(config.replace(settle_norms=False), *given, about={})
+
+
+def test_memory_is_returned_while_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[int] = []
+    history = callbacks.History(Listener(), 1_000)
+    history.learn = SimpleNamespace(training=True)
+    monkeypatch.setattr(callbacks, "return_memory", lambda: done.append(history.done))
+    for _ in range(250):
+        history.after_batch()
+    assert done == [100, 200]

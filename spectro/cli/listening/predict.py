@@ -92,8 +92,8 @@ def _found(files: list[str]) -> Iterator[dict[str, str]]:
         if _STDIN in files:
             _keep_stdin(Path(kept))
         found = find_recordings([kept if name == _STDIN else name for name in files])
-        if found.passed_over:
-            console.complain(found.passed_over_in_words)
+        for note in found.notes:
+            console.complain(note)
         yield {path: _STDIN if folder and path == kept else path for path in found.paths}
 
 

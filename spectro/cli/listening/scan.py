@@ -122,8 +122,8 @@ def scan(
     how = listener.settings(hop, site, start_time, events)
     asked = find_recordings(recordings, leave_out=out)
     _check(asked.paths, start_time, page, _known_formats(formats))
-    if asked.passed_over:
-        console.note(asked.passed_over_in_words)
+    for note in asked.notes:
+        console.note(note)
     out.mkdir(parents=True, exist_ok=True)
     check_writable(out)
     _check_store(store)

@@ -94,7 +94,10 @@ def thresholds(
     if told := remark_on(model):
         console.complain(told)
     events.levels(card.labels)
-    recordings = find_recordings([*background, *(more or [])], leave_out=model).paths
+    asked = find_recordings([*background, *(more or [])], leave_out=model)
+    for note in asked.notes:
+        console.complain(note)
+    recordings = asked.paths
     if not unsupported:
         _check_early(recordings, rate)
     step = card.spectrogram.duration if hop is None else hop

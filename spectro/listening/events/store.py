@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
@@ -68,7 +69,8 @@ class Effort(NamedTuple):
 def add_found(store: EventStore, found: Found, settings: ScanSettings) -> int:
     """Add what a scan found in a recording, and that it was listened to; return the new events.
 
-    What the same model found in it before, with other settings, goes.
+    What the same model found in it before, with other settings, goes. A recording is known by its
+    whole path: recorders at two sites give the same names.
 
     Raises
     ------
@@ -78,11 +80,13 @@ def add_found(store: EventStore, found: Found, settings: ScanSettings) -> int:
         If the recording cannot be read any more.
     """
     told, heard = settings.start_time, found.heard
+    whole = os.path.realpath(heard.recording)
     began = beginning(heard.recording, None if told is None else parse_start_time(told)).time
     if began is not None:
         ended = began + timedelta(seconds=heard.duration)
-        store.add_effort(heard.recording, began, ended, site=settings.site)
-    return store.add(found.events, instead_of=(heard.recording, settings.site, settings.model))
+        store.add_effort(whole, began, ended, site=settings.site)
+    events = [event._replace(recording=whole) for event in found.events]
+    return store.add(events, instead_of=(whole, settings.site, settings.model))
 
 
 def event_id(event: Event) -> str:

@@ -10,7 +10,7 @@ from spectro.clips.clip import is_named
 from spectro.listening.events.finding import Event
 from spectro.listening.review.verdicts import Key, key_of
 
-__all__ = ["Detection", "Detections", "by_doubt", "find_recording", "read_detections"]
+__all__ = ["Detection", "Detections", "Match", "by_doubt", "find_recording", "read_detections"]
 
 
 class Detection(NamedTuple):
@@ -47,11 +47,10 @@ def read_detections(events: Iterable[Event], root: Path) -> Detections:
     root : Path
         Folder of the recordings: no file outside of it is opened.
     """
-    files: dict[str, Path | None] = {}
+    events = list(events)
+    files = _files({event.recording: None for event in events}, root)
     found = {}
     for event in events:
-        if event.recording not in files:
-            files[event.recording] = find_recording(event.recording, root)
         file = files[event.recording]
         if file is not None:
             one = Detection(event, file)
@@ -61,12 +60,39 @@ def read_detections(events: Iterable[Event], root: Path) -> Detections:
     )
 
 
+def _files(names: Iterable[str], root: Path) -> dict[str, Path | None]:
+    """Find recordings; a file that several names end like is that of which most fits.
+
+    Recorders at two sites give the same names: what was heard at one is not judged by the sound of
+    the other.
+    """
+    found = {name: find_recording(name, root) for name in names}
+    fits: dict[Path, list[int]] = {}
+    for one in found.values():
+        if one is not None:
+            fits.setdefault(one.path.resolve(), []).append(one.parts)
+    sure = {file for file, parts in fits.items() if parts.count(max(parts)) == 1}
+    return {
+        name: one.path
+        if one and (file := one.path.resolve()) in sure and one.parts == max(fits[file])
+        else None
+        for name, one in found.items()
+    }
+
+
 def by_doubt(found: Iterable[Detection]) -> list[Detection]:
     """Put the most uncertain first."""
     return sorted(found, key=lambda one: (-one.doubt, one.event.recording, one.event.start))
 
 
-def find_recording(name: str, root: Path) -> Path | None:
+class Match(NamedTuple):
+    """A file, and how many parts of its path are in the name."""
+
+    path: Path
+    parts: int
+
+
+def find_recording(name: str, root: Path) -> Match | None:
     """Find a recording below a folder, by its path or by the end of its path; None if it is not.
 
     A table may come from a stranger, and a link may lead anywhere: what lies outside the folder is
@@ -75,10 +101,11 @@ def find_recording(name: str, root: Path) -> Path | None:
     home = root.resolve()
     parts = PurePath(name.replace("\\", "/") if "\\" in name else name).parts
     tails = [Path(*parts[first:]) for first in range(len(parts))]
-    for path in [Path(name), *(root / tail for tail in tails if not tail.is_absolute())]:
+    below = [(root / tail, len(tail.parts)) for tail in tails if not tail.is_absolute()]
+    for path, fitting in [(Path(name), len(parts) + 1), *below]:
         try:
             if path.is_file() and path.resolve().is_relative_to(home) and is_named(str(path)):
-                return path
+                return Match(path, fitting)
         except (OSError, ValueError):  # a name that is too long, or holds a NUL
             continue
     return None

@@ -21,6 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.adamw import adamw
 
 from spectro.models.networks.precision import without_tf32
+from spectro.plumbing.workers import return_memory
 from spectro.training.augment import Transform
 from spectro.training.loop.progress import Listener
 from spectro.training.pixels import TensorLevels
@@ -36,6 +37,9 @@ __all__ = [
     "settle",
     "to_settle_on",
 ]
+
+
+_TRIMMED = 100  # batches from one return of memory to the next
 
 
 class Augment(DisplayedTransform):  # type: ignore[misc]
@@ -115,6 +119,8 @@ class History(Callback):  # type: ignore[misc]
         if self.training:
             self.done += 1
             self.listener.batch(self.done, self.n_batches)
+            if self.done % _TRIMMED == 0:
+                return_memory()  # fastai keeps every loss
 
     def after_epoch(self) -> None:
         """Write the row."""

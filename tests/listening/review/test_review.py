@@ -208,9 +208,29 @@ def test_recordings_outside_the_folder_are_not_opened(tmp_path: Path) -> None:
     for name in (str(canary), "../canary.wav", "x/../../canary.wav", "link.wav", "\0", "x" * 5_000):
         assert find_recording(name, home) is None
     for name in ("a.wav", str(home / "a.wav"), "elsewhere/a.wav", "C:\\night\\a.wav"):
-        assert find_recording(name, home) == home / "a.wav"
+        match = find_recording(name, home)
+        assert match is not None
+        assert match.path == home / "a.wav"
     found = read_detections([event("a.wav", 0, 0.9), event("gone.wav", 0, 0.9)], home)
     assert ([one.file for one in found.found], found.absent) == ([home / "a.wav"], ["gone.wav"])
+
+
+def test_one_site_is_not_judged_by_the_sound_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recorders at two sites give the same names, and only one site's recordings are here."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "site2").mkdir()
+    tones(tmp_path / "site2" / "night.wav", seconds=1)
+    events = [event(f"site{n}/night.wav", 0, 0.9) for n in (1, 2)]
+    found = read_detections(events, Path("site2"))
+    assert [one.event.recording for one in found.found] == ["site2/night.wav"]
+    assert found.absent == ["site1/night.wav"]
+    elsewhere = [event(f"/mnt/site{n}/night.wav", 0, 0.9) for n in (1, 2)]
+    neither = read_detections(elsewhere, Path("site2"))
+    assert (neither.found, neither.absent) == ([], [one.recording for one in elsewhere])
+    alone = read_detections(elsewhere[1:], Path("site2"))
+    assert len(alone.found) == 1
 
 
 def test_the_most_uncertain_comes_first_and_twins_once(tmp_path: Path) -> None:
