@@ -129,6 +129,8 @@ def check(
 
     if quarantine is not None:  # told before a minute of reading
         check_free(quarantine)
+    if csv is not None and csv == vitals:
+        raise typer.BadParameter("is the file of --csv; name another", param_hint="--vitals")
     clips = reading.load(dataset, only_look=True)
     console.dataset(clips)
     told = "nothing is written; run it again to check all of them"
@@ -150,8 +152,12 @@ def _write(
 ) -> list[str]:
     """Write the files that are asked for; return a line about each."""
     from spectro.clips.checking import quarantine as leaving_out
+    from spectro.plumbing.files import check_ours
 
     lines = []
+    for path, table in ((csv, checkup.findings), (vitals, checkup.clips)):
+        if path is not None:
+            check_ours(path, ",".join(table.columns))
     if csv is not None:
         checkup.save(csv)
         lines.append(f"all findings: {csv}")
@@ -265,13 +271,16 @@ def plot(
     """Print what a sound file is, and draw its waveform and its spectrogram."""
     from spectro.clips.checking.measure import examine
     from spectro.pictures import plots
+    from spectro.plumbing.files import check_ours
 
     found = examine(clip)
     shown = settings.duration
     if all(context.params[name] is None for name in ("duration", "config", "recipe")):
         settings = settings.replace(duration=min(found.seconds, _LONGEST))
+    picture = out or Path(f"{Path(clip).stem}.png")
+    check_ours(picture, plots.PNG)
     figure = plots.clip(clip, settings, what, picture=shown)
-    picture = plots.save(figure, out or f"{Path(clip).stem}.png")
+    picture = plots.save(figure, picture)
     for name, value in _parameters(found).items():
         console.say(f"{name:<10} {value}")
     console.say(f"{what}: {picture}")

@@ -27,9 +27,12 @@ def report(
 ) -> None:
     """Write one HTML file with all there is to say of a run: scores, mistakes, sounds, data."""
     from spectro.crossval.run import Run, latest_run
+    from spectro.plumbing.files import check_ours
     from spectro.report.write import write_report
 
     opened = latest_run("runs") if run is None else Run.load(run)
+    if out is not None:
+        check_ours(out, "<!doctype html>")
     with console.counting("examining", "clips") as progress:
         path = write_report(opened, out, progress=progress)
     console.say(f"report: {path}")
@@ -84,11 +87,12 @@ def compare(
     """Say whether one run is better than another, or whether that may be chance."""
     from spectro.crossval.run import Run
     from spectro.crossval.runs import compare_runs
-    from spectro.plumbing.files import write_text
+    from spectro.plumbing.files import check_ours, write_text
 
     first, second = Run.load(run_a), Run.load(run_b)
     found = compare_runs(first, second, names=(run_a.name, run_b.name), seed=seed)
     if csv is not None:
+        check_ours(csv, ",".join(found.moved.columns))
         write_text(csv, found.moved.to_csv(index=False, lineterminator="\n"))
     tables.comparison(found, (run_a.name, run_b.name))
     if csv is not None:

@@ -205,9 +205,11 @@ def lr_find(
     """Plot loss against learning rate, on training folds only, and suggest a rate."""
     from spectro.crossval.folds import start
     from spectro.crossval.studies import budget as tuning
-    from spectro.pictures.plots import save
+    from spectro.pictures.plots import PNG, save
+    from spectro.plumbing.files import check_ours
     from spectro.scores.plots import learning_rates
 
+    check_ours(out, PNG)
     pictures = steps.load(rendered, quarantine)
     begun = start(settings, pictures)
     steps.warn_of_chance(begun.weights, settings)

@@ -43,6 +43,7 @@ from spectro.plumbing.files import write_bytes
 from spectro.plumbing.paths import place
 
 __all__ = [
+    "PNG",
     "What",
     "clip",
     "draw_spectrogram",
@@ -52,6 +53,9 @@ __all__ = [
     "timeline",
     "waveforms",
 ]
+
+PNG = b"\x89PNG\r\n"
+"""What a file that :func:`save` writes starts with."""
 
 _MOST_ROWS = 60  # classes shown; matplotlib's pictures end at 65,536 pixels
 _COLUMNS = 3

@@ -20,10 +20,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from spectro.errors import SpectroError
+from spectro.errors import ConfigError, SpectroError
 from spectro.plumbing.paths import is_url, place
 
 __all__ = [
+    "check_ours",
     "check_writable",
     "claim_text",
     "is_scratch",
@@ -127,6 +128,33 @@ def check_writable(folder: Path) -> None:
     except OSError as error:
         error.filename = str(folder)
         raise
+
+
+def check_ours(path: str | Path, start: str | bytes) -> None:
+    """Raise if a file is there that is not of the kind that is to take its place.
+
+    A slip, as a pattern behind an option, would else cost somebody a sound or a table.
+
+    Parameters
+    ----------
+    path : str or Path
+        File that was asked for.
+    start : str or bytes
+        What a file of this kind starts with, as a table with its columns. An empty file is ours.
+
+    Raises
+    ------
+    ConfigError
+        If the file is there and starts otherwise.
+    """
+    wanted = start if isinstance(start, bytes) else start.encode(errors="backslashreplace")
+    try:
+        with Path(path).open("rb") as file:
+            found = file.read(len(wanted))
+    except OSError:  # not there, or told when it is written
+        return
+    if found and found != wanted:
+        raise ConfigError(f"{path}: is there already, as something else; name another file")
 
 
 def is_taken(folder: Path) -> bool:

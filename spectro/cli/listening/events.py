@@ -45,7 +45,8 @@ def events(
 ) -> None:
     """List, write or draw what was heard: by time, class, site and probability."""
     from spectro.listening.activity.choose import Choice, choose, read_events
-    from spectro.listening.events.tables import json_line, write_csv
+    from spectro.listening.events.tables import csv_header, json_line, write_csv
+    from spectro.plumbing.files import check_ours
 
     if picture is not None and picture.suffix.lower() != ".svg":
         raise typer.BadParameter("is drawn as SVG; name it .svg", param_hint="--picture")
@@ -58,6 +59,7 @@ def events(
     if csv is not None:
         if csv.exists() and csv.samefile(file):
             raise typer.BadParameter("would replace the file that is read", param_hint="--csv")
+        check_ours(csv, csv_header())
         write_csv(csv, heard.events)
         if not json:
             console.say(f"{counted(len(heard.events), 'event')}: {csv}")
@@ -100,8 +102,9 @@ def _tell_untimed(found: Sequence[Event]) -> None:
 def _draw(picture: Path, heard: Heard, file: Path) -> None:
     from spectro.listening.activity.counts import count
     from spectro.listening.activity.draw import activity_svg
-    from spectro.plumbing.files import write_text
+    from spectro.plumbing.files import check_ours, write_text
 
+    check_ours(picture, "<svg")
     write_text(picture, activity_svg(count(heard), f"What was heard: {file.name}"))
     console.say(f"activity: {picture}")
 

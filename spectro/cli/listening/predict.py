@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["predict"]
 
+_ABOUT = ("path", "label", "probability", "known", "trained_on")  # columns before the classes
 _FORMATS = ("table", "csv", "json", "jsonl")
 _STDIN = "-"
 _LARGEST_STDIN = 1 << 31  # bytes: hours of sound, of which a picture shows seconds
@@ -47,7 +48,7 @@ def predict(
 ) -> None:
     """Name the sound in each file."""
     from spectro.listening.classifier import Classifier
-    from spectro.plumbing.files import write_bytes
+    from spectro.plumbing.files import check_ours, write_bytes
 
     if form not in _FORMATS:
         raise typer.BadParameter(f"choose {', '.join(_FORMATS)}", param_hint="--format")
@@ -57,6 +58,8 @@ def predict(
             console.complain(classifier.remark)
         _tell_uncalibrated(model)
         show = _Shown(classifier.labels, "jsonl" if json else form, top)
+        if csv is not None:
+            check_ours(csv, ",".join(_ABOUT))
         failures = _hear(classifier, names, show)
         _tell_trained_on(show)
     if csv is not None:
@@ -156,7 +159,7 @@ class _Shown:
     @property
     def header(self) -> list[str]:
         classes = [f"p_{label}" for label in self._labels]
-        return ["path", "label", "probability", "known", "trained_on", *classes]
+        return [*_ABOUT, *classes]
 
     def row(self, name: str, heard: Prediction) -> None:
         """Show a prediction."""
