@@ -148,10 +148,12 @@ def check_ours(path: str | Path, start: str | bytes) -> None:
         If the file is there and starts otherwise.
     """
     wanted = start if isinstance(start, bytes) else start.encode(errors="backslashreplace")
+    if not Path(path).is_file():  # a pipe would be waited for
+        return
     try:
         with Path(path).open("rb") as file:
             found = file.read(len(wanted))
-    except OSError:  # not there, or told when it is written
+    except OSError:  # told when it is written
         return
     if found and found != wanted:
         raise ConfigError(f"{path}: is there already, as something else; name another file")

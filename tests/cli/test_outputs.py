@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +75,15 @@ def test_a_pattern_behind_an_option_costs_no_clip(
     with pytest.raises(ConfigError, match=r"0.wav: is there already"):
         call("predict", model, "--csv", *sorted(sounds.glob("*.wav")))
     assert (sounds / "0.wav").read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    code = (
+        "import sys; from spectro.plumbing.files import check_ours; check_ours(sys.argv[1], 'path')"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "pipe")], check=True, timeout=60)
 
 
 def test_one_file_is_not_two_tables(sounds: Path) -> None:

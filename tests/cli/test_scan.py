@@ -120,7 +120,8 @@ def test_a_name_that_fits_nothing_beside_others_is_told_as_such(
 ) -> None:
     (tmp_path / "none").mkdir()
     asked = (night, tmp_path / "none", tmp_path / "*.flac", tmp_path / "gone.wav")
-    result = scan(model, *asked, "--out", tmp_path / "out", "--json", status=3)
+    words = ("--out", tmp_path / "out", "--json", "--workers", "1")  # in the order of the names
+    result = scan(model, *asked, *words, status=3)
     failed = json.loads(result.output[result.output.index("{") : result.output.rindex("}") + 1])
     whys = [why.removeprefix(f"{path}: ") for path, why in failed["failed"].items()]
     assert whys == [

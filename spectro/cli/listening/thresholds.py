@@ -82,7 +82,6 @@ def thresholds(
     twice: with another budget, it takes a second.
     """
     from spectro.listening.choice import card_of, choose_backend, name_of, remark_on
-    from spectro.listening.recordings import find_recordings
     from spectro.listening.thresholds import choose_thresholds
     from spectro.listening.thresholds.background import Scoring
     from spectro.listening.thresholds.bounds import parse_budget
@@ -94,10 +93,7 @@ def thresholds(
     if told := remark_on(model):
         console.complain(told)
     events.levels(card.labels)
-    asked = find_recordings([*background, *(more or [])], leave_out=model)
-    for note in asked.notes:
-        console.complain(note)
-    recordings = asked.paths
+    recordings = _recordings([*background, *(more or [])], model)
     if not unsupported:
         _check_early(recordings, rate)
     step = card.spectrogram.duration if hop is None else hop
@@ -122,6 +118,16 @@ def thresholds(
     _show(found, kept, events.ignore, json=json)
     if failures:
         raise typer.Exit(console.SOME_FAILED)
+
+
+def _recordings(asked: list[str], model: Path) -> list[str]:
+    """Find the recordings, and say what is not among them."""
+    from spectro.listening.recordings import find_recordings
+
+    found = find_recordings(asked, leave_out=model)
+    for note in found.notes:
+        console.complain(note)
+    return found.paths
 
 
 def _cut(heard: list[Background], confirmed: Stretches) -> list[Background]:
