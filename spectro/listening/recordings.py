@@ -11,13 +11,12 @@ from typing import NamedTuple
 from spectro.clips.datasets.listing import is_document, list_below, path_of
 from spectro.clips.decode import file_seconds
 from spectro.errors import AudioError, DatasetError
+from spectro.listening.unread import NO_FIT, NO_SOUND
 from spectro.plumbing.words import counted
 
-__all__ = ["Recordings", "find_recordings", "known_seconds", "unread"]
+__all__ = ["Recordings", "find_recordings", "known_seconds"]
 
-_NO_SOUND = "holds no sound file; name another folder"
 _LEFT_OUT = "all its sound files lie in {}, which is for results; name another folder for them"
-_NO_FIT = "no file fits this pattern"
 
 
 class Recordings(NamedTuple):
@@ -65,14 +64,14 @@ def find_recordings(asked: Iterable[str], *, leave_out: str | Path | None = None
     for one in asked:
         matches = _matches(one)
         if not matches:
-            empty[one] = _NO_FIT
+            empty[one] = NO_FIT
         for path in matches:
             sounds, others = _sounds(path)
             passed_over += others
             inside = [each for each in sounds if own is None or not _is_below(each, own)]
             left_out += len(sounds) - len(inside)
             if not inside:
-                empty[path] = _LEFT_OUT.format(leave_out) if sounds else _NO_SOUND
+                empty[path] = _LEFT_OUT.format(leave_out) if sounds else NO_SOUND
             found.update(dict.fromkeys(inside))
     if not found:
         raise DatasetError("; ".join(f"{path}: {why}" for path, why in empty.items()))
@@ -114,15 +113,6 @@ def _sounds(path: str) -> tuple[list[str], int]:
 
 def _is_below(path: str, folder: str) -> bool:
     return os.path.realpath(path).startswith(folder.rstrip(os.sep) + os.sep)
-
-
-def unread(recording: str, error: OSError) -> str:
-    """Say why nothing could be read of a recording that was asked for."""
-    if Path(recording).is_dir():
-        return f"{recording}: {_NO_SOUND}"
-    if glob.has_magic(recording) and not os.path.lexists(recording):
-        return f"{recording}: {_NO_FIT}"
-    return f"{recording}: cannot be read ({error.strerror or error})"
 
 
 def known_seconds(recordings: Sequence[str]) -> dict[str, float]:

@@ -29,7 +29,7 @@ from spectro.listening.events.annotations import Heard
 from spectro.listening.events.finding import Event, Origin, ScoredWindow, find_events
 from spectro.listening.events.settings import EventSettings
 from spectro.listening.recorders import beginning, parse_start_time
-from spectro.listening.recordings import unread
+from spectro.listening.unread import unread
 from spectro.listening.windower import Picture, Tap, file_pictures
 from spectro.plumbing.files import write_text
 from spectro.plumbing.settings import Settings

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from spectro.errors import AudioError, ConfigError
 from spectro.listening.recorders.names import NamedPlace, begin_in_name, moment, place_in_name
 from spectro.listening.recorders.riff import Words, read_words
-from spectro.listening.recordings import unread
+from spectro.listening.unread import unread
 
 __all__ = ["Beginning", "Source", "beginning", "parse_comment", "parse_guano", "parse_start_time"]
 

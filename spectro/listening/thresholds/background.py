@@ -22,10 +22,10 @@ import numpy.typing as npt
 from spectro.errors import AudioError, ModelError
 from spectro.listening.backends import Backend, BackendName, open_backend
 from spectro.listening.events.finding import ScoredWindow
-from spectro.listening.recordings import unread
 from spectro.listening.scan import score_windows
 from spectro.listening.thresholds import Background
 from spectro.listening.thresholds.site import site_path
+from spectro.listening.unread import unread
 from spectro.plumbing.files import write_bytes
 from spectro.plumbing.paths import check_no_link
 from spectro.plumbing.workers import completed
