@@ -7,9 +7,10 @@ round: a fold that would be scored, which nothing looks at, and one of four part
 of all other folds, which is watched; the other three are learned from. Such a network learns three
 quarters of what the scored one will: what is best for many fewer clips need not be best for all.
 
-One linear model of all accuracies then gives what each value changes against the first, the others
-as they fell, with a 95 % t-interval. Sixty-four trainings so measure a dozen ingredients as well as
-sixty-four pairs of trainings would measure one.
+One linear model of all accuracies, and one of all cross-entropies, which vary less by chance, then
+give what each value changes against the first, the others as they fell, with 95 % t-intervals.
+Sixty-four trainings so measure a dozen ingredients as well as sixty-four pairs of trainings would
+measure one.
 
 Names are those of the table `[train]`, `epochs` and `lr` of the last phase, and `frozen`, the
 epochs of the head alone before it (--try once each). A rate by layer is a list:
@@ -41,6 +42,7 @@ from spectro.training.settings import Phase, TrainConfig
 
 Levels = dict[str, list[Any]]
 PARTS = 4
+_SCORES = [("accuracy", 100, ["change", "interval"]), ("loss", 1, ["loss", "loss_interval"])]
 
 
 def design(levels: Levels, rounds: list[tuple[int, int]], runs: int) -> list[dict[str, Any]]:
@@ -56,20 +58,22 @@ def design(levels: Levels, rounds: list[tuple[int, int]], runs: int) -> list[dic
 
 
 def effects(results: pd.DataFrame, levels: Levels) -> pd.DataFrame:
-    """Fit one linear model; give each value's change in points against the first of its name.
+    """Fit one linear model a score; give each value's change against the first of its name.
 
     Parameters
     ----------
     results : pandas.DataFrame
-        A row a training: a column for each name of `levels`, ``scored``, ``part``, ``accuracy``.
+        A row a training: a column for each name of `levels`, ``scored``, ``part``, ``accuracy``,
+        ``loss``.
     levels : dict of str to list
         The values of each ingredient; the first is what the others are held against.
 
     Returns
     -------
     table : pandas.DataFrame
-        ``ingredient, value, against, trainings, change, interval``, in points; ``interval`` is half
-        of the 95 % interval's width, not a number where trainings are too few to tell.
+        ``ingredient, value, against, trainings``; ``change`` of the accuracy in points and
+        ``loss`` of the cross-entropy in nats; ``interval`` and ``loss_interval`` are half of the
+        95 % interval's width, not a number where trainings are too few to tell.
     """
     rounds = sorted(set(zip(results["scored"], results["part"], strict=True)))
     columns = [(results["scored"] == a) & (results["part"] == b) for a, b in rounds]
@@ -77,39 +81,45 @@ def effects(results: pd.DataFrame, levels: Levels) -> pd.DataFrame:
     named = [(name, value) for name, values in levels.items() for value in values[1:]]
     columns += [has[name] == str(value) for name, value in named]
     x = np.stack(columns, axis=1).astype(float)
-    y = 100 * results["accuracy"].to_numpy(dtype=float)
+    table = pd.DataFrame(
+        [(name, value, levels[name][0]) for name, value in named],
+        columns=["ingredient", "value", "against"],
+    )
+    table["trainings"] = x[:, len(rounds) :].sum(axis=0).astype(int)
+    for score, unit, columns in _SCORES:
+        table[columns] = _least_squares(x, unit * results[score].to_numpy(float))[len(rounds) :]
+    return table
+
+
+def _least_squares(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return a row a column of `x`: what it adds to `y`, and half of its 95 % interval."""
     change, _, rank, _ = np.linalg.lstsq(x, y, rcond=None)
     free = len(y) - int(rank)
     told = free > 0 and rank == x.shape[1]
     variance = ((y - x @ change) ** 2).sum() / free if told else np.nan
     error = np.sqrt(variance * np.diag(np.linalg.pinv(x.T @ x)))
-    half = (student.ppf(0.975, free) if told else np.nan) * error
-    rows = [
-        (name, value, levels[name][0], int(x[:, k].sum()), change[k], half[k])
-        for k, (name, value) in enumerate(named, start=len(rounds))
-    ]
-    names = ["ingredient", "value", "against", "trainings", "change", "interval"]
-    return pd.DataFrame(rows, columns=names)
+    return np.stack([change, (student.ppf(0.975, free) if told else np.nan) * error], axis=1)
 
 
-def accuracy_of(
+def scores_of(
     rendered: RenderedSet, recipe: str, changes: dict[str, Any]
-) -> Callable[..., float]:
+) -> Callable[..., dict[str, float]]:
     """Give a function that trains with some changes of a recipe, and watches a part."""
     from spectro.crossval.predictions import accuracy, out_of_fold
     from spectro.models.weights import resolve
+    from spectro.scores.breakdown import by_loss
     from spectro.training.loop import learner
     from spectro.training.splits import Split
     from spectro.training.train import train
 
-    def measure(scored: int, part: int, drawn: dict[str, Any]) -> float:
+    def measure(scored: int, part: int, drawn: dict[str, Any]) -> dict[str, float]:
         config = settings_of(recipe, {**changes, **drawn})
         learned, watched = inner(rendered.clips, scored, part)
         parts = Split(train=learned, watch=watched, score=watched)
         weights = resolve(config.weights, config.arch)
         learn, _ = train(parts, rendered.labels, config, weights, rendered.config)
         found = out_of_fold(learner.predict_clips(learn, watched), watched, rendered.labels)
-        return accuracy(found)
+        return {"accuracy": accuracy(found), "loss": float(by_loss(found)["loss"].mean())}
 
     return measure
 
@@ -173,25 +183,24 @@ def main() -> None:
     drawn = design(levels, rounds, asked.runs)
     first, step = (int(number) for number in asked.share.split("/"))
     changes = {"weights": asked.weights, "size": asked.size}
-    measure = accuracy_of(rendered, asked.recipe, changes)
+    measure = scores_of(rendered, asked.recipe, changes)
     for number in range(first, asked.runs, step):
         if any(row["number"] == number for row in read(asked.out)):
             continue
         ingredients = dict(drawn[number])
         scored, part = ingredients.pop("round")
         started = time.process_time()
-        accuracy = measure(scored, part, {**ingredients, "seed": number})
-        row = {"number": number, "scored": scored, "part": part, **ingredients}
-        row |= {"accuracy": accuracy, "seconds": round(time.process_time() - started, 1)}
+        found = measure(scored, part, {**ingredients, "seed": number})
+        row = {"number": number, "scored": scored, "part": part, **ingredients, **found}
+        row["seconds"] = round(time.process_time() - started, 1)
         with asked.out.open("a") as file:
             file.write(json.dumps(row) + "\n")
         print(f"{number + 1}/{asked.runs}", row, flush=True)
     results = pd.DataFrame(read(asked.out))
     table = effects(results, levels)
-    print(
-        f"{len(results)} trainings, {100 * results['accuracy'].mean():.1f} % on the mean; points:"
-    )
-    print(table.to_string(index=False, float_format=lambda value: f"{value:+.1f}"))
+    mean = 100 * results["accuracy"].mean()
+    print(f"{len(results)} trainings, {mean:.1f} % on the mean; change in points, loss in nats:")
+    print(table.to_string(index=False, float_format=lambda value: f"{value:+.2f}"))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,8 @@ def table(bench: Any, noise: float, runs: int = 72) -> pd.DataFrame:
         scored, part = drawn.pop("round")
         points = 40 + 3 * ROUNDS.index((scored, part)) + rng.normal(0, noise)
         points += 2 * (drawn["mixup"] == 0.4) - 5 * (drawn["size"] == 64)
-        rows.append({"scored": scored, "part": part, **drawn, "accuracy": points / 100})
+        scores = {"accuracy": points / 100, "loss": 2 - points / 50}
+        rows.append({"scored": scored, "part": part, **drawn, **scores})
     return pd.DataFrame(rows)
 
 
@@ -60,6 +61,7 @@ def test_known_changes_are_found_again(bench: Any) -> None:
     assert found["value"].tolist() == [0.4, 20, 64, 96]
     assert found["against"].tolist() == [0, 8, 0, 0]
     np.testing.assert_allclose(found["change"], [2, 0, -5, 0], atol=1e-9)
+    np.testing.assert_allclose(found["loss"], [-0.04, 0, 0.1, 0], atol=1e-9)
     assert found["trainings"].tolist() == [36, 36, 24, 24]
 
 
@@ -84,6 +86,7 @@ def test_intervals_are_those_of_ordinary_least_squares(bench: Any) -> None:
     found = bench.effects(results, LEVELS)
     np.testing.assert_allclose(found["change"], beta[12:])
     np.testing.assert_allclose(found["interval"], half[12:])
+    np.testing.assert_allclose(found["loss_interval"], half[12:] / 50)
     assert bench.effects(results.head(5), LEVELS)["interval"].isna().all()
 
 
@@ -149,5 +152,5 @@ def test_it_trains_resumes_and_tells(
     assert {row["part"] for row in rows} <= {0, 1}
     assert {row["frozen"] for row in rows} == {0, 1}
     assert sorted(str(row["lr"]) for row in rows) == ["0.001", "[0.0001, 0.001]"]
-    assert all(0 <= row["accuracy"] <= 1 for row in rows)
+    assert all(0 <= row["accuracy"] <= 1 and row["loss"] > 0 for row in rows)
     assert "2 trainings" in capsys.readouterr().out
