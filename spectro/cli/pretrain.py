@@ -93,7 +93,9 @@ def _score(
     from spectro.pictures.rendered import RenderedSet
 
     pictures = RenderedSet.load(probe)
-    other = spectrogram.differences(pictures.config)
+    # A network takes pictures of any length; only the scale must be that which it learned.
+    same_length = spectrogram.replace(duration=pictures.config.duration)
+    other = same_length.differences(pictures.config)
     if other:
         raise ConfigError(
             f"{probe}: its pictures are drawn otherwise ({'; '.join(other)}); give the same "
