@@ -127,7 +127,7 @@ class Pretraining:
             module.to(self._device)
         modules = [*self.body.parameters(), *self._heads.parameters()]
         self._optimizer = torch.optim.AdamW(
-            modules, lr=self.config.lr, weight_decay=self.config.weight_decay
+            modules, lr=self.config.lr, weight_decay=self.config.weight_decay, fused=True
         )
 
     @property
