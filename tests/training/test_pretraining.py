@@ -28,7 +28,7 @@ from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import spectrogram_image
 from spectro.training.pretraining import checkpoint
 from spectro.training.pretraining.objectives import Heads, contrast, parameter_errors
-from spectro.training.pretraining.parameters import KINDS, PARAMETERS, USED, index, value
+from spectro.training.pretraining.parameters import KINDS, PARAMETERS, SCENE, USED, index, value
 from spectro.training.pretraining.pictures import Pictures
 from spectro.training.pretraining.pretrain import WEIGHTS, Pretraining
 from spectro.training.pretraining.settings import PretrainConfig
@@ -195,6 +195,31 @@ def test_a_changed_plan_lies_near_and_within() -> None:
     assert 0.09 < moved.std() < 0.1 and abs(moved.mean()) < 0.005
     assert other.places.min() >= 0 and other.places.max() <= 1
     assert torch.equal(other.kinds, plan.kinds)
+
+
+def test_another_scene_keeps_the_sources() -> None:
+    made = synthesiser()
+    plan = made.plan(made.draw(0), 500)
+    other = plan.elsewhere(made.draw(1))
+    scene = [index(name) for name in SCENE if name != "second"]
+    sources = [k for k in range(len(PARAMETERS)) if k not in scene]
+    assert torch.equal(other.places[..., sources], plan.places[..., sources])
+    for name in ("kinds", "second", "empty"):
+        assert torch.equal(getattr(other, name), getattr(plan, name))
+    assert abs((other.places - plan.places)[:, 0, scene].abs().mean() - 1 / 3) < 0.03
+    for name, share in (("room", 0.5), ("quiet", 0.3), ("cut", 0.3)):
+        assert abs(getattr(other, name).float().mean() - share) < 0.08
+        assert not torch.equal(getattr(other, name), getattr(plan, name))
+
+
+def test_pairs_are_heard_in_new_scenes_where_asked(tmp_path: Path) -> None:
+    pairs = FEW.replace(objective="pairs")
+    kept, new = (
+        Pretraining(tmp_path, pairs.replace(scene=scene), SMALL)._sounds(0)[0]
+        for scene in ("same", "new")
+    )
+    assert torch.equal(kept[0].places, new[0].places)
+    assert torch.equal(kept[0].room, kept[1].room) and not torch.equal(new[0].room, new[1].room)
 
 
 def test_harmonics_are_a_sum_of_sines() -> None:

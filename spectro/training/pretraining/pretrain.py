@@ -212,7 +212,8 @@ class Pretraining:
             plans = [self._synthesiser.plan(draw, n)]
         else:
             first = self._synthesiser.plan(draw, n // 2)
-            plans = [first, first.changed(draw, self.config.change)]
+            second = first.changed(draw, self.config.change)
+            plans = [first, second.elsewhere(draw) if self.config.scene == "new" else second]
         y = torch.cat([self._synthesiser.make(draw, plan) for plan in plans])
         return plans, self._draw_pictures(y)
 

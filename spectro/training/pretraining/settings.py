@@ -46,6 +46,9 @@ class PretrainConfig(Settings):
     change : float
         How far the parameters of the second rendering lie from those of the first, as a standard
         deviation, where all of their range is 1.
+    scene : "same" or "new"
+        Whether room, background, microphone and the clip's end of the second rendering are those of
+        the first, moved a little as the rest, or are drawn anew.
     leave_out : tuple of str
         Kinds of source that are not synthesised, to see what each is worth.
     precision : "auto", "fp32" or "bf16"
@@ -65,6 +68,7 @@ class PretrainConfig(Settings):
     weight_decay: float = Field(0.01, ge=0, le=1)
     temperature: float = Field(0.1, gt=0, le=10)
     change: float = Field(0.1, ge=0, le=1)
+    scene: Literal["same", "new"] = "same"
     leave_out: tuple[str, ...] = ()
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = Field(0, ge=0, le=2**31 - 1)

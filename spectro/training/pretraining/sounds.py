@@ -13,7 +13,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from spectro.training.pretraining.parameters import KINDS, PARAMETERS, USED, index, value
+from spectro.training.pretraining.parameters import (
+    KINDS,
+    PARAMETERS,
+    SCENE,
+    USED,
+    index,
+    value,
+)
 from spectro.training.pretraining.waves import (
     Draw,
     angles,
@@ -70,6 +77,20 @@ class Plan:
         places = self.places + by * draw.normal(*self.places.shape)
         places = places.remainder(2)
         return replace(self, places=torch.where(places > 1, 2 - places, places))
+
+    def elsewhere(self, draw: Draw) -> Plan:
+        """Put the same sources into other scenes: room, background, microphone, end of the clip."""
+        n, places = len(self.kinds), self.places.clone()
+        columns = [index(name) for name in SCENE if name != "second"]  # how loud is of the sources
+        places[:, 0, columns] = draw.even(n, len(columns))
+        chance = draw.even(n, 3)
+        return replace(
+            self,
+            places=places,
+            room=chance[:, 0] < _ROOM,
+            quiet=chance[:, 1] < _QUIET,
+            cut=chance[:, 2] < _CUT,
+        )
 
     @property
     def present(self) -> Tensor:
