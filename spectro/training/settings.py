@@ -103,6 +103,9 @@ class TrainConfig(Settings):
     gain : float
         Training sounds are made louder or quieter by up to this many dB; 0 leaves them. Only
         pictures with a fixed `ref` show it.
+    crop : float
+        Share of the width of a training picture that is learned from, a random stretch each time,
+        with the sound in it; 0 leaves pictures whole. Whole ones are scored.
     shift : float
         Training pictures are rolled in time by up to this share of their width; 0 leaves them.
     background : float
@@ -165,6 +168,7 @@ class TrainConfig(Settings):
     place: bool = Field(False, strict=True, json_schema_extra=_SOUNDS)
     wave_shift: float = Field(0.0, ge=0, le=1, json_schema_extra=_SOUNDS)
     gain: float = Field(0.0, ge=0, le=60, json_schema_extra=_SOUNDS)
+    crop: float = Field(0.0, ge=0, le=1, json_schema_extra=_PICTURES)
     shift: float = Field(0.0, ge=0, le=1, json_schema_extra=_PICTURES)
     background: float = Field(0.0, ge=0, le=1, json_schema_extra=_PICTURES)
     mixstyle: float = Field(0.0, ge=0, le=1, json_schema_extra=_PICTURES)

@@ -438,6 +438,7 @@ OTHER: dict[type[Settings], dict[str, Any]] = {
         "place": True,
         "wave_shift": 0.1,
         "gain": 3.0,
+        "crop": 0.1,
         "shift": 0.1,
         "background": 0.1,
         "mixstyle": 0.1,

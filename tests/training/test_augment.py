@@ -22,6 +22,7 @@ from spectro.training import augment, data
 from spectro.training.augment import (
     Background,
     BandGain,
+    Crop,
     Masks,
     MixStyle,
     Shift,
@@ -38,6 +39,7 @@ from tests.conftest import SHORT_TRAINING
 
 EVERY = (Shift(1.0), Shift(0.2), Masks(2, 2), Masks(1, 0, 0.5), Warp(0.3, 0.0), Warp(0.1, 0.2))
 ALL_ON = SHORT_TRAINING.replace(
+    crop=0.8,
     background=0.5,
     mixstyle=0.5,
     band_gain=0.1,
@@ -292,8 +294,43 @@ def test_that_share_of_pictures_is_changed(make: Any) -> None:
 def test_changes_are_made_in_this_order_and_know_the_range_of_the_pictures() -> None:
     changes = augment.transforms(ALL_ON, SpectrogramConfig(top_db=60.0))
     told = [repr(change).partition("(")[0] for change in changes]
-    assert told == ["Background", "MixStyle", "BandGain", "Warp", "Shift", "Masks"]
-    assert repr(changes[0]) == "Background(share=0.5, top_db=60.0)"
+    assert told == ["Crop", "Background", "MixStyle", "BandGain", "Warp", "Shift", "Masks"]
+    assert repr(changes[1]) == "Background(share=0.5, top_db=60.0)"
+
+
+@settings(max_examples=40, deadline=None)
+@given(share=st.floats(0.01, 1), width=st.integers(1, 40), seed=st.integers(0, 999), data=st.data())
+def test_a_crop_is_a_stretch_of_the_picture_with_the_sound_in_it(
+    share: float, width: int, seed: int, data: st.DataObject
+) -> None:
+    x = pictures(6, 3, width, seed) + 0.01
+    first = data.draw(st.integers(0, width - 1))
+    last = data.draw(st.integers(first, width - 1))
+    x[..., :first] = 0
+    x[..., last + 1 :] = 0
+    torch.manual_seed(seed)
+    kept = max(1, round(share * width))
+    for before, after in zip(x, Crop(share)(x), strict=True):
+        assert after.shape[2] == kept
+        starts = [
+            k
+            for k in range(width - kept + 1)
+            if torch.equal(before[..., k : k + kept], after)
+            and (k <= first or k + kept <= last + 1)  # no silence before it, or none after
+        ]
+        assert starts
+        frames = int((after.amax(dim=(0, 1)) > 0).sum())
+        assert frames == min(kept, last + 1 - first)  # all of a short sound, else no silence
+
+
+def test_crops_lie_anywhere_in_the_sound() -> None:
+    x = torch.arange(1.0, 41.0).expand(4_000, 1, 2, 40).clone()
+    x[..., 30:] = 0  # silence behind
+    torch.manual_seed(0)
+    starts = Crop(0.25)(x)[:, 0, 0, 0] - 1
+    found = np.bincount(starts.long().numpy(), minlength=31)
+    assert (found[:21] > 130).all() and found[:21].sum() == 4_000  # 190 each on the mean
+    assert torch.equal(Crop(0.25)(torch.zeros(2, 1, 3, 40)), torch.zeros(2, 1, 3, 10))
 
 
 def test_masks_cover_whole_stretches_with_the_mean_of_the_picture() -> None:
@@ -318,6 +355,9 @@ def test_masks_cover_whole_stretches_with_the_mean_of_the_picture() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: Crop(0), "crop is 0"),
+        (lambda: Crop(1.1), "crop is 1.1"),
+        (lambda: TrainConfig(crop=-0.1), "crop"),
         (lambda: Shift(0), "shift is 0"),
         (lambda: Shift(1.5), "shift is 1.5"),
         (lambda: BandGain(0), "band_gain is 0"),

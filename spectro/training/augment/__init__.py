@@ -10,12 +10,13 @@ from __future__ import annotations
 from spectro.errors import ConfigError
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.training.augment.filters import Background, BandGain, MixStyle
-from spectro.training.augment.geometry import Masks, Shift, Warp
+from spectro.training.augment.geometry import Crop, Masks, Shift, Warp
 from spectro.training.augment.transform import Transform
 from spectro.training.settings import TrainConfig
 
 __all__ = [
-    "Background", "BandGain", "Masks", "MixStyle", "Shift", "Transform", "Warp", "transforms",
+    "Background", "BandGain", "Crop", "Masks", "MixStyle", "Shift", "Transform", "Warp",
+    "transforms",
 ]  # fmt: skip
 
 
@@ -35,6 +36,8 @@ def transforms(config: TrainConfig, spectrogram: SpectrogramConfig | None) -> li
         If `spectrogram` is needed and not given.
     """
     chosen: list[Transform] = []
+    if config.crop:
+        chosen.append(Crop(config.crop))  # first: all that follows has less to do
     if config.background:
         if spectrogram is None:
             raise ConfigError("background needs the settings that the pictures were drawn with")

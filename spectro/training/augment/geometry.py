@@ -8,7 +8,54 @@ from torch.nn import functional
 from spectro.errors import ConfigError
 from spectro.training.augment.transform import Transform, checked_share
 
-__all__ = ["Masks", "Shift", "Warp"]
+__all__ = ["Crop", "Masks", "Shift", "Warp"]
+
+
+class Crop(Transform):
+    """Cut a random stretch of time out of each picture, as wide for all of them.
+
+    A step then takes about as much less time as the picture is narrower, and the network hears
+    another part of a clip in each epoch. Where the sound is as long as the stretch or longer, no
+    silence before or after it is kept; else all of it is.
+
+    Parameters
+    ----------
+    share : float
+        What is kept of the width; above 0, at most 1.
+
+    Raises
+    ------
+    ConfigError
+        If `share` is out of range.
+
+    References
+    ----------
+    K. Koutini et al., "Efficient Training of Audio Transformers with Patchout", Interspeech 2022,
+    and others train on parts of clips; whole clips are judged.
+    """
+
+    def __init__(self, share: float) -> None:
+        self.share = checked_share("crop", share)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Cut each picture."""
+        width = max(1, round(self.share * x.shape[3]))
+        first, last = _ends(x)
+        most = x.shape[3] - width
+        a, b = first.clamp(max=most), (last + 1 - width).clamp(0, most)
+        low, high = torch.minimum(a, b), torch.maximum(a, b)
+        chance = torch.rand(len(x), device=x.device)
+        start = low + (chance * (high - low + 1)).long().clamp(max=high - low)
+        frames = start[:, None] + torch.arange(width, device=x.device)
+        return x.gather(3, frames[:, None, None, :].expand(*x.shape[:3], width))
+
+
+def _ends(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the first and the last frame of each picture that is not silent, shape (n,) each."""
+    heard = x.amax(dim=(1, 2)) > 0
+    first = heard.float().argmax(dim=1)
+    last = heard.shape[1] - 1 - heard.flip(1).float().argmax(dim=1)
+    return first, last
 
 
 class Masks(Transform):
