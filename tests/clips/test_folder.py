@@ -477,18 +477,22 @@ def test_csv_with_everything_is_taken_as_it_is(tmp_path: Path) -> None:
 
 def test_csv_paths_start_at_the_csv_or_are_absolute(tmp_path: Path) -> None:
     inside = write_clip(tmp_path / "tables" / "in.wav")
-    beside = write_clip(tmp_path / "beside.wav")
     far = write_clip(tmp_path / "far" / "away.wav")
     file = write_csv(
         tmp_path / "tables" / "list.csv",
         "path label fold",
         ("in.wav", "a", 1),
-        ("../beside.wav", "b", 2),
+        ("../tables/in.wav", "b", 2),
         (str(far), "c", 1),
     )
-    clips = datasets.load(file, "folder").clips
+    dataset = datasets.load(file, "folder")
+    clips = dataset.clips
     found = {clip.label: Path(clip.path).resolve() for clip in clips.itertuples()}
-    assert found == {"a": inside.resolve(), "b": beside.resolve(), "c": far.resolve()}
+    assert found == {"a": inside.resolve(), "b": inside.resolve(), "c": far.resolve()}
+    assert [note for note in dataset.notes if "outside" in note] == [
+        f"1 listed clip lies outside {file.parent}, by an absolute path or a link: {far}"
+    ]
+    assert not any(".." in path for path in clips["path"])
 
 
 def test_csv_wins_over_folders(tmp_path: Path) -> None:

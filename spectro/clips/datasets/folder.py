@@ -32,6 +32,7 @@ from spectro.clips.datasets.listing import (
     path_of,
 )
 from spectro.clips.datasets.own_table import TABLE, Columns, exists, find, propose, read_table
+from spectro.clips.datasets.places import lie_outside
 from spectro.clips.datasets.recordings import name_in, recordings, suggest
 from spectro.clips.opening import begins_as_sound
 from spectro.clips.table import (
@@ -161,12 +162,13 @@ def load(
     root, columns = files.root, Columns(path_column, label_column, fold_column, group_column)
     table_file = find(files, columns)
     if table_file is not None:
-        table, home = read_table(table_file, columns), table_file.parent
+        home = table_file.parent
+        table = read_table(table_file, columns, None if root.is_file() else root)
         name = root.stem if root.is_file() else root.resolve().name
     else:
         table, home, name = _from_folders(files), root, root.resolve().name
     table, absent, notes = _present(table, table_file or root)
-    notes += _unused_split(table_file, table)
+    notes += [*_unused_split(table_file, table), *_outside(table, home if table_file else None)]
     folds_file = folds_file or home / "folds.csv"
     grouping = Grouping(group_pattern=group_pattern)
     if "group" in table:
@@ -258,6 +260,14 @@ def _unused_split(file: Path | None, table: pd.DataFrame) -> list[str]:
         "apart, number them in a column fold"
     )
     return [told] if found else []
+
+
+def _outside(table: pd.DataFrame, home: Path | None) -> list[str]:
+    """Say in a note which clips of a table lie elsewhere than below its folder."""
+    found = [] if home is None else lie_outside(table["path"], home)
+    told = counted(len(found), "listed clip lies", "listed clips lie")
+    where = f"{told} outside {home}, by an absolute path or a link: {list_some(found, 3)}"
+    return [printable(where)] if found else []
 
 
 def _may_be_sound(files: Listing, name: str) -> bool:

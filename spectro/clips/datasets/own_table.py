@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from spectro.clips.datasets.listing import Listing
+from spectro.clips.datasets.part_columns import read_parts
+from spectro.clips.datasets.places import places
 from spectro.clips.table import (
     MissingColumnError,
     header_of,
     list_some,
     read_csv,
-    seconds,
     whole_numbers,
 )
 from spectro.errors import DatasetError
@@ -35,8 +34,7 @@ _CALLED = {  # what others call them: Kaggle's tables, the Hugging Face hub's, D
     "fold": ("fold", "kfold", "cv_fold"),
     "group": ("group", "author", "recordist", "recording", "recording_id", "speaker", "source"),
 }
-_TRIED = 20  # paths by which the folder is found that all of them start at
-_MOST_FOLDERS = 1_000
+_MOST_TABLES = 1_000
 
 
 class Columns(NamedTuple):
@@ -75,7 +73,7 @@ def find(files: Listing, columns: Columns) -> Path | None:
     if not columns.given:
         return None
     wanted = {name.lower() for name in columns.given.values()}
-    tables = files.tables(".csv", ".tsv")[:_MOST_FOLDERS]
+    tables = files.tables(".csv", ".tsv")[:_MOST_TABLES]
     found = [root / name for name in tables if wanted <= header_of(root / name)]
     if len(found) != 1:
         what = f"several tables have: {list_some(map(str, found), 5)}" if found else "no table has"
@@ -85,7 +83,7 @@ def find(files: Listing, columns: Columns) -> Path | None:
     return found[0]
 
 
-def read_table(file: Path, columns: Columns) -> pd.DataFrame:
+def read_table(file: Path, columns: Columns, inside: Path | None = None) -> pd.DataFrame:
     """Read a table of clips; relative paths start at its folder, or at one below that has them.
 
     Parameters
@@ -94,6 +92,8 @@ def read_table(file: Path, columns: Columns) -> pd.DataFrame:
         The table, or its URL.
     columns : Columns
         What it calls its columns.
+    inside : Path or None
+        Folder that no path may climb out of by ``..``; None means the table's own.
 
     Returns
     -------
@@ -104,14 +104,11 @@ def read_table(file: Path, columns: Columns) -> pd.DataFrame:
     Raises
     ------
     DatasetError
-        If it cannot be read, lacks a column or holds a bad value.
+        If it cannot be read, lacks a column or holds a bad value; or a path leads out.
     """
     table = _renamed(file, columns)
     names = [name for name in Columns._fields if name in table]
-    parts = [name for name in _PARTS if name in table]
-    table = table[names + parts].copy()
-    for name in parts:
-        table[name] = seconds(table, name, file)
+    table = table[names].join(read_parts(table.drop(columns=names), file))
     for name in set(names) - {"path"}:
         table[name] = table[name].str.strip()
     if "fold" in table:
@@ -122,8 +119,8 @@ def read_table(file: Path, columns: Columns) -> pd.DataFrame:
     _check_parts(table, file)
     _check_urls(table["path"], file)
     table["listed"] = table["path"]
-    base = _base(table["path"].astype(str).tolist(), file)
-    table["path"] = [_opened(str(path), file, base) for path in table["path"]]
+    names, labels = (table[name].astype(str).tolist() for name in ("path", "label"))
+    table["path"] = places(names, labels, file, inside)
     return table
 
 
@@ -189,49 +186,6 @@ def _check_urls(paths: Iterable[str], file: Path) -> None:
 def _store(url: str) -> tuple[str, str]:
     scheme, _, rest = url.partition("://")
     return scheme.lower(), rest.partition("/")[0]
-
-
-def _base(names: Sequence[str], file: Path) -> Path:
-    """Find the folder that the paths start at: the table's own, or one below it that has them."""
-    if is_url(file):
-        return file.parent
-    first = [_slashed(name) for name in names[:_TRIED]]
-    for folder in (file.parent, *islice(_folders(file.parent), _MOST_FOLDERS)):
-        if any(exists(str(folder / name)) for name in first):
-            return folder
-    return file.parent
-
-
-def _folders(top: Path) -> Iterator[Path]:
-    """Yield the folders in a folder, then those in them, without links and hidden ones."""
-    own = _inside(top)
-    yield from own
-    for folder in own:
-        yield from _inside(folder)
-
-
-def _inside(folder: Path) -> list[Path]:
-    try:
-        with os.scandir(folder) as entries:
-            found = [Path(e.path) for e in entries if e.is_dir(follow_symlinks=False)]
-    except OSError:
-        return []
-    return sorted(path for path in found if not path.name.startswith("."))
-
-
-def _slashed(path: str) -> str:
-    return path.strip().replace("\\", "/")
-
-
-def _opened(path: str, file: Path, base: Path) -> str:
-    """Write a path so that one can open it; one that Windows wrote, with forward slashes."""
-    if is_url(path):
-        return path
-    options = dict.fromkeys((path, path.strip(), _slashed(path)))
-    whole = [str(base / option) for option in options]
-    if len(whole) == 1 or is_url(file):
-        return whole[0]
-    return next((option for option in whole if exists(option)), whole[-1])
 
 
 def exists(path: str) -> bool:
