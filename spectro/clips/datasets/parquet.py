@@ -28,6 +28,7 @@ from typing import Any
 
 from spectro.clips.clip import printable
 from spectro.clips.datasets.listing import Listing, is_sound
+from spectro.clips.datasets.published.classes import URBAN
 from spectro.errors import DatasetError, MissingExtraError
 from spectro.plumbing.files import read_json, replacing_folder
 from spectro.plumbing.paths import is_url
@@ -38,10 +39,6 @@ _MARKER = "parquet.json"
 _AT_A_TIME = 16  # rows: sounds that are in memory together
 _MOST_BYTES = 1 << 30  # of one sound
 _LABELS = ("label", "class", "category", "classid", "target", "labels")
-_URBAN = (
-    *("air_conditioner", "car_horn", "children_playing", "dog_bark", "drilling"),
-    *("engine_idling", "gun_shot", "jackhammer", "siren", "street_music"),
-)
 
 Row = dict[str, Any]
 
@@ -208,7 +205,7 @@ class _Layout:
         ids = name.split("-")
         label = row.get("class", row.get("classid"))
         if isinstance(label, int):
-            label = _URBAN[label] if 0 <= label < len(_URBAN) else None
+            label = URBAN[label] if 0 <= label < len(URBAN) else None
         entry = {
             "slice_file_name": name,
             "fsID": _cell(row.get("fsid", ids[0]), "fsID", where),

@@ -23,6 +23,7 @@ from pathlib import Path
 import pandas as pd
 
 from spectro.clips.datasets.listing import Listing
+from spectro.clips.datasets.published import classes
 from spectro.clips.datasets.published import lookup as published
 from spectro.clips.datasets.published.sources import Source
 from spectro.clips.table import (
@@ -87,8 +88,11 @@ def looks_like(files: Listing) -> bool:
 def _recordings(table: pd.DataFrame, path: Path) -> pd.Series[str]:
     """Return the source recording of each clip, which its name has where the table lacks it."""
     if "src_file" in table:
-        return table["src_file"]
-    found = table["filename"].str.strip().str.extract(f"^{_STEM}", expand=False)
+        if table["src_file"].isna().any():
+            row = int(table["src_file"].isna().to_numpy().argmax()) + 1
+            raise DatasetError(f"{path}: row {row} has no src_file")
+        return table["src_file"].map(published.whole)
+    found = table["filename"].str.extract(f"^{_STEM}", expand=False)
     if found.isna().any():
         odd = table["filename"][found.isna()].iloc[0]
         raise DatasetError(
@@ -119,23 +123,27 @@ def load(files: Listing, *, esc10: bool = False) -> Dataset:
         If the metadata is not there or not readable, or no clip is on disk.
     """
     columns = ("filename", "fold", "category", *(("esc10",) if esc10 else ()))
-    found = published.read(files, METADATA, MARKS, columns)
+    found = published.read(files, METADATA, MARKS, columns, ("target", "src_file", "esc10"))
+    label = classes.labels(found.table, "category", "target", classes.ESC50, found.path)
+    otherwise = classes.named_otherwise(
+        found.table["filename"], label, r"^[1-5]-\d+-[A-Z]-(\d{1,2})\.", classes.ESC50
+    )
     table, root = found.locate("filename", "audio")
     table["src_file"] = _recordings(table, found.path)
     left_out = found.left_out(table)
     if esc10:
-        table = table[table["esc10"].str.strip().str.lower() == "true"]
+        table = table[table["esc10"].str.lower().isin(("true", "1", "1.0", "yes"))]
     present, absent, notes = split_present(table, table["on_disk"])
     if present.empty:
         raise DatasetError(f"{root}: none of the {len(table):,} clips of ESC-10 is on disk")
-    renamed = present.rename(columns={"category": "label", "src_file": "group"})
-    clips = clip_table(renamed[["path", "label", "fold", "group"]], root)
+    rows = present[["path", "fold"]].assign(label=label[present.index], group=present["src_file"])
+    clips = clip_table(rows, root)
     return Dataset(
         name="esc10" if esc10 else "esc50",
         root=root,
         clips=clips,
         folds=tuple(sorted(set(table["fold"].tolist()))),
-        notes=(*notes, *left_out, *leaks_in_words(clips)),
+        notes=(*notes, *left_out, *otherwise, *leaks_in_words(clips)),
         absent=tuple(absent),
         licence="CC BY 3.0" if esc10 else LICENCE,
         citation=CITATION,

@@ -6,6 +6,7 @@ The official archive, Kaggle's copy and a folder above either differ in nothing 
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from spectro.clips.datasets.listing import Listing, by_folder, path_of
+from spectro.clips.datasets.places import plain
 from spectro.clips.table import header_of, list_some, read_csv, whole_numbers
 from spectro.errors import DatasetError
 
-__all__ = ["Found", "find_tables", "folder_of", "read"]
+__all__ = ["Found", "find_tables", "folder_of", "read", "whole"]
 
 _MOST_HEADERS = 200  # tables whose first line is read
 
@@ -109,7 +111,7 @@ class Found:
         """
         table = self.table.copy()
         table["fold"] = whole_numbers(table, "fold", self.path)
-        keys = [str(name).strip() for name in table[column]]
+        keys = [str(name).replace("\\", "/") for name in table[column]]
         if in_folds:
             keys = [f"fold{fold}/{key}" for fold, key in zip(table["fold"], keys, strict=True)]
         found = _places(self.files, keys)
@@ -142,8 +144,14 @@ class Found:
         ]
 
 
-def read(files: Listing, metadata: Path, marks: frozenset[str], columns: Iterable[str]) -> Found:
-    """Read a dataset's own table.
+def read(
+    files: Listing,
+    metadata: Path,
+    marks: frozenset[str],
+    columns: Iterable[str],
+    optional: Iterable[str] = (),
+) -> Found:
+    """Read a dataset's own table, without blanks around its cells.
 
     Parameters
     ----------
@@ -155,6 +163,8 @@ def read(files: Listing, metadata: Path, marks: frozenset[str], columns: Iterabl
         Columns that tell it apart, in lower case.
     columns : iterable of str
         Columns that have to be there.
+    optional : iterable of str
+        Columns that are called so, whatever their case, if they are there.
 
     Raises
     ------
@@ -174,7 +184,27 @@ def read(files: Listing, metadata: Path, marks: frozenset[str], columns: Iterabl
         raise DatasetError(
             f"{files.root}: holds several datasets: {', '.join(tables[:5])}; give the folder of one"
         )
-    return Found(files, name, read_csv(files.root / name, columns))
+    return Found(files, name, _trimmed(files.root / name, columns, optional))
+
+
+def _trimmed(file: Path, columns: Iterable[str], optional: Iterable[str]) -> pd.DataFrame:
+    """Read a table, and drop the blanks around its cells; of `columns`, none may be blank."""
+    required = tuple(columns)
+    table = read_csv(file, required)
+    called = {name.lower(): name for name in optional}
+    table = table.rename(columns=lambda name: called.get(str(name).strip().lower(), name))
+    for column in table.columns:
+        cells = table[column].str.strip()
+        blank = cells == ""
+        if column in required and blank.any():
+            raise DatasetError(f"{file}: row {int(blank.to_numpy().argmax()) + 1} has no {column}")
+        table[column] = cells
+    return table
+
+
+def whole(number: str) -> str:
+    """Write a number that a spreadsheet made a decimal one of, as ``7.0``, as it was."""
+    return re.sub(r"^(\d+)\.0+$", r"\1", str(number))
 
 
 def _home(table: str) -> PurePosixPath:
@@ -191,12 +221,12 @@ def _places(files: Listing, keys: list[str]) -> list[str | None]:
 
     Of copies, those with the most others around them, then those nearest to the top.
     """
-    wanted = {_stem(key).rpartition("/")[2] for key in keys}
+    wanted = {_stem(plain(key)).rpartition("/")[2] for key in keys}
     named: dict[str, list[str]] = {}
     for file in files.sounds:
-        if (name := _stem(file).rpartition("/")[2]) in wanted:
+        if (name := _stem(plain(file)).rpartition("/")[2]) in wanted:
             named.setdefault(name, []).append(file)
-    options = [_options(_stem(key), named) for key in keys]
+    options = [_options(_stem(plain(key)), named) for key in keys]
     counts = Counter(home for found in options for home in found.values())
 
     def best(found: dict[str, str], key: str) -> str:
@@ -205,6 +235,7 @@ def _places(files: Listing, keys: list[str]) -> list[str | None]:
             found,
             key=lambda file: (
                 not file.endswith(suffix),
+                not file.endswith(key),
                 -counts[found[file]],
                 file.count("/"),
                 file,
@@ -218,7 +249,9 @@ def _options(stem: str, named: dict[str, list[str]]) -> dict[str, str]:
     """Map the files that may be the one to the folder that the table's path starts at."""
     files = named.get(stem.rpartition("/")[2], ())
     return {
-        file: _stem(file)[: -len(stem)] for file in files if f"/{_stem(file)}".endswith(f"/{stem}")
+        file: own[: -len(stem)]
+        for file in files
+        if f"/{(own := _stem(plain(file)))}".endswith(f"/{stem}")
     }
 
 

@@ -25,6 +25,7 @@ import re
 from pathlib import Path
 
 from spectro.clips.datasets.listing import Listing
+from spectro.clips.datasets.published import classes
 from spectro.clips.datasets.published import lookup as published
 from spectro.clips.datasets.published.sources import Source
 from spectro.clips.table import (
@@ -117,18 +118,24 @@ def load(files: Listing) -> Dataset:
     DatasetError
         If the metadata is not there or not readable, or no clip is on disk.
     """
-    found = published.read(files, METADATA, MARKS, ("slice_file_name", "fsID", "fold", "class"))
+    columns = ("slice_file_name", "fsID", "fold", "class")
+    found = published.read(files, METADATA, MARKS, columns, ("classID",))
+    label = classes.labels(found.table, "class", "classID", classes.URBAN, found.path)
+    otherwise = classes.named_otherwise(
+        found.table["slice_file_name"], label, r"^\d+-(\d+)-\d+-\d+\.", classes.URBAN
+    )
     table, root = found.locate("slice_file_name", "audio", in_folds=True)
     present, absent, notes = split_present(table, table["on_disk"])
-    renamed = present.rename(columns={"class": "label", "fsID": "group"})
-    clips = clip_table(renamed[["path", "label", "fold", "group"]], root)
+    group = present["fsID"].map(published.whole)
+    rows = present[["path", "fold"]].assign(label=label[present.index], group=group)
+    clips = clip_table(rows, root)
     is_sample = (root / SAMPLE_MARKER).is_file()
     return Dataset(
         name="sample" if is_sample else "urbansound8k",
         root=root,
         clips=clips,
         folds=tuple(sorted(set(table["fold"].tolist()))),
-        notes=(*notes, *found.left_out(table), *leaks_in_words(clips)),
+        notes=(*notes, *found.left_out(table), *otherwise, *leaks_in_words(clips)),
         absent=tuple(absent),
         licence=SAMPLE_LICENCE if is_sample else LICENCE,
         citation="" if is_sample else CITATION,
