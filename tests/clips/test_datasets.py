@@ -616,6 +616,7 @@ def test_esc50_emptied_cell_is_a_dataset_error(tmp_path: Path, column: str) -> N
 
 
 def write_digits(root: Path, speakers: Iterable[str], takes: int = 1) -> Path:
+    root.mkdir(exist_ok=True)
     for speaker in speakers:
         for digit in range(10):
             for take in range(takes):
@@ -630,6 +631,29 @@ def test_digits_are_labels_and_speakers_are_groups(tmp_path: Path) -> None:
     for clip in dataset.clips.itertuples():
         digit, speaker, _ = Path(clip.path).stem.split("_")
         assert (clip.label, clip.group) == (digit, speaker)
+
+
+@pytest.mark.parametrize("suffix", [".flac", ".ogg", ".MP3", ".m4a"])
+def test_digits_encoded_otherwise_are_digits(tmp_path: Path, suffix: str) -> None:
+    root = write_digits(tmp_path / "recordings", ["ann", "bob"], takes=2)
+    for file in root.iterdir():
+        file.rename(file.with_suffix(suffix))
+    for given in (tmp_path, root):
+        dataset = datasets.load(given)
+        assert dataset.name == "spoken-digits"
+        assert dataset.labels == [str(digit) for digit in range(10)]
+        assert set(dataset.clips["group"]) == {"ann", "bob"}
+
+
+def test_of_two_encodings_of_a_digit_one_is_read_and_the_other_told(tmp_path: Path) -> None:
+    write_digits(tmp_path, ["ann", "bob"])
+    for name in ("3_ann_0.mp3", "4_bob_0.flac"):
+        (tmp_path / name).touch()
+    dataset = datasets.load(tmp_path)
+    assert len(dataset.clips) == 20
+    assert all(path.endswith(".wav") for path in dataset.clips["path"])
+    told = "2 sound files are another encoding of a clip and left out: the top folder (2)"
+    assert told in dataset.notes
 
 
 @pytest.mark.parametrize(("n_speakers", "n_folds"), [(2, 2), (6, 6), (10, 10), (11, 10), (25, 10)])

@@ -93,6 +93,7 @@ WORDS = [
 
 
 def speech_commands(root: Path) -> Path:
+    root.mkdir(exist_ok=True)
     for fold, name in ((2, "validation"), (3, "testing")):
         listed = "".join(f"{word}\n" for word, own, _ in WORDS if own == fold)
         (root / f"{name}_list.txt").write_text(listed)
@@ -116,10 +117,68 @@ def test_speech_commands_official_split_becomes_the_folds(tmp_path: Path) -> Non
 
 def test_speech_commands_listed_clip_that_is_gone_is_absent(tmp_path: Path) -> None:
     speech_commands(tmp_path)
-    (tmp_path / "no/b1c2_nohash_0.wav").unlink()
+    with (tmp_path / "validation_list.txt").open("a") as file:
+        file.write("no/gone_nohash_0.wav\n")
+    assert datasets.load(tmp_path).absent == ("no/gone_nohash_0.wav",)
+
+
+@pytest.mark.parametrize("name", ["validation_list.txt", "testing_list.txt"])
+def test_speech_commands_without_clips_of_a_listed_fold_is_an_error(
+    tmp_path: Path, name: str
+) -> None:
+    speech_commands(tmp_path)
+    (tmp_path / name).write_text("no/gone_nohash_0.wav\nno/lost_nohash_0.wav\n")
+    told = rf"{name}: none of the 2 clips that it names is on disk, the first is no/gone_nohash_0"
+    with pytest.raises(DatasetError, match=told):
+        datasets.load(tmp_path)
+    (tmp_path / name).write_text("")
+    with pytest.raises(DatasetError, match=rf"{name}: none of the 0 clips"):
+        datasets.load(tmp_path)
+    other = 3 if name.startswith("valid") else 2
+    (tmp_path / name).write_text("".join(f"{word}\n" for word, fold, _ in WORDS if fold != other))
+    with pytest.raises(DatasetError, match="the lists name every clip, and none is left to learn"):
+        datasets.load(tmp_path)
+
+
+def test_speech_commands_with_one_list_is_never_folders(tmp_path: Path) -> None:
+    speech_commands(tmp_path)
+    (tmp_path / "testing_list.txt").unlink()
+    with pytest.raises(DatasetError, match=r"holds validation_list\.txt .* no testing_list\.txt"):
+        datasets.load(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".flac", ".ogg", ".WAV"])
+def test_speech_commands_encoded_otherwise_keep_their_split(tmp_path: Path, suffix: str) -> None:
+    speech_commands(tmp_path)
+    for file in tmp_path.rglob("*.wav"):
+        file.rename(file.with_suffix(suffix))
     found = datasets.load(tmp_path)
-    assert found.absent == ("no/b1c2_nohash_0.wav",)
-    assert found.missing_folds == [2]
+    rows = sorted(zip(found.clips["label"], found.clips["fold"], found.clips["group"], strict=True))
+    assert rows == sorted((word.split("/")[0], fold, who) for word, fold, who in WORDS)
+    assert found.absent == ()
+
+
+@pytest.mark.parametrize("given", ["", "train"])
+def test_speech_commands_as_kaggle_has_them_keep_their_split(tmp_path: Path, given: str) -> None:
+    speech_commands(tmp_path / "train")
+    (tmp_path / "train/audio").mkdir()
+    for word in ("yes", "no", "_background_noise_"):
+        (tmp_path / "train" / word).rename(tmp_path / "train/audio" / word)
+    touch(tmp_path, ["test/audio/clip_00.wav", "test/audio/clip_01.wav"])
+    found = datasets.load(tmp_path / given)
+    assert found.name == "speech-commands"
+    rows = sorted(zip(found.clips["label"], found.clips["fold"], found.clips["group"], strict=True))
+    assert rows == sorted((word.split("/")[0], fold, who) for word, fold, who in WORDS)
+    (note,) = (note for note in found.notes if "left out" in note)
+    assert "audio/_background_noise_ (1)" in note
+    assert ("test/audio (2)" in note) == (given == "")
+
+
+def test_of_two_sets_of_words_one_is_asked_for(tmp_path: Path) -> None:
+    for version in ("v1", "v2"):
+        speech_commands(tmp_path / version)
+    with pytest.raises(DatasetError, match="holds several sets of words, v1/, v2/; give one"):
+        datasets.load(tmp_path)
 
 
 SCENES = [
@@ -163,6 +222,34 @@ def test_tau_official_split_becomes_the_folds(tmp_path: Path, identifier: bool) 
     assert found.folds == (1, 2)
     assert any("official split" in note for note in found.notes)
     assert any(note.startswith("1 clips of meta.csv are in no list") for note in found.notes)
+
+
+def test_tau_sounds_in_no_table_are_counted_by_folder(tmp_path: Path) -> None:
+    tau(tmp_path)
+    touch(tmp_path, ["audio/park-oslo-1-1-a.wav", "audio/old/x.wav", "more/y.wav"])
+    (note,) = (note for note in datasets.load(tmp_path).notes if "sound files" in note)
+    told = (
+        "3 sound files are in no row of meta.csv and left out: audio/old (1), audio (1), more (1)"
+    )
+    assert note == told
+
+
+def test_tau_encoded_otherwise_keeps_its_split(tmp_path: Path) -> None:
+    expected = datasets.load(tau(tmp_path)).clips
+    for file in tmp_path.rglob("*.wav"):
+        file.rename(file.with_suffix(".flac"))
+    found = datasets.load(tmp_path)
+    assert found.absent == ()
+    for column in ("label", "fold", "group"):
+        assert found.clips[column].tolist() == expected[column].tolist()
+
+
+def test_tau_clips_of_the_split_that_the_table_lacks_are_counted(tmp_path: Path) -> None:
+    tau(tmp_path)
+    with (tmp_path / "evaluation_setup/fold1_train.csv").open("a") as file:
+        file.write("audio/gone.wav\tpark\n")
+    notes = datasets.load(tmp_path).notes
+    assert "1 clips of the split are not in meta.csv, and left out" in notes
 
 
 def test_tau_of_several_splits_scores_each_evaluation_list(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def _check(
     if odd.empty:
         odd = first[first["name"].duplicated() | first["number"].duplicated()]
         official = ()
-    row, name, number = odd[["index", "name", "number"]].values.tolist()[0]
+    row, name, number = odd[["index", "name", "number"]].to_numpy().tolist()[0]
     others = first[(first["number"] == number) & (first["name"] != name)]["name"]
     meant = [*official[number : number + 1], *others, "another class"][0]
     raise DatasetError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,7 +19,16 @@ from spectro.clips.datasets.places import plain
 from spectro.clips.table import header_of, list_some, read_csv, whole_numbers
 from spectro.errors import DatasetError
 
-__all__ = ["Found", "find_tables", "folder_of", "read", "whole"]
+__all__ = [
+    "Found",
+    "find_clips",
+    "find_tables",
+    "folder_of",
+    "left_out",
+    "one_encoding",
+    "read",
+    "whole",
+]
 
 _MOST_HEADERS = 200  # tables whose first line is read
 
@@ -114,9 +123,9 @@ class Found:
         keys = [str(name).replace("\\", "/") for name in table[column]]
         if in_folds:
             keys = [f"fold{fold}/{key}" for fold, key in zip(table["fold"], keys, strict=True)]
-        found = _places(self.files, keys)
+        found = find_clips(self.files, keys)
         if in_folds and not any(found):  # all in one folder
-            found = _places(self.files, [key.rpartition("/")[2] for key in keys])
+            found = find_clips(self.files, [key.rpartition("/")[2] for key in keys])
         home = PurePosixPath(self.name).parent
         home = home.parent if home.name in ("meta", "metadata") else home
         if not any(found):
@@ -136,12 +145,30 @@ class Found:
         """Say in a note which sound files are not in the table."""
         listed = set(table["path"])
         others = [name for name in self.files.sounds if path_of(self.files, name) not in listed]
-        if not others:
-            return []
-        are = "file is" if len(others) == 1 else "files are"
-        return [
-            f"{len(others):,} sound {are} not in {self.path.name} and left out: {by_folder(others)}"
-        ]
+        return left_out(others, f"not in {self.path.name}")
+
+
+def left_out(names: Iterable[str], why: str) -> list[str]:
+    """Say in a note that sound files are left out, and why; no note where there are none."""
+    others = sorted(names)
+    are = "file is" if len(others) == 1 else "files are"
+    told = f"{len(others):,} sound {are} {why} and left out: {by_folder(others)}"
+    return [told] if others else []
+
+
+def one_encoding(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Of files in one folder that differ in nothing but their suffix, keep the WAV, or the first.
+
+    Returns
+    -------
+    kept, others : list of str
+    """
+    kept: dict[str, str] = {}
+    names = list(names)
+    for name in sorted(names, key=lambda name: (not name.lower().endswith(".wav"), name)):
+        kept.setdefault(_stem(name), name)
+    taken = set(kept.values())
+    return [n for n in names if n in taken], [n for n in names if n not in taken]
 
 
 def read(
@@ -216,10 +243,17 @@ def _inside(folder: PurePosixPath, other: PurePosixPath) -> bool:
     return folder == other or other in folder.parents
 
 
-def _places(files: Listing, keys: list[str]) -> list[str | None]:
+def find_clips(files: Listing, keys: Sequence[str]) -> list[str | None]:
     """Find each file by the end of its path, encoded as the table says or otherwise.
 
     Of copies, those with the most others around them, then those nearest to the top.
+
+    Parameters
+    ----------
+    files : Listing
+        Of the folder.
+    keys : sequence of str
+        Paths as the table has them, with forward slashes.
     """
     wanted = {_stem(plain(key)).rpartition("/")[2] for key in keys}
     named: dict[str, list[str]] = {}

@@ -2,7 +2,7 @@
 
 - Size: AudioMNIST 30,000 clips of 60 speakers, 48 kHz; Free Spoken Digit Dataset 3,000 clips of 6
   speakers, 8 kHz. 10 classes, about a second each.
-- Layout: ``{digit}_{speaker}_{take}.wav``, flat or in a folder a speaker.
+- Layout: ``{digit}_{speaker}_{take}.wav``, flat or in a folder a speaker; or encoded otherwise.
 - Folds: neither has any. Speakers make them here, so that the score is for a voice never heard: a
   fold a speaker up to ten speakers, beyond that ten folds dealt out in order of name.
 - Source of AudioMNIST: GitHub's archive of its repository. Top folder ``AudioMNIST-master``:
@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import re
 
-from spectro.clips.datasets.listing import SPLITS, Listing, by_folder, path_of
+from spectro.clips.datasets.listing import SPLITS, Listing, path_of
+from spectro.clips.datasets.published.lookup import left_out, one_encoding
 from spectro.clips.datasets.published.sources import Source
 from spectro.clips.table import Dataset, clip_table, list_some
 from spectro.errors import DatasetError
@@ -44,7 +45,7 @@ SOURCE = Source(
     ),
 )
 
-_NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[^_]+)_(?P<take>\d+)\.wav", re.IGNORECASE)
+_NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[^_]+)_(?P<take>\d+)\.\w+")  # any suffix of sound
 _MOST_FOLDS = 10
 
 
@@ -103,7 +104,8 @@ def load(files: Listing) -> Dataset:
         If no file is named as above, or there is only one speaker.
     """
     root = files.root
-    found = [(name, _NAME.fullmatch(name.rpartition("/")[2])) for name in files.sounds]
+    names, copies = one_encoding(files.sounds)
+    found = [(name, _NAME.fullmatch(name.rpartition("/")[2])) for name in names]
     clips = [(path_of(files, name), match) for name, match in found if match]
     speakers = sorted({match["speaker"] for _, match in clips})
     if len(speakers) < 2:
@@ -129,22 +131,19 @@ def load(files: Listing) -> Dataset:
         notes=(
             f"folds are made of speakers: {len(speakers)} speakers, "
             f"{min(len(speakers), _MOST_FOLDS)} folds",
-            *_told(clips, [name for name, match in found if match is None]),
+            *_told(clips),
+            *left_out((name for name, match in found if match is None), "not named as digits"),
+            *left_out(copies, "another encoding of a clip"),
         ),
     )
 
 
-def _told(clips: list[tuple[str, re.Match[str]]], others: list[str]) -> list[str]:
-    """Say what is odd: speakers of one digit each, and sounds with other names."""
-    notes = []
+def _told(clips: list[tuple[str, re.Match[str]]]) -> list[str]:
+    """Say whether speakers say one digit each, which hardly tells digits."""
     pairs = {(match["speaker"], match["digit"]) for _, match in clips}
     if len(pairs) == len({speaker for speaker, _ in pairs}):
-        notes.append(
+        return [
             "each speaker says one digit only; if the names say something else, put the files into "
             "a folder a class"
-        )
-    if others:
-        notes.append(
-            f"{len(others):,} sound files are not named as digits and left out: {by_folder(others)}"
-        )
-    return notes
+        ]
+    return []

@@ -20,6 +20,7 @@ import re
 import pandas as pd
 
 from spectro.clips.datasets.listing import Listing, path_of
+from spectro.clips.datasets.published.lookup import find_clips, left_out
 from spectro.clips.datasets.split_lists import read_list
 from spectro.clips.table import Dataset, absent_note, clip_table, leaks_in_words, read_csv
 from spectro.errors import DatasetError
@@ -61,11 +62,13 @@ def load(files: Listing) -> Dataset:
     root = files.root
     meta = read_csv(root / _META, ("filename", "scene_label"))
     fold_of = _folds(files)
-    names = meta["filename"].str.strip()
-    table = meta.assign(filename=names, fold=names.map(fold_of))
+    names = meta["filename"].str.strip().str.replace("\\", "/")
+    found = pd.Series(find_clips(files, names.tolist()), index=meta.index, dtype=object)
+    table = meta.assign(filename=names, fold=names.map(fold_of), there=found)
     listed = table[table["fold"].notna()]
-    there = listed["filename"].isin(files.sounds)
+    there = listed["there"].notna()
     present = listed[there]
+    others = set(files.sounds) - set(table["there"].dropna())
     if present.empty:
         raise DatasetError(
             f"{root}: none of the {len(listed):,} clips of the split is on disk, the first would "
@@ -79,7 +82,8 @@ def load(files: Listing) -> Dataset:
         clips=clips,
         folds=tuple(sorted(set(fold_of.values()))),
         notes=(
-            *_told(fold_of, len(table) - len(listed)),
+            *_told(fold_of, len(table) - len(listed), len(set(fold_of) - set(names))),
+            *left_out(others, f"in no row of {_META}"),
             *([absent_note(absent)] if absent else []),
             *leaks_in_words(clips),
         ),
@@ -91,10 +95,9 @@ def load(files: Listing) -> Dataset:
 
 def _rows(present: pd.DataFrame, files: Listing) -> pd.DataFrame:
     """Build the clip table's columns."""
-    names = present["filename"]
     return pd.DataFrame(
         {
-            "path": [path_of(files, name) for name in names],
+            "path": [path_of(files, name) for name in present["there"]],
             "label": present["scene_label"].str.strip(),
             "fold": present["fold"].astype(int),
             "group": _places(present),
@@ -105,7 +108,7 @@ def _rows(present: pd.DataFrame, files: Listing) -> pd.DataFrame:
 def _places(present: pd.DataFrame) -> list[str]:
     """Name the place of each clip: the table's ``identifier``, or what the file name says."""
     if "identifier" in present and present["identifier"].notna().all():
-        return [str(place) for place in present["identifier"]]
+        return [str(place).strip() for place in present["identifier"]]
     stems = (name.rpartition("/")[2].split("-") for name in present["filename"])
     return ["-".join(parts[1:3]) if len(parts) > 3 else "-".join(parts) for parts in stems]
 
@@ -131,8 +134,8 @@ def _folds(files: Listing) -> dict[str, int]:
     return fold_of
 
 
-def _told(fold_of: dict[str, int], unused: int) -> list[str]:
-    """Say what the folds are."""
+def _told(fold_of: dict[str, int], unused: int, unknown: int) -> list[str]:
+    """Say what the folds are; and what only the table or only the lists of the split name."""
     notes = ["each fold is the evaluation list of an official split"]
     if set(fold_of.values()) == {1, 2}:
         notes = [
@@ -141,4 +144,6 @@ def _told(fold_of: dict[str, int], unused: int) -> list[str]:
         ]
     if unused:
         notes.append(f"{unused:,} clips of {_META} are in no list of the split and left out")
+    if unknown:
+        notes.append(f"{unknown:,} clips of the split are not in {_META}, and left out")
     return notes
