@@ -101,6 +101,7 @@ def load(
     files = list_below(_folder(root))
     if parquet.sounds_inside(files):
         files = list_below(parquet.export(files))
+    files, copies = import_module("spectro.clips.datasets.copies").without_copies(files)
     root = files.root
     given = {name: value for name, value in options.items() if value is not None}
     if layout == "auto":
@@ -115,7 +116,8 @@ def load(
     dataset: Dataset = loader(files, **given, **before)
     if keep_folds:
         dataset.keep_folds()
-    return dataclasses.replace(dataset, reading=_reading(given, asked))
+    notes = (*dataset.notes, *copies)
+    return dataclasses.replace(dataset, notes=notes, reading=_reading(given, asked))
 
 
 def _reading(given: dict[str, Any], asked: str) -> dict[str, Any]:

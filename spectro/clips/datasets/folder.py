@@ -20,18 +20,25 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from spectro.clips.clip import printable
+from spectro.clips.datasets.class_folders import check_classes
 from spectro.clips.datasets.folds import Grouping, MadeFolds, remembered_folds
 from spectro.clips.datasets.judged import read_judged
 from spectro.clips.datasets.listing import (
     DOCUMENTS,
+    SPLITS,
     Listing,
     by_folder,
     is_document,
     is_sound,
-    parts_of_a_split,
     path_of,
 )
-from spectro.clips.datasets.own_table import TABLE, Columns, exists, find, propose, read_table
+from spectro.clips.datasets.own_table import (
+    TABLE,
+    Columns,
+    exists,
+    find,
+    read_table,
+)
 from spectro.clips.datasets.places import lie_outside
 from spectro.clips.datasets.recordings import name_in, recordings, suggest
 from spectro.clips.opening import begins_as_sound
@@ -45,15 +52,12 @@ from spectro.clips.table import (
     list_some,
 )
 from spectro.errors import DatasetError
-from spectro.plumbing.paths import is_url
+from spectro.plumbing.paths import below, is_url
 from spectro.plumbing.words import counted
 
 __all__ = ["load", "looks_like"]
 
-_GENERIC = {  # names of folders that say what lies in them, not how it sounds
-    *("audio", "audios", "clips", "data", "dataset", "files", "recordings", "samples", "sound"),
-    *("sounds", "wav", "wavs", "mp3", "flac", "ogg", "archive", "content"),
-}
+_NOISE = "_background_noise_/"  # of Speech Commands, and of no word
 _SPLIT_COLUMNS = {"split", "subset", "partition", "usage", "set", "dataset_split"}
 
 
@@ -71,46 +75,8 @@ def looks_like(files: Listing) -> bool:
         return True
     clips = _in_folders(files)
     if clips:
-        _check_classes(files, clips)
+        check_classes(files, clips)
     return bool(clips)
-
-
-def _check_classes(files: Listing, clips: list[str]) -> None:
-    """Refuse folders that are hardly classes."""
-    tops = sorted({name.partition("/")[0] for name in clips})
-    below = sorted({name.split("/")[1] for name in clips if name.count("/") > 1})
-    splits = parts_of_a_split(tops, _inside(clips))
-    if splits:
-        what = f"the classes below seem to be {list_some(below, 5)}" if below else "no classes"
-        raise DatasetError(
-            f"{files.root}: {list_some(splits, 5)} look like parts of a split, not like classes "
-            f"({what}); give one of them, list path, label and fold in a {TABLE}, or take them "
-            f"for classes with --layout folder{_by_table(files)}"
-        )
-    flat = [name for name in clips if name.count("/") == 1]
-    if len(tops) == 1 and (tops[0].lower() in _GENERIC or (len(below) > 1 and not flat)):
-        inside = f"; if the folders in it are classes, give {files.root / tops[0]}" if below else ""
-        raise DatasetError(
-            f"{files.root}: {tops[0]} is the only folder with sound, and hardly a class{inside}; "
-            f"else list path and label in a {TABLE}, or take it for a class with --layout folder"
-        )
-
-
-def _by_table(files: Listing) -> str:
-    """Propose a table at the top whose columns, whatever they are called, may list the clips."""
-    for name in files.tables(".csv", ".tsv"):
-        if "/" not in name and (way := propose(files.root / name)):
-            return f"; by {printable(name)}, {way}"
-    return ""
-
-
-def _inside(clips: list[str]) -> dict[str, frozenset[str]]:
-    """Return the names of the folders that each top folder holds sound in."""
-    found: dict[str, set[str]] = {}
-    for name in clips:
-        top, *rest = name.split("/")
-        found.setdefault(top, set()).update(rest[:1] if len(rest) > 1 else ())
-    return {top: frozenset(names) for top, names in found.items()}
 
 
 def load(
@@ -168,7 +134,8 @@ def load(
     else:
         table, home, name = _from_folders(files), root, root.resolve().name
     table, absent, notes = _present(table, table_file or root)
-    notes += [*_unused_split(table_file, table), *_outside(table, home if table_file else None)]
+    notes += [*_unused_split(table_file, table), *_unkept_split(table, root, table_file is None)]
+    notes += [*_outside(table, home if table_file else None)]
     folds_file = folds_file or home / "folds.csv"
     grouping = Grouping(group_pattern=group_pattern)
     if "group" in table:
@@ -232,7 +199,7 @@ def _from_folders(files: Listing) -> pd.DataFrame:
 
 
 def _in_folders(files: Listing) -> list[str]:
-    return [name for name in files.sounds if "/" in name]
+    return [name for name in files.sounds if "/" in name and not name.startswith(_NOISE)]
 
 
 def _check_no_class_is_empty(files: Listing, clips: list[str]) -> None:
@@ -243,7 +210,7 @@ def _check_no_class_is_empty(files: Listing, clips: list[str]) -> None:
         suffixes.setdefault(name.partition("/")[0], set()).add(PurePosixPath(name).suffix.lower())
     for folder in files.folders:
         kinds = sorted(suffixes.get(folder, ()))
-        if folder in filled or (kinds and DOCUMENTS.issuperset(kinds)):
+        if f"{folder}/" == _NOISE or folder in filled or (kinds and DOCUMENTS.issuperset(kinds)):
             continue
         what = f"files with the suffixes {list_some(kinds, 5)}" if kinds else "nothing"
         raise DatasetError(
@@ -260,6 +227,25 @@ def _unused_split(file: Path | None, table: pd.DataFrame) -> list[str]:
         "apart, number them in a column fold"
     )
     return [told] if found else []
+
+
+def _unkept_split(table: pd.DataFrame, root: Path, by_folder: bool) -> list[str]:
+    """Say in a note that folders part the clips for training and testing, and folds are made."""
+    if "fold" in table:
+        return []
+    above: dict[str, set[str]] = {}
+    for path, label in zip(table["path"], table["label"], strict=True):
+        folders = PurePosixPath(below(path, root)).parts[by_folder:-1]
+        for part in {folder for folder in folders if folder.lower() in SPLITS}:
+            above.setdefault(part, set()).add(label)
+    if len(above) < 2 and all(len(labels) < 2 for labels in above.values()):
+        return []
+    told = list_some(map(printable, sorted(above)), 5)
+    return [
+        f"{told} below the classes {'look' if len(above) > 1 else 'looks'} like parts of a split, "
+        "which is not kept: folds are made of all clips; to keep the parts, list path, label and "
+        f"fold in a {TABLE}, with a number for each part"
+    ]
 
 
 def _outside(table: pd.DataFrame, home: Path | None) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from spectro.clips.table import (
 from spectro.errors import DatasetError
 from spectro.plumbing.paths import is_url, place
 
-__all__ = ["TABLE", "Columns", "exists", "find", "propose", "read_table"]
+__all__ = ["TABLE", "Columns", "exists", "find", "labels_in", "propose", "read_table"]
 
 TABLE = "clips.csv"
 """Name of the table in a folder of one's own."""
@@ -30,7 +30,16 @@ TABLE = "clips.csv"
 _PARTS = ("start", "end")
 _CALLED = {  # what others call them: Kaggle's tables, the Hugging Face hub's, DCASE's
     "path": ("path", "filename", "file_name", "file", "filepath", "file_path", "fname", "audio"),
-    "label": ("label", "primary_label", "class", "category", "species", "scene_label", "target"),
+    "label": (
+        "label",
+        "primary_label",
+        "ebird_code",
+        "class",
+        "category",
+        "species",
+        "scene_label",
+        "target",
+    ),
     "fold": ("fold", "kfold", "cv_fold"),
     "group": ("group", "author", "recordist", "recording", "recording_id", "speaker", "source"),
 }
@@ -143,15 +152,33 @@ def _renamed(file: Path, columns: Columns) -> pd.DataFrame:
 
 def propose(file: Path) -> str | None:
     """Propose how to name a table's columns, if it has some that others call so."""
-    header = header_of(file)
-    found = {
-        ours: next((name for name in names if name in header), None)
-        for ours, names in _CALLED.items()
-    }
+    found = _known_columns(file)
     if found["path"] is None or found["label"] is None:
         return None
     options = (f"--{ours}-column {name}" for ours, name in found.items() if name)
     return f"perhaps: {' '.join(options)}"
+
+
+def labels_in(file: Path) -> dict[str, str]:
+    """Read the label of each clip by its name, without folders and suffix, if a table has both."""
+    path, label = (_known_columns(file)[ours] for ours in ("path", "label"))
+    if path is None or label is None:
+        return {}
+    try:
+        table = read_csv(file, (path, label))
+    except DatasetError:
+        return {}
+    stems = [PurePosixPath(name.strip().replace("\\", "/")).stem for name in table[path]]
+    return dict(zip(stems, table[label].str.strip(), strict=True))
+
+
+def _known_columns(file: Path) -> dict[str, str | None]:
+    """Tell what a table calls its columns, as far as others call theirs so."""
+    header = header_of(file)
+    return {
+        ours: next((name for name in names if name in header), None)
+        for ours, names in _CALLED.items()
+    }
 
 
 def _check_parts(table: pd.DataFrame, file: Path) -> None:

@@ -21,7 +21,7 @@ from collections import Counter
 from spectro.clips.datasets.listing import Listing, path_of
 from spectro.clips.datasets.places import plain
 from spectro.clips.datasets.published.lookup import left_out, one_encoding
-from spectro.clips.datasets.split_lists import read_list
+from spectro.clips.datasets.published.split_lists import read_list
 from spectro.clips.table import Dataset, absent_note, clip_table, list_some
 from spectro.errors import DatasetError
 

@@ -21,7 +21,7 @@ import pandas as pd
 
 from spectro.clips.datasets.listing import Listing, path_of
 from spectro.clips.datasets.published.lookup import find_clips, left_out
-from spectro.clips.datasets.split_lists import read_list
+from spectro.clips.datasets.published.split_lists import read_list
 from spectro.clips.table import Dataset, absent_note, clip_table, leaks_in_words, read_csv
 from spectro.errors import DatasetError
 
