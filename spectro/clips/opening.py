@@ -22,6 +22,7 @@ import soundfile as sf
 from spectro.clips.containers import chunks, flac, mp3, ogg, phone, riff
 from spectro.clips.containers.ffmpeg import Ffmpeg
 from spectro.clips.containers.views import Plan, View
+from spectro.clips.contents import no_sound
 from spectro.errors import AudioError
 from spectro.plumbing.paths import is_url
 
@@ -42,6 +43,7 @@ _FRAMES = re.compile(r"^\s*(?:Rows : \d+\s+Cols|Frames\s*) : (\d+)", re.MULTILIN
 _FRAMES_LOGGED = ("AVR", "MAT5", "MPC2K")
 _NIST_FRAMES = re.compile(rb"^sample_count -i (\d{1,18})$", re.MULTILINE)  # in the file itself
 _NIST_HEADER = 1024  # bytes
+_LOOK = 1 << 20  # bytes of a file that did not open
 # Recorders that stream cannot go back to fill in the length, and leave a huge one instead.
 _LENGTH_UNKNOWN = 0x7FFF_0000
 # What libsndfile says of a file that ends in .mp3 and is none, or ends before its header says.
@@ -291,15 +293,31 @@ def _open(path: Path) -> Source:
     with path.open("rb") as file:
         head = file.read(phone.HEAD)
         plain = not is_url(path) and riff.is_plain(head, os.fstat(file.fileno()).st_size)
+    if words := no_sound(head):
+        raise AudioError(f"{path}: cannot be decoded (Format not recognised): it {words}")
     find = None if plain else _PLANS.get(head[:4])
     try:
         plan = find(path) if find else None
-        return _planned(path, plan) if plan else _as_it_is(path)
+        return _planned(path, plan) if plan else _as_it_is(path, head)
     except (sf.SoundFileError, TypeError, _NoHeaderError):  # TypeError: a headerless .raw
         name = phone.demuxer(head)
         if not name or (name in ("wav", "w64") and not riff.is_foreign(path)):
             raise
+        return _foreign(path, name)
+
+
+def _foreign(path: Path, name: str) -> Source:
+    """Have ffmpeg decode a file; of a WAV file that it cannot decode, name the codec."""
+    try:
         return Ffmpeg(path, name)
+    except AudioError as error:
+        wave = riff.read(path) if name in ("wav", "w64") else None
+        if wave is None or "ffmpeg: " not in str(error):
+            raise
+        raise AudioError(
+            f"{error}; its header names the codec {wave.tag:#06x}, which nothing here decodes; "
+            f"{_WAY_ON}"
+        ) from None
 
 
 def _planned(path: Path, plan: Plan) -> Source:
@@ -326,15 +344,33 @@ def _of_counted_length(path: Path, sound: Sound, plan: Plan) -> Sound:
     return sound
 
 
-def _as_it_is(path: Path) -> Source:
-    """Leave a file on a disk to libsndfile to open."""
-    sound = Sound(path, path.open("rb") if is_url(path) else path)
-    counted = mp3.count(path) if sound.is_mpeg else None
+def _as_it_is(path: Path, head: bytes) -> Source:
+    """Leave a file on a disk to libsndfile to open; of MPEG audio, nothing but its frames."""
+    counted = mp3.count(path) if _may_be_mpeg(path, head) else None
+    if counted is None and path.suffix.lower() == ".mp3" and not _is_known(head):
+        raise AudioError(f"{path}: cannot be decoded (there is no frame of MP3 in it); {_WAY_ON}")
     if counted is None:
-        return sound
-    sound.close()
+        sound = Sound(path, path.open("rb") if is_url(path) else path)
+        counted = mp3.count(path) if sound.is_mpeg else None
+        if counted is None:
+            return sound
+        sound.close()
+    view = View(path, counted.sound)
+    if counted.says_itself:
+        return Sound(path, view)
     plan = Plan((counted.sound,), counted.samples, told=counted.told)
-    return _of_counted_length(path, Sound(path, View(path, counted.sound), plan), plan)
+    return _of_counted_length(path, Sound(path, view, plan), plan)
+
+
+def _may_be_mpeg(path: Path, head: bytes) -> bool:
+    """Tell whether a file may be MPEG audio: libmpg123 says aloud what else it finds in one."""
+    begins = head[:3] == b"ID3" or (head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE6 > 0xE0)
+    return begins or (path.suffix.lower() == ".mp3" and not _is_known(head))
+
+
+def _is_known(head: bytes) -> bool:
+    """Tell whether a file begins as a container that is no MPEG audio."""
+    return (head[:4] in _PLANS and head[:3] != b"ID3") or bool(phone.demuxer(head))
 
 
 def _name(path: Path) -> Path | bytes:
@@ -393,5 +429,17 @@ def _explain(path: Path, error: Exception) -> NoReturn:
         detail = getattr(error, "error_string", None) or getattr(error, "strerror", None) or error
         detail = str(detail).strip().rstrip(".")
         detail = _MEANT.get(next((said for said in _MEANT if said in detail), ""), detail)
+        detail = _seen(path) or detail
         reason = f"cannot be decoded ({detail}); {_WAY_ON}"
     raise AudioError(f"{path}: {reason}") from None
+
+
+def _seen(path: Path) -> str:
+    """Say what a look at a file that did not open tells; empty where it tells nothing."""
+    if is_url(path):
+        return ""
+    with path.open("rb") as file:
+        head = file.read(_LOOK)
+    if not head.strip(b"\0"):
+        return "it holds nothing but zeros, as after a copy that failed; copy it again"
+    return riff.fault(path) if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff") else ""

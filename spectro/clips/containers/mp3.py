@@ -53,6 +53,9 @@ class Counted(NamedTuple):
     told : tuple of bytes or range
         The same behind a frame that states how many there are, upon which the decoder leaves out
         its own delay of 529 samples; empty of layer I and II, which have no such frame.
+    says_itself : bool
+        Whether it is nothing but frames, of which the first states how many: the decoder knows.
+        `sound` is then all of them, that one too, without tags and what else lies around.
     """
 
     samples: int
@@ -60,6 +63,7 @@ class Counted(NamedTuple):
     cut: bool
     sound: tuple[Piece, ...]
     told: tuple[Piece, ...]
+    says_itself: bool = False
 
 
 class _Frame(NamedTuple):
@@ -90,7 +94,7 @@ def count(path: Path, where: range | None = None) -> Counted | None:
     Returns
     -------
     counted : Counted or None
-        None if there is no frame, or the file is nothing but frames and says itself how many.
+        None if there is no frame.
 
     Raises
     ------
@@ -106,7 +110,8 @@ def count(path: Path, where: range | None = None) -> Counted | None:
         number = sum(run.number for run in runs)
         # One more or less: encoders count the frame that states it, or do not.
         if where is None and len(runs) == 1 and stated and number - 1 <= stated:
-            return None
+            (run,) = runs
+            return Counted(run.samples, 3, False, (range(run.start, run.stop),), (), True)
         if len({_kind(_header(data, run.start)) for run in runs}) > 1:
             raise AudioError(
                 f"{path}: holds sounds of different rates or kinds, one after the other; "

@@ -22,6 +22,7 @@ _FLAC = b"\x7fFLAC"
 _HEADERS = 13  # bytes in front of the FLAC stream's own first ones: mark, version, number
 _FIRST, _LAST = 2, 4  # flags of a page
 _BEGIN = MARK + bytes((0, _FIRST))  # of the first page of a stream
+_STEP = 1 << 20  # bytes looked at, at a time
 _CODECS = {b"\x01vorbis": "VORBIS", b"OpusHead": "OPUS"}
 
 
@@ -39,23 +40,47 @@ def plan(path: Path) -> Plan | None:
     Raises
     ------
     AudioError
-        If it holds streams side by side, or FLAC that is cut.
+        If it holds FLAC that is cut, or other bytes where pages should be.
     """
     with mapped(path) as data:
         links = _links(data)
-        if not links or (len(links) == 1 and not _is_flac(data, links[0])):
+        if not links:
             return None
         end = links[-1][-1].end
-        if data[end : end + 4] == MARK:
-            raise AudioError(f"{path}: truncated in the middle of an Ogg page")
+        _check_behind(path, data, links[-1][-1])
         if _is_flac(data, links[0]):
             return _as_flac(path, data, links)
-        ends = [
-            *(link[-1].end for link in links[:-1]),
-            len(data),
-        ]  # a cut page is seen by libsndfile
-        parts = zip(links, ends, strict=True)
-        return Plan(tuple((range(link[0].start, end),) for link, end in parts))
+        if len(links) == 1 and end == len(data):
+            return None
+        return Plan(tuple((range(link[0].start, link[-1].end),) for link in links))
+
+
+def _check_behind(path: Path, data: bytes | mmap.mmap, last: _Page) -> None:
+    """Refuse what is no page behind the last one, but for zeros, with which some disks fill up.
+
+    Anything may follow a page that says that it is the last.
+    """
+    if data[last.end : last.end + 4] == MARK:
+        raise AudioError(f"{path}: truncated in the middle of an Ogg page")
+    left = len(data) - last.end
+    if _is_zero(data, last.end):
+        return
+    if data.find(MARK, last.end) >= 0:
+        raise AudioError(
+            f"{path}: damaged, what follows from byte {last.end:,} on is no page of Ogg, and then "
+            "pages follow again; fetch or copy it again"
+        )
+    if not last.flags & _LAST:
+        raise AudioError(
+            f"{path}: followed by {left:,} bytes that are no Ogg, and does not say that it ended "
+            "before them; fetch or copy it again"
+        )
+
+
+def _is_zero(data: bytes | mmap.mmap, at: int) -> bool:
+    """Tell whether nothing but zeros lies from here on."""
+    parts = (data[start : start + _STEP] for start in range(at, len(data), _STEP))
+    return not any(part.strip(b"\0") for part in parts)
 
 
 def _links(data: bytes | mmap.mmap) -> list[list[_Page]]:

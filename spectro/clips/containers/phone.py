@@ -39,6 +39,10 @@ _BY_START = {
 # Codecs that libsndfile decodes: what it refuses of them is damaged, and ffmpeg plays on.
 _IN_OGG = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC")
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+_TOP = (  # boxes that a file is made of
+    *(*_BOXES, b"uuid", b"udta", b"meta", b"moof", b"mfra", b"sidx", b"styp", b"ssix", b"prft"),
+    *(b"emsg", b"pdin", b"imda", b"idat"),
+)
 _TS, _TS_SYNC = 188, 0x47
 # Bytes of a frame behind its first, by the type in it (3GPP TS 26.101, 26.201).
 _AMR = (12, 13, 15, 17, 19, 20, 26, 31, 5, 6, 5, 5, 0, 0, 0, 0)
@@ -112,8 +116,11 @@ def _end_of_boxes(data: Data) -> int:
         size = int.from_bytes(data[at : at + 4], "big")
         if size == 1:
             size = int.from_bytes(data[at + 8 : at + 16], "big")
-        if size < 8 or not data[at + 4 : at + 8].strip(b"\0"):
+        name = data[at + 4 : at + 8]
+        if size < 8 or not name.strip(b"\0"):
             break  # 0: the last one, to the end
+        if at + size > len(data) and name not in _TOP:
+            break  # no box, but what was put behind the last one
         at += size
     return at
 

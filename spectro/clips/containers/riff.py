@@ -20,7 +20,7 @@ from spectro.clips.containers.sizes import sound_bytes
 from spectro.clips.containers.views import Piece, Plan, size_of
 from spectro.errors import AudioError
 
-__all__ = ["Wave", "is_foreign", "is_plain", "plan", "read"]
+__all__ = ["Wave", "fault", "is_foreign", "is_plain", "plan", "read"]
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # format tags (mmreg.h)
 MPEG_TAGS = (0x50, 0x55)  # layers I and II; layer III
@@ -29,6 +29,9 @@ _KNOWN = (PCM, 2, FLOAT, 6, 7, 0x11, 0x31, 0x38, 0x40, 0x64, *MPEG_TAGS)
 WIDE = (b"RF64", b"BW64")  # sizes of 64 bits, in a chunk of their own (EBU 3306, ITU-R BS.2088)
 _LARGEST = 0xFFFF_FF00  # bytes of sound that a 32-bit header can tell of
 _MOST_CHUNKS = 1_000
+_W64_PAD = 8  # bytes that chunks of W64 fill up to
+_HEADER = 4_096  # bytes that hold the chunks in front of the sound, of a file that did not open
+_BITS = {PCM: range(1, 33), FLOAT: (32, 64)}  # that libsndfile decodes
 _LOOK = 1 << 20  # samples looked at, at a time, to see which bits of a wide one are used
 
 Order = Literal["<", ">"]
@@ -226,9 +229,36 @@ def plan(path: Path) -> Plan | None:
     if wave.tag == PCM and wave.align != wave.channels * -(-wave.bits // 8):
         return _contradicted(path, wave)
     as_it_is = len(wave.data) == wave.stated and wave.form != b"BW64"  # which it does not know
+    if wave.form == b"riff":  # of which it plays what lies behind the sound
+        as_it_is = as_it_is and path.stat().st_size - wave.data.stop < _W64_PAD
     if as_it_is or wave.tag not in _KNOWN:
         return None
     return _mended(wave, wave.fmt)
+
+
+def fault(path: Path) -> str:
+    """Say what the header of a WAV file says that no sound can have; empty if there is nothing.
+
+    Raises
+    ------
+    AudioError
+        If bytes of sound are missing.
+    """
+    wave = read(path)
+    if wave is None:
+        with path.open("rb") as file:
+            head, size = file.read(_HEADER), size_of(file)
+        if head[:4] != b"riff" and head[8:12] not in (b"WAVE", b""):
+            return f"it is RIFF, but no WAV: {head[8:12].decode('ascii', 'replace')!r}"
+        lacks = "format" if b"fmt " not in head else "sound"
+        return f"its {size:,} bytes hold the header of a WAV file without its {lacks}"
+    odd = {"channels": wave.channels, "Hz": wave.rate, "bits a sample": wave.bits}
+    wrong = [f"{value} {name}" for name, value in odd.items() if not value]
+    if wrong:
+        return f"its header says {' and '.join(wrong)}"
+    is_plain_pcm = wave.tag in (PCM, FLOAT) and wave.bits not in _BITS[wave.tag]
+    kind = "floating point" if wave.tag == FLOAT else "whole numbers"
+    return f"its header says {wave.bits} bits a sample, of {kind}" if is_plain_pcm else ""
 
 
 def is_foreign(path: Path) -> bool:
