@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -176,3 +177,126 @@ def test_without_pyarrow_the_extra_is_named(
     (tmp_path / "train.parquet").write_bytes(b"PAR1")
     with pytest.raises(MissingExtraError, match=r"spectro\[parquet\]"):
         datasets.load(tmp_path)
+
+
+def own(tmp_path: Path, n: int, **cells: Any) -> list[dict[str, Any]]:
+    """Rows of one's own, each with another sound."""
+    return [
+        {"audio": {"bytes": sound(tmp_path, i), "path": f"{i}.flac"}, "label": "xy"[i % 2]} | cells
+        for i in range(n)
+    ]
+
+
+def test_files_of_one_name_in_several_folders_are_told_apart(tmp_path: Path, pa: Any) -> None:
+    for i, folder in enumerate(("en", "de")):
+        rows = own(tmp_path, 4, lang=folder)
+        for row in rows:
+            row["audio"] = row["audio"] | {
+                "bytes": sound(tmp_path, 10 * i + int(row["audio"]["path"][0]))
+            }
+        write(pa, tmp_path / "hub" / folder / "0000.parquet", rows)
+    dataset = datasets.load(tmp_path / "hub", n_folds=2)
+    contents = [Path(path).read_bytes() for path in dataset.clips["path"]]
+    assert len(contents) == len(set(contents)) == 8
+    assert dataset.clips["group"].nunique() == 8
+    for folder in ("de", "en"):  # a change of any of them is seen
+        mark = tmp_path / "hub" / folder / "0000.parquet"
+        before = mark.read_bytes(), mark.stat()
+        write(pa, mark, own(tmp_path, 2))
+        with pytest.raises(DatasetError, match="is not what the parquet holds now"):
+            datasets.load(tmp_path / "hub")
+        mark.write_bytes(before[0])
+        os.utime(mark, ns=(before[1].st_atime_ns, before[1].st_mtime_ns))
+    assert len(datasets.load(tmp_path / "hub").clips) == 8
+
+
+def test_sounds_that_an_earlier_version_wrote_out_are_taken(tmp_path: Path, pa: Any) -> None:
+    write(pa, tmp_path / "hub/data/train.parquet", own(tmp_path, 4))
+    datasets.load(tmp_path / "hub", n_folds=2)
+    mark = tmp_path / "hub-sounds/parquet.json"
+    assert list(json.loads(mark.read_text())) == ["data/train.parquet"]
+    mark.write_text(mark.read_text().replace("data/train", "train"))
+    assert len(datasets.load(tmp_path / "hub").clips) == 4
+
+
+def test_parts_of_a_split_keep_their_sounds_and_are_told(tmp_path: Path, pa: Any) -> None:
+    for part in ("train", "test"):
+        rows = own(tmp_path, 4)
+        if part == "test":
+            for row in rows:
+                row["audio"] = row["audio"] | {"bytes": row["audio"]["bytes"] + b"\0"}
+        write(pa, tmp_path / f"hub/data/{part}-00000-of-00001.parquet", rows)
+    dataset = datasets.load(tmp_path / "hub", n_folds=2)
+    assert len({Path(path).read_bytes() for path in dataset.clips["path"]}) == 8
+    assert any("the column split is not used" in note for note in dataset.notes)
+
+
+def test_a_part_without_classes_is_an_error(tmp_path: Path, pa: Any) -> None:
+    write(pa, tmp_path / "hub/a.parquet", own(tmp_path, 2))
+    bare = [{"audio": row["audio"]} for row in own(tmp_path, 2)]
+    write(pa, tmp_path / "hub/b.parquet", bare)
+    with pytest.raises(DatasetError, match=r"b\.parquet: row 1: has no column label, as other"):
+        datasets.load(tmp_path / "hub")
+    unlabelled = [row | {"label": -1} for row in own(tmp_path, 2)]
+    write(pa, tmp_path / "one/a.parquet", unlabelled, {"label": ["owl", "fox"]})
+    with pytest.raises(DatasetError, match=r"a\.parquet: row 1: has no label"):
+        datasets.load(tmp_path / "one")
+
+
+def test_other_columns_are_kept_for_a_person_to_name(tmp_path: Path, pa: Any) -> None:
+    rows = [row | {"speaker_id": i // 2, "begin_time": 7.5, "x": [1]} for i, row in
+            enumerate(own(tmp_path, 8))]  # fmt: skip
+    write(pa, tmp_path / "p.parquet", rows)
+    options = {"path_column": "path", "label_column": "label", "group_column": "speaker_id"}
+    clips = datasets.load(tmp_path / "p.parquet", n_folds=2, **options).clips
+    assert sorted(clips["group"]) == sorted("00112233")
+    assert clips["start"].isna().all(), "says where the sound was once cut from"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_stray_sound_beside_parquet_hides_nothing(
+    tmp_path: Path, pa: Any, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(pa, tmp_path / "hub/data/train.parquet", own(tmp_path, 4))
+    (tmp_path / "hub/example.flac").write_bytes(sound(tmp_path, 50))
+    if there:
+        dataset = datasets.load(tmp_path / "hub", n_folds=2)
+        assert len(dataset.clips) == 4
+        told = "1 sound file is beside the parquet and left out: the top folder (1)"
+        assert told in dataset.notes
+        return
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'spectro\[parquet\]'"):
+        datasets.load(tmp_path / "hub", n_folds=2)
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("audio", [True, False])
+def test_parquet_beside_folders_of_sounds_is_asked_for_or_told(
+    tmp_path: Path, pa: Any, audio: bool, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = own(tmp_path, 4) if audio else [{"feature": 1.0}]
+    write(pa, tmp_path / "hub/all.parquet", rows)
+    for i, name in enumerate(("x/1", "x/2", "y/1", "y/2")):
+        (tmp_path / f"hub/{name}.flac").parent.mkdir(exist_ok=True)
+        (tmp_path / f"hub/{name}.flac").write_bytes(sound(tmp_path, i))
+    if not there:
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+    if audio and there:
+        with pytest.raises(
+            DatasetError, match=r"holds both parquet .*all\.parquet, and folders of"
+        ):
+            datasets.load(tmp_path / "hub", n_folds=2)
+        return
+    dataset = datasets.load(tmp_path / "hub", n_folds=2)
+    assert dataset.labels == ["x", "y"]
+    (told,) = (note for note in dataset.notes if "parquet file" in note)
+    assert told.startswith("1 parquet file is not read: all.parquet")
+    assert ("pip install" in told) == (not there)
+
+
+def test_a_pointer_in_place_of_parquet_is_told(tmp_path: Path, pa: Any) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 12345\n"
+    (tmp_path / "p.parquet").write_text(pointer)
+    with pytest.raises(DatasetError, match=r"p\.parquet: is a Git LFS pointer, .*git lfs pull"):
+        datasets.load(tmp_path / "p.parquet")

@@ -99,7 +99,9 @@ def load(
         raise DatasetError(f"unknown layout {layout!r}; there are {', '.join(LAYOUTS)}")
     parquet = import_module("spectro.clips.datasets.parquet")
     files = list_below(_folder(root))
-    if parquet.sounds_inside(files):
+    inside = parquet.sounds_inside(files)
+    beside = parquet.beside(files, read=inside)
+    if inside:
         files = list_below(parquet.export(files))
     files, copies = import_module("spectro.clips.datasets.copies").without_copies(files)
     root = files.root
@@ -116,7 +118,7 @@ def load(
     dataset: Dataset = loader(files, **given, **before)
     if keep_folds:
         dataset.keep_folds()
-    notes = (*dataset.notes, *copies)
+    notes = (*dataset.notes, *copies, *beside)
     return dataclasses.replace(dataset, notes=notes, reading=_reading(given, asked))
 
 
