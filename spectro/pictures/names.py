@@ -10,9 +10,10 @@ from pathlib import Path, PurePath
 
 import pandas as pd
 
-from spectro.clips.clip import printable
+from spectro.clips.clip import Clip, printable
 from spectro.errors import RenderError
 from spectro.plumbing.paths import below
+from spectro.plumbing.words import counted
 
 __all__ = ["image_names"]
 
@@ -47,15 +48,33 @@ def image_names(clips: pd.DataFrame, root: Path) -> list[str]:
         name if alone else f"{name}@{start:.3f}"
         for name, start, alone in zip(names, starts, unique(names), strict=True)
     ]
-    twice = clips.duplicated(["path", "fold", "start", "end"])
-    if twice.any():
-        raise RenderError(f"{clips['path'][twice].iloc[0]}: is listed twice")
+    _check_listed_once(clips, root)
     keys = zip(clips["path"], clips["start"], clips["end"], strict=True)
     names = [
         name if alone and _fits(name) else f"{_cut(name)}~{_mark(root, *key)}"
         for name, key, alone in zip(names, keys, unique(names), strict=True)
     ]
     return [f"{name}.png" for name in names]
+
+
+def _check_listed_once(clips: pd.DataFrame, root: Path) -> None:
+    """Refuse a clip with two rows in one fold, which would be two pictures of the same sound."""
+    columns = ["path", "fold", "start", "end"]
+    keys = clips.assign(path=[PurePath(below(path, root)).as_posix() for path in clips["path"]])
+    twice = keys.duplicated(columns)
+    if not twice.any():
+        return
+    groups = keys.groupby(columns, dropna=False, sort=False).ngroup()
+    rows = clips[(groups == groups[twice].iloc[0]).to_numpy()]
+    first, second = (f"as {row.label} in fold {row.fold}" for row in rows[:2].itertuples())
+    clip = Clip.of(rows.iloc[0])
+    part = clip.name_in().removeprefix(clip.path)
+    more = int(twice.sum()) - 1
+    others = f", and {counted(more, 'other clip')} like it" if more else ""
+    raise RenderError(
+        f"{clip.path}: is listed twice{part}, {first} and {second}{others}; keep one of the two "
+        "rows in the table (spectro check names all such clips)"
+    )
 
 
 def _mark(root: Path, path: str, start: float, end: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import unicodedata
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from spectro.clips import datasets
+from spectro.clips.checking import quarantine
 from spectro.errors import DatasetError
 from tests.clips.test_folder import touch, write_csv
 
@@ -90,6 +92,30 @@ def test_of_two_files_composed_otherwise_the_listed_one_is_taken(tmp_path: Path)
     touch(tmp_path, [composed, apart, "z.wav"])
     assert found(tmp_path, composed, "z.wav") == ["z.wav", composed]
     assert found(tmp_path, apart, "z.wav") == [apart, "z.wav"]
+
+
+@pytest.mark.parametrize(("listed", "there"), FORMS)
+def test_folds_and_quarantine_hold_after_a_copy_to_a_mac_and_back(
+    tmp_path: Path, listed: str, there: str
+) -> None:
+    names = [f"{label}/é{i}.wav" for label in ("Vögel", "b") for i in range(4)]
+    touch(tmp_path / "data", [unicodedata.normalize(listed, name) for name in names])
+    before = datasets.load(tmp_path / "data", n_folds=2)
+    asked = Path(before.clips["path"][0])
+    write_csv(tmp_path / "q.csv", "path", (asked.relative_to(tmp_path / "data").as_posix(),))
+    touch(tmp_path / "copy", [unicodedata.normalize(there, name) for name in names])
+    for name in ("folds.csv", "folds.json"):
+        shutil.copy(tmp_path / "data" / name, tmp_path / "copy" / name)
+    after = datasets.load(tmp_path / "copy")
+    folds = [
+        {unicodedata.normalize("NFC", path): fold for path, fold in zip(*columns, strict=True)}
+        for columns in ((set_.clips["group"], set_.clips["fold"]) for set_ in (before, after))
+    ]
+    assert folds[0] == folds[1]
+    assert not any("joined" in note for note in after.notes)
+    kept = quarantine.apply(after, tmp_path / "q.csv")
+    assert len(kept.clips) == len(names) - 1
+    assert not any("name no clip" in note for note in kept.notes)
 
 
 def test_bare_names_of_files_in_several_folders_are_found(tmp_path: Path) -> None:

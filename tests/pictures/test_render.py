@@ -670,8 +670,16 @@ def test_clip_listed_twice_is_named(root: Path, out: Path) -> None:
 
 
 def test_part_listed_twice_is_named(root: Path, out: Path) -> None:
-    rows = [("low/a.wav", "low", 1, 0.1, 0.2)] * 2
-    with pytest.raises(RenderError, match=r"low/a\.wav: is listed twice"):
+    rows = [("low/a.wav", "low", 1, 0.1, 0.2), ("low/./a.wav", "high", 1, 0.1, 0.2)]
+    rows += [("low/a.wav", "low", 1, None, None), ("low/a.wav", "low", 1, 0.1, None)]
+    told = (
+        r"low/a\.wav: is listed twice \(0\.1 s to 0\.2 s\), as low in fold 1 and as high in "
+        r"fold 1; keep one of the two rows in the table \(spectro check names all such clips\)"
+    )
+    with pytest.raises(RenderError, match=told):
+        render(make_dataset(root, rows), out, CONFIG)
+    rows += [("low/b.wav", "low", 1, None, None)] * 3
+    with pytest.raises(RenderError, match="and 2 other clips like it; keep one of the two rows"):
         render(make_dataset(root, rows), out, CONFIG)
 
 

@@ -21,6 +21,7 @@ import pandas as pd
 
 from spectro.clips.checking.check import Checkup
 from spectro.clips.clip import Clip, clips_of, printable
+from spectro.clips.datasets.places import as_written
 from spectro.clips.table import Dataset, list_some, read_csv
 from spectro.errors import DatasetError
 from spectro.plumbing.files import replacing
@@ -114,6 +115,7 @@ def apply_to_clips(
     rows = _rows(Path(file))
     named = [_key(clip, _whole(clip.path, root)) for clip in clips_of(rows)]
     own = [_key(clip, absolute(clip.path)) for clip in clips_of(clips)]
+    named = _as_here(named, own)
     asked = set(named)
     out = [key in asked or Clip(key.path) in asked for key in own]
     here = {*own, *(Clip(key.path) for key in own)}
@@ -124,6 +126,13 @@ def apply_to_clips(
     if stale:
         notes.append(f"{len(stale):,} rows of {file} name no clip that is here: {list_some(stale)}")
     return clips[[not o for o in out]].reset_index(drop=True), tuple(notes)
+
+
+def _as_here(named: list[Clip], own: list[Clip]) -> list[Clip]:
+    """Spell names as the files here are: a Mac takes letters apart that others write as one."""
+    here = {clip.path for clip in own}
+    spelled = as_written((clip.path for clip in named), here)
+    return [clip._replace(path=spelled.get(clip.path, clip.path)) for clip in named]
 
 
 def _rows(file: Path) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
+from spectro.clips.datasets.places import as_written
 from spectro.clips.table import MissingColumnError, read_csv, whole_numbers
 from spectro.errors import DatasetError
 from spectro.plumbing.files import write_text
@@ -137,6 +138,8 @@ def remembered_folds(
     grouping = grouping or Grouping()
     known = _read_folds(file, n_folds) if file.exists() else {}
     if known:
+        spelled = as_written(known, clips["group"])  # on a Mac otherwise than elsewhere
+        known = {spelled.get(group, group): fold for group, fold in known.items()}
         _check_same_groups(clips, known, file, grouping)
     if n_folds is None:
         n_folds = max(known.values(), default=_FOLDS)
