@@ -40,7 +40,7 @@ import soundfile as sf
 from spectro.clips import datasets
 from spectro.clips.waveform import load
 from spectro.errors import AudioError
-from spectro.listening.events.annotations import Labelled
+from spectro.listening.events.labels import Labelled
 from spectro.listening.events.scoring import EventScores, score_events
 from spectro.listening.events.tables import read_csv
 from spectro.models.card import read_card

@@ -37,8 +37,8 @@ import soundfile as sf
 from spectro.clips.waveform import load
 from spectro.errors import ConfigError
 from spectro.listening.backends import Answer, open_backend
-from spectro.listening.events.annotations import Labelled
 from spectro.listening.events.finding import Event, Origin, ScoredWindow, find_events
+from spectro.listening.events.labels import Labelled
 from spectro.listening.events.scoring import EventScores, match, score_events
 from spectro.listening.events.settings import EventSettings
 from spectro.listening.scan import score_windows

@@ -22,7 +22,7 @@ from typer.testing import CliRunner, Result
 from spectro.cli.app import app
 from spectro.errors import ConfigError, DatasetError, ModelError, SpectroError
 from spectro.listening.classifier import Classifier
-from spectro.listening.events.annotations import read_audacity, read_raven
+from spectro.listening.events.labels import read_labels
 from spectro.listening.events.settings import EventSettings
 from spectro.listening.events.tables import read_csv, read_jsonl
 from spectro.listening.recordings import find_recordings
@@ -68,10 +68,10 @@ def test_sounds_become_events_in_every_format(model: Path, night: Path, tmp_path
 
     assert pq.read_table(out / "events.parquet")["label"].to_pylist() == ["high", "low"]
     [labels] = (out / "audacity").iterdir()
-    assert [one.label.split()[0] for one in read_audacity(labels)] == ["high", "low"]
+    assert [one.label.split()[0] for one in read_labels(labels)] == ["high", "low"]
     [table] = (out / "raven").iterdir()
-    assert [one.label for one in read_raven(table)] == ["high", "low"]
-    assert len(read_raven(out / "raven-all.selections.txt")) == 2
+    assert [one.label for one in read_labels(table)] == ["high", "low"]
+    assert len(read_labels(out / "raven-all.selections.txt")) == 2
     assert "began 2026-05-01 23:00:00 (from the file name, time zone not stated)" in told
     assert "x real time" in told
     with (out / "recordings.csv").open(newline="") as file:

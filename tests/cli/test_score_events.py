@@ -122,3 +122,56 @@ def test_bad_input_is_one_line(labels: Path, tmp_path: Path) -> None:
         done = score(*words)
         assert isinstance(done.exception, SpectroError), done.output
         assert "\n" not in str(done.exception)
+
+
+@pytest.fixture
+def scanned(tmp_path: Path) -> Path:
+    """What a scan leaves, with labels for Audacity and evidence beside its tables."""
+    folder = tmp_path / "found"
+    folder.mkdir()
+    write_csv(folder / "events.csv", FOUND)
+    (folder / "recordings.csv").write_text(
+        "recording,seconds,sr,began,events,error,schema\n/r/night.wav,1800,8000,,3,,1\n"
+        "/r/other.wav,1800,8000,,1,,1\n/r/bad.wav,,,,,cannot be read,1\n"
+    )
+    (folder / "night.labels.txt").write_text("1.4\t2.5\tsaw 0.95\n")
+    return folder
+
+
+def test_the_folder_of_a_scan(labels: Path, scanned: Path, tmp_path: Path) -> None:
+    found = json.loads(score(labels, scanned, "--json").output)
+    assert (found["overall"]["detected"], found["hours"], found["recordings"]) == (4, 1, 2)
+    (labels / "third.txt").write_text("1\t2\tsaw\n")
+    done = score(labels, scanned)
+    assert "1 recording with marks that the scan did not hear, as third" in done.output
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "unheard.txt").write_text("1\t2\tsaw\n")
+    done = score(other, scanned)
+    assert "the scan heard none of the recordings that have marks, as unheard" in str(
+        done.exception
+    )
+
+
+def test_events_that_cannot_be_are_told(labels: Path, scanned: Path, tmp_path: Path) -> None:
+    (labels / "other.txt").write_text("2.0\t1801\tsaw\n2.0\t1801\tsaw\n")
+    told = " ".join(score(labels, scanned).output.split())
+    assert "2 marked events behind the end of the recording, as saw to 1801 s in other" in told
+    assert "1 marked event listed twice: each counts as another" in told
+
+
+def test_birdnets_files_pair_with_a_scan(scanned: Path, tmp_path: Path) -> None:
+    marks = tmp_path / "birdnet"
+    marks.mkdir()
+    head = "Start (s),End (s),Scientific name,Common name,Confidence,File\n"
+    (marks / "night.BirdNET.results.csv").write_text(head + "1,2,Serra,saw,0.9,/x/night.wav\n")
+    (marks / "other.BirdNET.selection.table.txt").write_text(
+        RAVEN + "Common Name\n1\tSpectrogram 1\t1\t5\t6\t0\t4000\tsaw\n"
+    )
+    overall = json.loads(score(marks, scanned, "--json").output)["overall"]
+    assert (overall["marked"], overall["found"]) == (2, 2)
+    by_column = json.loads(score(marks / "night.BirdNET.results.csv", scanned, "--label",
+                                 "Scientific name", "--json").output)  # fmt: skip
+    assert [row["label"] for row in by_column["classes"]] == ["Serra", "door_slam", "saw"]
+    done = score(marks, scanned, "--label", "Sience")
+    assert isinstance(done.exception, SpectroError)

@@ -9,8 +9,9 @@ import pytest
 import soundfile as sf
 
 from spectro.errors import ConfigError, DatasetError
-from spectro.listening.events.annotations import Labelled, read_labels
-from spectro.listening.events.label_files import parse_renames, read_durations, read_side, together
+from spectro.listening.events.durations import read_durations
+from spectro.listening.events.label_files import parse_renames, read_side, together
+from spectro.listening.events.labels import Labelled, read_labels
 
 
 def one(recording: str, label: str = "saw", start: float = 1.0) -> Labelled:
@@ -59,7 +60,7 @@ def test_a_folder_of_labels(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "a.labels.txt").write_text("1\t2\tsaw\n")
     (tmp_path / "deep" / "b.csv").write_text("start,end,label\n3,4,owl\n")
-    assert read_side(tmp_path) == [("a", 1, 2, "saw", None), ("b", 3, 4, "owl", None)]
+    assert read_side(tmp_path).events == [("a", 1, 2, "saw", None), ("b", 3, 4, "owl", None)]
     (tmp_path / "a.csv").write_text("recording,start,end,label\na,1,2,saw\n")
     with pytest.raises(DatasetError, match=r"holds 'saw' at 1 s in a, as .*a\.csv does; name one"):
         read_side(tmp_path)
@@ -70,11 +71,11 @@ def test_a_folder_of_labels(tmp_path: Path) -> None:
 
 def test_probabilities_at_the_end_of_labels(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("1\t2\tsaw 0.93\n3\t4\tsaw 1.00\n")
-    assert [e.label for e in read_side(tmp_path / "a.txt")] == ["saw", "saw"]
+    assert [e.label for e in read_side(tmp_path / "a.txt").events] == ["saw", "saw"]
     (tmp_path / "a.txt").write_text("1\t2\tsaw 0.93\n3\t4\tsaw 1.00\n5\t6\towl\n")  # corrected
-    assert [e.label for e in read_side(tmp_path / "a.txt")] == ["saw", "saw", "owl"]
+    assert [e.label for e in read_side(tmp_path / "a.txt").events] == ["saw", "saw", "owl"]
     (tmp_path / "a.txt").write_text("1\t2\tspecies 1\n3\t4\tspecies 0\n")
-    assert [e.label for e in read_side(tmp_path / "a.txt")] == [
+    assert [e.label for e in read_side(tmp_path / "a.txt").events] == [
         "species 1",
         "species 0",
     ]
@@ -128,3 +129,49 @@ def test_a_table_that_would_be_misread_is_refused(tmp_path: Path, text: str, tol
     path.write_text(text)
     with pytest.raises(DatasetError, match=told):
         read_labels(path)
+
+
+def test_sides_without_a_recording_in_common_are_refused() -> None:
+    with pytest.raises(
+        DatasetError, match="marked are a, detected b; name them alike, in a column"
+    ):
+        together([one("a")], [one("b")])
+    assert together([one("a")], [one("b")], {"a": 5, "b": 5}).durations == {"a": 5, "b": 5}
+    assert together([one("a")], []).detected == []
+
+
+def test_names_are_the_same_however_their_accents_are_coded() -> None:
+    sides = together(
+        [one("caf\u00e9", "\u00e9l\u00e8ve")], [one("cafe\u0301.wav", "e\u0301le\u0300ve")]
+    )
+    assert sides.truth == sides.detected
+
+
+def test_a_name_that_may_be_two_recordings_is_asked_for() -> None:
+    with pytest.raises(DatasetError, match=r"night: may be night\.wav; write its path"):
+        together([one("night")], [one("night.wav"), one("night")])
+
+
+def test_a_recording_has_one_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sf.write(tmp_path / "a.wav", np.zeros(4000), 8000)
+    (tmp_path / "link.wav").symlink_to("a.wav")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "again.wav").symlink_to(tmp_path / "a.wav")
+    table = tmp_path / "t.csv"
+    for name in ("a.wav", tmp_path / "a.wav", "link.wav", "./deep/again.wav", "deep/../a.wav"):
+        table.write_text(f"recording,duration\n{name},0.5\n")
+        assert read_durations(["a.wav", table]) == {"a.wav": 0.5}
+        table.write_text(f"recording,duration\n{name},9\n")
+        with pytest.raises(DatasetError, match=r"is 9 s long by .*line 2, and 0.5 s by the sound"):
+            read_durations(["a.wav", table])
+    table.write_text("recording,duration\nx,1\nx,2\n")
+    with pytest.raises(DatasetError, match=r"x: is 2 s long by .*line 3, and 1 s by .*line 2"):
+        read_durations([table])
+    table.write_text("recording,duration\nx.wav,1\n/r/x.wav,2\n")
+    with pytest.raises(DatasetError, match="give one length alone"):
+        read_durations([table])
+    table.write_text("recording,duration\n/q/x.wav,1\n/r/x.wav,2\n")
+    assert read_durations([table]) == {"/q/x.wav": 1, "/r/x.wav": 2}
+    table.write_text("filename\tduration\nx.wav\t1\n")
+    assert read_durations([table]) == {"x.wav": 1}

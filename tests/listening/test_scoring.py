@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from spectro.errors import ConfigError, DatasetError
-from spectro.listening.events.annotations import Labelled
+from spectro.listening.events.labels import Labelled
 from spectro.listening.events.scoring import by_stem, match, score_events
 
 

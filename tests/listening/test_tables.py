@@ -15,15 +15,12 @@ from spectro.errors import DatasetError
 from spectro.listening.events.annotations import (
     Heard,
     file_stems,
-    raven_tables,
-    read_audacity,
-    read_labels,
-    read_raven,
     sound_selection_table,
     write_audacity,
     write_raven,
 )
 from spectro.listening.events.finding import Event
+from spectro.listening.events.labels import raven_tables, read_labels
 from spectro.listening.events.tables import (
     COLUMNS,
     decimal,
@@ -216,7 +213,7 @@ def test_the_sound_selection_table_goes_on_over_the_recordings(tmp_path: Path) -
     assert [row[0] for row in rows[1:]] == ["1", "2", "3"]
     assert rows[3][3:5] == ["65.250000", "66.250000"]  # exact durations, not whole seconds
     assert rows[3][7:10] == ["rec/b.wav", "5.000000", "bird"]
-    assert [one[:4] for one in read_raven(tmp_path / "all.txt")] == [
+    assert [one[:4] for one in read_labels(tmp_path / "all.txt")] == [
         ("rec/a.wav", 0, 1, "bird"),
         ("rec/a.wav", 3, 4.5, "saw"),
         ("rec/b.wav", 5, 6, "bird"),
@@ -227,7 +224,7 @@ def test_any_label_is_read_from_a_selection_table_again(tmp_path: Path) -> None:
     labels = [*NASTY, "nul\0", BYTES]
     events = [event(label, i, i + 1, recording="rec/a.wav") for i, label in enumerate(labels)]
     [path] = write_raven(tmp_path, HEARD, events)
-    assert [one.label for one in read_raven(path)] == labels
+    assert [one.label for one in read_labels(path)] == labels
     lines = path.read_bytes().split(b"\n")
     assert len(lines) == len(labels) + 2
     assert all(line.count(b"\t") == 12 for line in lines[:-1])
@@ -256,13 +253,13 @@ def test_ravens_second_row_of_a_view_is_left_out(tmp_path: Path) -> None:
         RAVEN + "\tSpecies\n1" + row.format("Waveform 1") + "1" + row.format("Spectrogram 1")
         + "2" + row.format("Waveform 1")
     )  # fmt: skip
-    assert read_raven(path) == [("x", 1.5, 2.5, "owl", None)] * 2  # one was drawn on the waveform
+    assert read_labels(path) == [("x", 1.5, 2.5, "owl", None)] * 2  # one was drawn on the waveform
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("Selection\tView\n", "no column 'Begin Time"),
+        ("Selection\tView\n", "no column tells the start of an event in seconds; looked for"),
         (RAVEN + "\tNotes\n", "choose one with --label: Selection, View"),
         (RAVEN + "\tSpecies\n1\tS\t1\tx\t2\t0\t1\ta\n", "line 2: expected a start and an end"),
         (RAVEN + "\tSpecies\n1\tS\t1\n", "line 2: expected a start and an end"),
@@ -273,7 +270,7 @@ def test_ravens_second_row_of_a_view_is_left_out(tmp_path: Path) -> None:
 def test_damaged_selection_tables_are_named(text: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text(text)
     with pytest.raises(DatasetError, match=words):
-        read_raven(tmp_path / "x.txt")
+        read_labels(tmp_path / "x.txt")
 
 
 def test_tables_that_people_drew_in_raven() -> None:
@@ -332,13 +329,13 @@ def test_audacity_labels(tmp_path: Path) -> None:
 def test_audacity_labels_with_frequencies(tmp_path: Path) -> None:
     text = "0.1\t0.5\tSP\r\n\\\t6441.0\t12296.5\r\n0,5\t3.0\tCR ER\r\n\\\t1\t2\r\n\r\n"
     (tmp_path / "x.txt").write_bytes(text.encode())
-    assert read_audacity(tmp_path / "x.txt") == [
+    assert read_labels(tmp_path / "x.txt") == [
         ("x", 0.1, 0.5, "SP", None), ("x", 0.5, 3.0, "CR ER", None),
     ]  # fmt: skip
     for line in ("a\tb\tc", "1.0", "2\t1\tx", "-1\t1\tx"):
         (tmp_path / "x.txt").write_text(f"0\t1\tok\n{line}\n")
         with pytest.raises(DatasetError, match=r"x.txt, line 2"):
-            read_audacity(tmp_path / "x.txt")
+            read_labels(tmp_path / "x.txt")
 
 
 def test_labels_that_people_wrote_in_audacity() -> None:
@@ -357,7 +354,7 @@ def test_plain_csv(tmp_path: Path) -> None:
     write_csv(tmp_path / "e.csv", [event("=x")])
     assert read_labels(tmp_path / "e.csv") == [("a/night.wav", 1, 2.5, "=x", 0.93)]
     (tmp_path / "night.csv").write_text("start,end\n1,2\n")
-    with pytest.raises(DatasetError, match="line 2: has no label; name the columns"):
+    with pytest.raises(DatasetError, match="no column names the class; choose one with --label"):
         read_labels(tmp_path / "night.csv")
 
 

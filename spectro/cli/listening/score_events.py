@@ -10,20 +10,22 @@ from rich.table import Table
 from rich.text import Text
 
 from spectro.cli import console
-from spectro.plumbing.words import percent
+from spectro.plumbing.words import counted, percent
 
 if TYPE_CHECKING:
-    from spectro.listening.events.label_files import Sides
+    from spectro.listening.events.label_files import Side, Sides
     from spectro.listening.events.scoring import ClassScore, EventScores
 
 __all__ = ["score_events"]
 
-_Labels = "a Raven table, Audacity labels, a CSV with start, end, label; or a folder of them."
+_LATE = 0.1  # s that an event may end behind its recording: people's marks are not exact
+
+_Labels = "a table of Raven, BirdNET or your own, Audacity labels, or a folder of them"
 
 
 def score_events(
-    truth: Annotated[Path, typer.Argument(help=f"What people marked: {_Labels}")],
-    detected: Annotated[Path, typer.Argument(help=f"What was detected: {_Labels}")],
+    truth: Annotated[Path, typer.Argument(help=f"What people marked: {_Labels}.")],
+    detected: Annotated[Path, typer.Argument(help=f"What was detected: {_Labels}, or of a scan.")],
     collar: Annotated[
         Optional[float],
         typer.Option(
@@ -37,7 +39,7 @@ def score_events(
         ),
     ] = 0.5,
     label: Annotated[
-        Optional[str], typer.Option(help="Column of Raven tables that names the class.")
+        Optional[str], typer.Option(help="Column of the tables that names the class.")
     ] = None,
     rename: Annotated[
         Optional[list[str]],
@@ -54,28 +56,46 @@ def score_events(
 ) -> None:
     """Score detected events against marked ones: precision, recall, F1, false alarms an hour."""
     from spectro.listening.events import scoring
-    from spectro.listening.events.label_files import (
-        parse_renames,
-        read_durations,
-        read_side,
-        together,
-    )
+    from spectro.listening.events.durations import read_durations
+    from spectro.listening.events.label_files import check_label_column, parse_renames, read_side
+    from spectro.listening.events.label_files import together as brought_together
 
-    sides = together(
-        read_side(truth, label_column=label),
-        read_side(detected, label_column=label),
-        read_durations(durations) if durations else None,
-        parse_renames(rename or ()),
-    )
+    if label is not None:
+        check_label_column((truth, detected), label)
+    marked, found = (read_side(side, label_column=label) for side in (truth, detected))
+    asked, remarks = read_durations(durations) if durations else None, list[str]()
+    if asked is None and found.scans:
+        asked, remarks = _of_scans(marked, found)
+    sides = brought_together(marked.events, found.events, asked, parse_renames(rename or ()))
     scores = scoring.score_events(
         sides.truth, sides.detected, durations=sides.durations, collar=collar, end_share=end_share
     )
     if json:
-        console.data(_as_data(scores, sides))
+        console.data({**_as_data(scores, sides), "notes": [*_remarks(scores, sides), *remarks]})
         return
     _show(scores)
-    for line in _remarks(scores, sides):
+    for line in [*_remarks(scores, sides), *remarks]:
         console.note(line)
+
+
+def _of_scans(marked: Side, found: Side) -> tuple[dict[str, float] | None, list[str]]:
+    """Take the lengths that a scan tells, if it heard all recordings that have marks."""
+    from spectro.errors import DatasetError
+    from spectro.listening.events.durations import read_durations, short_name
+
+    lengths = read_durations(found.scans)
+    heard = {short_name(name) for name in lengths}
+    names = {one.recording for one in marked.events}
+    unheard = sorted(name for name in names if short_name(name) not in heard)
+    if names and len(unheard) == len(names):
+        raise DatasetError(
+            f"the scan heard none of the recordings that have marks, as {unheard[0]}: it heard "
+            f"{', '.join(sorted(lengths)[:3])}; name them alike, or scan the recordings with marks"
+        )
+    if unheard:
+        told = f"{_counted(len(unheard))} with marks that the scan did not hear, as {unheard[0]}"
+        return None, [told]
+    return lengths, [f"the scan heard {_counted(len(lengths))}: alarms an hour are of those"]
 
 
 def _as_data(scores: EventScores, sides: Sides) -> dict[str, object]:
@@ -132,6 +152,12 @@ def _remarks(scores: EventScores, sides: Sides) -> list[str]:
             f"{_counted(len(heard - marked))} with detected events and no marked one, as "
             f"{min(heard - marked)}: all of these count as false alarms"
         )
+    if sides.durations is None and marked - heard:
+        lines.append(
+            f"{_counted(len(marked - heard))} with marked events and no detected one, as "
+            f"{min(marked - heard)}: all of these count as missed"
+        )
+    lines += _doubts(sides)
     missing = [name for name, score in scores.classes.items() if not score.detected]
     foreign = [name for name, score in scores.classes.items() if not score.marked]
     if missing and foreign:
@@ -139,6 +165,25 @@ def _remarks(scores: EventScores, sides: Sides) -> list[str]:
             f"never detected: {', '.join(missing)}; never marked: {', '.join(foreign)}; "
             "if two of them are one class, --rename FROM=TO"
         )
+    return lines
+
+
+def _doubts(sides: Sides) -> list[str]:
+    """Name events that are listed twice, or end behind their recording."""
+    lines = []
+    for events, what in ((sides.truth, "marked"), (sides.detected, "detected")):
+        again = len(events) - len(set(events))
+        if again:
+            lines.append(f"{counted(again, f'{what} event')} listed twice: each counts as another")
+        known = sides.durations or {}
+        late = [one for one in events if one.end > known.get(one.recording, one.end) + _LATE]
+        if late:
+            one = late[0]
+            lines.append(
+                f"{counted(len(late), f'{what} event')} behind the end of the recording, as "
+                f"{one.label} to {one.end:g} s in {one.recording}, which has "
+                f"{known[one.recording]:g} s: check --durations, and whose times these are"
+            )
     return lines
 
 

@@ -1,18 +1,18 @@
 """Events as other programs have them: Raven's selection tables and Audacity's labels.
 
 Raven opens a table beside one recording, and one table over all of them (a sound selection table);
-both are written. All are read too, and plain CSV.
+both are written. :mod:`spectro.listening.events.labels` reads them, and those of others.
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import hashlib
 import itertools
 import math
 import os
 import re
-from collections import defaultdict
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -24,25 +24,19 @@ from spectro.plumbing.files import replacing, write_text
 
 __all__ = [
     "Heard",
-    "Labelled",
     "file_stems",
-    "raven_tables",
-    "read_audacity",
-    "read_labels",
-    "read_raven",
     "sound_selection_table",
+    "uncell",
     "write_audacity",
     "write_raven",
 ]
 
-BEGIN, END = "Begin Time (s)", "End Time (s)"
-_VIEW, _BEGIN_PATH, _OFFSET = "View", "Begin Path", "File Offset (s)"
 _COLUMNS = (
-    "Selection", _VIEW, "Channel", BEGIN, END, "Low Freq (Hz)", "High Freq (Hz)",
-    _BEGIN_PATH, _OFFSET, "Annotation", "Probability", "Peak", "Schema",
+    "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)",
+    "High Freq (Hz)", "Begin Path", "File Offset (s)", "Annotation", "Probability", "Peak",
+    "Schema",
 )  # fmt: skip
-_LABEL_COLUMNS = ("Annotation", "Species", "Label", "Tag", "Class", "Common Name")
-_MOST_BYTES = 1 << 26  # of a file of labels that is read
+_MOST_NAME = 200  # bytes of a name, so that it still fits into 255 with what is put behind it
 _SUFFIX = ".Table.1.selections.txt"
 
 # Inside a cell of a table of tabs; a quote at its start would open one in other readers.
@@ -70,29 +64,10 @@ class Heard(NamedTuple):
     sr: int
 
 
-class Labelled(NamedTuple):
-    """A sound that somebody marked in a recording.
-
-    Parameters
-    ----------
-    recording : str
-        Path or name of the recording, as the file of labels has it; else its stem.
-    start, end : float
-        Seconds from the recording's start.
-    label : str
-    probability : float or None
-        None where the file has none.
-    """
-
-    recording: str
-    start: float
-    end: float
-    label: str
-    probability: float | None = None
-
-
 def file_stems(recordings: Sequence[str]) -> list[str]:
     """Name a file for each recording: its stem; if two share it, its name; or its path from there.
+
+    A name of over 200 bytes is cut, and gets eight digits made of the recording's path.
 
     Examples
     --------
@@ -101,13 +76,44 @@ def file_stems(recordings: Sequence[str]) -> list[str]:
     >>> file_stems(["rec/a/x.wav", "rec/b/x.wav"])
     ['a/x.wav', 'b/x.wav']
     """
+    names = _names(recordings)
+    short = [_bounded(name, recording) for name, recording in zip(names, recordings, strict=True)]
+    keys = [_alike(name) for name in short]
+    counts = Counter(keys)
+    return [
+        name if counts[key] == 1 else _marked(name, recording)
+        for name, key, recording in zip(short, keys, recordings, strict=True)
+    ]
+
+
+def _names(recordings: Sequence[str]) -> list[str]:
     for part in ("stem", "name"):
         names = [str(getattr(Path(recording), part)) for recording in recordings]
-        if len({name.casefold() for name in names}) == len(names):
+        if len(set(map(_alike, names))) == len(names):
             return names
     paths = [Path(os.path.abspath(recording)) for recording in recordings]
     common = os.path.commonpath([path.parent for path in paths])
     return [path.relative_to(common).as_posix() for path in paths]
+
+
+def _alike(name: str) -> str:
+    """Return what is the same for names that some system takes for one."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _bounded(name: str, recording: str) -> str:
+    """Cut a name that is too long for a file beside which more is written."""
+    if len(os.fsencode(name)) <= _MOST_NAME:
+        return name
+    return _marked(name.rpartition("/")[2], recording)
+
+
+def _marked(name: str, recording: str) -> str:
+    """Put a mark of the recording's path behind a name that it would share with another."""
+    mark = hashlib.sha256(os.fsencode(os.path.abspath(recording))).hexdigest()[:8]
+    while len(os.fsencode(name)) > _MOST_NAME - len(mark) - 1:
+        name = name[:-1]
+    return f"{name}~{mark}"
 
 
 def write_raven(
@@ -193,11 +199,6 @@ def sound_selection_table(
     return count
 
 
-def raven_tables(folder: str | Path) -> list[Path]:
-    """Return the selection tables below a folder, sorted."""
-    return sorted(Path(folder).rglob("*.selections.txt"))
-
-
 def _by_recording(events: Iterable[Event]) -> dict[str, list[Event]]:
     found: dict[str, list[Event]] = defaultdict(list)
     for event in sorted(events, key=lambda event: (event.start, event.end, event.label)):
@@ -243,8 +244,8 @@ def _escape(match: re.Match[str]) -> str:
     return f"\\x{ord(character):02x}" if ord(character) < 256 else f"\\u{ord(character):04x}"
 
 
-def _uncell(text: str) -> str:
-    """Undo :func:`_cell`."""
+def uncell(text: str) -> str:
+    """Read a text from a cell of a table of spectro's."""
     return _ESCAPED.sub(
         lambda match: _LONG[match[1]] if match[1] else chr(int(match[2] or match[3], 16)),
         unguard(text),
@@ -275,175 +276,3 @@ def write_audacity(
 def _audacity_line(event: Event) -> str:
     label = _SPECIAL.sub(lambda m: m[0] if m[0] in '"\\' else _escape(m), event.label)
     return f"{_seconds(event.start)}\t{_seconds(event.end)}\t{label} {event.peak:.2f}\n"
-
-
-def read_labels(
-    path: str | Path, *, label_column: str | None = None, scores: bool = False
-) -> list[Labelled]:
-    """Read the labels of a Raven table, an Audacity file or a CSV, told apart by what they hold.
-
-    Parameters
-    ----------
-    path : str or Path
-        A CSV has the columns ``start``, ``end`` and ``label``, and ``recording`` if it is of
-        several; the table of events is one.
-    label_column : str or None
-        Of a Raven table; None takes ``Annotation``, ``Species``, ``Label``, ``Tag``, ``Class`` or
-        ``Common Name``, whichever is there first.
-    scores : bool
-        Whether a number at the end of an Audacity label is its probability.
-
-    Raises
-    ------
-    DatasetError
-        If the file cannot be read, is too big, or a row is damaged.
-    """
-    text = _read(path)
-    first = (text.splitlines() or [""])[0]
-    if BEGIN in first.split("\t"):
-        return read_raven(path, label_column=label_column)
-    if "start" in re.split(r"[,;\t]", first.lower().replace(" ", "")):
-        return _read_csv(path, text)
-    return read_audacity(path, scores=scores)
-
-
-def _read(path: str | Path) -> str:
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise DatasetError(f"{path}: has more than {_MOST_BYTES >> 20} MiB; split it")
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise DatasetError(f"{path}: is not UTF-8; save it as that") from None
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror or error})") from None
-
-
-def _lines(path: str | Path) -> list[str]:
-    return _read(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
-
-
-def _recording_of(path: str | Path) -> str:
-    """Return the stem of the recording that a file of labels lies beside."""
-    name = Path(path).name
-    return re.sub(r"(\.Table\.\d+)?(\.selections|\.labels|\.audacity)?\.txt$", "", name)
-
-
-def read_raven(path: str | Path, *, label_column: str | None = None) -> list[Labelled]:
-    """Read a selection table, or a sound selection table; see :func:`read_labels`.
-
-    Of the rows that Raven writes for each view of a selection, that of the spectrogram counts.
-    """
-    lines = _lines(path)
-    header = lines[0].split("\t")
-    column = _label_column(path, header, label_column)
-    rows = [
-        (number, dict(zip(header, line.split("\t"), strict=False)))
-        for number, line in enumerate(lines[1:], 2)
-        if line.strip()
-    ]
-    drawn = {row.get("Selection") for _, row in rows if not _waveform(row)}
-    return [
-        _raven_label(row, column, f"{path}, line {number}", path)
-        for number, row in rows
-        if not _waveform(row) or row.get("Selection") not in drawn
-    ]
-
-
-def _waveform(row: dict[str, str]) -> bool:
-    return row.get(_VIEW, "").startswith("Waveform")
-
-
-def _label_column(path: str | Path, header: list[str], wanted: str | None) -> str:
-    for name in (BEGIN, END):
-        if name not in header:
-            raise DatasetError(f"{path}: has no column {name!r}: is it a Raven selection table?")
-    for name in (wanted,) if wanted else _LABEL_COLUMNS:
-        if name in header:
-            return name
-    there = ", ".join(name for name in header if name)
-    raise DatasetError(f"{path}: no column names the class; choose one with --label: {there}")
-
-
-def _raven_label(row: dict[str, str], column: str, where: str, path: str | Path) -> Labelled:
-    own = row.get("Schema") == str(SCHEMA)
-    start, end = _span(row.get(BEGIN, ""), row.get(END, ""), where)
-    recording = row.get(_BEGIN_PATH) or row.get("Begin File") or _recording_of(path)
-    if row.get(_OFFSET) and (row.get(_BEGIN_PATH) or row.get("Begin File")):
-        offset, _ = _span(row[_OFFSET], row[_OFFSET], where)
-        start, end = offset, round(offset + end - start, 9)
-    label = row.get(column) or ""
-    probability = _probability(row.get("Probability"), where)
-    if own:
-        recording, label = _uncell(recording), _uncell(label)
-    return Labelled(recording, start, end, label, probability)
-
-
-def _probability(text: str | None, where: str) -> float | None:
-    if not text:
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise DatasetError(f"{where}: the probability {text[:40]!r} is no number") from None
-
-
-def _span(start: str, end: str, where: str) -> tuple[float, float]:
-    """Read two times; some programs write a decimal comma."""
-    try:
-        first, last = (float(text.strip().replace(",", ".")) for text in (start, end))
-    except ValueError:
-        raise DatasetError(
-            f"{where}: expected a start and an end in seconds, not {start[:40]!r} and {end[:40]!r}"
-        ) from None
-    if not 0 <= first <= last < math.inf:
-        raise DatasetError(f"{where}: from {start[:40]} to {end[:40]} s is no part of a recording")
-    return first, last
-
-
-def read_audacity(path: str | Path, *, scores: bool = False) -> list[Labelled]:
-    r"""Read a file of labels, without the lines ``\⇥low⇥high``; see :func:`read_labels`."""
-    found = []
-    for number, line in enumerate(_lines(path), 1):
-        if not line.strip() or line.startswith("\\\t"):
-            continue
-        start, end, label = [*line.split("\t", 2), "", ""][:3]
-        span = _span(start, end, f"{path}, line {number}")
-        name, probability = _scored(label) if scores else (label, None)
-        found.append(Labelled(_recording_of(path), *span, name, probability))
-    return found
-
-
-def _scored(label: str) -> tuple[str, float | None]:
-    match = re.fullmatch(r"(.*\S) ([01](?:\.\d+)?)", label, re.DOTALL)
-    return (match[1], float(match[2])) if match else (label, None)
-
-
-def _read_csv(path: str | Path, text: str) -> list[Labelled]:
-    found = []
-    separator = max(",;\t", key=text.partition("\n")[0].count)
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
-    try:
-        rows.fieldnames = names = [str(name).strip().lower() for name in rows.fieldnames or ()]
-        for name in ("label", "start", "end"):
-            if names.count(name) > 1:
-                raise DatasetError(f"{path}: has the column {name} twice; remove or rename one")
-        for row in rows:
-            found.append(_csv_label(row, f"{path}, line {rows.line_num}", path))
-    except csv.Error as error:
-        raise DatasetError(f"{path}: is no CSV ({error})") from None
-    return found
-
-
-def _csv_label(row: dict[str, str], where: str, path: str | Path) -> Labelled:
-    span = _span(row.get("start") or "", row.get("end") or "", where)
-    if row.get("label") is None:
-        raise DatasetError(f"{where}: has no label; name the columns start, end, label")
-    recording, label = row.get("recording") or row.get("path") or Path(path).stem, row["label"]
-    if "schema" in row:
-        recording, label = unguard(recording), unguard(label)
-    elif not (label := label.strip()) or "\n" in label:
-        raise DatasetError(f"{where}: {label[:40]!r} is no label; mend the row")
-    probability = _probability(row.get("peak") or row.get("probability"), where)
-    return Labelled(recording, *span, label, probability)

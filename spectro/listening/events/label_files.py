@@ -6,26 +6,21 @@ in its way: by path, by name, or by the name of the file of labels alone.
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from spectro.clips.datasets.listing import is_sound, list_below, path_of
-from spectro.clips.decode import file_seconds
+from spectro.clips.datasets.listing import Listing, list_below, path_of
 from spectro.errors import ConfigError, DatasetError
-from spectro.listening.events.annotations import Labelled, read_labels
-from spectro.listening.events.tables import unguard
+from spectro.listening.events.durations import short_name
+from spectro.listening.events.labels import Labelled, has_column, read_labels
+from spectro.listening.events.tables import read_jsonl
 
-__all__ = ["Sides", "parse_renames", "read_durations", "read_side", "together"]
+__all__ = ["Side", "Sides", "check_label_column", "parse_renames", "read_side", "together"]
 
 _LABELS = (".txt", ".csv", ".tsv")
-_RECORDING = ("recording", "path", "file", "filename")
-_SECONDS = ("duration", "seconds")
-_MOST_BYTES = 1 << 26  # of a table of lengths
 
 
 class Sides(NamedTuple):
@@ -43,8 +38,25 @@ class Sides(NamedTuple):
     durations: dict[str, float] | None
 
 
-def read_side(path: str | Path, *, label_column: str | None = None) -> list[Labelled]:
+class Side(NamedTuple):
+    """The labels of one side, and the scans that they come from.
+
+    Parameters
+    ----------
+    events : list of Labelled
+        In the order of the files; of a file that lists an event twice, both.
+    scans : list of str
+        The ``recordings.csv`` of each scan, where all labels are those of scans; else none.
+    """
+
+    events: list[Labelled]
+    scans: list[str]
+
+
+def read_side(path: str | Path, *, label_column: str | None = None) -> Side:
     """Read a file of labels, or all ``.txt``, ``.csv`` and ``.tsv`` files below a folder.
+
+    Of the folder of a scan, its table of events alone is read.
 
     A scan's Audacity labels end in a probability of two decimals, which is no part of the class; so
     do those that people began from. Where most labels of a file end so, it is taken off.
@@ -53,7 +65,7 @@ def read_side(path: str | Path, *, label_column: str | None = None) -> list[Labe
     ----------
     path : str or Path
     label_column : str or None
-        As for :func:`spectro.listening.events.annotations.read_labels`.
+        As for :func:`spectro.listening.events.labels.read_labels`.
 
     Raises
     ------
@@ -61,12 +73,10 @@ def read_side(path: str | Path, *, label_column: str | None = None) -> list[Labe
         If a file cannot be read, a row is damaged, a folder holds no labels, or two files hold the
         same one.
     """
-    listing = list_below(Path(path))
-    files = [path_of(listing, name) for name in listing.tables(*_LABELS)]
-    if Path(path).is_dir() and not files:
-        raise DatasetError(f"{path}: holds no file of labels, {', '.join(_LABELS)}")
+    files, scans = _files(path)
     found: dict[Labelled, str] = {}
-    for file in files if Path(path).is_dir() else [str(path)]:
+    events: list[Labelled] = []
+    for file in files:
         own = _read(file, label_column)
         twice = next((one for one in own if one in found), None)
         if twice is not None:
@@ -75,101 +85,60 @@ def read_side(path: str | Path, *, label_column: str | None = None) -> list[Labe
                 f"{found[twice]} does; name one of them instead of the folder"
             )
         found.update(dict.fromkeys(own, file))
-    return list(found)
+        events += own
+    return Side(events, scans if len(scans) == len(files) else [])
+
+
+def check_label_column(paths: Iterable[str | Path], name: str) -> None:
+    """Refuse a column of classes that no file of labels has.
+
+    Raises
+    ------
+    ConfigError
+        If none has it.
+    """
+    files = [file for path in paths for file in _files(path)[0]]
+    if not any(has_column(file, name) for file in files):
+        raise ConfigError(f"--label {name[:80]}: no file of labels has a column of that name")
+
+
+def _files(path: str | Path) -> tuple[list[str], list[str]]:
+    """Return the files of labels of a side, and the ``recordings.csv`` of the scans among them."""
+    if not Path(path).is_dir():
+        return [str(path)], []
+    listing = list_below(Path(path))
+    tables = listing.tables(*_LABELS)
+    scans = [str(PurePosixPath(name).parent) for name in tables if _is_scan(listing, name)]
+    outside = [name for name in tables if not any(_is_below(name, scan) for scan in scans)]
+    files = outside + [f"{scan}/events.csv" for scan in scans]
+    if not files:
+        raise DatasetError(f"{path}: holds no file of labels, {', '.join(_LABELS)}")
+    heard = [path_of(listing, f"{scan}/recordings.csv") for scan in scans]
+    return [path_of(listing, name) for name in files], heard
+
+
+def _is_scan(listing: Listing, name: str) -> bool:
+    """Tell whether a table lists the recordings of a scan, whose events lie beside it."""
+    beside = str(PurePosixPath(name).with_name("events.csv"))
+    if PurePosixPath(name).name != "recordings.csv" or beside not in listing.files:
+        return False
+    return has_column(path_of(listing, name), "seconds") and has_column(
+        path_of(listing, beside), "schema"
+    )
+
+
+def _is_below(name: str, folder: str) -> bool:
+    return folder == "." or name.startswith(f"{folder}/")
 
 
 def _read(file: str, label_column: str | None) -> list[Labelled]:
+    if file.lower().endswith(".jsonl"):
+        return [Labelled(*one[:3], one.label, one.peak) for one in read_jsonl(file)]
     plain = read_labels(file, label_column=label_column)
     ending = sum(bool(re.search(r"\S [01]\.\d\d$", one.label)) for one in plain)
     if 2 * ending <= len(plain):
         return plain
     return read_labels(file, label_column=label_column, scores=True)
-
-
-def read_durations(paths: Iterable[str | Path]) -> dict[str, float]:
-    """Find out how long the recordings are that were listened to.
-
-    Parameters
-    ----------
-    paths : iterable of str or Path
-        Sound files, folders of them, or tables with the columns ``recording`` (or ``path``,
-        ``file``, ``filename``) and ``duration`` (or ``seconds``).
-
-    Returns
-    -------
-    durations : dict of str to float
-        Seconds.
-
-    Raises
-    ------
-    AudioError
-        If a sound file cannot be read.
-    DatasetError
-        If a table cannot, or a folder holds no sound.
-    """
-    found: dict[str, float] = {}
-    for path in paths:
-        listing = list_below(Path(path))
-        if Path(path).is_dir() and not listing.sounds:
-            raise DatasetError(f"{path}: holds no sound file; name another folder, or a table")
-        if Path(path).is_dir():
-            found.update({f: _seconds(f) for f in (path_of(listing, n) for n in listing.sounds)})
-        elif is_sound(str(path)):
-            found[str(path)] = _seconds(str(path))
-        else:
-            found.update(_table(path))
-    return found
-
-
-def _seconds(path: str) -> float:
-    seconds = file_seconds(Path(path))
-    if seconds is None:
-        raise DatasetError(
-            f"{path}: only decoding tells how long it is; give a table of recording,duration"
-        )
-    return seconds
-
-
-def _table(path: str | Path) -> dict[str, float]:
-    try:
-        with Path(path).open("rb") as file:
-            text = file.read(_MOST_BYTES).decode("utf-8-sig")
-        rows = csv.DictReader(io.StringIO(text, newline=""))
-        columns = _columns(path, rows.fieldnames or [])
-        return dict(
-            _length(row, columns, f"{path}, line {rows.line_num}")
-            for row in rows
-            if not row.get("error")  # a scan's recordings.csv names those that cannot be read too
-        )
-    except UnicodeDecodeError:
-        raise DatasetError(f"{path}: is not UTF-8; save it as that") from None
-    except csv.Error as error:
-        raise DatasetError(f"{path}: is no CSV ({error})") from None
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror or error})") from None
-
-
-def _columns(path: str | Path, header: Sequence[str]) -> tuple[str, str]:
-    names = next((name for name in _RECORDING if name in header), None)
-    seconds = next((name for name in _SECONDS if name in header), None)
-    if names is None or seconds is None:
-        raise DatasetError(
-            f"{path}: is no table of lengths: name the columns recording,duration (in seconds)"
-        )
-    return names, seconds
-
-
-def _length(
-    row: Mapping[str, str | None], columns: tuple[str, str], where: str
-) -> tuple[str, float]:
-    name, text = (row.get(column) or "" for column in columns)
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not name or not 0 <= seconds < math.inf:
-        raise DatasetError(f"{where}: expected a recording and its seconds, not {text[:40]!r}")
-    return unguard(name), seconds
 
 
 def parse_renames(texts: Iterable[str]) -> dict[str, str]:
@@ -211,15 +180,36 @@ def together(
     ConfigError
         If a class is renamed that neither side has.
     DatasetError
-        If it cannot be told which of two recordings is meant.
+        If it cannot be told which of two recordings is meant; or if the two sides have events in
+        different recordings only, and no `durations` say that all of them were listened to.
     """
-    truth, detected = list(truth), list(detected)
+    truth, detected = (
+        [one._replace(label=unicodedata.normalize("NFC", one.label)) for one in side]
+        for side in (truth, detected)
+    )
     _check_renames(renames or {}, {one.label for one in (*truth, *detected)})
     sources = [{one.recording for one in side} for side in (truth, detected)]
     names = _names([*sources, set(durations or {})])
+    if durations is None:
+        _check_shared(*({names[name] for name in source} for source in sources))
     marked, found = (_renamed(side, names, renames or {}) for side in (truth, detected))
     lengths = None if durations is None else {names[k]: v for k, v in durations.items()}
     return Sides(marked, found, lengths)
+
+
+def _check_shared(marked: set[str], heard: set[str]) -> None:
+    """Refuse two sides that have no recording in common: nothing can be found in such."""
+    if marked and heard and not marked & heard:
+        raise DatasetError(
+            f"no recording has both marked and detected events: marked are {_some(marked)}, "
+            f"detected {_some(heard)}; name them alike, in a column recording or by the names of "
+            "the files of labels; or name all that were listened to with --durations"
+        )
+
+
+def _some(names: set[str]) -> str:
+    told = ", ".join(name[:80] for name in sorted(names)[:3])
+    return f"{told} ({len(names):,} in all)" if len(names) > 3 else told
 
 
 def _check_renames(renames: Mapping[str, str], labels: set[str]) -> None:
@@ -243,21 +233,17 @@ def _renamed(
 def _names(sources: Sequence[set[str]]) -> dict[str, str]:
     """Map each name of a recording to the one it is scored under."""
     everything = set().union(*sources)
-    short = {name: _short(name) for name in everything}
+    short = {name: short_name(name) for name in everything}
     shared = {key for source in sources for key in _twice(short[name] for name in source)}
     for name in sorted(everything):
         if name in shared:  # it says no more than the short name of two
-            two = sorted(other for other in everything if short[other] == name != other)
-            raise DatasetError(f"{name}: may be {two[0]} or {two[1]}; write its path in the labels")
+            which = sorted(other for other in everything if short[other] == name != other)
+            raise DatasetError(
+                f"{name}: may be {' or '.join(which[:2])}; write its path in the labels"
+            )
     return {name: name if key in shared else key for name, key in short.items()}
 
 
 def _twice(keys: Iterable[str]) -> set[str]:
     seen: set[str] = set()
     return {key for key in keys if key in seen or seen.add(key)}  # type: ignore[func-returns-value]
-
-
-def _short(name: str) -> str:
-    """Take off the folder and a suffix of sound."""
-    last = re.split(r"[/\\]", name)[-1] or name
-    return last.rpartition(".")[0] if is_sound(last) else last

@@ -163,7 +163,7 @@ def score_events(
 
     Examples
     --------
-    >>> from spectro.listening.events.annotations import Labelled
+    >>> from spectro.listening.events.labels import Labelled
     >>> truth = [Labelled("a", 1, 2, "saw"), Labelled("a", 5, 6, "saw")]
     >>> found = [Labelled("a", 1.5, 3, "saw"), Labelled("a", 8, 9, "saw")]
     >>> scores = score_events(truth, found, durations={"a": 1800})
