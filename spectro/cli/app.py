@@ -119,7 +119,7 @@ def _run() -> int:
         console.complain(str(error))
         return 1
     except OSError as error:  # a full disk, a folder that may not be written to
-        console.complain(f"{error.filename or 'a file'}: {error.strerror or error}")
+        console.complain(console.refused(error))
         return 1
     except SystemExit as end:
         if end.code == console.INTERRUPTED:  # typer turns Ctrl-C into this

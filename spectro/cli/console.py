@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
@@ -53,6 +54,7 @@ __all__ = [
     "hearing",
     "note",
     "prediction",
+    "refused",
     "report",
     "row",
     "say",
@@ -168,6 +170,38 @@ def warn(line: str) -> None:
 def complain(line: str) -> None:
     """Print what went wrong, to the error stream."""
     _err.print(f"spectro: {shown(line, _LONGEST_LINE)}", style="red")
+
+
+def refused(error: OSError) -> str:
+    """Say what the system refused, and what to do about it.
+
+    Examples
+    --------
+    >>> refused(FileExistsError(errno.EEXIST, "File exists", "sounds"))
+    'sounds: is a file, and a folder is to be there; name another folder, or move it'
+    """
+    place = str(error.filename or "a file")
+    if isinstance(error, FileExistsError) and not Path(place).is_dir():
+        return f"{place}: is a file, and a folder is to be there; name another folder, or move it"
+    if isinstance(error, NotADirectoryError):
+        return f"{place}: {_file_above(place)} is a file, and no folder; name another folder"
+    ways = {
+        errno.EISDIR: "; name a file",
+        errno.ENAMETOOLONG: "; choose a shorter name",
+        errno.EACCES: "; name another place, or allow it",
+        errno.EPERM: "; name another place, or allow it",
+        errno.EROFS: "; name another place",
+        errno.ENOSPC: "; make room and run it again",
+        errno.EDQUOT: "; make room and run it again",
+    }
+    return f"{place}: {error.strerror or error}{ways.get(error.errno or 0, '')}"
+
+
+def _file_above(place: str) -> str:
+    """Return what on the way to a place is there, and is no folder."""
+    while not os.path.lexists(place) and os.path.dirname(place):
+        place = os.path.dirname(place)
+    return place
 
 
 def report(line: str) -> None:

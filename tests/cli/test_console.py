@@ -201,7 +201,7 @@ def test_closed_streams_and_no_width_are_told_or_do_not_matter(run: Run, tmp_pat
         assert status == 0 and "sample" in out
     (tmp_path / "folder").mkdir()
     status, _, told = ended(f"plot {sound} --out {tmp_path / 'folder'}")
-    assert (status, told) == (1, f"spectro: {tmp_path / 'folder'}: Is a directory\n")
+    assert (status, told) == (1, f"spectro: {tmp_path / 'folder'}: Is a directory; name a file\n")
 
 
 @pytest.mark.slow

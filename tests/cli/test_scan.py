@@ -29,6 +29,7 @@ from spectro.listening.recordings import find_recordings
 from spectro.listening.scan import score_windows
 from spectro.listening.thresholds.site import ClassEvidence, SiteThresholds
 from spectro.models.identity import model_hash
+from tests.cli.test_cli import call
 from tests.listening.ears import LABELS, SR, make_ears, tones
 
 EVENTS = ("--on", "0.3", "--ignore", "quiet", "--hop", "0.5")
@@ -362,3 +363,35 @@ def test_a_day_is_scanned_in_flat_memory(model: Path, tmp_path: Path) -> None:
     events = list(read_csv(tmp_path / "out" / "events.csv"))
     assert len(events) >= 24 * 60
     assert (tmp_path / "out" / "page.html").stat().st_size < 16_000_000
+
+
+def test_names_near_the_limit_cost_nothing(model: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "night", tmp_path / "out"
+    folder.mkdir()
+    owls = "\U0001f989" * 62  # four bytes each
+    names = ["a.wav", f"{owls}1.wav", f"{owls}2.wav", "x" * 250 + "1.wav", "x" * 250 + "2.wav"]
+    for name in names:
+        tones(folder / name, (3000, 0.5, 1.5), seconds=2)
+    scan(model, folder, "--out", out, "--format", "raven", "--format", "audacity", "--evidence", 9)
+    for kind in ("audacity", "raven"):
+        tables = list((out / kind).iterdir())
+        assert len(tables) == len(names)
+        assert {one.name.split(".")[0] for one in tables} >= {"a"}
+        assert all(len(os.fsencode(one.name)) <= 255 for one in tables)
+    assert len(list((out / "evidence" / "high").glob("*.flac"))) == len(names)
+    with (out / "evidence" / "evidence.csv").open(newline="") as file:
+        assert {row["recording"] for row in csv.DictReader(file)} == {
+            str(folder / n) for n in names
+        }
+
+
+def test_a_file_where_a_folder_is_to_be_is_one_line(
+    model: Path, night: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "notes").write_text("rain")
+    for out in ("notes", "notes/deep"):
+        done = call("scan", model, night, "--out", tmp_path / out)
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1
+        assert "name another folder" in done.stderr
+    assert (tmp_path / "notes").read_text() == "rain"

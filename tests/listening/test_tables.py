@@ -243,6 +243,11 @@ def test_a_persons_table_is_not_written_over(tmp_path: Path) -> None:
 def test_names_for_recordings_that_share_one() -> None:
     assert file_stems(["/r/a/X.wav", "/r/b/x.wav", "/r/y.wav"]) == ["a/X.wav", "b/x.wav", "y.wav"]
     assert file_stems([]) == []
+    long = ["/r/" + "x" * 240 + end for end in ("1.wav", "2.wav", "3")]
+    short = file_stems([*long, "/r/b.wav"])
+    assert len(set(short)) == 4 and short[3] == "b"
+    assert max(map(len, short)) == 200
+    assert file_stems(long)[0] == short[0]  # whatever is scanned beside it
     assert file_stems(["a/20240101.WAV"]) == ["20240101"]
 
 
@@ -324,6 +329,15 @@ def test_audacity_labels(tmp_path: Path) -> None:
     lines = paths[0].read_bytes().split(b"\n")
     assert len(lines) == len(NASTY) + 1
     assert all(line.count(b"\t") == 2 for line in lines[:-1])
+
+
+def test_a_persons_labels_are_not_written_over(tmp_path: Path) -> None:
+    [path, _] = write_audacity(tmp_path, HEARD, EVENTS)
+    write_audacity(tmp_path, HEARD, EVENTS)
+    path.write_text(path.read_text() + "5.0\t6.0\tfox\n")
+    with pytest.raises(DatasetError, match="spectro did not write it"):
+        write_audacity(tmp_path, HEARD, EVENTS)
+    assert "fox" in path.read_text()
 
 
 def test_audacity_labels_with_frequencies(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ _SUFFIX = ".Table.1.selections.txt"
 _SPECIAL = re.compile('[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff"\\\\]')
 _ESCAPED = re.compile(r'\\(?:(["\\tnr])|x([0-9a-f]{2})|u([0-9a-f]{4}))')
 _SHORT = {"\t": "t", "\n": "n", "\r": "r", '"': '"', "\\": "\\"}
+_OUR_LABEL = re.compile(rb"\d+\.\d{6}\t\d+\.\d{6}\t.* [01]\.\d\d")  # a line for Audacity
 _LONG = {letter: character for character, letter in _SHORT.items()}
 
 
@@ -259,11 +260,19 @@ def write_audacity(
 
     The probability stands in the label (``chainsaw 0.93``): the format has no column for it. Tabs
     and newlines in a label become ``\t`` and ``\n``. Returns the files.
+
+    Raises
+    ------
+    DatasetError
+        If a file of that name is there that spectro did not write.
     """
     found = _by_recording(events)
     written = []
-    for one, stem in zip(heard, file_stems([one.recording for one in heard]), strict=True):
-        path = Path(folder) / f"{stem}.labels.txt"
+    stems = file_stems([one.recording for one in heard])
+    paths = [Path(folder) / f"{stem}.labels.txt" for stem in stems]
+    for path in paths:
+        _check_own_labels(path)
+    for one, path in zip(heard, paths, strict=True):
         lines = [_audacity_line(event) for event in found.get(one.recording, [])]
         if lines:
             write_text(path, "".join(lines))
@@ -271,6 +280,15 @@ def write_audacity(
         else:
             path.unlink(missing_ok=True)
     return written
+
+
+def _check_own_labels(path: Path) -> None:
+    """Refuse to write over a person's labels."""
+    if path.exists():
+        with path.open("rb") as file:
+            lines = file.read(100_000).rpartition(b"\n")[0].splitlines()
+        if not all(_OUR_LABEL.fullmatch(line) for line in lines):
+            raise DatasetError(f"{path}: spectro did not write it; choose another folder")
 
 
 def _audacity_line(event: Event) -> str:

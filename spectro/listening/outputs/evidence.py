@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,13 @@ from spectro.models.card import ModelCard
 from spectro.pictures.spectrogram import save_png, spectrogram_image
 from spectro.plumbing.files import is_taken, replacing_folder
 
-__all__ = ["choose", "write_evidence"]
+__all__ = ["choose", "class_folders", "write_evidence"]
 
 _AROUND = 0.5  # s of sound before and behind an event
 _LONGEST = 30.0  # s of a clip: an event may last for hours
 _INDEX = "evidence.csv"
 _COLUMNS = ("clip", "picture", "why", "recording", "start", "end", "label", "probability", "peak")
+_MOST_NAME = 120  # bytes: 60 characters may have 240, and a name 255 in all
 _MOST_RATE, _MOST_CHANNELS = 655_350, 8  # of FLAC
 
 
@@ -97,8 +99,9 @@ def write_evidence(results: Results, quota: int) -> Path:
     if is_taken(folder) and not (folder / _INDEX).is_file():
         raise DatasetError(f"{folder}: spectro did not write it; move it, or choose another --out")
     with replacing_folder(folder) as new:
+        folders = class_folders(results.card.labels)
         rows = [
-            _write(event, why, number, new, results.card)
+            _write(event, why, f"{folders[event.label]}/{number:04d}", new, results.card)
             for number, (event, why) in enumerate(choose(results.events(), quota), 1)
         ]
         buffer = io.StringIO()
@@ -108,11 +111,9 @@ def write_evidence(results: Results, quota: int) -> Path:
     return folder
 
 
-def _write(event: Event, why: str, number: int, folder: Path, card: ModelCard) -> list[str]:
+def _write(event: Event, why: str, place: str, folder: Path, card: ModelCard) -> list[str]:
     """Write the clip and the picture of an event; return its row, without them if it is gone."""
-    stem = (
-        f"{plain(event.label)}/{number:04d}-{plain(Path(event.recording).stem)}-{event.start:.1f}s"
-    )
+    stem = f"{place}-{plain(Path(event.recording).stem)}-{event.start:.1f}s"
     clip, picture = f"{stem}.flac", f"{stem}.png"
     (folder / clip).parent.mkdir(exist_ok=True)
     start, end = span(event)
@@ -145,8 +146,29 @@ def write_flac(path: Path, samples: Samples, sr: int) -> None:
     sf.write(path, np.clip(samples, -1, 1), sr, format="FLAC", subtype="PCM_16")
 
 
+def class_folders(labels: Sequence[str]) -> dict[str, str]:
+    """Name a folder for each class: those that would have the same get a number.
+
+    Examples
+    --------
+    >>> class_folders(["owl", "a/b", "a_b", "A_B"])
+    {'owl': 'owl', 'a/b': 'a_b', 'a_b': 'a_b-2', 'A_B': 'A_B-3'}
+    """
+    folders: dict[str, str] = {}
+    taken: set[str] = set()
+    for label in dict.fromkeys(labels):
+        name = folder = plain(label)
+        number = 1
+        while unicodedata.normalize("NFC", folder).casefold() in taken:
+            number += 1
+            folder = f"{name}-{number}"
+        taken.add(unicodedata.normalize("NFC", folder).casefold())
+        folders[label] = folder
+    return folders
+
+
 def plain(text: str) -> str:
-    r"""Write a text so that every system takes it as a file's name.
+    r"""Write a text so that every system takes it as a file's name, of at most 120 bytes.
 
     Examples
     --------
@@ -154,6 +176,8 @@ def plain(text: str) -> str:
     ('dog_bark_ ä', '_', '_con')
     """
     name = re.sub(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*\ud800-\udfff]', "_", unicode_only(text))[:60]
+    while len(name.encode()) > _MOST_NAME:
+        name = name[:-1]
     name = name.strip(". ") or "_"
     reserved = re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name)
     return f"_{name}" if reserved else name
