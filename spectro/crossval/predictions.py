@@ -10,17 +10,28 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from spectro.crossval.records import FoldRecord
 from spectro.errors import ModelError
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.paths import below, check_pictures, check_relative, place
+from spectro.plumbing.words import percent
 from spectro.scores.metrics import probability_columns
 
-__all__ = ["accuracy", "out_of_fold", "read_history", "read_predictions", "write_predictions"]
+__all__ = [
+    "accuracy",
+    "check_fold",
+    "check_once",
+    "out_of_fold",
+    "read_history",
+    "read_predictions",
+    "write_predictions",
+]
 
 _FILE = "predictions.csv"
 _TEXT = ("path", "label", "group", "image", "predicted")
 _NUMBERS = ("fold", "start", "end", "probability")
 _HISTORY = ("epoch", "train_loss", "valid_loss", "accuracy")
+_ROUNDING = 1e-5  # of a probability as text
 _MOST_EPOCHS = 1_000_000
 _MOST_LOSS = float(np.finfo(np.float32).max)  # training has no more
 
@@ -96,6 +107,66 @@ def read_predictions(
     table["path"] = [os.path.join(root, path) for path in table["path"]]
     table["image"] = [os.path.join(pictures, image) for image in table["image"]]
     return table
+
+
+def check_fold(table: pd.DataFrame, labels: Sequence[str], record: FoldRecord, file: Path) -> None:
+    """Check that a table of predictions is the one that the fold was scored by.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As :func:`read_predictions` gives it.
+    labels : sequence of str
+        Classes of the run.
+    record : FoldRecord
+        Of the fold.
+    file : Path
+        Named in errors.
+
+    Raises
+    ------
+    ModelError
+        If it is of another fold, cut, has a clip twice, or tells another class or accuracy than its
+        own probabilities, or the record.
+    """
+    check_once(table, file)
+    surest = table[probability_columns(list(labels))].to_numpy(float)
+    named = surest[
+        np.arange(len(table)), pd.Index(labels).get_indexer(pd.Index(table["predicted"]))
+    ]
+    others = [fold for fold in table["fold"] if fold != record.fold]
+    faults = {
+        f"holds clips of fold {others[0] if others else ''}, not {record.fold}": bool(others),
+        f"holds {len(table):,} clips, and {record.scored_clips:,} were scored":
+            len(table) != record.scored_clips,
+        "predicts another class than its probabilities do":
+            (np.abs(surest.max(axis=1) - named) > _ROUNDING).any()
+            or (np.abs(surest.max(axis=1) - table["probability"]) > _ROUNDING).any(),
+        f"has {percent(accuracy(table))} right, and fold.json says {percent(record.accuracy)}":
+            abs(accuracy(table) - record.accuracy) > _ROUNDING,
+    }  # fmt: skip
+    for fault, is_so in faults.items():
+        if is_so:
+            raise ModelError(
+                f"{file}: {fault}: it was changed, or is another fold's; put the fold's own back, "
+                f"or remove {file.parent} and train the fold anew"
+            )
+
+
+def check_once(table: pd.DataFrame, place: Path) -> None:
+    """Refuse predictions that have a clip twice.
+
+    Raises
+    ------
+    ModelError
+        If they do.
+    """
+    twice = table["image"].duplicated()
+    if twice.any():
+        raise ModelError(
+            f"{place}: the clip of {table.loc[twice, 'image'].iloc[0]} is predicted twice; put the "
+            "fold's own predictions.csv back, or train the fold anew"
+        )
 
 
 def read_history(file: Path) -> pd.DataFrame:

@@ -27,7 +27,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from spectro.crossval.predictions import read_history, read_predictions
+from spectro.crossval.predictions import (
+    check_fold,
+    check_once,
+    read_history,
+    read_predictions,
+)
 from spectro.crossval.records import (
     Design,
     FoldRecord,
@@ -248,7 +253,13 @@ class Run:
 
     def fold_record(self, fold: int) -> FoldRecord:
         """Read ``fold.json`` of a finished fold."""
-        return FoldRecord.read(self.fold_folder(fold) / _FOLD, ModelError)
+        record = FoldRecord.read(self.fold_folder(fold) / _FOLD, ModelError)
+        if record.fold != fold:
+            raise ModelError(
+                f"{self.fold_folder(fold)}: is a copy of fold {record.fold}, not fold {fold}; "
+                "remove it, and train the fold anew"
+            )
+        return record
 
     @property
     def chosen(self) -> dict[int, str]:
@@ -287,16 +298,20 @@ class Run:
         Raises
         ------
         ModelError
-            If no fold is finished, or a table is damaged.
+            If no fold is finished, or a table is damaged, changed, or another fold's.
         """
         if not self.finished_folds:
             raise ModelError(f"{self.folder}: no fold is finished; run spectro train-fold")
         root, pictures = self.record.dataset.root, Path(self.record.rendered.folder)
-        tables = [
-            read_predictions(self.fold_folder(fold), self.labels, root, pictures)
-            for fold in self.finished_folds
-        ]
-        return pd.concat(tables, ignore_index=True)
+        tables = []
+        for fold in self.finished_folds:
+            table = read_predictions(self.fold_folder(fold), self.labels, root, pictures)
+            file = self.fold_folder(fold) / "predictions.csv"
+            check_fold(table, self.labels, self.fold_record(fold), file)
+            tables.append(table)
+        whole: pd.DataFrame = pd.concat(tables, ignore_index=True)
+        check_once(whole, self.folder)
+        return whole
 
     @property
     def is_scored(self) -> bool:

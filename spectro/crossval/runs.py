@@ -121,6 +121,7 @@ def _row(run: Run) -> dict[str, Any]:
         "all_folds": len(record.dataset.folds),
     }
     if run.is_scored:
+        run.predictions()  # a score of predictions that are another fold's is none
         scores = run.scores()
         low, high = scores.accuracy_interval
         row |= {"accuracy": scores.accuracy, "accuracy_low": low, "accuracy_high": high}

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from spectro.crossval.records import FoldRecord, RunRecord
@@ -118,6 +119,65 @@ def test_damaged_predictions_are_one_line(
     with pytest.raises(ModelError, match=told) as caught:
         Run.load(copy).predictions()
     assert "\n" not in str(caught.value)
+
+
+def drop(table: pd.DataFrame) -> pd.DataFrame:
+    return table.iloc[1:]
+
+
+def repeat(table: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([table.iloc[1:], table.iloc[-1:]])
+
+
+def move(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(fold=2)
+
+
+def praise(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(predicted=table["label"])
+
+
+def relabel(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(label=table["predicted"].map({"siren": "jackhammer"}).fillna("siren"))
+
+
+def boast(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(probability=1.0)
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (drop, "holds 11 clips, and 12 were scored"),
+        (repeat, "is predicted twice"),
+        (move, "holds clips of fold 2, not 1"),
+        (praise, "predicts another class than its probabilities do|right, and fold.json says"),
+        (relabel, r"has \d+\.\d % right, and fold.json says"),
+        (boast, "predicts another class than its probabilities do"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_predictions_that_were_changed_are_no_score(
+    copy: Path, edit: Callable[[pd.DataFrame], pd.DataFrame], told: str
+) -> None:
+    file = copy / "fold1" / "predictions.csv"
+    edit(pd.read_csv(file)).to_csv(file, index=False)
+    with pytest.raises(ModelError, match=told) as caught:
+        Run.load(copy).predictions()
+    assert str(file) in str(caught.value)
+    with pytest.raises(ModelError, match=r"predictions\.csv"):
+        list_runs(copy)
+
+
+def test_a_fold_copied_into_another_is_no_fold(copy: Path) -> None:
+    shutil.copytree(copy / "fold1", copy / "fold2")
+    with pytest.raises(ModelError, match="fold2: is a copy of fold 1, not fold 2; remove it"):
+        Run.load(copy).predictions()
+    change(copy / "fold2" / "fold.json", lambda record: record.update(fold=2))
+    file = copy / "fold2" / "predictions.csv"
+    pd.read_csv(file).assign(fold=2).to_csv(file, index=False)
+    with pytest.raises(ModelError, match="is predicted twice"):
+        Run.load(copy).predictions()
 
 
 @pytest.mark.parametrize("value", ["nan", "", "inf", "-0.1", "2", "much"])
