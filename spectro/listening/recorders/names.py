@@ -25,12 +25,11 @@ class NamedPlace(NamedTuple):
     longitude: float
 
 
-_ZONE = r"(?P<zone>Z|[+-]\d{2}(?::?\d{2})?)"
+_ZONE = r"(?P<zone>Z(?![A-Za-z])|[+-]\d{2}(?::?\d{2})?)"
 _DATE = r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"
 _TIME = r"(?P<hour>\d\d)(?P<minute>\d\d)(?P<second>\d\d)"
 _FRACTION = r"(?:\.(?P<fraction>\d{1,6})(?![0-9A-Za-z]))?"
-# A sign that is no zone may be one that was cut or mistyped: then the whole time is in doubt.
-_NO_HALF_ZONE = r"(?![0-9]|[+-]\d)"
+_BEHIND = r"(?![0-9])(?=(?P<behind>[+-]\d+:?)?)"  # a zone that was cut or mistyped, or a counter
 
 _PATTERNS = [
     re.compile(pattern)
@@ -42,10 +41,10 @@ _PATTERNS = [
         # FNQ-RBS_20190102_044802_010: milliseconds
         rf"(?<!\d){_DATE}_{_TIME}_(?P<fraction>\d{{3}})$",
         # 20180226_040000, PREFIX_20180226_040000T
-        rf"(?<!\d){_DATE}[T_$-]{_TIME}{_FRACTION}{_NO_HALF_ZONE}",
+        rf"(?<!\d){_DATE}[T_$-]{_TIME}{_FRACTION}{_BEHIND}",
         # OwlSense: ..._2023-05-06_T21-30-00
         r"(?<!\d)(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)[_T ]{1,2}"
-        rf"(?P<hour>\d\d)-(?P<minute>\d\d)-(?P<second>\d\d){_NO_HALF_ZONE}",
+        rf"(?P<hour>\d\d)-(?P<minute>\d\d)-(?P<second>\d\d){_BEHIND}",
         # 20070415051314
         rf"(?<!\d){_DATE}{_TIME}(?!\d)",
         # SoundTrap: 671629352.181204100002
@@ -141,9 +140,28 @@ def _begin(match: re.Match[str]) -> datetime | None:
     year = int(part["year"]) if part.get("year") else 2000 + int(part["short"])
     if not _FIRST_YEAR <= year < 2100:
         return None
+    if part.get("behind") and not _is_counter(part["behind"]):
+        return None  # the whole time is in doubt
+    if (part.get("zone") or "").startswith("-00"):
+        return None  # Greenwich is never told so: it is the first of a row of files
     numbers = [year, *(int(part.get(name) or 0) for name in ("month", "day", "hour", "minute"))]
     fraction = (part.get("fraction") or "").ljust(6, "0")
     return moment(*numbers, int(part.get("second") or 0), int(fraction), zone=part.get("zone"))
+
+
+def _is_counter(text: str) -> bool:
+    """Tell whether the digits behind a time number files, as they cannot be a zone.
+
+    Examples
+    --------
+    >>> [_is_counter(text) for text in ("-0001", "-12345", "-0400", "-9", "+0001")]
+    [True, True, False, False, False]
+    """
+    digits = text[1:]
+    if text[0] != "-" or not digits.isdigit() or len(digits) == 1:
+        return False
+    hours, minutes = (digits[:-2], digits[-2:]) if len(digits) > 2 else (digits, "00")
+    return len(digits) > 4 or int(hours) == 0 or zone(f"-{int(hours):02}{minutes}") is None
 
 
 def _place(match: re.Match[str]) -> NamedPlace | None:
@@ -185,7 +203,9 @@ def _zone(text: str) -> timezone:
 
 
 def zone(text: str) -> timezone | None:
-    """Read a zone: ``Z``, ``+10``, ``-5``, ``+0130``, ``+01:30``; None if it is none.
+    """Read a zone: ``Z``, ``+10``, ``-5``, ``+0130``, ``+01:30``; None if no clock has it.
+
+    Zones go from -12 to +14 hours, in quarters of an hour.
 
     Examples
     --------
@@ -195,7 +215,10 @@ def zone(text: str) -> timezone | None:
     if text in ("Z", "z"):
         return timezone.utc
     parts = re.fullmatch(r"([+-])(\d{1,2})(?::?(\d{2}))?", text)
-    if parts is None or int(parts[2]) > 14 or int(parts[3] or 0) > 59:
+    if parts is None or int(parts[3] or 0) % 15 or int(parts[3] or 0) > 45:
         return None
-    ahead = timedelta(hours=int(parts[2]), minutes=int(parts[3] or 0))
-    return timezone(-ahead if parts[1] == "-" else ahead)
+    minutes = 60 * int(parts[2]) + int(parts[3] or 0)
+    minutes = -minutes if parts[1] == "-" else minutes
+    if not -12 * 60 <= minutes <= 14 * 60 or 0 < abs(minutes) < 60:
+        return None
+    return timezone(timedelta(minutes=minutes))
