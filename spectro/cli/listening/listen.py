@@ -117,6 +117,7 @@ def listen(
         proofs = [ProofSettings(clip=proof, label=proof_label, snr=proof_snr, **times)]
     plan = _plan(config, what, source, listening, alerts, keeping, proofs)
     plan = plan._replace(events=plan.events.ignoring(ignore or ()))
+    _check_microphone(plan.sources[0], config)
     opened = open_backend(model, backend)  # type: ignore[arg-type]
     if told := remark_on(model):
         console.complain(told)
@@ -179,6 +180,19 @@ def _plan(
         read(EvidenceSettings, keeping),
         proofs,
     )
+
+
+def _check_microphone(source: SourceSettings, config: Path | None) -> None:
+    """Tell a person at once that there is no microphone.
+
+    One that a file names is looked for again and again: it may be plugged in after the device has
+    started.
+    """
+    named_here = config is None or not read_sources(config)
+    if named_here and source.kind == "microphone":
+        from spectro.listening.live.sources.microphone import check_there
+
+        check_there(source.input)
 
 
 def _one_source(what: str, flags: dict[str, Any]) -> SourceSettings:

@@ -12,11 +12,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from spectro.cli.app import app
+from spectro.errors import AudioError
 from spectro.listening.backends import open_backend
 from spectro.listening.events.settings import EventSettings
 from spectro.listening.events.store import Effort, EventStore
 from spectro.listening.events.tables import json_line
+from spectro.listening.live.sources import microphone
+from spectro.listening.live.sources.microphone import Device
 from spectro.listening.live.sources.pcm import as_bytes
 from spectro.listening.scan import ScanSettings, scan_recording
 from spectro.models.identity import model_hash
@@ -185,6 +190,34 @@ def test_a_listener_with_two_sources_and_a_health_page(ears: Path, tmp_path: Pat
     out, told = waited(process)
     assert process.returncode == 0, told
     assert "file: high" in out and "pipe: low" in out
+
+
+@pytest.mark.parametrize(
+    ("what", "devices", "told"),
+    [
+        ((), [], "there is no microphone; plug one in; or name a file, the URL of a stream, or -"),
+        (("mic:USB",), [], "there is no microphone"),
+        (
+            ("mic:USB",),
+            ["Line"],
+            "no microphone's name holds 'USB'; there are Line; or name a file",
+        ),
+    ],
+)
+def test_no_microphone_is_told_at_once(
+    ears: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    what: tuple[str, ...],
+    devices: list[str],
+    told: str,
+) -> None:
+    found = [Device(i, name, "ALSA", 1, 48_000, i == 0) for i, name in enumerate(devices)]
+    monkeypatch.setattr(microphone, "list_devices", lambda: found)
+    done = CliRunner().invoke(app, ["listen", str(ears), *what, "--state", str(tmp_path / "s")])
+    assert isinstance(done.exception, AudioError)
+    assert str(done.exception).startswith(told)
+    assert "- for standard input" in str(done.exception)
 
 
 def failing(ears: Path, *arguments: str | Path) -> str:

@@ -184,11 +184,14 @@ def test_the_list_of_microphones(pulse: Pulse, ears: Path) -> None:
 
 
 def test_a_microphone_of_another_name_is_told(pulse: Pulse, ears: Path, tmp_path: Path) -> None:
+    config = tmp_path / "listen.toml"
+    config.write_text('[[source]]\nname = "door"\ninput = "mic:No Such Thing"\n')
     process = listening(
-        ears, "mic:No Such Thing", "--state", tmp_path, "--heartbeat", "1", env=pulse.environment
+        ears, "--config", config, "--state", tmp_path, "--heartbeat", "1", env=pulse.environment
     )
     said = Lines(process)
     until(said.has("no microphone's name holds 'No Such Thing'; there are"))
+    until(said.has("it is looked for again"))
     said.end()
 
 

@@ -11,10 +11,34 @@ from spectro.errors import AudioError, MissingExtraError
 from spectro.listening.live.settings import SourceSettings
 from spectro.listening.live.sources.pcm import Format, Samples, decode
 
-__all__ = ["Device", "Microphone", "find_device", "list_devices"]
+__all__ = ["Device", "Microphone", "check_there", "find_device", "list_devices"]
 
 _BLOCK = 0.1  # s
 _WAITING = 100  # blocks that the callback may put down before they are taken
+
+
+def check_there(wanted: str) -> None:
+    """Raise, with the ways on, if there is no such microphone now.
+
+    Parameters
+    ----------
+    wanted : str
+        ``mic`` or ``mic:PART OF ITS NAME``.
+
+    Raises
+    ------
+    AudioError
+        If there is none, or several fit.
+    MissingExtraError
+        If sounddevice is not installed.
+    """
+    try:
+        find_device(wanted.partition(":")[2].strip())
+    except AudioError as error:
+        raise AudioError(
+            f"{error}; or name a file, the URL of a stream, or - for standard input "
+            "(spectro listen --list names the microphones)"
+        ) from None
 
 
 class Device(NamedTuple):
@@ -64,7 +88,10 @@ class Microphone:
         sounddevice = _sounddevice()
         sounddevice._terminate()  # PortAudio lists devices once; plugged-in ones need it anew
         sounddevice._initialize()
-        device = find_device(self._wanted)
+        try:
+            device = find_device(self._wanted)
+        except AudioError as error:
+            raise AudioError(f"{error}; it is looked for again") from None
         sr = self._settings.rate or device.sr
         self._form = Format("s16le", sr, self._settings.channels)
         self._blocks = queue.Queue(_WAITING)
@@ -153,7 +180,7 @@ def find_device(wanted: str) -> Device:
         found = [one for one in found if one.name == wanted] or found
     if not found:
         if not devices:
-            raise AudioError("there is no microphone; plug one in, it is looked for again")
+            raise AudioError("there is no microphone; plug one in")
         names = "; ".join(one.name for one in devices)
         raise AudioError(f"no microphone's name holds {wanted!r}; there are {names}")
     if len(found) > 1 and len({one.name for one in found}) > 1:
