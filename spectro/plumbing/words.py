@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["counted", "percent"]
+import math
+from decimal import ROUND_HALF_UP, Decimal
+
+__all__ = ["counted", "hundredths", "percent"]
 
 
 def counted(n: int, noun: str, plural: str = "") -> str:
@@ -30,7 +33,26 @@ def percent(share: float | None) -> str:
 
     Examples
     --------
-    >>> percent(0.7531), percent(None)
-    ('75.3 %', '-')
+    >>> percent(0.7531), percent(None), percent(0.9999)
+    ('75.3 %', '-', '>99.9 %')
     """
-    return "-" if share is None else f"{100 * share:.1f} %"
+    return "-" if share is None else f"{hundredths(share)} %"
+
+
+def hundredths(share: float, digits: int = 1) -> str:
+    """Write a share in hundredths, a half rounded up; as 0 or 100 only where it is none or all.
+
+    Examples
+    --------
+    >>> [hundredths(share, 0) for share in (0, 0.001, 0.005, 0.025, 0.995, 1)]
+    ['0', '<1', '1', '3', '>99', '100']
+    """
+    if not math.isfinite(share):
+        return f"{share:g}"
+    step = Decimal(1).scaleb(-digits)
+    shown = Decimal(f"{100 * share:.9f}").quantize(step, ROUND_HALF_UP)
+    if share > 0 == shown:
+        return f"<{step}"
+    if share < 1 and shown == 100:
+        return f">{100 - step}"
+    return f"{shown}"

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from spectro.plumbing.words import hundredths
 from spectro.report import charts
 
 __all__ = ["embed", "render"]
@@ -74,12 +75,7 @@ def _percent(value: float | None, digits: int = 1) -> Markup | str:
     """Write a share between 0 and 1 as a percentage, never as 0 or 100 where it is not."""
     if value is None or _is_missing(value):
         return _NONE
-    least = 10**-digits / 200
-    if 0 < value < least or 1 - least < value < 1:  # nearly none or all is neither
-        shown = f"<{10**-digits:g}" if value < least else f">{100 - 10**-digits:.{digits}f}"
-    else:
-        shown = f"{100 * value:.{digits}f}"
-    return _data(float(value), f"{shown}{_SPACE}%")
+    return _data(float(value), f"{hundredths(value, digits)}{_SPACE}%")
 
 
 def _count(value: int | None) -> Markup | str:
@@ -100,5 +96,5 @@ def _ends(ends: Sequence[float | None] | None) -> Markup | str:
         return _NONE
     low, high = (float(end) for end in ends if end is not None)
     return Markup("{} to {}").format(
-        _data(low, f"{100 * low:.1f}"), _data(high, f"{100 * high:.1f}{_SPACE}%")
+        _data(low, hundredths(low)), _data(high, f"{hundredths(high)}{_SPACE}%")
     )
