@@ -331,9 +331,11 @@ def measured(
 def score_run(run: Run, pictures: RenderedSet) -> Scores:
     """Score all finished folds together; write ``scores.json`` and ``calibration.json``."""
     predictions = run.predictions()
+    found = metrics.score(predictions, run.labels, seed=run.config.seed)
+    doubts = protocol.doubts(predictions, run.labels, tuple(found["accuracy_interval"]))
     scores = Scores(
-        protocol=protocol.lines(run, pictures),
-        **metrics.score(predictions, run.labels, seed=run.config.seed),
+        protocol=(*protocol.lines(run, pictures), *doubts),
+        **found,
         groups=breakdown.by_group(predictions).to_dict("records"),
         random_split=_leaking_score(run),
     )

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import pandas as pd
+
 from spectro.clips.table import leaks_in_words
 from spectro.crossval.run import Run
 from spectro.pictures.rendered import RenderedSet
-from spectro.plumbing.words import counted
+from spectro.plumbing.words import counted, percent
+from spectro.scores.calibration import fit_temperature, temperature_in_doubt
+from spectro.scores.metrics import probability_columns
 
-__all__ = ["lines"]
+__all__ = ["doubts", "lines"]
+
+_NO_WIDTH = 1e-9
 
 
 def lines(run: Run, rendered: RenderedSet) -> list[str]:
@@ -40,6 +48,37 @@ def lines(run: Run, rendered: RenderedSet) -> list[str]:
             f"{len(whole)}-fold number"
         )
     return said
+
+
+def doubts(
+    predictions: pd.DataFrame, labels: Sequence[str], accuracy: tuple[float, float]
+) -> list[str]:
+    """Say which numbers of a score tell less than they seem to.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        Out of fold, of all clips that were scored.
+    labels : sequence of str
+    accuracy : tuple of float
+        Its interval over recordings.
+    """
+    said = []
+    recordings, right = (
+        predictions["group"].nunique(),
+        predictions["predicted"] == predictions["label"],
+    )
+    if accuracy[1] - accuracy[0] < _NO_WIDTH:
+        bound = 1 - 0.05 ** (1 / recordings)
+        sure = f"; without a mistake in so few, up to {percent(bound)} of new ones may go wrong"
+        said.append(
+            f"the interval of the accuracy has no width: every draw of "
+            f"{counted(recordings, 'recording')} scores alike{sure if right.all() else ''}"
+        )
+    truth = pd.Index(labels).get_indexer(pd.Index(predictions["label"]))
+    probabilities = predictions[probability_columns(list(labels))].to_numpy(dtype=float)
+    doubt = temperature_in_doubt(fit_temperature(truth, probabilities))
+    return [*said, doubt] if doubt else said
 
 
 def _trained(run: Run, rendered: RenderedSet) -> str:

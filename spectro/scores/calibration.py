@@ -28,6 +28,7 @@ __all__ = [
     "cross_fitted",
     "fit_temperature",
     "reliability",
+    "temperature_in_doubt",
 ]
 
 Counts = npt.NDArray[np.int64]
@@ -240,6 +241,23 @@ def fit_temperature(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> float
     bounds = (np.log(_LOWEST), np.log(_HIGHEST))
     found = minimize_scalar(nll, bounds=bounds, method="bounded", options={"xatol": 1e-6})
     return float(np.exp(found.x)) if found.fun < nll(0.0) - 1e-12 else 1.0
+
+
+def temperature_in_doubt(temperature: float) -> str:
+    """Say that a temperature is one at the end of what is tried; "" for one within.
+
+    Examples
+    --------
+    >>> temperature_in_doubt(1.3)
+    ''
+    """
+    if _LOWEST * 1.01 < temperature < _HIGHEST / 1.01:
+        return ""
+    why = "no mistake tells how sure to be" if temperature < 1 else "its answers tell nothing"
+    return (
+        f"the temperature is {temperature:.3g}, the end of what is tried ({_LOWEST:g} to "
+        f"{_HIGHEST:g}), as {why}: probabilities of new clips are not calibrated by it"
+    )
 
 
 def cross_fitted(
