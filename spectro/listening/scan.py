@@ -381,19 +381,21 @@ def _keep(found: Found, about: list[int], out: str, settings: ScanSettings) -> N
     write_text(part_of(found.heard.recording, out), json.dumps(whole))
 
 
-def kept(recording: str, out: str | Path, settings: ScanSettings) -> Found | None:
+def kept(
+    recording: str, out: str | Path, settings: ScanSettings, *, as_it_was: bool = False
+) -> Found | None:
     """Return what was found in a recording before; None if it must be scanned.
 
     That is so if it was not scanned, has changed, was scanned with other settings, or if what was
-    kept is damaged.
+    kept is damaged. `as_it_was`, what was found counts though the file has changed since, or gone.
     """
     try:
         whole = json.loads(part_of(recording, out).read_text(encoding="utf-8"))
-        if whole["path"] != os.path.abspath(recording) or whole["about"] != about_recording(
-            recording
-        ):
+        if whole["path"] != os.path.abspath(recording):
             return None
         if whole["settings"] != settings.identity:
+            return None
+        if not as_it_was and whole["about"] != about_recording(recording):
             return None
         events = [Event(recording, *values) for values in whole["events"]]
         heard = Heard(recording, *whole["heard"])
@@ -403,10 +405,10 @@ def kept(recording: str, out: str | Path, settings: ScanSettings) -> Found | Non
 
 
 def heard_in(recordings: Iterable[str], out: str | Path, settings: ScanSettings) -> Iterator[Found]:
-    """Give what was found in each recording, in order, without those that could not be read.
+    """Give what was found in each recording, in order, without those that were never read.
 
     The tables are written from this: they do not depend on how often a scan was interrupted, nor on
-    who scanned what.
+    who scanned what. A recording that changed while it was heard counts as it was.
 
     Raises
     ------
@@ -416,6 +418,6 @@ def heard_in(recordings: Iterable[str], out: str | Path, settings: ScanSettings)
     if not Path(out).is_dir():
         raise DatasetError(f"{out}: is no folder; scan into it first")
     for recording in recordings:
-        found = kept(recording, out, settings)
+        found = kept(recording, out, settings, as_it_was=True)
         if found is not None:
             yield found

@@ -395,3 +395,42 @@ def test_a_file_where_a_folder_is_to_be_is_one_line(
         assert done.stderr.count("\n") == 1
         assert "name another folder" in done.stderr
     assert (tmp_path / "notes").read_text() == "rain"
+
+
+def test_what_another_scan_put_in_the_place_is_told(
+    model: Path, night: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two scans of other settings share a folder: neither claims that it heard nothing."""
+    from spectro.listening import scan as scanning
+
+    other = tones(tmp_path / "other.wav", (3000, 2, 5))
+    each = scanning.scan
+
+    def disturbed(*words: object, **options: object) -> object:
+        yield from each(*words, **options)  # type: ignore[arg-type]
+        part = scanning.part_of(str(night), tmp_path / "out")
+        whole = json.loads(part.read_text())
+        part.write_text(json.dumps({**whole, "settings": "others"}))
+
+    monkeypatch.setattr(scanning, "scan", disturbed)
+    told = scan(model, night, other, "--out", tmp_path / "out", status=3).output
+    assert "another scan put what it found in the place" in " ".join(told.split())
+    assert {e.recording for e in read_csv(tmp_path / "out" / "events.csv")} == {str(other)}
+
+
+def test_what_once_was_read_and_is_damaged_now_has_no_events(
+    model: Path, night: Path, tmp_path: Path
+) -> None:
+    scan(model, night, "--out", tmp_path / "out")
+    night.write_bytes(b"no sound")
+    scan(model, night, "--out", tmp_path / "out", status=3)
+    assert list(read_csv(tmp_path / "out" / "events.csv")) == []
+
+
+def test_sound_between_windows_is_told(model: Path, night: Path, tmp_path: Path) -> None:
+    (tmp_path / "again.wav").symlink_to(night)
+    same = (night, tmp_path / "again.wav", "--hop", 4)
+    assert json.loads(scan(model, *same, "--out", tmp_path / "j", "--json").stdout)["failed"] == {}
+    told = scan(model, *same, "--out", tmp_path / "out").output
+    assert "75.0 % of the sound lies between them and was not heard" in " ".join(told.split())
+    assert "lies between" not in scan(model, night, "--out", tmp_path / "b").output

@@ -20,6 +20,7 @@ import soundfile as sf
 from spectro.clips.waveform import load
 from spectro.errors import AudioError, ConfigError, DatasetError
 from spectro.listening.backends import Answer
+from spectro.listening.events.finding import ScoredWindow
 from spectro.listening.events.settings import EventSettings
 from spectro.listening.events.tables import read_csv, write_csv
 from spectro.listening.recordings import find_recordings
@@ -153,6 +154,22 @@ def test_what_changed_is_scanned_again(night: Path, tmp_path: Path) -> None:
     table([name], out)
     with night.open("ab") as file:
         file.write(b"\0\0")
+    assert kept(name, out, SETTINGS) is None
+
+
+def test_what_changes_while_it_is_heard_counts_as_it_was(night: Path, tmp_path: Path) -> None:
+    """Its events are not lost; the next scan hears it anew."""
+    out, name = tmp_path / "out", str(night)
+
+    def grow(window: ScoredWindow) -> None:
+        os.utime(night, ns=(1, 1))
+
+    [outcome] = scan([name], out, ears, SETTINGS, watch=grow)
+    assert outcome.changed and outcome.events == 2
+    [found] = heard_in([name], out, SETTINGS)
+    assert len(found.events) == 2
+    night.unlink()  # as by somebody who clears the card
+    assert list(heard_in([name], out, SETTINGS)) == [found]
     assert kept(name, out, SETTINGS) is None
 
 

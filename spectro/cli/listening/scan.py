@@ -19,7 +19,7 @@ from rich.text import Text
 from spectro.cli import console
 from spectro.cli.listening.event_flags import EVENTS, EventFlags, event_options
 from spectro.cli.options import RUNNING, Workers, with_options
-from spectro.plumbing.words import counted
+from spectro.plumbing.words import counted, percent
 
 if TYPE_CHECKING:
     from spectro.listening.backends import BackendName
@@ -123,7 +123,7 @@ def scan(
     asked = find_recordings(recordings, leave_out=out)
     _check(asked.paths, start_time, page, _known_formats(formats))
     for note in asked.notes:
-        console.note(note)
+        console.complain(note)
     out.mkdir(parents=True, exist_ok=True)
     check_writable(out)
     _check_store(store)
@@ -132,10 +132,10 @@ def scan(
     tracks = _tracks(paths, out, listener.card, how) if page else None
     run = _Run(paths, str(out.absolute()) if scheduler else str(out), listener, how)
     outcomes, took = run.scan(workers, scheduler, tracks)
-    results = Results(out, paths, how, listener.card, failed(outcomes))
+    results = Results(out, paths, how, listener.card, failed(outcomes)).with_lost()
     written = write_tables(results, _known_formats(formats))
     written += _extras(results, tracks, evidence)
-    written += [] if store is None else _stored(store, paths, out, how)
+    written += [] if store is None else _stored(store, results)
     _report(results, outcomes, took, written, json=json)
     _tell_stale(out, page, evidence)
     if results.errors:
@@ -158,14 +158,13 @@ def _tell_stale(out: Path, page: bool, evidence: int) -> None:
         console.warn(f"of an earlier scan, not of this one: {', '.join(stale)} in {out}")
 
 
-def _stored(store: Path, paths: Sequence[str], out: Path, how: ScanSettings) -> list[Path]:
+def _stored(store: Path, results: Results) -> list[Path]:
     """Add the events to a file of months, with the times in which the recordings were made."""
     from spectro.listening.events.store import EventStore, add_found
-    from spectro.listening.scan import heard_in
 
     kept = EventStore(store)
-    for found in heard_in(paths, out, how):
-        add_found(kept, found, how)
+    for found in results.found():
+        add_found(kept, found, results.settings)
     return [store]
 
 
@@ -366,8 +365,8 @@ def _report(
         _show_events(about.events)
         console.say(_pace(results, about.hours, fresh, took, outcomes))
         console.say(f"wrote {', '.join(str(path) for path in written)}")
-    for one in [one for one in outcomes if one.changed][:_NAMED]:
-        console.note(f"{one.recording}: changed while it was heard; scan again for all of it")
+    for line in _remarks(results, outcomes):
+        console.complain(line)
     for recording in list(results.errors)[:_NAMED]:
         console.complain(results.errors[recording])
     if results.errors:
@@ -375,6 +374,18 @@ def _report(
             f"{len(results.errors):,} of {len(results.recordings):,} recordings could not be read, "
             f"all named in {results.out / 'recordings.csv'}; the next scan tries them again"
         )
+
+
+def _remarks(results: Results, outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Say what was heard in part only."""
+    hop, window = results.settings.hop or 0, results.card.spectrogram.duration
+    if hop > window * 1.001:
+        yield (
+            f"a window of {window:g} s every {hop:g} s: {percent(1 - window / hop)} of the sound "
+            "lies between them and was not heard; choose a shorter --hop for all of it"
+        )
+    for one in [one for one in outcomes if one.changed][:_NAMED]:
+        yield f"{one.recording}: changed while it was heard; scan again for all of it"
 
 
 def _told(results: Results, sources: dict[str, int]) -> Iterator[str]:

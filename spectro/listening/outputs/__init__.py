@@ -63,7 +63,19 @@ class Results(NamedTuple):
 
     def found(self) -> Iterator[Found]:
         """Give what was found in each recording that could be read, in order."""
-        return heard_in(self.recordings, self.out, self.settings)
+        readable = (one for one in self.recordings if one not in self.errors)
+        return heard_in(readable, self.out, self.settings)
+
+    def with_lost(self) -> Results:
+        """Name the recordings too of which nothing is kept any more.
+
+        Another scan with other settings, in the same folder at the same time, puts what it finds
+        in the place of what this one found.
+        """
+        there = {one.heard.recording for one in self.found()}
+        lost = [one for one in self.recordings if one not in there and one not in self.errors]
+        why = "another scan put what it found in the place; scan again, with an --out of its own"
+        return self._replace(errors={**self.errors, **{one: f"{one}: {why}" for one in lost}})
 
     def events(self) -> Iterator[Event]:
         """Give all events, in order."""
