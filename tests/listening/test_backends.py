@@ -207,6 +207,21 @@ def test_an_export_of_another_card_is_refused(
         Classifier.load(tmp_path, backend="onnx")
 
 
+@pytest.mark.parametrize("backend", ["onnx", "int8"])
+def test_an_export_of_other_tensors_is_refused(folder: Path, tmp_path: Path, backend: str) -> None:
+    """As when model.safetensors alone was copied from another training."""
+    copy = Path(shutil.copytree(folder, tmp_path / "model"))
+    other = networks.build("cnn4", 3, 2)
+    save_model(tmp_path / "other", other, CARD)
+    shutil.copy(tmp_path / "other" / "model.safetensors", copy)
+    with pytest.raises(
+        ModelError, match="was not exported from this model; export the model again"
+    ):
+        Classifier.load(copy, backend=backend)  # type: ignore[arg-type]
+    (copy / "model.safetensors").unlink()  # a light install needs none
+    Classifier.load(copy, backend=backend)  # type: ignore[arg-type]
+
+
 def test_an_export_cannot_take_weights_from_other_files(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from spectro.errors import ModelError
 from spectro.listening.verify import Stage, verify
 from spectro.models.card import ModelCard
 from spectro.models.exports import vectors
-from spectro.models.exports.float32 import export_onnx
+from spectro.models.exports.float32 import export_onnx, with_about
 from spectro.models.exports.int8 import export_int8
 from spectro.models.exports.vectors import Array, read_vectors
 from spectro.models.folder import load_model, save_model
@@ -117,7 +117,8 @@ def test_another_network_is_named(copy: Path, tmp_path: Path) -> None:
     save_model(tmp_path / "other", model, card)
     noise = np.zeros((2, *card.spectrogram.shape, 3), dtype=np.uint8)
     export_onnx(tmp_path / "other", noise)
-    shutil.copy(tmp_path / "other" / "model.onnx", copy / "model.onnx")
+    graph = (tmp_path / "other" / "model.onnx").read_bytes()
+    (copy / "model.onnx").write_bytes(with_about(graph, card, copy))
     stages = verify(copy)
     assert differing(stages) == ["network in onnx"]
 
