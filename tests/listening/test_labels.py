@@ -51,6 +51,7 @@ def test_columns_have_many_names(names: tuple[str, ...], separator: str, tmp_pat
         ("INDIR,FOLDER,IN FILE,OFFSET,DURATION,MANUAL ID", "/,r,a.wav,1,1.5,dog", (1, 2.5)),
         ("file,start,end,label", "/r/a.wav,0:00:01,0:00:02.5,dog", (1, 2.5)),
         ("file,start,end,label,confidence", "/r/a.wav,1,2.5, dog ,0.5", (1, 2.5)),
+        ("file,start,end,label,score", "/r/a.wav,1,2.5,dog,high", (1, 2.5)),
     ],
 )
 def test_units_and_lengths(

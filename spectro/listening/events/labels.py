@@ -210,7 +210,7 @@ def _row(
     else:
         label = _label(label, where, may_be_empty=tabs)
         recording = _in_folder(recording.strip(), row, columns)
-    probability = _probability(row, columns, where)
+    probability = _probability(row, columns, where, own=own)
     return Labelled(recording or _recording_of(path), first, last, label, probability)
 
 
@@ -262,13 +262,15 @@ def _check_times_are_own(path: str | Path, found: Sequence[Labelled]) -> None:
         )
 
 
-def _probability(row: Row, columns: Columns, where: str) -> float | None:
+def _probability(row: Row, columns: Columns, where: str, *, own: bool) -> float | None:
     text = next((row[name] for name in columns.probability if row.get(name)), None)
     if not text:
         return None
     try:
         return float(text.replace(",", "."))
     except ValueError:
+        if not own:  # others have words there, as high
+            return None
         raise DatasetError(f"{where}: the probability {text[:40]!r} is no number") from None
 
 
