@@ -141,3 +141,11 @@ def test_names_composed_otherwise_than_the_table_are_found(tmp_path: Path) -> No
         change(root / "meta/esc50.csv", 0, filename=f"{listed}{ESC_ROWS[0][0]}")
         dataset = datasets.load(root)
         assert (len(dataset.clips), dataset.absent) == (4, ())
+
+
+def test_a_fold_that_contradicts_the_folder_is_an_error(tmp_path: Path) -> None:
+    write_us8k(tmp_path, URBAN_ROWS)
+    table = pd.read_csv(tmp_path / "metadata/UrbanSound8K.csv")
+    table.assign(fold=3 - table["fold"]).to_csv(tmp_path / "metadata/UrbanSound8K.csv", index=False)
+    with pytest.raises(DatasetError, match="row 1: fold is 2, and the clip lies in fold1; take"):
+        datasets.load(tmp_path)

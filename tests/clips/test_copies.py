@@ -143,6 +143,7 @@ HARDLY = {
         ["train_audio/a", "train_audio/b", "unlabeled_soundscapes"], "train_audio is hardly a class"
     ),
     "CREMA-D": (["AudioWAV"], "AudioWAV is the only folder"),
+    "NSynth": (["nsynth-train/audio"], "nsynth-train is the only folder with sound"),
     "sounds beside another": (["audio/cat", "audio/dog", "extra"], "audio is hardly a class"),
 }  # fmt: skip
 

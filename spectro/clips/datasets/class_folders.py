@@ -82,7 +82,8 @@ def _no_classes(tops: list[str], clips: list[str]) -> str:
     for name in clips:
         top, *rest = name.split("/")
         inside.setdefault(top, set()).add(rest[0] if len(rest) > 1 else "")
-    if len(tops) == 1 and len(inside[tops[0]]) > 1 and "" not in inside[tops[0]]:
+    only = inside[tops[0]] if len(tops) == 1 else {""}
+    if "" not in only and (len(only) > 1 or all(map(_is_generic, only))):
         return tops[0]
     generic = [top for top in tops if _is_generic(top)]
     several = [top for top in generic if len(inside[top] - {""}) > 1]

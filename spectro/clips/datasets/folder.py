@@ -135,7 +135,7 @@ def load(
         table, home, name = _from_folders(files), root, root.resolve().name
     table, absent, notes = _present(table, table_file or root)
     notes += [*_unused_split(table_file, table), *_unkept_split(table, root, table_file is None)]
-    notes += [*_outside(table, home if table_file else None)]
+    notes += [*_outside(table, (home if root.is_file() else root) if table_file else None)]
     folds_file = folds_file or home / "folds.csv"
     grouping = Grouping(group_pattern=group_pattern)
     if "group" in table:
@@ -148,7 +148,12 @@ def load(
         judged, denied = read_judged(verdicts)
         table, gone, told = _added(table, judged, verdicts[0], grouping)
         absent, notes = [*absent, *gone], [*notes, *denied, *told]
-    made = _give_folds(table, folds_file, n_folds, seed, grouping)
+    try:
+        made = _give_folds(table, folds_file, n_folds, seed, grouping)
+    except DatasetError as error:
+        if not absent:
+            raise
+        raise DatasetError(f"{error}; {absent_note(absent)}") from None
     clips = clip_table(table, root)
     return Dataset(
         name=printable(name),
@@ -293,6 +298,16 @@ def _alike(clips: pd.DataFrame) -> list[str]:
     return [told] if groups else []
 
 
+def _several(clips: pd.DataFrame) -> list[str]:
+    """Say that cells with several labels, as ``Bark,Dog``, are classes of their own."""
+    labels = clips["label"].value_counts()
+    parts = {label: re.split(r"\s*[,;|]\s*", label) for label in labels.index}
+    several = [name for name, own in parts.items() if len(own) > 1 and labels.index.isin(own).any()]
+    n = counted(int(labels[several].sum()), "clip has", "clips have")
+    told = f"{n} several labels in one cell, and each combination is a class of its own"
+    return [f"{told}: {list_some(map(repr, several), 3)}"] if several else []
+
+
 def _give_groups(table: pd.DataFrame, home: Path, grouping: Grouping) -> list[str]:
     """Fill the ``group`` column in place unless the data brought one; return what to tell."""
     if "group" in table:
@@ -358,7 +373,13 @@ def _told(clips: pd.DataFrame, made: MadeFolds | None, root: Path | None) -> lis
                 "gone: if they are the same under other names, what shared a fold may not any "
                 f"more; remove {made.file} to deal anew"
             )
-    return [*notes, *_alike(clips), *_one_class(clips, root), *_thin_classes(clips)]
+    return [
+        *notes,
+        *_alike(clips),
+        *_several(clips),
+        *_one_class(clips, root),
+        *_thin_classes(clips),
+    ]
 
 
 def _one_class(clips: pd.DataFrame, root: Path | None) -> list[str]:

@@ -69,11 +69,16 @@ def places(
                 _refuse(file, row, name, inside)
         return [name if is_url(name) else str(file.parent / name) for name in names]
     disk = _Disk()
-    base = _base([_slashed(name) for name in names], file.parent, disk)
+    home = file.parent
+    base = _base([_slashed(name) for name in names], home, disk)
     found = [disk.find(base, name) for name in names]
+    if inside != home and not any(found):  # the sounds lie beside the table's folder
+        home = inside
+        base = _base([_slashed(name) for name in names], home, disk)
+        found = [disk.find(base, name) for name in names]
     n_found = sum(map(bool, found))
     if n_found < len(found) and (base != file.parent or n_found * 2 < len(found)):
-        found = _by_their_ends(names, labels, found, file.parent)
+        found = _by_their_ends(names, labels, found, home)
     opened = [path or str(base / _slashed(name)) for path, name in zip(found, names, strict=True)]
     real = os.path.realpath(inside)
     for row, (name, path) in enumerate(zip(names, opened, strict=True), start=1):
@@ -120,19 +125,21 @@ class _Disk:
         return self._spelled(str(base), [part for part in option.split("/") if part != "."])
 
     def _spelled(self, folder: str, parts: list[str]) -> str | None:
-        """Find a file whose folders or own name are composed otherwise, or lack the suffix."""
+        """Find a file by names composed otherwise, in other case, or without its suffix."""
         own, *rest = parts
-        alike = [other for other in self._in(folder).get(plain(own), []) if other != own]
+        there = self._in(folder)
+        alike = there.get(plain(own)) or there.get(f"/{plain(own).casefold()}", [])
+        alike = [other for other in alike if other != own]
         if _exists(os.path.join(folder, own)):
             alike = [own, *alike]
         elif not rest:
-            alike = alike or self._in(folder).get(f"{plain(own)}.*", [])
+            alike = alike or there.get(f"{plain(own)}.*", [])
             return os.path.join(folder, alike[0]) if len(alike) == 1 else None
         below = (self._spelled(os.path.join(folder, other), rest) for other in alike if rest)
         return next(filter(None, below), None)
 
     def _in(self, folder: str) -> dict[str, list[str]]:
-        """List a folder: by composed names; and sounds as ``NAME.*``, without their suffix."""
+        """List a folder: by composed names, ``/name`` without case, ``NAME.*`` of sounds."""
         if folder not in self._listed:
             try:
                 names = sorted(os.listdir(folder))
@@ -141,6 +148,7 @@ class _Disk:
             listed: dict[str, list[str]] = {}
             for name in names:
                 listed.setdefault(plain(name), []).append(name)
+                listed.setdefault(f"/{plain(name).casefold()}", []).append(name)
                 if is_sound(name):
                     listed.setdefault(f"{plain(name.rpartition('.')[0])}.*", []).append(name)
             self._listed[folder] = listed

@@ -126,6 +126,7 @@ class Found:
         found = find_clips(self.files, keys)
         if in_folds and not any(found):  # all in one folder
             found = find_clips(self.files, [key.rpartition("/")[2] for key in keys])
+            self._check_folders(table, found)
         home = PurePosixPath(self.name).parent
         home = home.parent if home.name in ("meta", "metadata") else home
         if not any(found):
@@ -140,6 +141,17 @@ class Found:
             for place, key in zip(found, keys, strict=True)
         ]
         return table, self.files.root / _common([self.name, *filter(None, found)])
+
+    def _check_folders(self, table: pd.DataFrame, found: list[str | None]) -> None:
+        """Refuse clips that lie in the folder of another fold than the table says."""
+        for row, (fold, place) in enumerate(zip(table["fold"], found, strict=True), start=1):
+            folder = PurePosixPath(place or "").parent.name
+            number = re.fullmatch(r"fold[ _-]?(\d+)", folder, re.IGNORECASE)
+            if number and int(number[1]) != fold:
+                raise DatasetError(
+                    f"{self.path}: row {row}: fold is {fold}, and the clip lies in {folder}; take "
+                    "table and folders as published"
+                )
 
     def left_out(self, table: pd.DataFrame) -> list[str]:
         """Say in a note which sound files are not in the table."""
