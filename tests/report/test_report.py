@@ -24,6 +24,7 @@ from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.report import evidence, health
 from spectro.report.write import write_report
+from spectro.scores.metrics import probability_columns
 from spectro.training.settings import TrainConfig
 from tests.report.reports import LABELS, Reading, make_predictions, make_run
 
@@ -151,6 +152,9 @@ def test_all_wrong_or_all_right_is_a_report(tmp_path: Path, skill: float) -> Non
     table = make_predictions(20, LABELS)
     table["group"], table["label"] = "one", LABELS[0]  # a single class and recording
     table["predicted"] = LABELS[0] if skill else LABELS[1]
+    columns = probability_columns(LABELS)
+    table[columns] = 0.0
+    table[columns[0 if skill else 1]] = table["probability"] = 1.0
     run = make_run(tmp_path / "run", table, LABELS, tmp_path)
     page = Reading(write_report(run).read_text(encoding="utf-8"))
     assert page.numbers["id=accuracy"] == [skill]

@@ -186,9 +186,10 @@ def test_the_list_of_microphones(pulse: Pulse, ears: Path) -> None:
 def test_a_microphone_of_another_name_is_told(pulse: Pulse, ears: Path, tmp_path: Path) -> None:
     config = tmp_path / "listen.toml"
     config.write_text('[[source]]\nname = "door"\ninput = "mic:No Such Thing"\n')
-    process = listening(
-        ears, "--config", config, "--state", tmp_path, "--heartbeat", "1", env=pulse.environment
-    )
+    process = subprocess.Popen(
+        [*listening_command(), ears, "--backend", "onnx", "--config", config, "--state", tmp_path],
+        env=pulse.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
     said = Lines(process)
     until(said.has("no microphone's name holds 'No Such Thing'; there are"))
     until(said.has("it is looked for again"))

@@ -87,7 +87,7 @@ def test_a_sound_a_recording_an_error_and_the_keyboard(
     page.give("#file", tmp_path / "letter.wav")
     page.until("!document.querySelector('#problem').hidden")
     assert text(page, "#problem").startswith(
-        "letter.wav: cannot be decoded (Format not recognised); "
+        "letter.wav: cannot be decoded (Format not recognised): it is text, not sound"
     )
     assert hidden(page, "#result")
     assert hidden(page, "#recording")
