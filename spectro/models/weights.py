@@ -19,7 +19,7 @@ from spectro.errors import ConfigError, MissingExtraError, ModelError
 from spectro.models import packaged, tensors
 from spectro.models.card import shortened
 from spectro.models.networks import timm_bodies
-from spectro.models.networks.build import Expected, check_name, is_timms, without_memory
+from spectro.models.networks.build import Expected, body, check_name, is_timms, without_memory
 
 __all__ = ["Weights", "resolve", "settle"]
 
@@ -37,7 +37,7 @@ class Weights:
     Attributes
     ----------
     source : str
-        "imagenet", "file" or "random".
+        "imagenet", "sounds", "file" or "random".
     detail : str
         torchvision's name of the weights; or the package that they come in, its licence and the
         file's SHA-256; or the file with its SHA-256; or why they are random.
@@ -95,8 +95,9 @@ def resolve(spec: str, arch: str) -> Weights:
     Parameters
     ----------
     spec : str
-        "imagenet" or "auto", which differ for cnn4 alone; "none"; or a file with a state dict of
-        torchvision's or timm's (``.pth`` or ``.safetensors``).
+        "imagenet" or "auto", which differ for cnn4 alone; "sounds", our own, pretrained on
+        synthesised sounds; "none"; or a file with a state dict of torchvision's or timm's
+        (``.pth`` or ``.safetensors``).
     arch : str
         Name of the network, of torchvision or timm, or "cnn4".
 
@@ -114,11 +115,13 @@ def resolve(spec: str, arch: str) -> Weights:
     """
     if spec == "none":
         return Weights("random", "random weights, as asked")
-    if arch == "cnn4":
+    if arch == "cnn4" and spec in ("imagenet", "auto"):
         return _none_for(spec, arch)
     if spec in ("imagenet", "auto"):
         check_name(arch)
         return _packaged(arch) if is_timms(arch) else _torchvisions(arch)
+    if spec == "sounds":
+        return _ours(arch)
     return _from_file(Path(spec), arch)
 
 
@@ -126,7 +129,7 @@ def _none_for(spec: str, arch: str) -> Weights:
     """Answer for a network that nobody has published weights of."""
     if spec == "auto":
         return Weights("random", f"random weights, since there are no others for {arch}")
-    raise ConfigError(f"{arch} starts from random weights only; use --weights none, not {spec}")
+    raise ConfigError(f"there are no ImageNet weights of {arch}; use --weights sounds or none")
 
 
 def _packaged(arch: str) -> Weights:
@@ -146,6 +149,24 @@ def _packaged(arch: str) -> Weights:
             "--weights none"
         ) from None
     return Weights("imagenet", detail, _checked(state, arch, detail))
+
+
+def _ours(arch: str) -> Weights:
+    """Read our own weights of a network from the package that brings them."""
+    if arch not in packaged.SOUNDS:
+        raise ConfigError(
+            f"there are no weights from synthesised sounds of {arch}, only of "
+            f"{', '.join(packaged.SOUNDS)}; spectro pretrain --arch {arch} makes some"
+        )
+    try:
+        detail, state = packaged.load_sounds(arch)
+    except ModelError as error:
+        raise ModelError(
+            f"our weights of {arch} cannot be had ({error}). Three ways on: pip install "
+            "./packaging/sounds in a copy of spectro's repository; or start from elsewhere with "
+            "--weights FILE or --weights none"
+        ) from None
+    return Weights("sounds", detail, _checked(state, arch, detail))
 
 
 def _torchvisions(arch: str) -> Weights:
@@ -189,7 +210,7 @@ def _from_file(path: Path, arch: str) -> Weights:
     """Read a file that may come from a stranger: its size first, and its header if it has one."""
     if not path.is_file():
         raise ModelError(
-            f"{path}: no such weights file; --weights takes imagenet, auto, none or a file"
+            f"{path}: no such weights file; --weights takes imagenet, sounds, auto, none or a file"
         )
     expected = _expected(arch)
     _check_size(path, arch, expected)
@@ -239,10 +260,12 @@ def _sha256(file: IO[bytes]) -> str:
 
 
 def _expected(arch: str) -> dict[str, Expected]:
-    """List the tensors of torchvision's or timm's network, its classifier's too."""
+    """List the tensors of cnn4's body, or of a library's network, its classifier's too."""
     check_name(arch)
     with without_memory(arch):
-        if is_timms(arch):
+        if arch == "cnn4":
+            state = body(arch).state_dict()
+        elif is_timms(arch):
             state = timm_bodies.expected_state(arch)
         else:
             state = torchvision.models.get_model(arch, weights=None).state_dict()

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
-from spectro.errors import ConfigError
+from spectro.errors import ConfigError, ModelError
 from spectro.models import weights
 from spectro.models.card import ModelCard
 from spectro.models.folder import load_model, save_model
@@ -67,10 +68,25 @@ def test_a_model_folder_gives_it_back(tmp_path: Path) -> None:
     assert torch.equal(loaded(x), model.eval()(x))
 
 
-@pytest.mark.parametrize("spec", ["imagenet", "some.safetensors"])
-def test_it_has_no_weights_to_start_from(spec: str) -> None:
-    with pytest.raises(ConfigError, match="cnn4 starts from random weights only; use --weights"):
-        weights.resolve(spec, "cnn4")
+def test_imagenet_has_no_weights_of_it() -> None:
+    with pytest.raises(ConfigError, match="no ImageNet weights of cnn4; use --weights sounds"):
+        weights.resolve("imagenet", "cnn4")
+
+
+def test_a_file_of_its_body_is_where_it_starts(tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    written = network.library_state("cnn4", network.body("cnn4"))
+    half = {k: t.half() if t.is_floating_point() else t for k, t in written.items()}
+    save_file(half, tmp_path / "weights.safetensors")
+    start = weights.resolve(str(tmp_path / "weights.safetensors"), "cnn4")
+    assert start.source == "file"
+    found = network.body("cnn4", start.state).state_dict()
+    for name, tensor in written.items():
+        torch.testing.assert_close(found[name], tensor, atol=1e-3, rtol=1e-3)
+    less = {name: t for name, t in half.items() if name != "3.2.weight"}
+    save_file(less, tmp_path / "less.safetensors")
+    with pytest.raises(ModelError, match=r"does not fit cnn4: 1 tensors.*3\.2\.weight"):
+        weights.resolve(str(tmp_path / "less.safetensors"), "cnn4")
 
 
 def test_auto_says_that_it_starts_from_chance() -> None:

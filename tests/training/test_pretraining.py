@@ -452,6 +452,16 @@ def test_what_is_there_of_other_settings_or_damaged_is_kept_and_told(
         Pretraining(tmp_path, FEW, SMALL)
 
 
+def test_the_small_network_is_pretrained_too(tmp_path: Path) -> None:
+    training = Pretraining(tmp_path, FEW.replace(arch="cnn4", objective="both"), SMALL)
+    assert training.run()
+    weights = resolve(str(tmp_path / WEIGHTS), "cnn4")
+    assert weights.state is not None
+    found = networks.body("cnn4", weights.state).state_dict()
+    for name, tensor in training.body.state_dict().items():
+        torch.testing.assert_close(found[name], tensor, atol=1e-3, rtol=2e-3)
+
+
 def test_the_command_and_its_probe(rendered: RenderedSet, tmp_path: Path) -> None:
     drawn = rendered.config
     words = ["pretrain", "--out", tmp_path / "net", "--sounds", 16, "--batch-size", 8]
@@ -467,7 +477,7 @@ def test_the_command_and_its_probe(rendered: RenderedSet, tmp_path: Path) -> Non
     assert "name two" in run("--probe", rendered.folder, "--fold", rendered.folds[0])
     other = run("--probe", rendered.folder, "--n-fft", 1_024)
     assert "its pictures are drawn otherwise (n_fft 1024, now 2048)" in other
-    assert "cnn4 is small enough" in run("--arch", "cnn4")
+    assert "unknown arch 'resnet1'" in run("--arch", "resnet1")
     assert "leave_out names 'drums'" in run("--leave-out", "drums")
     assert not (tmp_path / "net").exists()
     told = run("--probe", rendered.folder, "--duration", 2)  # shorter, at the same scale

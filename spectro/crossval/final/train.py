@@ -184,7 +184,7 @@ def _silent(what: str, epochs: int) -> AbstractContextManager[Listener]:
 def _weights(run: Run) -> Weights:
     """Find the weights that the run started from, whatever "auto" would find now."""
     config, there = run.config, run.record.weights
-    named = {"random": "none", "imagenet": "imagenet", "file": config.weights}[there.source]
+    named = {"random": "none", "file": config.weights}.get(there.source, there.source)
     weights = resolve(named, config.arch)
     if not there.same_start(Origin.of(weights)):
         raise ModelError(

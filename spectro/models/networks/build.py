@@ -28,7 +28,6 @@ __all__ = [
     "blank",
     "body",
     "build",
-    "check_library",
     "check_name",
     "expected",
     "full_name",
@@ -181,7 +180,10 @@ def body(arch: str, state: Mapping[str, torch.Tensor] | None = None) -> nn.Seque
         If it is timm's, which is not installed.
     """
     if arch == "cnn4":
-        return _cnn4_body()
+        own = _cnn4_body()
+        if state is not None:
+            own.load_state_dict(state, strict=False)  # weights.resolve has checked every name
+        return own
     check_name(arch)
     if is_timms(arch):
         return timm_bodies.body(arch, state)
@@ -194,39 +196,20 @@ def body(arch: str, state: Mapping[str, torch.Tensor] | None = None) -> nn.Seque
     return nn.Sequential(*list(model.children())[: names.index("avgpool")])
 
 
-def check_library(arch: str) -> None:
-    """Refuse a network that is of no library, whose weights no file holds.
-
-    Raises
-    ------
-    ConfigError
-        If `arch` is "cnn4", or there is no such network.
-    """
-    if arch == "cnn4":
-        raise ConfigError(
-            "cnn4 is small enough to start from chance; name a network of torchvision"
-        )
-    check_name(arch)
-
-
 def library_state(arch: str, built: nn.Sequential) -> dict[str, torch.Tensor]:
-    """Return the state dict of a body in the names of the library that its network is of.
+    """Return the state dict of a body in the names of the library that its network is of, or ours.
 
     The other way round from :func:`body`: what it returns can be its `state`.
 
     Parameters
     ----------
     arch : str
-        torchvision's name or timm's.
+        Of :func:`body`.
     built : torch.nn.Sequential
         Of :func:`body`.
-
-    Raises
-    ------
-    ConfigError
-        If it is of neither.
     """
-    check_library(arch)
+    if arch == "cnn4":
+        return built.state_dict()
     if is_timms(arch):
         return {name.removeprefix("0.net."): t for name, t in built.state_dict().items()}
     with without_memory(arch):

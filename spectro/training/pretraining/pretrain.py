@@ -76,7 +76,7 @@ class Pretraining:
             device=self._device,
             leave_out=config.leave_out,
         )
-        networks.check_library(config.arch)
+        networks.check_name(config.arch)
         mean, std = networks.statistics(config.arch)
         self._colour = Colour(spectrogram.cmap, None, mean, std)
         self.log: list[LogRow] = []
