@@ -342,7 +342,8 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
 
 
 def test_the_start_time_that_a_user_gives() -> None:
-    assert parse_start_time("2026-05-01T04:30:00+02:00").isoformat() == "2026-05-01T04:30:00+02:00"
+    for text in ("2026-05-01T04:30:00+02:00", "1883-04-18T15:02:32-09:58"):  # of before zones
+        assert parse_start_time(text).isoformat() == text
     for text in ("tomorrow", "2026-05-01", "2026-02-30T04:30", "04:30"):
         with pytest.raises(ConfigError, match="is no start time: write it as 2026"):
             parse_start_time(text)

@@ -142,7 +142,10 @@ def _begin(match: re.Match[str]) -> datetime | None:
         return None
     if part.get("behind") and not _is_counter(part["behind"]):
         return None  # the whole time is in doubt
-    if (part.get("zone") or "").startswith("-00"):
+    told = part.get("zone") or "Z"
+    if not _on_clocks(told):
+        return None
+    if told.startswith("-00"):
         return None  # Greenwich is never told so: it is the first of a row of files
     numbers = [year, *(int(part.get(name) or 0) for name in ("month", "day", "hour", "minute"))]
     fraction = (part.get("fraction") or "").ljust(6, "0")
@@ -161,7 +164,7 @@ def _is_counter(text: str) -> bool:
     if text[0] != "-" or not digits.isdigit() or len(digits) == 1:
         return False
     hours, minutes = (digits[:-2], digits[-2:]) if len(digits) > 2 else (digits, "00")
-    return len(digits) > 4 or int(hours) == 0 or zone(f"-{int(hours):02}{minutes}") is None
+    return len(digits) > 4 or int(hours) == 0 or not _on_clocks(f"-{int(hours):02}{minutes}")
 
 
 def _place(match: re.Match[str]) -> NamedPlace | None:
@@ -203,9 +206,7 @@ def _zone(text: str) -> timezone:
 
 
 def zone(text: str) -> timezone | None:
-    """Read a zone: ``Z``, ``+10``, ``-5``, ``+0130``, ``+01:30``; None if no clock has it.
-
-    Zones go from -12 to +14 hours, in quarters of an hour.
+    """Read a zone: ``Z``, ``+10``, ``-5``, ``+0130``, ``+01:30``; None if it is none.
 
     Examples
     --------
@@ -215,10 +216,20 @@ def zone(text: str) -> timezone | None:
     if text in ("Z", "z"):
         return timezone.utc
     parts = re.fullmatch(r"([+-])(\d{1,2})(?::?(\d{2}))?", text)
-    if parts is None or int(parts[3] or 0) % 15 or int(parts[3] or 0) > 45:
+    if parts is None or int(parts[2]) > 14 or int(parts[3] or 0) > 59:
         return None
-    minutes = 60 * int(parts[2]) + int(parts[3] or 0)
-    minutes = -minutes if parts[1] == "-" else minutes
-    if not -12 * 60 <= minutes <= 14 * 60 or 0 < abs(minutes) < 60:
-        return None
-    return timezone(timedelta(minutes=minutes))
+    ahead = timedelta(hours=int(parts[2]), minutes=int(parts[3] or 0))
+    return timezone(-ahead if parts[1] == "-" else ahead)
+
+
+def _on_clocks(text: str) -> bool:
+    """Tell whether clocks have a zone today: from -12 to +14 hours, in quarters of an hour.
+
+    Examples
+    --------
+    >>> [_on_clocks(text) for text in ("Z", "+0545", "-0001", "-1300")]
+    [True, True, False, False]
+    """
+    found = zone(text)
+    minutes = found.utcoffset(None).total_seconds() / 60 if found else 1
+    return minutes % 15 == 0 and -720 <= minutes <= 840 and not 0 < abs(minutes) < 60
