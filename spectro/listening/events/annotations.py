@@ -24,6 +24,7 @@ from spectro.plumbing.files import replacing, write_text
 
 __all__ = [
     "Heard",
+    "alike",
     "file_stems",
     "sound_selection_table",
     "uncell",
@@ -79,7 +80,7 @@ def file_stems(recordings: Sequence[str]) -> list[str]:
     """
     names = _names(recordings)
     short = [_bounded(name, recording) for name, recording in zip(names, recordings, strict=True)]
-    keys = [_alike(name) for name in short]
+    keys = [alike(name) for name in short]
     counts = Counter(keys)
     return [
         name if counts[key] == 1 else _marked(name, recording)
@@ -90,14 +91,14 @@ def file_stems(recordings: Sequence[str]) -> list[str]:
 def _names(recordings: Sequence[str]) -> list[str]:
     for part in ("stem", "name"):
         names = [str(getattr(Path(recording), part)) for recording in recordings]
-        if len(set(map(_alike, names))) == len(names):
+        if len(set(map(alike, names))) == len(names):
             return names
     paths = [Path(os.path.abspath(recording)) for recording in recordings]
     common = os.path.commonpath([path.parent for path in paths])
     return [path.relative_to(common).as_posix() for path in paths]
 
 
-def _alike(name: str) -> str:
+def alike(name: str) -> str:
     """Return what is the same for names that some system takes for one."""
     return unicodedata.normalize("NFC", name).casefold()
 

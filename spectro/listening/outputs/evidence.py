@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import soundfile as sf
 from spectro.clips.decode import Samples, decode
 from spectro.clips.waveform import load
 from spectro.errors import AudioError, DatasetError
+from spectro.listening.events.annotations import alike
 from spectro.listening.events.finding import Event
 from spectro.listening.events.tables import decimal, guard, unicode_only
 from spectro.listening.outputs import Results
@@ -159,10 +159,10 @@ def class_folders(labels: Sequence[str]) -> dict[str, str]:
     for label in dict.fromkeys(labels):
         name = folder = plain(label)
         number = 1
-        while unicodedata.normalize("NFC", folder).casefold() in taken:
+        while alike(folder) in taken:
             number += 1
             folder = f"{name}-{number}"
-        taken.add(unicodedata.normalize("NFC", folder).casefold())
+        taken.add(alike(folder))
         folders[label] = folder
     return folders
 
