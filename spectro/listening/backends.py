@@ -7,7 +7,6 @@ is opened, so that listening through ONNX Runtime needs no torch.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -18,6 +17,7 @@ from spectro.errors import MissingExtraError, ModelError
 from spectro.models.card import CARD, TENSORS, ModelCard, read_card, shortened
 from spectro.models.runtime import onnx_runtime
 from spectro.plumbing import extras
+from spectro.plumbing.files import sha256_of
 
 __all__ = [
     "FILES",
@@ -239,11 +239,7 @@ def _is_of_tensors(digits: str, path: Path) -> bool:
     """Tell whether the tensors beside an export are those that it was made of, if both say."""
     if not digits or not path.is_file():
         return True
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest() == digits
+    return sha256_of(path) == digits
 
 
 def _is_of(text: str, card: ModelCard) -> bool:

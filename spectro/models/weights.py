@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import socket
 import zipfile
@@ -10,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 import torchvision
@@ -20,6 +19,7 @@ from spectro.models import packaged, tensors
 from spectro.models.card import shortened
 from spectro.models.networks import timm_bodies
 from spectro.models.networks.build import Expected, body, check_name, is_timms, without_memory
+from spectro.plumbing.files import sha256_of
 
 __all__ = ["Weights", "resolve", "settle"]
 
@@ -220,9 +220,9 @@ def _from_file(path: Path, arch: str) -> Weights:
         state: Any = tensors.read_tensors(path, [name for name in shapes if name in expected])
     else:
         state = _unpickle(path)
-    with path.open("rb") as file:
-        digest = _sha256(file)
-    return Weights("file", f"{path.name}, sha256 {digest}", _checked(state, arch, str(path)))
+    return Weights(
+        "file", f"{path.name}, sha256 {sha256_of(path)}", _checked(state, arch, str(path))
+    )
 
 
 def _check_size(path: Path, arch: str, expected: dict[str, Expected]) -> None:
@@ -250,13 +250,6 @@ def _unpickle(path: Path) -> Any:
         raise ModelError(
             f"{path}: cannot be read as a state dict ({shortened(_reason(error))})"
         ) from None
-
-
-def _sha256(file: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 def _expected(arch: str) -> dict[str, Expected]:

@@ -8,6 +8,7 @@ system frees the lock of a killed process, so that :func:`sweep` knows what nobo
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -34,6 +35,7 @@ __all__ = [
     "replacing",
     "replacing_folder",
     "scratch",
+    "sha256_of",
     "sweep",
     "without_scratch",
     "write_bytes",
@@ -333,3 +335,12 @@ def without_scratch(path: str) -> str:
     """
     found = _SCRATCH_IN_PATH.search(path)
     return path[: found.start()] if found else path
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, read a piece at a time."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -9,7 +9,6 @@ clicks, a tone, silence, noise and hum.
 from __future__ import annotations
 
 import base64
-import hashlib
 import math
 import tempfile
 import zlib
@@ -31,6 +30,7 @@ from spectro.pictures.colors import palette
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import network_levels, spectrogram_image
 from spectro.plumbing.environment import environment
+from spectro.plumbing.files import sha256_of
 from spectro.plumbing.paths import check_no_link
 from spectro.plumbing.settings import Record
 
@@ -179,7 +179,7 @@ def vectors_of(card: ModelCard, folder: Path, ask: Callable[[Levels], Floats]) -
     waves = np.stack([*sounds.values()])
     pictures = draw(waves, config)
     return Vectors(
-        tensors=_sha256(folder / TENSORS),
+        tensors=sha256_of(folder / TENSORS),
         environment=environment().versions,
         resampled=tuple(_resampled(rate, config.sr) for rate in _RATES if rate != config.sr),
         names=tuple(sounds),
@@ -266,7 +266,7 @@ def read_vectors(folder: str | Path) -> Vectors:
     if path.stat().st_size > _MAX_BYTES:
         raise ModelError(f"{path}: is longer than {_MAX_BYTES:,} bytes; export the model again")
     found = Vectors.read(path, ModelError)
-    if tensors.is_file() and _sha256(tensors) != found.tensors:
+    if tensors.is_file() and sha256_of(tensors) != found.tensors:
         raise ModelError(f"{path}: is of another {TENSORS}; export the model again")
     try:
         _check(found, card)
@@ -317,11 +317,3 @@ def _largest(one: Numbers, other: Numbers) -> float:
     if one.shape != other.shape:
         return math.inf
     return float(np.abs(one.astype(np.float64) - other.astype(np.float64)).max())
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
