@@ -173,13 +173,15 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=0, help="side of the pictures; 0: as they are")
     parser.add_argument("--runs", type=int, default=64, help="trainings in all")
     parser.add_argument("--parts", type=int, default=PARTS, help="how many of four are watched")
+    parser.add_argument("--scored", help="folds left out in turn, as 1,2; otherwise each")
     parser.add_argument("--share", default="0/1", help="which trainings are this process's")
     parser.add_argument("--out", type=Path, default=Path("ingredients.jsonl"))
     asked = parser.parse_args()
     warnings.filterwarnings("ignore")
     levels = levels_of(asked.tried)
     rendered = RenderedSet.load(asked.pictures)
-    rounds = list(itertools.product(rendered.folds, range(asked.parts)))
+    folds = values_of(asked.scored) if asked.scored else rendered.folds
+    rounds = list(itertools.product(folds, range(asked.parts)))
     drawn = design(levels, rounds, asked.runs)
     first, step = (int(number) for number in asked.share.split("/"))
     changes = {"weights": asked.weights, "size": asked.size}

@@ -29,10 +29,12 @@ from concurrent.futures import (
 from multiprocessing import connection
 from typing import Any, TypeVar
 
-__all__ = ["completed", "keep_memory", "pool", "processors", "return_memory"]
+__all__ = ["ACTIVATIONS", "completed", "keep_memory", "pool", "processors", "return_memory"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _KEPT = 1 << 26  # bytes
+ACTIVATIONS = 1 << 30
+"""Bytes that training keeps: what a step computes is larger than any clip."""
 
 _BATCHES = 256  # to aim at: small enough that workers end together and Ctrl-C loses little
 _LARGEST = 128  # jobs a batch: sending one over a network costs as much as drawing one picture
@@ -102,16 +104,22 @@ def _start() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def keep_memory() -> None:
+def keep_memory(most: int = _KEPT) -> None:
     """Have glibc keep freed memory for reuse; asking for new pages takes a fifth of the time.
 
     Raises two limits of mallopt(3) beyond the size of any clip: that above which an array is mapped
-    by itself, and that of free memory above which some is returned to the system.
+    by itself, and that of free memory above which some is returned to the system. They hold for
+    the process from then on.
+
+    Parameters
+    ----------
+    most : int
+        Both limits, in bytes, below 2 GiB; training has larger arrays than drawing.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _KEPT)
-        mallopt(_M_TRIM_THRESHOLD, _KEPT)
+        mallopt(_M_MMAP_THRESHOLD, most)
+        mallopt(_M_TRIM_THRESHOLD, most)
 
 
 def return_memory() -> None:

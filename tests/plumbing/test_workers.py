@@ -111,3 +111,21 @@ return_memory()
 print(held > 5e7, resident() - before < 3e7, len(kept))
 """
     assert run(code) == "True True 100"
+
+
+@linux
+def test_kept_memory_is_used_again() -> None:
+    code = """
+from resource import RUSAGE_SELF, getrusage
+from spectro.plumbing.workers import ACTIVATIONS, keep_memory
+def faults():
+    before = getrusage(RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        bytearray(100_000_000)
+    return getrusage(RUSAGE_SELF).ru_minflt - before
+new = faults()
+keep_memory(ACTIVATIONS)
+bytearray(100_000_000)
+print(faults() < new / 4)
+"""
+    assert run(code) == "True"

@@ -27,6 +27,7 @@ from spectro.pictures import read
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import network_pixels
+from spectro.plumbing.workers import ACTIVATIONS
 from spectro.training import data
 from spectro.training.loop import callbacks, learner
 from spectro.training.loop.log import training_log
@@ -341,3 +342,12 @@ def test_memory_is_returned_while_training(monkeypatch: pytest.MonkeyPatch) -> N
     for _ in range(250):
         history.after_batch()
     assert done == [100, 200]
+
+
+def test_training_keeps_the_memory_of_a_step(
+    rendered: RenderedSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+    monkeypatch.setattr(learner, "keep_memory", kept.append)
+    learner.fit(make(rendered, ONE_EPOCH), ONE_EPOCH)
+    assert kept == [ACTIVATIONS]

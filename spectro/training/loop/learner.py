@@ -29,6 +29,7 @@ from torch import nn
 from spectro.models.networks import build as networks
 from spectro.models.networks.precision import choose_precision, without_tf32
 from spectro.models.weights import Weights
+from spectro.plumbing.workers import ACTIVATIONS, keep_memory
 from spectro.training.data import to_predict
 from spectro.training.loop.callbacks import (
     Bfloat16,
@@ -108,6 +109,7 @@ def fit(
     history : pandas.DataFrame
         A row an epoch: ``epoch, phase, train_loss, valid_loss, accuracy, lr, seconds``.
     """
+    keep_memory(ACTIVATIONS)
     history = History(listener or Listener(), config.epochs * len(learn.dls.train))
     set_seed(config.seed, reproducible=True)
     with learn.no_bar(), learn.no_logging(), learn.added_cbs([history, *callbacks]):

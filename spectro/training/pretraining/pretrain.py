@@ -19,6 +19,7 @@ from spectro.models.weights import resolve
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.files import replacing, write_text
 from spectro.plumbing.words import percent
+from spectro.plumbing.workers import ACTIVATIONS, keep_memory
 from spectro.training.data import device as usual_device
 from spectro.training.pixels import Colour, TensorLevels
 from spectro.training.pretraining import checkpoint
@@ -162,6 +163,7 @@ class Pretraining:
             stops.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        keep_memory(ACTIVATIONS)
         started, size, end = time.monotonic(), self.config.batch_size, self.config.steps
         steps = self.about.steps
         while steps < end and time.monotonic() - started < seconds:
