@@ -27,6 +27,18 @@ RECIPES: dict[str, TrainConfig] = {
         pitch=0.06,
         settle_norms=True,
     ),
+    # For ImageNet's weights and few steps: stretches half as long, which take half the time, at a
+    # high rate, and none of the mixing that long training needs (docs/recipes.md).
+    "transfer": TrainConfig(
+        recipe="transfer",
+        batch_size=16,
+        phases=(Phase(epochs=10, lr=3e-3),),
+        crop=0.5,
+        band_gain=0.08,
+        stretch=0.15,
+        pitch=0.06,
+        settle_norms=True,
+    ),
     # The baseline of comparisons: no augmentation, one cycle of ten epochs.
     "plain": TrainConfig(),
     # "Sound classification using images" (fast.ai forums, etown/dl1): 80.61 % over the ten folds
