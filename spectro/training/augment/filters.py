@@ -10,7 +10,7 @@ import math
 import torch
 from torch.nn import functional
 
-from spectro.training.augment.transform import Transform, checked_share
+from spectro.training.augment.transform import Transform, checked_share, is_sounding
 
 __all__ = ["Background", "BandGain", "MixStyle"]
 
@@ -49,7 +49,7 @@ class BandGain(Transform):
         """Filter each picture."""
         knots = self.share * (2 * torch.rand(len(x), 1, _KNOTS, device=x.device, dtype=x.dtype) - 1)
         gains = functional.interpolate(knots, x.shape[2], mode="linear", align_corners=True)
-        return torch.where(_sounding(x), (x + gains[..., None]).clamp(0, 1), x)
+        return torch.where(is_sounding(x), (x + gains[..., None]).clamp(0, 1), x)
 
 
 class MixStyle(Transform):
@@ -81,7 +81,7 @@ class MixStyle(Transform):
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Mix the statistics of each picture with those of another."""
-        sounding = _sounding(x)
+        sounding = is_sounding(x)
         n_frames = sounding.sum(dim=3, keepdim=True).clamp(min=1)
         mean = x.sum(dim=3, keepdim=True) / n_frames  # (n, channels, n_mels, 1)
         power = ((x - mean) ** 2 * sounding).sum(dim=3, keepdim=True) / n_frames
@@ -133,11 +133,6 @@ class Background(Transform):
         sum_of_both = (torch.logaddexp(bels * x, bels * lower) / bels).clamp(max=1)
         heard = (other > 0) & (lower > 0)
         return torch.where(heard & _drawn(self.share, x), sum_of_both, x)
-
-
-def _sounding(x: torch.Tensor) -> torch.Tensor:
-    """Return True for frames that are not silent, shape (n, channels, 1, n_frames)."""
-    return x.amax(dim=2, keepdim=True) > 0
 
 
 def _others(x: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from spectro.errors import ConfigError
-from spectro.training.augment.transform import Transform, checked_share
+from spectro.training.augment.transform import Transform, checked_share, is_sounding
 
 __all__ = ["Crop", "Masks", "Shift", "Warp"]
 
@@ -52,7 +52,7 @@ class Crop(Transform):
 
 def _ends(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the first and the last frame of each picture that is not silent, shape (n,) each."""
-    heard = x.amax(dim=(1, 2)) > 0
+    heard = is_sounding(x).any(dim=1)[:, 0]
     first = heard.float().argmax(dim=1)
     last = heard.shape[1] - 1 - heard.flip(1).float().argmax(dim=1)
     return first, last

@@ -8,7 +8,7 @@ import torch
 
 from spectro.errors import ConfigError
 
-__all__ = ["Transform", "checked_share"]
+__all__ = ["Transform", "checked_share", "is_sounding"]
 
 
 class Transform(ABC):
@@ -44,3 +44,8 @@ def checked_share(name: str, value: float) -> float:
     if not 0 < value <= 1:
         raise ConfigError(f"{name} is {value}: a share must be above 0 and at most 1")
     return value
+
+
+def is_sounding(x: torch.Tensor) -> torch.Tensor:
+    """Return True for frames that are not silent, shape (n, channels, 1, n_frames)."""
+    return x.amax(dim=2, keepdim=True) > 0
