@@ -24,11 +24,8 @@ import pandas as pd
 import torch
 from ingredients import PARTS, inner
 from scipy.stats import t as student
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from spectro.crossval.studies.probe import C
+from spectro.crossval.studies.probe import new_head
 from spectro.models.networks import build as networks
 from spectro.models.weights import resolve
 from spectro.pictures.read import read_levels
@@ -66,8 +63,7 @@ def accuracies(clips: pd.DataFrame, features: np.ndarray) -> np.ndarray:
     for scored, part in itertools.product(sorted(clips["fold"].unique()), range(PARTS)):
         learned, watched = inner(clips, scored, part)
         x, y = (features[[row_of[image] for image in half["image"]]] for half in (learned, watched))
-        head = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=1_000))
-        found.append(100 * head.fit(x, learned["label"]).score(y, watched["label"]))
+        found.append(100 * new_head().fit(x, learned["label"]).score(y, watched["label"]))
     return np.array(found)
 
 

@@ -13,34 +13,25 @@ from spectro.training.settings import Phase, TrainConfig
 
 __all__ = ["RECIPES", "SPECTROGRAMS", "changes", "recipe", "recipe_spectrogram"]
 
+# Augments clips as if recorded by other microphones, in other scenes, and at other tempi and
+# pitches, and trains for longer: half the batch, 15 epochs. docs/recipes.md measures each part.
+_DEFAULT = TrainConfig(
+    recipe="default",
+    batch_size=16,
+    phases=(Phase(epochs=15),),
+    background=0.5,
+    mixstyle=0.5,
+    band_gain=0.08,
+    stretch=0.15,
+    pitch=0.06,
+    settle_norms=True,
+)
+
 RECIPES: dict[str, TrainConfig] = {
-    # Augments clips as if recorded by other microphones, in other scenes, and at other tempi and
-    # pitches, and trains for longer: half the batch, 15 epochs. docs/recipes.md measures each part.
-    "default": TrainConfig(
-        recipe="default",
-        batch_size=16,
-        phases=(Phase(epochs=15),),
-        background=0.5,
-        mixstyle=0.5,
-        band_gain=0.08,
-        stretch=0.15,
-        pitch=0.06,
-        settle_norms=True,
-    ),
-    # `default` on stretches half as long, which take half the time, at three times the rate: what
-    # suits ImageNet's weights (docs/recipes.md).
-    "transfer": TrainConfig(
-        recipe="transfer",
-        batch_size=16,
-        phases=(Phase(epochs=15, lr=3e-3),),
-        crop=0.5,
-        background=0.5,
-        mixstyle=0.5,
-        band_gain=0.08,
-        stretch=0.15,
-        pitch=0.06,
-        settle_norms=True,
-    ),
+    "default": _DEFAULT,
+    # On stretches half as long, which take half the time, at three times the rate: what suits
+    # ImageNet's weights (docs/recipes.md).
+    "transfer": _DEFAULT.replace(recipe="transfer", crop=0.5).with_last_phase(lr=3e-3),
     # The baseline of comparisons: no augmentation, one cycle of ten epochs.
     "plain": TrainConfig(),
     # "Sound classification using images" (fast.ai forums, etown/dl1): 80.61 % over the ten folds

@@ -219,7 +219,7 @@ def test_labels_of_the_scored_fold_change_nothing_that_is_predicted_for_it(
 def test_a_class_that_the_other_folds_lack_gets_no_probability() -> None:
     rng = np.random.default_rng(0)
     shown = rng.normal(size=(20, 3)).astype(np.float32)
-    head = probe._head().fit(shown, ["car"] * 10 + ["siren"] * 10)
+    head = probe.new_head().fit(shown, ["car"] * 10 + ["siren"] * 10)
     found = probe.probabilities(head, shown, ["car", "dog", "siren"])
     assert found[:, 1].tolist() == [0] * 20
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-6)

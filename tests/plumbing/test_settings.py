@@ -602,7 +602,10 @@ def test_the_blog_recipe_is_exactly_the_blogs() -> None:
 
 def test_transfer_is_default_on_half_pictures_at_three_times_the_rate() -> None:
     halved = recipe("default").replace(recipe="transfer", crop=0.5)
-    assert recipe("transfer") == halved.with_last_phase(lr=3e-3)
+    transfer = recipe("transfer")
+    assert transfer == halved.with_last_phase(lr=3e-3)
+    assert transfer.crop == transfer.mixstyle == transfer.background == 0.5
+    assert [(p.epochs, p.frozen, p.lr) for p in transfer.phases] == [(15, False, 3e-3)]
 
 
 def test_plain_is_the_default_settings_and_default_adds_to_them() -> None:

@@ -32,7 +32,7 @@ from spectro.training.data import device
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import split
 
-__all__ = ["C", "check", "features_of", "probabilities", "probe_fold", "score_body"]
+__all__ = ["C", "check", "features_of", "new_head", "probabilities", "probe_fold", "score_body"]
 
 C = 0.1
 """Inverse strength of the head's L2 penalty, on standardised features.
@@ -132,7 +132,7 @@ def probe_fold(run: Run, rendered: RenderedSet, features: Floats, fold: int) -> 
     started = time.perf_counter()
     parts = split(rendered.clips, fold)
     held_out = (rendered.clips["fold"] == fold).to_numpy()
-    head = _head().fit(features[~held_out], parts.train["label"])
+    head = new_head().fit(features[~held_out], parts.train["label"])
     scored = probabilities(head, features[held_out], run.labels)
     predictions = out_of_fold(scored, parts.score, run.labels)
     own = Head(kind="logistic regression", C=C, features=features.shape[1])
@@ -170,12 +170,13 @@ def score_body(
     right = 0
     for fold in folds:
         held_out = (clips["fold"] == fold).to_numpy()
-        head = _head().fit(features[~held_out], clips["label"][~held_out])
+        head = new_head().fit(features[~held_out], clips["label"][~held_out])
         right += int((head.predict(features[held_out]) == clips["label"][held_out]).sum())
     return right / len(clips)
 
 
-def _head() -> Pipeline:
+def new_head() -> Pipeline:
+    """Return the linear head of a probe, to be fitted to features."""
     return make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=1_000))
 
 
