@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,27 +28,29 @@ from scipy.stats import t as student
 
 from spectro.crossval.studies.probe import new_head
 from spectro.models.networks import build as networks
+from spectro.models.networks.features import extract
 from spectro.models.weights import resolve
 from spectro.pictures.read import read_levels
 from spectro.pictures.rendered import RenderedSet
 
-_BATCH = 32
 
-
-@torch.inference_mode()
 def features_of(sets: list[RenderedSet], arch: str, weights: str, size: int | None) -> np.ndarray:
     """Compute maximum and mean of each channel of a network, for each clip of the first set."""
-    body = networks.body(arch, resolve(weights, arch).state).eval()
-    body, pool = body.to(memory_format=torch.channels_last), networks.ConcatPool()
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in networks.statistics(arch))
-    images = [_images(each, sets[0].clips) for each in sets]
-    rows = []
-    for start in range(0, len(images[0]), _BATCH):
-        parts = [read_levels(each[start : start + _BATCH], size) for each in images]
-        pixels = parts[0] if len(parts) == 1 else np.stack([x[..., 0] for x in parts], axis=-1)
-        x = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - mean) / std
-        rows.append(pool(body(x.contiguous(memory_format=torch.channels_last))).numpy())
-    return np.concatenate(rows)
+    body = networks.body(arch, resolve(weights, arch).state)
+    rows = list(zip(*(_images(each, sets[0].clips) for each in sets), strict=True))
+    stats, cpu = networks.statistics(arch), torch.device("cpu")
+    return extract(rows, body, _reader(size), "fp32", cpu, statistics=stats)
+
+
+def _reader(size: int | None) -> Callable[[Sequence[tuple[str, ...]]], torch.Tensor]:
+    """Read a picture a row; or three grey ones, as red, green and blue."""
+
+    def read(rows: Sequence[tuple[str, ...]]) -> torch.Tensor:
+        drawn = [read_levels(images, size) for images in zip(*rows, strict=True)]
+        pixels = drawn[0] if len(drawn) == 1 else np.stack([x[..., 0] for x in drawn], axis=-1)
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+
+    return read
 
 
 def _images(rendered: RenderedSet, clips: pd.DataFrame) -> list[str]:

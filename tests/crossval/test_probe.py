@@ -98,9 +98,9 @@ def test_features_of_a_picture_do_not_depend_on_the_others(
 ) -> None:
     torch.manual_seed(0)
     body = network.body("resnet18")
-    together = features.extract(images, body, 32, precision, CPU)
-    backwards = features.extract(images[::-1], body, 32, precision, CPU)[::-1]
-    alone = features.extract(images[4:5], body, 32, precision, CPU)
+    together = features.extract(images, body, features.reader(32), precision, CPU)
+    backwards = features.extract(images[::-1], body, features.reader(32), precision, CPU)[::-1]
+    alone = features.extract(images[4:5], body, features.reader(32), precision, CPU)
     np.testing.assert_array_equal(together, backwards)
     np.testing.assert_array_equal(together[4], alone[0])
     assert not body.training, "else batch norm would mix them"

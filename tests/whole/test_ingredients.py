@@ -1,4 +1,4 @@
-"""The screening of ingredients: a fair lot, effects that are found again, a run end to end."""
+"""The screenings on inner folds: a fair lot, effects that are found again, a run end to end."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from spectro.pictures.read import read_levels
 from spectro.pictures.rendered import RenderedSet
 from spectro.training.recipes import recipe
 from spectro.training.settings import Phase
@@ -22,15 +23,19 @@ ROUNDS = list(itertools.product((1, 2, 10), range(4)))
 LEVELS = {"mixup": [0, 0.4], "epochs": [8, 20], "size": [0, 64, 96]}
 
 
-@pytest.fixture(scope="module")
-def bench() -> Any:
-    path = Path(__file__).parents[2] / "benchmarks" / "ingredients.py"
-    spec = importlib.util.spec_from_file_location("ingredients", path)
+def opened(name: str) -> Any:
+    path = Path(__file__).parents[2] / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def bench() -> Any:
+    return opened("ingredients")
 
 
 def table(bench: Any, noise: float, runs: int = 72) -> pd.DataFrame:
@@ -140,7 +145,7 @@ def test_it_trains_resumes_and_tells(
     out = tmp_path / "results.jsonl"
     words = ["ingredients.py", str(rendered.folder), "--try", "mixup=0,0.4", "--try", "epochs=1,2"]
     words += ["--try", "lr=1e-3,[1e-4,1e-3]", "--try", "frozen=0,1", "--parts", "2"]
-    words += ["--try", "arch=cnn4", "--runs", "2", "--out", str(out)]
+    words += ["--try", "arch=cnn4", "--runs", "2", "--scored", "2", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", [*words, "--share", "0/2"])
     bench.main()
     monkeypatch.setattr(sys, "argv", words)
@@ -148,9 +153,38 @@ def test_it_trains_resumes_and_tells(
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["number"] for row in rows] == [0, 1]
     assert {row["epochs"] for row in rows} == {1, 2}
-    assert {row["scored"] for row in rows} <= {1, 2, 3}
+    assert {row["scored"] for row in rows} == {2}  # the one that was asked for
     assert {row["part"] for row in rows} <= {0, 1}
     assert {row["frozen"] for row in rows} == {0, 1}
     assert sorted(str(row["lr"]) for row in rows) == ["0.001", "[0.0001, 0.001]"]
     assert all(0 <= row["accuracy"] <= 1 and row["loss"] > 0 for row in rows)
     assert "2 trainings" in capsys.readouterr().out
+
+
+def test_frozen_networks_are_held_against_the_first(
+    bench: Any,
+    rendered: RenderedSet,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "ingredients", bench)  # which it imports from its own folder
+    frozen, at = opened("frozen"), rendered.folder
+    words = ["frozen.py", "--weights", "none", f"one={at}:cnn4", f"three={at},{at},{at}:cnn4:32"]
+    monkeypatch.setattr(sys, "argv", words)
+    frozen.main()
+    one, three = capsys.readouterr().out.splitlines()
+    assert one.startswith("one: ")
+    assert "points" not in one
+    assert three.startswith("three: ")
+    assert three.endswith(" points")
+
+
+def test_three_renderings_are_red_green_and_blue(
+    bench: Any, rendered: RenderedSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ingredients", bench)
+    images = rendered.clips["image"].tolist()[:3]
+    rows = list(zip(images, images[::-1], [images[0]] * 3, strict=True))
+    pixels = opened("frozen")._reader(None)(rows).numpy()
+    for column, drawn in enumerate(zip(*rows, strict=True)):
+        np.testing.assert_array_equal(pixels[:, column], read_levels(list(drawn), None)[..., 0])

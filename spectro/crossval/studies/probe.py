@@ -25,7 +25,7 @@ from spectro.crossval.records import FoldRecord, Head
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError
 from spectro.models.networks import build as networks
-from spectro.models.networks.features import body_identity, extract, pooled_features
+from spectro.models.networks.features import body_identity, extract, pooled_features, reader
 from spectro.models.weights import Weights
 from spectro.pictures.rendered import RenderedSet
 from spectro.training.data import device
@@ -166,7 +166,8 @@ def score_body(
     """
     clips = rendered.clips[rendered.clips["fold"].isin(list(folds))]
     where, stats = next(body.parameters()).device, networks.statistics(arch)
-    features = extract(clips["image"].tolist(), body, None, "fp32", where, statistics=stats)
+    images = clips["image"].tolist()
+    features = extract(images, body, reader(None), "fp32", where, statistics=stats)
     right = 0
     for fold in folds:
         held_out = (clips["fold"] == fold).to_numpy()

@@ -28,13 +28,14 @@ from spectro.pictures.read import read_levels
 from spectro.plumbing.files import write_bytes
 from spectro.plumbing.paths import place
 
-__all__ = ["body_identity", "extract", "pooled_features"]
+__all__ = ["body_identity", "extract", "pooled_features", "reader"]
 
 _BATCH = 32  # always: in a batch of another shape the same sums are made in another order
 _FORMAT = 1  # of the cache and of what is in it; raise it when features of a picture change
 
 Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]
 Floats = npt.NDArray[np.float32]
+Reader = Callable[[Sequence[Any]], torch.Tensor]
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -84,9 +85,9 @@ def pooled_features(
     wanted = dict(zip(digests, images, strict=True))  # the same picture twice is computed once
     missing = {digest: image for digest, image in wanted.items() if digest not in known}
     if missing:
-        size, precision = identity["size"], identity["precision"]
+        read, precision = reader(identity["size"]), identity["precision"]
         stats = network.statistics(identity["arch"])
-        rows = extract(list(missing.values()), body, size, precision, device, progress, stats)
+        rows = extract(list(missing.values()), body, read, precision, device, progress, stats)
         known |= dict(zip(missing, rows, strict=True))
         _write(file, identity, known)
     return np.stack([known[digest] for digest in digests]), len(missing)
@@ -127,9 +128,9 @@ def body_identity(
 
 @torch.inference_mode()
 def extract(
-    images: Sequence[str],
+    images: Sequence[Any],
     body: nn.Sequential,
-    size: int | None,
+    read: Reader,
     precision: str,
     device: torch.device,
     progress: Callable[[int, int], None] | None = None,
@@ -137,9 +138,32 @@ def extract(
 ) -> Floats:
     """Run a body over pictures; what it makes of one does not depend on the others.
 
-    Parameters and results are those of :func:`pooled_features`, and of
-    :func:`spectro.models.networks.build.statistics`. The next batch is decoded while one
-    is in the network; the last is filled up, so that all have one shape.
+    The next batch is read while one is in the network; the last is filled up, so that all have
+    one shape.
+
+    Parameters
+    ----------
+    images : sequence
+        Picture files, or whatever else `read` takes.
+    body : torch.nn.Sequential
+        Of :func:`spectro.models.networks.build.body`.
+    read : callable
+        Of :func:`reader`, or another that gives some of `images` as uint8, shape
+        (n, 3, height, width), one size for all.
+    precision : "fp32", "bf16" or "fp16"
+        Arithmetic.
+    device : torch.device
+        Where the body runs.
+    progress : callable or None
+        Called with the number of pictures computed and of those to compute.
+    statistics : tuple
+        Mean and standard deviation, a triple each, of
+        :func:`spectro.models.networks.build.statistics`.
+
+    Returns
+    -------
+    features : np.ndarray [shape=(n_images, 2 * channels)], float32
+        Maximum over time and frequency, then mean, of each channel.
     """
     body = body.eval().to(device).to(memory_format=torch.channels_last)
     pool, rows = network.ConcatPool(), []
@@ -148,13 +172,29 @@ def extract(
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     autocast = torch.autocast(device.type, dtype, enabled=precision != "fp32")
     with autocast, without_tf32():
-        for pixels in _one_ahead(lambda batch: _pixels(batch, size), batches):
+        for pixels in _one_ahead(read, batches):
             x = (_filled(pixels).to(device).float() / 255 - mean) / std
             maps = body(x.contiguous(memory_format=torch.channels_last))
             rows.append(pool(maps.float())[: len(pixels)].cpu().numpy())
             if progress is not None:
                 progress(min(len(rows) * _BATCH, len(images)), len(images))
     return np.concatenate(rows)
+
+
+def reader(size: int | None) -> Reader:
+    """Make what reads picture files for :func:`extract`.
+
+    Parameters
+    ----------
+    size : int or None
+        Side of the square that pictures are resized to; None for the size that they have.
+
+    Returns
+    -------
+    read : callable
+        From files to uint8 of shape (n, 3, height, width), channels_last in memory.
+    """
+    return lambda images: torch.from_numpy(read_levels(images, size)).permute(0, 3, 1, 2)
 
 
 def _one_ahead(work: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
@@ -167,11 +207,6 @@ def _one_ahead(work: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[R
                 yield ready.result()
         if waiting is not None:
             yield waiting.result()
-
-
-def _pixels(images: Sequence[str], size: int | None) -> torch.Tensor:
-    """Read pictures, shape (n, 3, height, width), channels_last in memory."""
-    return torch.from_numpy(read_levels(images, size)).permute(0, 3, 1, 2)
 
 
 def _filled(batch: torch.Tensor) -> torch.Tensor:
