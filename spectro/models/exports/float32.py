@@ -16,7 +16,6 @@ model card as JSON) and ``tensors`` (SHA-256 of ``model.safetensors``).
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import io
 import json
@@ -37,7 +36,7 @@ from spectro.models.exports.vectors import vectors_of
 from spectro.models.folder import EXPORTS, TENSORS, VECTORS, load_model, predict
 from spectro.models.networks import build as networks
 from spectro.models.runtime import onnx_runtime
-from spectro.plumbing.files import write_bytes, write_text, writing
+from spectro.plumbing.files import sha256_of, write_bytes, write_text, writing
 
 __all__ = [
     "OPSET",
@@ -259,7 +258,7 @@ def with_about(graph: bytes, card: ModelCard, folder: Path) -> bytes:
         "classes": json.dumps(card.labels),
         "class_outputs_key": "probabilities",
         "spectro": card.model_copy(update={"detections": {}}).to_json(),
-        "tensors": hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest(),
+        "tensors": sha256_of(folder / TENSORS),
     }
     onnx.helper.set_model_props(proto, about)
     written: bytes = proto.SerializeToString()
