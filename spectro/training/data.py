@@ -117,7 +117,8 @@ def data_block(
         Gives the source, the size, the augmentations, and the network, which knows how its pictures
         are normalised.
     spectrogram : SpectrogramConfig or None
-        How sounds become pictures. Needed if the source is "sounds", or for `background`.
+        How sounds become pictures. Needed if the source is "sounds", for `background`, and for
+        `crop` with a `size`.
     drawn : "magma", "gray" or "both"
         How pixels stand for levels, where `spectrogram` does not say it.
 
@@ -137,7 +138,10 @@ def data_block(
     )
     drawn = spectrogram.drawn if spectrogram else drawn
     changes = augment.transforms(config, spectrogram)
-    colour = Colour(drawn, config.size, *networks.statistics(config.arch))
+    if config.crop and config.size and spectrogram is None:
+        raise ConfigError("crop with size needs the settings that the pictures were drawn with")
+    frames = spectrogram.shape[1] if spectrogram else None
+    colour = Colour(drawn, config.size, *networks.statistics(config.arch), frames)
     return DataBlock(
         blocks=(
             TransformBlock(type_tfms=[_AsPath(), _Levels(drawn, spectrogram)]),

@@ -39,6 +39,9 @@ class Colour(DisplayedTransform):  # type: ignore[misc]
         Side of the square that pictures are resized to; None leaves them.
     mean, std : tuple of float
         Of red, green and blue, as the network expects.
+    frames : int or None
+        Width of a whole picture before it is resized. Narrower ones, which were cropped, keep their
+        share of `size`, so that a second is as wide in them as in a whole one. None: all are whole.
     """
 
     order = 30  # after the levels were augmented
@@ -49,9 +52,10 @@ class Colour(DisplayedTransform):  # type: ignore[misc]
         size: int | None = None,
         mean: _Triple = (0.0, 0.0, 0.0),
         std: _Triple = (1.0, 1.0, 1.0),
+        frames: int | None = None,
     ) -> None:
         super().__init__()
-        self.drawn, self.size, self.mean, self.std = drawn, size, mean, std
+        self.drawn, self.size, self.mean, self.std, self.frames = drawn, size, mean, std, frames
         self._tables: dict[torch.device, torch.Tensor] = {}
 
     def encodes(self, x: TensorLevels) -> TensorImage:
@@ -75,7 +79,10 @@ class Colour(DisplayedTransform):  # type: ignore[misc]
             colours = torch.cat([levels, mean.byte()], dim=1).permute(0, 2, 3, 1).contiguous()
         else:
             colours = self._coloured(levels, _bytes(self.drawn).to(levels.device))
-        return colours if self.size is None else resized(colours, self.size)
+        if self.size is None:
+            return colours
+        share = levels.shape[-1] / (self.frames or levels.shape[-1])
+        return resized(colours, self.size, max(1, round(share * self.size)))
 
     def _table(self, device: torch.device) -> torch.Tensor:
         """Return the normalised colours of all levels, shape (256, 3)."""

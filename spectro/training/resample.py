@@ -17,30 +17,31 @@ __all__ = ["resized"]
 _BITS = 22  # of a weight's fraction: Pillow computes in whole numbers of 32 bits
 
 
-def resized(pixels: torch.Tensor, size: int) -> torch.Tensor:
-    """Squish pictures to a square, antialiased.
+def resized(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Squish pictures, antialiased.
 
     Parameters
     ----------
-    pixels : torch.Tensor [shape=(n, height, width, channels)], uint8
-    size : int
-        Side of the square.
+    pixels : torch.Tensor [shape=(n, height before, width before, channels)], uint8
+    height, width : int
+        In pixels.
 
     Returns
     -------
-    pixels : torch.Tensor [shape=(n, size, size, channels)], uint8
-        The bytes that ``Image.resize((size, size), Image.Resampling.BILINEAR)`` gives.
+    pixels : torch.Tensor [shape=(n, height, width, channels)], uint8
+        The bytes that ``Image.resize((width, height), Image.Resampling.BILINEAR)`` gives.
     """
-    first, second = (2, 1) if _widths_first(*pixels.shape[1:3], size) else (1, 2)
-    return _along(_along(pixels, first, size), second, size)
+    sides = {1: height, 2: width}
+    first, second = (2, 1) if _widths_first(*pixels.shape[1:3], height, width) else (1, 2)
+    return _along(_along(pixels, first, sides[first]), second, sides[second])
 
 
 @functools.cache
-def _widths_first(height: int, width: int, size: int) -> bool:
+def _widths_first(before: int, wide: int, height: int, width: int) -> bool:
     """Ask Pillow which side it resizes first: that depends on shape and version, and shows."""
-    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    theirs = Image.fromarray(noise).resize((size, size), Image.Resampling.BILINEAR)
-    ours = _along(_along(torch.from_numpy(noise)[None], 2, size), 1, size)[0]
+    noise = np.random.default_rng(0).integers(0, 256, (before, wide, 3), dtype=np.uint8)
+    theirs = Image.fromarray(noise).resize((width, height), Image.Resampling.BILINEAR)
+    ours = _along(_along(torch.from_numpy(noise)[None], 2, width), 1, height)[0]
     return np.array_equal(ours.numpy(), np.asarray(theirs))
 
 

@@ -28,15 +28,17 @@ HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 @settings(max_examples=25, deadline=None)
 @given(
-    height=st.integers(16, 90), width=st.integers(16, 200), size=st.integers(32, 260),
-    seed=st.integers(0, 99),
+    height=st.integers(16, 90), width=st.integers(16, 200), high=st.integers(32, 260),
+    wide=st.integers(16, 260), seed=st.integers(0, 99),
 )  # fmt: skip
-def test_resizing_gives_pillows_bytes(height: int, width: int, size: int, seed: int) -> None:
+def test_resizing_gives_pillows_bytes(
+    height: int, width: int, high: int, wide: int, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 256, (2, height, width, 3), dtype=np.uint8)
-    found = resized(torch.from_numpy(pixels), size).numpy()
+    found = resized(torch.from_numpy(pixels), high, wide).numpy()
     for one, ours in zip(pixels, found, strict=True):
-        theirs = Image.fromarray(one).resize((size, size), Image.Resampling.BILINEAR)
+        theirs = Image.fromarray(one).resize((wide, high), Image.Resampling.BILINEAR)
         np.testing.assert_array_equal(ours, np.asarray(theirs))
 
 
@@ -66,6 +68,15 @@ def test_a_batch_is_shown_in_the_colours_of_its_pictures(rendered: RenderedSet) 
     for clip, picture in zip(dls.valid.items, pixels, strict=False):
         rgb = np.asarray(Image.open(clip.image).convert("RGB"))
         np.testing.assert_array_equal((255 * picture).round().permute(1, 2, 0), rgb)
+    dls.show_batch(max_n=2)
+
+
+def test_a_cropped_second_is_as_wide_as_a_whole_pictures(rendered: RenderedSet) -> None:
+    parts, config = split(rendered.clips, 1), SHORT_TRAINING.replace(crop=0.5, size=40)
+    dls = data.dataloaders(parts.train, parts.watch, rendered.labels, config, rendered.config)
+    assert dls.train.one_batch()[0].shape[2:] == (40, 20)  # half of the time, half of the width
+    assert dls.valid.one_batch()[0].shape[2:] == (40, 40)
+    assert dls.test_dl(dls.train.items).one_batch()[0].shape[2:] == (40, 40)  # to settle on
     dls.show_batch(max_n=2)
 
 

@@ -32,7 +32,7 @@ def augmented(clips: pd.DataFrame, config: TrainConfig, spectrogram: Spectrogram
     """
     drawn = spectrogram.drawn
     levels = torch.from_numpy(read_grey([*clips["image"]], drawn)) / 255
-    colour = Colour(drawn, config.size)
+    colour = Colour(drawn, config.size, frames=levels.shape[3])
     none = config.replace(**dict.fromkeys(config.picture_changes, 0))
     rows = {"as they are": none}
     for name in config.picture_changes:
