@@ -360,6 +360,30 @@ def test_broken_off_and_gone_on_it_ends_the_same(tmp_path: Path, objective: str,
     assert again.run() and (tmp_path / "whole" / checkpoint.STATE).stat().st_mtime_ns == before
 
 
+def test_a_probe_on_the_way_changes_nothing(rendered: RenderedSet, tmp_path: Path) -> None:
+    """It once laid the network out otherwise in memory, through which the optimizer goes."""
+    config = FEW.replace(objective="both", arch="cnn4")
+
+    def score(body: torch.nn.Sequential) -> float:
+        return score_body(body, "cnn4", rendered, rendered.folds)
+
+    def stop(row: checkpoint.LogRow) -> None:
+        if row.sounds == 32:
+            raise KeyboardInterrupt
+
+    assert Pretraining(tmp_path / "without", config, SMALL).run(every=16)
+    assert Pretraining(tmp_path / "with", config, SMALL).run(every=16, score=score)
+    with pytest.raises(KeyboardInterrupt):
+        Pretraining(tmp_path / "parts", config, SMALL).run(every=16, score=score, told=stop)
+    assert Pretraining(tmp_path / "parts", config, SMALL).run(every=16, score=score)
+    without, *others = (
+        safetensors.torch.load_file(tmp_path / name / checkpoint.STATE)
+        for name in ("without", "with", "parts")
+    )
+    for other in others:
+        assert all(torch.equal(tensor, other[name]) for name, tensor in without.items())
+
+
 @pytest.mark.long
 def test_a_killed_process_goes_on(tmp_path: Path) -> None:
     words = ["pretrain", "--out", tmp_path / "net", "--sounds", 4_000, "--batch-size", 8,

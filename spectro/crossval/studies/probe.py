@@ -151,7 +151,7 @@ def score_body(
     Parameters
     ----------
     body : torch.nn.Sequential
-        Left in evaluation mode.
+        Left as it is.
     arch : str
         Its network.
     rendered : RenderedSet

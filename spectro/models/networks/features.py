@@ -7,6 +7,7 @@ left out takes nothing from the others, and nothing is ever taken for what it wa
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -146,7 +147,7 @@ def extract(
     images : sequence
         Picture files, or whatever else `read` takes.
     body : torch.nn.Sequential
-        Of :func:`spectro.models.networks.build.body`.
+        Of :func:`spectro.models.networks.build.body`; left as it is.
     read : callable
         Of :func:`reader`, or another that gives some of `images` as uint8, shape
         (n, 3, height, width), one size for all.
@@ -165,6 +166,7 @@ def extract(
     features : np.ndarray [shape=(n_images, 2 * channels)], float32
         Maximum over time and frequency, then mean, of each channel.
     """
+    body = copy.deepcopy(body)  # which may be in training, with an optimizer that knows its layout
     body = body.eval().to(device).to(memory_format=torch.channels_last)
     pool, rows = network.ConcatPool(), []
     mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in statistics)

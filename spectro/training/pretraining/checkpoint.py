@@ -192,8 +192,14 @@ def restore(path: Path, steps: int, modules: Parts, optimizer: torch.optim.AdamW
     for part, module in modules.items():
         module.load_state_dict({name: state[f"{part}.{name}"] for name in module.state_dict()})
     kept: dict[int, Any] = {}
-    for number in range(len(parameters)):
+    for number, parameter in enumerate(parameters):
         each = {name: state.get(f"optimizer.{number}.{name}") for name in _KEPT}
         if all(tensor is not None for tensor in each.values()):
-            kept[number] = {"step": torch.tensor(float(steps)), **each}
+            # Laid out as the parameter: the fused step goes through memory, whatever the strides.
+            laid = {
+                name: torch.empty_like(parameter).copy_(t)
+                for name, t in each.items()
+                if t is not None
+            }
+            kept[number] = {"step": torch.tensor(float(steps)), **laid}
     optimizer.load_state_dict({**optimizer.state_dict(), "state": kept})

@@ -124,6 +124,7 @@ class Pretraining:
             torch.manual_seed(self.config.seed)
             self.body = networks.body(self.config.arch, start)
             self._heads = Heads(networks.n_features(self.body))
+        self.body.to(memory_format=torch.channels_last)  # before the optimizer: it goes by memory
         for module in (self.body, self._heads):
             module.to(self._device)
         modules = [*self.body.parameters(), *self._heads.parameters()]
@@ -152,7 +153,7 @@ class Pretraining:
         seconds : float
             After so many it stops, where it can be gone on with.
         score : callable or None
-            Given the network, in evaluation mode, for each row of the log, returns a score.
+            Given the network, for each row of the log, returns a score; leaves it as it is.
         told : callable
             Given each row.
 
@@ -175,7 +176,6 @@ class Pretraining:
             self.about = self.about.replace(steps=steps, seconds=row.seconds)
             self._keep(row)
             if score is not None:
-                self.body.eval()
                 row = row.replace(score=score(self.body))
                 self.log[-1] = row
                 checkpoint.write_log(self.folder, self.log)
