@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import os
 import signal
@@ -28,15 +29,16 @@ from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import spectrogram_image
 from spectro.training.pretraining import checkpoint
 from spectro.training.pretraining.objectives import Heads, contrast, parameter_errors
-from spectro.training.pretraining.parameters import KINDS, PARAMETERS, SCENE, USED, index, value
+from spectro.training.pretraining.parameters import KINDS, PARAMETERS, SCENE, USED, Ranges, index
 from spectro.training.pretraining.pictures import Pictures
 from spectro.training.pretraining.pretrain import WEIGHTS, Pretraining
 from spectro.training.pretraining.settings import PretrainConfig
-from spectro.training.pretraining.sounds import Plan, Synthesiser
-from spectro.training.pretraining.waves import envelope, harmonics, loudness, resonator
+from spectro.training.pretraining.sounds import VERSION, Plan, Synthesiser
+from spectro.training.pretraining.waves import echoed, envelope, harmonics, loudness, resonator
 
 CPU = torch.device("cpu")
 SR = 16_000
+RANGES = Ranges(SR, 1.0)
 SMALL = SpectrogramConfig(sr=4_000, duration=0.5, n_fft=256, hop_length=64, n_mels=32, fmax=2_000)
 FEW = PretrainConfig(sounds=48, batch_size=8, precision="fp32")
 
@@ -54,7 +56,7 @@ def plan_of(kind: str, n: int = 2, **values: float) -> Plan:
         places[:, :, index(name)] = place
     no, yes = torch.zeros(n, dtype=torch.bool), torch.ones(n, dtype=torch.bool)
     kinds = torch.full((n, 2), list(KINDS).index(kind))
-    return Plan(kinds, places, SR, second=no, room=no, empty=no, quiet=yes, cut=no)
+    return Plan(kinds, places, RANGES, second=no, room=no, empty=no, quiet=yes, cut=no)
 
 
 def loudest(y: torch.Tensor) -> float:
@@ -90,7 +92,7 @@ def test_all_kinds_come_as_often_and_those_left_out_never() -> None:
 @pytest.mark.parametrize("place", [0.2, 0.5, 0.8])
 def test_a_tone_has_its_pitch(place: float) -> None:
     plan = plan_of("harmonics", pitch=place, tilt=0.0)
-    pitch = float(value(plan.places[:, 0], "pitch")[0])
+    pitch = float(RANGES.value(plan.places[:, 0], "pitch")[0])
     y = synthesiser().make(synthesiser().draw(0), plan)
     assert loudest(y[0]) == pytest.approx(pitch, rel=0.03)
 
@@ -102,9 +104,12 @@ def test_noise_lies_in_its_band_and_a_blow_rings_at_its_resonance(place: float) 
     spectrum = torch.fft.rfft(made.make(made.draw(0), plan)[0]).abs().square()
     f = torch.fft.rfftfreq(SR, 1 / SR)
     middle = float((spectrum * f.clamp(min=1).log()).sum() / spectrum.sum())
-    assert math.exp(middle) == pytest.approx(float(value(plan.places[:, 0], "centre")[0]), rel=0.1)
-    blows = plan_of("impulses", resonance=place, ringing=0.9, impulse_rate=0.1)
-    rings = float(value(blows.places[:, 0], "resonance")[0])
+    assert math.exp(middle) == pytest.approx(
+        float(RANGES.value(plan.places[:, 0], "centre")[0]), rel=0.1
+    )
+    modes = {"mode_2": 0.3, "mode_3": 0.9}
+    blows = plan_of("impulses", resonance=place, ringing=0.9, impulse_rate=0.1, **modes)
+    rings = float(RANGES.value(blows.places[:, 0], "resonance")[0])
     assert loudest(made.make(made.draw(1), blows)[0]) == pytest.approx(rings, rel=0.05)
 
 
@@ -142,7 +147,8 @@ def test_a_modulated_tone_has_the_lines_of_its_formula(
 ) -> None:
     plan = plan_of("modulated", pitch=pitch, fm_ratio=ratio, fm_index=index_at)
     f, r, b = (
-        float(value(plan.places[:, 0], name)[0]) for name in ("pitch", "fm_ratio", "fm_index")
+        float(RANGES.value(plan.places[:, 0], name)[0])
+        for name in ("pitch", "fm_ratio", "fm_index")
     )
     assert f * (1 + (b + 1) * r) < SR / 2 and plan.used[0, index("fm_index")]
     y = synthesiser().make(synthesiser().draw(0), plan)[0]
@@ -174,9 +180,9 @@ def test_chirps_begin_anew_where_their_envelope_does() -> None:
     plan = plan_of("chirps", pitch=0.5, glide=0.8, event_rate=0.6, duty=0.2, attack=0.0,
                    release=0.0, tilt=0.0)  # fmt: skip
     y = synthesiser().make(synthesiser().draw(3), plan)[0]
-    rate = float(value(plan.places[:, 0], "event_rate")[0])
-    low = float(value(plan.places[:, 0], "pitch")[0]) * 2 ** -float(
-        value(plan.places[:, 0], "glide")[0]
+    rate = float(RANGES.value(plan.places[:, 0], "event_rate")[0])
+    low = float(RANGES.value(plan.places[:, 0], "pitch")[0]) * 2 ** -float(
+        RANGES.value(plan.places[:, 0], "glide")[0]
     )
     loud = y.abs().unfold(0, 160, 160).amax(dim=1)
     rises = [i for i in range(2, len(loud) - 6) if loud[i] > 0.3 * loud.max() > 10 * loud[i - 2]]
@@ -238,12 +244,121 @@ def test_an_envelope_is_the_naive_one() -> None:
     turn = torch.linspace(0, 0.999, 400)[None]
     rate, duty, attack, release = (torch.tensor([[v]]) for v in (2.0, 0.4, 0.05, 0.1))
     found = envelope(turn, rate, duty, attack, release)[0]
-    for i in range(0, 400, 7):
-        seconds = float(turn[0, i]) / 2
-        rise = min(1.0, seconds / 0.05)
-        fall = 1.0 if seconds < 0.2 else math.exp(-(seconds - 0.2) / 0.1)
-        assert float(found[i]) == pytest.approx(rise * fall, abs=1e-5)
+    left = 0.0
+    for _ in range(20):  # one event after another, until what is left of each is the same
+        gains = []
+        for i in range(400):
+            seconds = float(turn[0, i]) / 2
+            rise = left + (1 - left) * min(1.0, seconds / 0.05)
+            fall = 1.0 if seconds < 0.2 else math.exp(-(seconds - 0.2) / 0.1)
+            gains.append(rise * fall)
+        left = math.exp(-(0.5 - 0.2) / 0.1)
+    assert found.tolist() == pytest.approx(gains, abs=1e-5)
     assert envelope(turn, rate, torch.ones(1, 1), attack, release).eq(1).all()
+
+
+def test_a_sound_never_comes_or_goes_with_a_jump() -> None:
+    draw = synthesiser().draw(0)
+    places = draw.even(2_000, len(PARAMETERS))
+    names = ("event_rate", "duty", "attack", "release")
+    rate, duty, attack, release = (RANGES.value(places, name) for name in names)
+    turn = torch.tensor([[0.0, 1 - 1e-6]]).repeat(2_000, 1)
+    start, end = envelope(turn, rate, duty, attack, release).T
+    assert (start - end).abs().max() < 1e-3
+    assert start.max() <= 1 and (start[(duty < 0.5)[:, 0]] < 0.9).all()  # but it does come and go
+
+
+@pytest.mark.parametrize("sr", [1_000, 4_000, 8_000, 22_050])
+def test_what_is_asked_for_can_be_heard_at_any_rate(sr: int) -> None:
+    ranges = Ranges(sr, 2.0)
+    ends = torch.tensor([[0.0], [1.0]]).repeat(1, len(PARAMETERS))
+    for name in ("pitch", "formant_1", "formant_2", "centre", "resonance", "high_cut"):
+        low, high = ranges.value(ends, name)[:, 0].tolist()
+        assert 0 < low <= high / 2 and high <= 0.45 * sr + 1e-3
+    highest = ranges.value(ends, "pitch")[1, 0] * 2**0.75 * 1.08  # glide and vibrato at their most
+    assert highest < sr / 2
+    assert ranges.value(ends, "event_rate")[0, 0] == pytest.approx(0.5)  # one in two seconds
+    for samples in (1, 2, sr // 10):
+        made = Synthesiser(samples, sr, seed=0, device=CPU)
+        plan = made.plan(made.draw(0), 60)
+        assert made.make(made.draw(1), plan).isfinite().all()
+    modes = plan.used[:, index("mode_3")]
+    reached = ranges.value(plan.places[:, 0], "resonance") * ranges.value(
+        plan.places[:, 0], "mode_3"
+    )
+    assert not modes[(reached >= sr / 2)[:, 0]].any()
+
+
+def test_a_second_source_a_breath_and_a_background_are_as_loud_as_planned() -> None:
+    made, n = synthesiser(), 8
+    plan = plan_of("harmonics", n, pitch=0.3, tilt=0.0, second=0.75)
+    plan.places[:, 1, index("pitch")] = 0.6
+    both = dataclasses.replace(plan, second=torch.ones(n, dtype=torch.bool))
+    spectra = torch.fft.rfft(made.make(made.draw(0), both) * torch.hann_window(SR)).abs().square()
+
+    def power(source: int) -> torch.Tensor:
+        f = float(RANGES.value(plan.places[:, source], "pitch")[0])
+        return spectra[:, round(0.97 * f) : round(1.03 * f)].sum(dim=1)
+
+    level = 10 * (power(1) / power(0)).log10()
+    assert level.tolist() == pytest.approx([-8.0] * n, abs=0.5)
+    tone = torch.sin(torch.arange(SR) * 0.3).repeat(n, 1)
+    scene = torch.full((n, len(PARAMETERS)), 0.5)
+    breath = made._breath(made.draw(0), tone, scene) - tone
+    loud = (loudness(breath) / loudness(tone)).flatten().tolist()
+    assert loud == pytest.approx([10 ** (-23 / 20)] * n, rel=0.05)
+    background = made._background(made.draw(0), scene)
+    loud = loudness(background).flatten().tolist()
+    assert loud == pytest.approx([10 ** (-32.5 / 20)] * n, rel=1e-3)
+    octaves = torch.fft.rfft(background).abs().square().mean(dim=0)
+    fall = 10 * math.log10(float(octaves[2_000:2_100].mean() / octaves[1_000:1_050].mean()))
+    assert fall == pytest.approx(-4.5, abs=1)
+
+
+def test_a_room_answers_as_loud_and_as_long_as_planned() -> None:
+    click = torch.zeros(4, SR)
+    click[:, 0] = 1
+    decay, wet = torch.full((4, 1), 0.1), torch.full((4, 1), -6.0)
+    echo = echoed(synthesiser().draw(0), click, SR, decay, wet) - click
+    assert (loudness(echo) / loudness(click)).flatten().tolist() == pytest.approx(
+        [10 ** (-6 / 20)] * 4, rel=1e-3
+    )
+    within = echo[:, : SR // 10].square().sum(dim=1) / echo.square().sum(dim=1)
+    assert within.tolist() == pytest.approx([1 - math.exp(-2)] * 4, abs=0.02)
+
+
+def test_a_microphone_cuts_high_and_low() -> None:
+    made = synthesiser()
+    f = torch.fft.rfftfreq(SR, 1 / SR)
+
+    def bands(**cuts: float) -> list[float]:
+        plan = plan_of("noise", centre=0.5, width=1.0, **cuts)
+        power = torch.fft.rfft(made.make(made.draw(0), plan)[0]).abs().square()
+        return [float(power[(f > low) & (f < high)].sum() / power.sum())
+                for low, high in ((10, 100), (3_000, 8_000))]  # fmt: skip
+
+    (deep, high), (deep_cut, _), (_, high_cut) = bands(), bands(low_cut=1.0), bands(high_cut=0.0)
+    assert deep_cut < 0.1 * deep and high_cut < 0.2 * high
+
+
+def test_a_voice_has_its_formants() -> None:
+    made = synthesiser()
+    f = torch.fft.rfftfreq(SR, 1 / SR)
+    for place in (0.05, 0.95):
+        plan = plan_of("voice", pitch=0.05, formant_1=place, formant_2=0.9)
+        centre = float(RANGES.value(plan.places[:, 0], "formant_1")[0])
+        power = torch.fft.rfft(made.make(made.draw(0), plan)[0]).abs().square()
+        low = power * (f < 1_600) * (f > 150)
+        assert float(f[int(low.argmax())]) == pytest.approx(centre, abs=60)
+
+
+def test_the_generator_has_another_version_when_it_plans_otherwise() -> None:
+    """A run that goes on would else hear other sounds: raise VERSION, and the value here."""
+    made = synthesiser()
+    plan = made.plan(made.draw(1), 4)
+    ranges = repr((PARAMETERS, KINDS)).encode()
+    told = hashlib.sha256(ranges + plan.places.numpy().tobytes() + plan.kinds.numpy().tobytes())
+    assert (VERSION, told.hexdigest()[:12]) == (3, "511ec726cbd1")
 
 
 def test_a_resonator_is_the_transform_of_a_decaying_sine() -> None:
@@ -516,7 +631,7 @@ def test_the_command_and_its_probe(rendered: RenderedSet, tmp_path: Path) -> Non
     again = score_body(body, "resnet18", rendered, rendered.folds)
     assert row["score"] == pytest.approx(again, abs=0.03)
     card = (tmp_path / "net" / "README.md").read_text()
-    assert "generator 2" in card
+    assert "generator 3" in card
     (tmp_path / "same.toml").write_text(card.split("```toml\n")[1].split("```")[0])
     going_on = ["pretrain", "--out", tmp_path / "net", "--config", tmp_path / "same.toml"]
     result = CliRunner().invoke(app, [*map(str, going_on)])

@@ -6,12 +6,14 @@ range, by equal ratios or by equal steps. A network is asked for places, so that
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # settings are read without waiting for torch
     from torch import Tensor
 
-__all__ = ["KINDS", "PARAMETERS", "SCENE", "USED", "Range", "index", "value"]
+__all__ = ["KINDS", "PARAMETERS", "SCENE", "USED", "Range", "Ranges", "index"]
 
 
 class Range(NamedTuple):
@@ -22,33 +24,39 @@ class Range(NamedTuple):
     low, high : float
     ratio : bool
         By equal ratios, else by equal steps.
+    top : float
+        What share of the sampling rate the high end may reach, of a frequency; more could not be
+        heard, or would come back as another.
     """
 
     low: float
     high: float
     ratio: bool = True
+    top: float = math.inf
 
 
 _SOURCE = {
-    "pitch": Range(60, 2_500),  # Hz
+    "pitch": Range(60, 2_500, top=0.25),  # Hz; it may glide up to 1.8 times as high
     "glide": Range(-1.5, 1.5, ratio=False),  # octaves from start to end
     "tilt": Range(-18, -1, ratio=False),  # dB an octave, of harmonics
     "vibrato_rate": Range(2, 12),  # Hz
     "vibrato": Range(0.004, 0.08),  # of the pitch
     "breath": Range(-40, -6, ratio=False),  # dB of noise in it
-    "formant_1": Range(250, 1_000),  # Hz
-    "formant_2": Range(900, 3_200),
+    "formant_1": Range(250, 1_000, top=0.45),  # Hz
+    "formant_2": Range(900, 3_200, top=0.45),
     "fm_ratio": Range(0.4, 5),
     "fm_index": Range(0.4, 8),
-    "centre": Range(80, 9_000),  # Hz, of a band of noise
+    "centre": Range(80, 9_000, top=0.45),  # Hz, of a band of noise
     "width": Range(0.08, 3.5),  # octaves
     "impulse_rate": Range(2, 90),  # Hz
     "jitter": Range(0.0, 0.5, ratio=False),  # of the time between impulses
-    "resonance": Range(150, 7_000),  # Hz
+    "resonance": Range(150, 7_000, top=0.45),  # Hz
+    "mode_2": Range(1, 3, ratio=False),  # times the resonance
+    "mode_3": Range(1, 3, ratio=False),
     "ringing": Range(0.001, 0.12),  # s to 1/e
 }
 _ENVELOPE = {
-    "event_rate": Range(0.25, 7),  # Hz
+    "event_rate": Range(0.25, 7),  # Hz; at least one event in the clip
     "duty": Range(0.05, 1.3, ratio=False),  # share of the time between events; from 1 on it is all
     "attack": Range(0.02, 0.3),  # s
     "release": Range(0.02, 0.8),  # s to 1/e
@@ -61,7 +69,7 @@ _SCENE = {
     "slope": Range(-9, 0, ratio=False),  # dB an octave, of the background
     "echo": Range(0.05, 1.5),  # s until a room's echo is 1/e
     "wet": Range(-30, 0, ratio=False),  # dB of the echo
-    "high_cut": Range(900, 11_000),  # Hz
+    "high_cut": Range(900, 11_000, top=0.45),  # Hz
     "low_cut": Range(15, 600),
 }
 
@@ -79,7 +87,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "modulated": (*_PITCHED, "fm_ratio", "fm_index"),
     "chirps": ("pitch", "glide", "tilt"),
     "noise": ("centre", "width"),
-    "impulses": ("impulse_rate", "jitter", "resonance", "ringing"),
+    "impulses": ("impulse_rate", "jitter", "resonance", "mode_2", "mode_3", "ringing"),
 }
 """Kinds of source, each with the parameters of its own; all have those of the envelope."""
 
@@ -97,20 +105,44 @@ def index(name: str) -> int:
     return _NAMES.index(name)
 
 
-def value(places: Tensor, name: str) -> Tensor:
-    """Turn places into values.
+@dataclass(frozen=True)
+class Ranges:
+    """What places stand for in clips of one kind.
 
     Parameters
     ----------
-    places : Tensor [shape=(n, parameters)]
-        From 0 to 1.
-    name : str
-        Of the parameter.
-
-    Returns
-    -------
-    values : Tensor [shape=(n, 1)]
+    sr : int
+        Sampling rate in Hz.
+    duration : float
+        Of a clip in s.
     """
-    low, high, ratio = PARAMETERS[name]
-    place = places[:, index(name), None]
-    return low * (high / low) ** place if ratio else low + (high - low) * place
+
+    sr: int
+    duration: float
+
+    def value(self, places: Tensor, name: str) -> Tensor:
+        """Turn places into values.
+
+        Parameters
+        ----------
+        places : Tensor [shape=(n, parameters)]
+            From 0 to 1.
+        name : str
+            Of the parameter.
+
+        Returns
+        -------
+        values : Tensor [shape=(n, 1)]
+        """
+        low, high = self._ends(name)
+        place = places[:, index(name), None]
+        if PARAMETERS[name].ratio:
+            return low * (high / low) ** place
+        return low + (high - low) * place
+
+    def _ends(self, name: str) -> tuple[float, float]:
+        low, high, _, top = PARAMETERS[name]
+        high = min(high, top * self.sr)
+        if name == "event_rate":
+            low = max(low, 1 / self.duration)
+        return (min(low, high / 2) if PARAMETERS[name].ratio else low), high

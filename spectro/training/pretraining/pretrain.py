@@ -79,6 +79,7 @@ class Pretraining:
         )
         networks.check_name(config.arch)
         mean, std = networks.statistics(config.arch)
+        self._pool = networks.ConcatPool()  # as the head of a classifier pools
         self._colour = Colour(spectrogram.cmap, None, mean, std)
         self.log: list[LogRow] = []
         if (self.folder / STATE).is_file():
@@ -123,7 +124,7 @@ class Pretraining:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
             self.body = networks.body(self.config.arch, start)
-            self._heads = Heads(networks.n_features(self.body))
+            self._heads = Heads(2 * networks.n_features(self.body))
         self.body.to(memory_format=torch.channels_last)  # before the optimizer: it goes by memory
         for module in (self.body, self._heads):
             module.to(self._device)
@@ -222,7 +223,8 @@ class Pretraining:
     def _features(self, levels: Tensor) -> Tensor:
         pixels = self._colour.encodes(TensorLevels(levels)).as_subclass(Tensor)
         maps: Tensor = self.body(pixels.contiguous(memory_format=torch.channels_last))
-        return maps.float().mean(dim=(2, 3))
+        pooled: Tensor = self._pool(maps.float())
+        return pooled
 
     def _errors(self, features: Tensor, plans: list[Plan]) -> dict[str, Tensor]:
         errors: dict[str, Tensor] = {}

@@ -18,8 +18,8 @@ from spectro.training.pretraining.parameters import (
     PARAMETERS,
     SCENE,
     USED,
+    Ranges,
     index,
-    value,
 )
 from spectro.training.pretraining.waves import (
     Draw,
@@ -36,7 +36,7 @@ from spectro.training.pretraining.waves import (
 
 __all__ = ["VERSION", "Plan", "Synthesiser"]
 
-VERSION = 2
+VERSION = 3
 """Of the generator: raised when the same seed and step give other sounds."""
 
 _TAU = 2 * math.pi
@@ -56,8 +56,8 @@ class Plan:
         Number of the kind of the first and of the second source.
     places : Tensor [shape=(n, 2, parameters)]
         Of the parameters of both sources, from 0 to 1; those of the scene count from the first.
-    sr : int
-        Sampling rate in Hz.
+    ranges : Ranges
+        What places stand for.
     second, room, empty, quiet, cut : Tensor [shape=(n,)], bool
         Whether there is a second source, an echo, no source at all, no background, and whether the
         clip ends before the picture does.
@@ -65,7 +65,7 @@ class Plan:
 
     kinds: Tensor
     places: Tensor
-    sr: int
+    ranges: Ranges
     second: Tensor
     room: Tensor
     empty: Tensor
@@ -103,10 +103,10 @@ class Plan:
     @property
     def used(self) -> Tensor:
         """Tell which parameters of the first source are asked for, shape (n, parameters)."""
-        first = self.places[:, 0]
+        first, value = self.places[:, 0], self.ranges.value
         used = torch.tensor(USED, device=first.device)[self.kinds[:, 0]] & ~self.empty[:, None]
         stops = (value(first, "duty") < 1)[:, 0]
-        room = _room(first, self.sr)
+        room = _room(first, self.ranges)
         if_so = {
             "second": self.second,
             "echo": self.room,
@@ -120,20 +120,28 @@ class Plan:
             "am_rate": (value(first, "am_depth") > _FAINT)[:, 0],
             "fm_index": (room >= value(first, "fm_index"))[:, 0],
             "fm_ratio": (room > _FAINT)[:, 0],
+            "mode_2": self._has_mode("mode_2"),
+            "mode_3": self._has_mode("mode_3"),
         }
         for name, heard in if_so.items():
             used[:, index(name)] &= heard
         return used
 
+    def _has_mode(self, name: str) -> Tensor:
+        """Tell whether a mode of what resonates lies below half the sampling rate."""
+        first, value = self.places[:, 0], self.ranges.value
+        return (value(first, "resonance") * value(first, name) < self.ranges.sr / 2)[:, 0]
 
-def _room(places: Tensor, sr: int) -> Tensor:
+
+def _room(places: Tensor, ranges: Ranges) -> Tensor:
     """Return the index of modulation whose sidebands just stay below half the sampling rate.
 
     By Carson's rule they reach ``(index + 1) * ratio`` times the pitch beyond it.
     """
+    value = ranges.value
     glide, vibrato = value(places, "glide").abs() / 2, value(places, "vibrato")
     top = value(places, "pitch") * torch.exp2(glide) * (1 + vibrato)
-    return (0.48 * sr / top - 1) / value(places, "fm_ratio") - 1
+    return (0.48 * ranges.sr / top - 1) / value(places, "fm_ratio") - 1
 
 
 class Synthesiser:
@@ -161,6 +169,8 @@ class Synthesiser:
         leave_out: tuple[str, ...] = (),
     ) -> None:
         self.samples, self.sr, self.seed, self.device = samples, sr, seed, device
+        self.ranges = Ranges(sr, samples / sr)
+        self._value = self.ranges.value
         self._wanted = torch.tensor([name not in leave_out for name in KINDS], device=device)
         self._f = torch.fft.rfftfreq(samples, 1 / sr).to(device)
         self._t = torch.arange(samples, device=device) / sr
@@ -184,7 +194,7 @@ class Synthesiser:
         return Plan(
             kinds,
             draw.even(n, 2, len(PARAMETERS)),
-            self.sr,
+            self.ranges,
             chance[:, 0] < _SECOND,
             chance[:, 1] < _ROOM,
             chance[:, 2] < _EMPTY,
@@ -205,10 +215,10 @@ class Synthesiser:
         both = plan.second.nonzero().flatten()
         if len(both):
             other = self._sources(draw, plan.kinds[both, 1], plan.places[both, 1])
-            y[both] += 10 ** (value(scene[both], "second") / 20) * other
+            y[both] += 10 ** (self._value(scene[both], "second") / 20) * other
         rooms = plan.room.nonzero().flatten()
         if len(rooms):
-            decay, wet = (value(scene[rooms], name) for name in ("echo", "wet"))
+            decay, wet = (self._value(scene[rooms], name) for name in ("echo", "wet"))
             y[rooms] = echoed(draw, y[rooms], self.sr, decay, wet)
         y = y * ~plan.empty[:, None] + self._background(draw, scene) * ~plan.quiet[:, None]
         y = filtered(y, self._microphone(scene))
@@ -220,7 +230,7 @@ class Synthesiser:
     def _sources(self, draw: Draw, kinds: Tensor, places: Tensor) -> Tensor:
         """Synthesise a source each, of a root mean square of 1 before it comes and goes."""
         y = torch.empty(len(kinds), self.samples, device=self.device)
-        turn = (self._t * value(places, "event_rate") + draw.even(len(y), 1)).frac()
+        turn = (self._t * self._value(places, "event_rate") + draw.even(len(y), 1)).frac()
         for number, make in enumerate(_SOURCES):
             those = (kinds == number).nonzero().flatten()
             if len(those):
@@ -229,17 +239,21 @@ class Synthesiser:
 
     def _come_and_go(self, draw: Draw, y: Tensor, places: Tensor, turn: Tensor) -> Tensor:
         names = ("event_rate", "duty", "attack", "release", "am_rate", "am_depth")
-        get = {name: value(places, name) for name in names}
+        get = {name: self._value(places, name) for name in names}
         shape = envelope(turn, get["event_rate"], get["duty"], get["attack"], get["release"])
         wave = 0.5 - 0.5 * torch.cos(_TAU * get["am_rate"] * self._t + draw.phase(len(y)))
         return y / (loudness(y) + 1e-9) * shape * (1 - get["am_depth"] * wave)
 
     def _pitch(self, draw: Draw, places: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cycles of a gliding, trembling tone, and the highest frequency it reaches."""
-        way = self._t / self._t[-1] - 0.5
-        rate, depth = value(places, "vibrato_rate"), value(places, "vibrato")
+        way = self._t / self._t[-1].clamp(min=1 / self.sr) - 0.5
+        rate, depth = self._value(places, "vibrato_rate"), self._value(places, "vibrato")
         trembling = 1 + depth * torch.sin(_TAU * rate * self._t + draw.phase(len(places)))
-        f = value(places, "pitch") * torch.exp2(value(places, "glide") * way) * trembling
+        f = (
+            self._value(places, "pitch")
+            * torch.exp2(self._value(places, "glide") * way)
+            * trembling
+        )
         return self._cycles(draw, f), f.amax(dim=1, keepdim=True)
 
     def _cycles(self, draw: Draw, f: Tensor) -> Tensor:
@@ -247,12 +261,12 @@ class Synthesiser:
         return torch.cumsum(f / self.sr, dim=1, dtype=torch.float64) + draw.even(len(f), 1)
 
     def _breath(self, draw: Draw, y: Tensor, places: Tensor) -> Tensor:
-        return y + loudness(y) * 10 ** (value(places, "breath") / 20) * draw.normal(*y.shape)
+        return y + loudness(y) * 10 ** (self._value(places, "breath") / 20) * draw.normal(*y.shape)
 
     def harmonics(self, draw: Draw, places: Tensor, turn: Tensor) -> Tensor:
         """Make tones with harmonics, as of reeds, strings, horns and engines."""
         cycles, top = self._pitch(draw, places)
-        y = harmonics(angles(cycles), value(places, "tilt"), 0.48 * self.sr / top)
+        y = harmonics(angles(cycles), self._value(places, "tilt"), 0.48 * self.sr / top)
         return self._breath(draw, y, places)
 
     def voice(self, draw: Draw, places: Tensor, turn: Tensor) -> Tensor:
@@ -263,8 +277,8 @@ class Synthesiser:
         mouth = torch.zeros(len(y), len(self._f), device=self.device)
         third = torch.full_like(top, _FORMANT_3)
         for centre, loud in (
-            (value(places, "formant_1"), 1.0),
-            (value(places, "formant_2"), 0.6),
+            (self._value(places, "formant_1"), 1.0),
+            (self._value(places, "formant_2"), 0.6),
             (third, 0.3),
         ):
             mouth = mouth + loud * resonator(self._f, centre, torch.full_like(top, 0.004)).abs()
@@ -273,26 +287,30 @@ class Synthesiser:
     def modulated(self, draw: Draw, places: Tensor, turn: Tensor) -> Tensor:
         """Make tones whose frequency is modulated by another, as of bells and sirens."""
         cycles, _ = self._pitch(draw, places)
-        ratio = value(places, "fm_ratio")
-        strength = torch.minimum(value(places, "fm_index"), _room(places, self.sr).clamp(min=0))
+        ratio = self._value(places, "fm_ratio")
+        strength = torch.minimum(
+            self._value(places, "fm_index"), _room(places, self.ranges).clamp(min=0)
+        )
         return torch.sin(angles(cycles) + strength * torch.sin(angles(cycles, ratio)))
 
     def chirps(self, draw: Draw, places: Tensor, turn: Tensor) -> Tensor:
         """Make sweeps that begin anew with each event, as of birds and alarms."""
-        f = value(places, "pitch") * torch.exp2(2 * value(places, "glide") * (turn - 0.5))
+        f = self._value(places, "pitch") * torch.exp2(
+            2 * self._value(places, "glide") * (turn - 0.5)
+        )
         f = f.clamp(max=0.45 * self.sr)
         highest = 0.48 * self.sr / f.amax(dim=1, keepdim=True)
-        return harmonics(angles(self._cycles(draw, f)), 1.5 * value(places, "tilt"), highest)
+        return harmonics(angles(self._cycles(draw, f)), 1.5 * self._value(places, "tilt"), highest)
 
     def noise(self, draw: Draw, places: Tensor, turn: Tensor) -> Tensor:
         """Make bands of noise, as of wind, water, rubbing and hissing."""
-        octaves = torch.log2(self._f.clamp(min=1) / value(places, "centre"))
-        gain = torch.exp(-0.5 * (octaves / (0.5 * value(places, "width"))).square())
+        octaves = torch.log2(self._f.clamp(min=1) / self._value(places, "centre"))
+        gain = torch.exp(-0.5 * (octaves / (0.5 * self._value(places, "width"))).square())
         return shaped(noise(draw, len(places), self.samples), gain, self.samples)
 
     def impulses(self, draw: Draw, places: Tensor, turn: Tensor) -> Tensor:
         """Make blows on something that resonates, as of hammers, clicks and raindrops."""
-        rate, jitter = value(places, "impulse_rate"), value(places, "jitter")
+        rate, jitter = self._value(places, "impulse_rate"), self._value(places, "jitter")
         most = int(PARAMETERS["impulse_rate"].high * self.samples / self.sr) + 2
         steps = (1 + jitter * draw.normal(len(places), most)).clamp(min=0.05) / rate
         at = ((steps.cumsum(dim=1) - steps[:, :1] * draw.even(len(places), 1)) * self.sr).long()
@@ -300,23 +318,23 @@ class Synthesiser:
         strength = 0.5 + draw.even(len(places), most)
         blows.scatter_add_(1, at.clamp(max=self.samples), strength)
         body = torch.zeros(len(places), len(self._f), dtype=torch.complex64, device=self.device)
-        low, ringing = value(places, "resonance"), value(places, "ringing")
-        for loud in (1.0, 0.6, 0.4):
-            ratio = 1 if loud == 1 else 1 + 2 * draw.even(len(places), 1)
-            body = body + loud * resonator(self._f, low * ratio, ringing)
+        low, ringing = self._value(places, "resonance"), self._value(places, "ringing")
+        second, third = (self._value(places, name) for name in ("mode_2", "mode_3"))
+        for loud, f in ((1.0, low), (0.6, low * second), (0.4, low * third)):
+            body = body + loud * resonator(self._f, f, ringing)
         return filtered(blows[:, :-1], body)
 
     def _background(self, draw: Draw, scene: Tensor) -> Tensor:
-        level = value(scene, "background")
+        level = self._value(scene, "background")
         octaves = torch.log2(self._f.clamp(min=30) / 1_000)
-        gain = 10 ** (value(scene, "slope") * octaves / 20)
+        gain = 10 ** (self._value(scene, "slope") * octaves / 20)
         y = shaped(noise(draw, len(scene), self.samples), gain, self.samples)
         return y * 10 ** (level / 20)
 
     def _microphone(self, scene: Tensor) -> Tensor:
         """Compute what is let through: of second order at both ends."""
         f = self._f.clamp(min=1)
-        low, high = value(scene, "low_cut"), value(scene, "high_cut")
+        low, high = self._value(scene, "low_cut"), self._value(scene, "high_cut")
         gain: Tensor = 1 / (1 + (low / f).square()) / (1 + (f / high).square().square()).sqrt()
         return gain
 

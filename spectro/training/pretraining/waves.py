@@ -138,6 +138,9 @@ def echoed(draw: Draw, y: Tensor, sr: int, decay: Tensor, wet: Tensor) -> Tensor
 def envelope(turn: Tensor, rate: Tensor, duty: Tensor, attack: Tensor, release: Tensor) -> Tensor:
     """Let a sound come and go: up within the attack, held for the duty, then decaying.
 
+    An event rises from what is left of the one before, so that the gain never jumps: a jump would
+    be a line through the whole picture, which no sound has.
+
     Parameters
     ----------
     turn : Tensor [shape=(n, samples)]
@@ -148,8 +151,17 @@ def envelope(turn: Tensor, rate: Tensor, duty: Tensor, attack: Tensor, release: 
         Share of the turn for which it is held; where it is 1 or more the sound does not stop.
     attack, release : Tensor [shape=(n, 1)]
         Seconds.
+
+    Returns
+    -------
+    gain : Tensor [shape=(n, samples)]
+        From 0 to 1.
     """
     since = turn / rate
     rise = (since / attack).clamp(max=1)
     fall = torch.exp(-(since - duty / rate).clamp(min=0) / release)
-    return torch.where(duty >= 1, torch.ones_like(turn), rise * fall)
+    # At the end of a turn the gain is (left + (1 - left) * top) * end, and that is `left` again.
+    top = (1 / rate / attack).clamp(max=1)
+    end = torch.exp(-(1 - duty).clamp(min=0) / rate / release)
+    left = top * end / (1 - end + end * top)
+    return torch.where(duty >= 1, torch.ones_like(turn), (left + (1 - left) * rise) * fall)
