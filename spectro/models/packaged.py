@@ -26,6 +26,8 @@ __all__ = ["FALLBACK", "SOUNDS", "load", "load_sounds", "offers"]
 FALLBACK = "tf_efficientnet_lite0"
 """The network that training starts from where none is asked for and no other weights are had."""
 
+_LARGEST = 1 << 26  # bytes of a package's file; one that is known is smaller
+
 
 @dataclass(frozen=True)
 class _Package:
@@ -49,7 +51,8 @@ class _Package:
         path = self.find()
         if path is None:
             raise ModelError(f"the package {self.name} is not installed")
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
         if hashlib.sha256(content).hexdigest() != self.sha256:
             raise ModelError(f"{path} is not the file that is known: its SHA-256 is another")
         return content
@@ -57,7 +60,10 @@ class _Package:
     @property
     def origin(self) -> str:
         """Name package, version, licence and file."""
-        version = importlib.metadata.version(self.name)
+        try:
+            version = importlib.metadata.version(self.name)
+        except importlib.metadata.PackageNotFoundError:  # a copy of its folder, not installed
+            version = "(not installed)"
         return f"from the package {self.name} {version} (Apache-2.0), sha256 {self.sha256}"
 
 
@@ -146,6 +152,8 @@ def load_sounds(arch: str) -> tuple[str, dict[str, torch.Tensor]]:
 
 def _renamed(state: dict[str, torch.Tensor], names: dict[str, tuple[int, ...]]) -> dict[str, Any]:
     """Give tensors timm's names: the same order, the same shapes, the same last word."""
+    if len(state) != len(names):
+        raise ModelError(f"this version of timm has {len(names)} tensors, not {len(state)}")
     pairs = list(zip(state, names, strict=True))
     for theirs, ours in pairs:
         alike = theirs.rpartition(".")[2] == ours.rpartition(".")[2]

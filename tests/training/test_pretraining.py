@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import math
 import os
 import signal
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 
 from spectro.cli.app import app
 from spectro.crossval.studies.probe import score_body
-from spectro.errors import ConfigError, ModelError
+from spectro.errors import ConfigError, DivergedError, ModelError
 from spectro.models.networks import build as networks
 from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
@@ -31,7 +32,7 @@ from spectro.training.pretraining import checkpoint
 from spectro.training.pretraining.objectives import Heads, contrast, parameter_errors
 from spectro.training.pretraining.parameters import KINDS, PARAMETERS, SCENE, USED, Ranges, index
 from spectro.training.pretraining.pictures import Pictures
-from spectro.training.pretraining.pretrain import WEIGHTS, Pretraining
+from spectro.training.pretraining.pretrain import WEIGHTS, Pretraining, _rate
 from spectro.training.pretraining.settings import PretrainConfig
 from spectro.training.pretraining.sounds import VERSION, Plan, Synthesiser
 from spectro.training.pretraining.waves import echoed, envelope, harmonics, loudness, resonator
@@ -422,9 +423,19 @@ def test_settings_that_cannot_be_are_told() -> None:
         ({"leave_out": ("drums",)}, "leave_out names 'drums'; there are harmonics, voice"),
         ({"leave_out": tuple(KINDS)[1:]}, "fewer than two kinds"),
         ({"objective": "pairs", "batch_size": 9}, "pairs need an even number"),
+        ({"objective": "parameters", "scene": "same"}, "scene is of pairs, and changes nothing"),
+        ({"objective": "parameters", "temperature": 0.2}, "temperature is of pairs"),
+        ({"temperature": 1e-40}, "temperature"),
     ):
         with pytest.raises(ConfigError, match=told):
             PretrainConfig(**given)
+    one, other = (
+        PretrainConfig(leave_out=kinds) for kinds in (("voice", "noise"), ("noise", "voice"))
+    )
+    assert one == other
+    with pytest.raises(ConfigError, match="synthesised sounds have one; take 'mean'"):
+        Pictures(SMALL.replace(channels="both"), CPU)
+    assert SMALL.replace(channels="mean")
 
 
 # --------------------------------------------------------------------------- training
@@ -539,7 +550,7 @@ def test_training_starts_from_its_weights(net: Path) -> None:
         torch.testing.assert_close(ours(x), own(x), rtol=0.05, atol=0.02)
     assert os.stat(net / WEIGHTS).st_mode & 0o044 == 0o044 & ~_umask()
     text = (net / "README.md").read_text()
-    assert "48 of 48 synthesised sounds" in text and "[pretrain]" in text
+    assert "\n48 synthesised sounds" in text and "[pretrain]" in text
 
 
 def _umask() -> int:
@@ -591,6 +602,129 @@ def test_what_is_there_of_other_settings_or_damaged_is_kept_and_told(
         Pretraining(tmp_path, FEW, SMALL)
 
 
+def test_a_state_of_numbers_that_cannot_be_is_told(net: Path, tmp_path: Path) -> None:
+    state = safetensors.torch.load_file(net / checkpoint.STATE)
+    about, _ = checkpoint.read(net)
+
+    def told(**changes: object) -> str:
+        text = json.dumps({**json.loads(about.model_dump_json()), **changes})
+        (tmp_path / checkpoint.STATE).write_bytes(safetensors.torch.save(state, {"spectro": text}))
+        with pytest.raises((ModelError, ConfigError)) as caught:
+            Pretraining(tmp_path, FEW, SMALL)
+        return str(caught.value)
+
+    for wrong in (
+        *({"steps": steps} for steps in (7, -3, 10**400)),
+        {"precision": "fp8"},
+        {"seconds": -1},
+        {"config": {"sound": 1}},
+        {"version": 1, "steps": -3},
+    ):
+        assert "cannot be read as a pretraining's; name another folder" in told(**wrong)
+    later = told(version="99.0", config={"pace": 1})
+    assert "was written by spectro 99.0, and this is" in later and "remove" not in later
+    assert "was begun with generator 1 of sounds" in told(generator=1)
+    fewer = {name: t for name, t in state.items() if name != "optimizer.3.exp_avg"}
+    (tmp_path / checkpoint.STATE).write_bytes(
+        safetensors.torch.save(fewer, {"spectro": about.model_dump_json()})
+    )
+    with pytest.raises(ModelError, match="does not fit its own settings"):
+        Pretraining(tmp_path, FEW, SMALL)
+    (tmp_path / checkpoint.STATE).write_bytes((net / checkpoint.STATE).read_bytes())
+    (tmp_path / checkpoint.LOG).write_bytes(b" " * (checkpoint._LONGEST_LOG + 1))
+    with pytest.raises(
+        ModelError, match=r"log\.csv: cannot be read as a log \(is larger than 4 MiB"
+    ):
+        Pretraining(tmp_path, FEW, SMALL)
+
+
+def test_a_folder_of_something_else_is_left_alone(net: Path, tmp_path: Path) -> None:
+    for name in ("README.md", "log.csv", WEIGHTS):  # ours, too, without the state to go on from
+        folder = tmp_path / name.split(".")[0]
+        folder.mkdir()
+        (folder / name).write_text("mine")
+        with pytest.raises(ModelError, match="holds something else; name another --out"):
+            Pretraining(folder, FEW, SMALL)
+        assert [(p.name, p.read_text()) for p in folder.iterdir()] == [(name, "mine")]
+    with pytest.raises(ModelError, match="holds something else"):
+        Pretraining(tmp_path / "log" / "log.csv", FEW, SMALL)
+
+
+SOON = FEW.replace(arch="cnn4", sounds=16)
+
+
+def test_two_processes_do_not_write_over_each_other(tmp_path: Path) -> None:
+    first, second = (Pretraining(tmp_path, SOON, SMALL) for _ in range(2))
+    assert first.run()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    second.about = second.about.replace(steps=0)
+    with pytest.raises(ModelError, match="another process goes on with it; this one stops"):
+        second.run()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_row_whose_scoring_was_killed_is_scored_when_it_goes_on(tmp_path: Path) -> None:
+    def killed(body: torch.nn.Module) -> float:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Pretraining(tmp_path, SOON, SMALL).run(score=killed)
+    rows: list[checkpoint.LogRow] = []
+    assert Pretraining(tmp_path, SOON, SMALL).run(score=lambda body: 0.5, told=rows.append)
+    assert [row.score for row in rows] == [0.5]
+    assert pd.read_csv(tmp_path / "log.csv")["score"].tolist() == [0.5]
+    assert "Score when it stopped: 50" in (tmp_path / "README.md").read_text()
+
+
+def test_time_that_is_over_stops_it_on_the_way_and_the_card_says_so(tmp_path: Path) -> None:
+    training = Pretraining(tmp_path, SOON, SMALL)
+    assert not training.run(seconds=1e-9)
+    card = (tmp_path / "README.md").read_text()
+    assert "stopped on the way" not in card or training.about.steps < 2
+    assert Pretraining(tmp_path, SOON, SMALL).run()
+    assert "stopped on the way" not in (tmp_path / "README.md").read_text()
+    assert len({row.sounds for row in training.log}) == len(training.log)
+
+
+def test_the_rate_rises_and_falls_to_nothing() -> None:
+    rates = [_rate(step, 200) for step in range(200)]
+    assert rates[:10] == pytest.approx(np.linspace(0.1, 1, 10))
+    assert rates[10] == pytest.approx(1) and rates[105] == pytest.approx(0.5, abs=0.01)
+    assert rates[199] < 1e-3 and sorted(rates[10:], reverse=True) == rates[10:]
+
+
+def test_what_cannot_be_trained_is_told_at_once(tmp_path: Path) -> None:
+    tiny = SpectrogramConfig(
+        sr=4_000, duration=0.1, n_fft=256, hop_length=2_048, n_mels=16, fmax=2_000
+    )
+    with pytest.raises(ConfigError, match="alexnet cannot take pictures of 16 x 1"):
+        Pretraining(tmp_path / "a", FEW.replace(arch="alexnet"), tiny)
+    long = SMALL.replace(duration=600.0)
+    with pytest.raises(ModelError, match=r"a batch of 4096 sounds of 600 s: needs .* of memory"):
+        Pretraining(tmp_path / "a", FEW.replace(batch_size=4_096), long)
+    training = Pretraining(tmp_path / "a", SOON, SMALL)
+    with torch.no_grad():
+        next(training.body.parameters()).fill_(torch.nan)
+    with pytest.raises(DivergedError, match="not finite at step 0; name another folder with"):
+        training.run()
+
+
+def test_it_starts_from_weights_and_keeps_numbers_too_large_for_half(
+    net: Path, tmp_path: Path
+) -> None:
+    config = FEW.replace(weights=str(net / WEIGHTS), sounds=8)
+    training = Pretraining(tmp_path, config, SMALL)
+    assert training.about.start.startswith(f"{WEIGHTS}, sha256 ")
+    given = resolve(str(net / WEIGHTS), "resnet18").state
+    assert given is not None
+    assert torch.equal(next(training.body.parameters()), given["conv1.weight"])
+    with torch.no_grad():
+        training.body[1].running_var.fill_(1e6)
+    training._write_weights()
+    found = resolve(str(tmp_path / WEIGHTS), "resnet18").state
+    assert found is not None and found["bn1.running_var"].eq(1e6).all()
+
+
 def test_the_small_network_is_pretrained_too(tmp_path: Path) -> None:
     training = Pretraining(tmp_path, FEW.replace(arch="cnn4", objective="both"), SMALL)
     assert training.run()
@@ -620,7 +754,7 @@ def test_the_command_and_its_probe(rendered: RenderedSet, tmp_path: Path) -> Non
     assert "leave_out names 'drums'" in run("--leave-out", "drums")
     assert not (tmp_path / "net").exists()
     told = run("--probe", rendered.folder, "--duration", 2)  # shorter, at the same scale
-    assert told.startswith("0 resnet18, 16 synthesised sounds of 2 s, objective parameters")
+    assert told.startswith("0 resnet18, 16 synthesised sounds of 2 s, objective both")
     assert "probe " in told and f"--weights {tmp_path / 'net' / WEIGHTS}" in told
     [row] = pd.read_csv(tmp_path / "net" / "log.csv").to_dict("records")
     body = Pretraining(

@@ -87,6 +87,19 @@ def json_values(rng: random.Random, data: bytes) -> bytes:
     return json.dumps(whole).encode()
 
 
+def header_values(rng: random.Random, data: bytes) -> bytes:
+    """Replace values of the settings in the header of a safetensors file; or mutate its bytes."""
+    if rng.random() < 0.4:
+        return any_bytes(rng, data)
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    about = header["__metadata__"]
+    about["spectro"] = json_values(rng, about["spectro"].encode()).decode(errors="replace")
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]
+
+
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
     pairs = value.items() if isinstance(value, dict) else enumerate(value)
     for key, inner in list(pairs):
@@ -177,7 +190,7 @@ KINDS: dict[str, Kind] = {
     "scan.json": Kind("{record}", json_values, (SCAN + "s",)),
     "events.csv": Kind("events.csv", cells, ("score-events marks.txt events.csv",)),
     "marks.txt": Kind("marks.txt", cells, ("score-events marks.txt events.csv",)),
-    "state.safetensors": Kind("net/state.safetensors", any_bytes, (PRETRAIN,)),
+    "state.safetensors": Kind("net/state.safetensors", header_values, (PRETRAIN,)),
     "log.csv": Kind("net/log.csv", cells, (PRETRAIN,)),
     "store.db": Kind("store.db", any_bytes, ("events store.db", f"{SCAN}new --store store.db")),
 }

@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import safetensors
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 from torch import Tensor, nn
 
+from spectro import __version__
 from spectro.errors import ConfigError, ModelError
 from spectro.models import tensors
 from spectro.models.card import shortened
@@ -30,13 +33,19 @@ from spectro.plumbing.files import replacing, write_text
 from spectro.plumbing.settings import Record
 from spectro.training.pretraining.settings import PretrainConfig
 
+if sys.version_info >= (3, 11):
+    from typing import Self
+else:
+    from typing_extensions import Self
+
 __all__ = ["LOG", "STATE", "Checkpoint", "LogRow", "read", "restore", "write", "write_log"]
 
 LOG, STATE = "log.csv", "state.safetensors"
 _KEY = "spectro"
-_LONGEST_HEADER, _LONGEST_LOG = 1 << 20, 1 << 26  # bytes
+_LONGEST_HEADER, _LONGEST_LOG = 1 << 20, 1 << 22  # bytes
 _LONGEST_NAME = 4_096  # bytes of the settings in the header
 _KEPT = ("exp_avg", "exp_avg_sq")  # what AdamW keeps of each parameter
+_UNREADABLE = "cannot be read as a pretraining's; name another folder"
 
 
 class LogRow(Record):
@@ -89,10 +98,16 @@ class Checkpoint(Record):
     config: PretrainConfig
     spectrogram: SpectrogramConfig
     generator: int
-    precision: str
+    precision: Literal["fp32", "bf16"]
     start: str
-    steps: int
-    seconds: float = 0.0
+    steps: int = Field(ge=0)
+    seconds: float = Field(0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _check_steps(self) -> Self:
+        if self.steps > self.config.steps:
+            raise ValueError(f"steps is {self.steps}, of {self.config.steps}")
+        return self
 
 
 Parts = Mapping[str, nn.Module]
@@ -142,12 +157,26 @@ def read(folder: Path) -> tuple[Checkpoint, list[LogRow]]:
         with safetensors.safe_open(path, framework="pt") as opened:
             text = (opened.metadata() or {}).get(_KEY, "")
         about = Checkpoint.model_validate_json(text)
-    except (ModelError, OSError, safetensors.SafetensorError, ValidationError, ValueError):
-        raise ModelError(
-            f"{path}: cannot be read as a pretraining's; remove the folder, or name another"
-        ) from None
+    except (ModelError, OSError, safetensors.SafetensorError):
+        raise ModelError(f"{path}: {_UNREADABLE}") from None
+    except (ValidationError, ValueError, RecursionError):
+        raise ModelError(f"{path}: {_why_not(text)}") from None
     heard = about.steps * about.config.batch_size
     return about, [row for row in _rows(folder / LOG) if row.sounds <= heard]
+
+
+def _why_not(text: str) -> str:
+    """Say why settings cannot be read: another version's may be in order."""
+    try:
+        version = json.loads(text)["version"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return _UNREADABLE
+    if not isinstance(version, str) or version == __version__:
+        return _UNREADABLE
+    return (
+        f"was written by spectro {shortened(version, 20)}, and this is {__version__}; go on with "
+        "that version, or name another folder"
+    )
 
 
 def _rows(path: Path) -> list[LogRow]:
@@ -155,12 +184,15 @@ def _rows(path: Path) -> list[LogRow]:
         return []
     try:
         with path.open("rb") as file:
-            text = file.read(_LONGEST_LOG).decode()
+            data = file.read(_LONGEST_LOG + 1)
+        if len(data) > _LONGEST_LOG:
+            raise ConfigError(f"is larger than {_LONGEST_LOG >> 20} MiB")
+        text = data.decode()
         cells = csv.DictReader(io.StringIO(text))
         return [LogRow(**{k: v for k, v in row.items() if v}) for row in cells]
     except (OSError, UnicodeDecodeError, csv.Error, ConfigError, TypeError) as error:
         raise ModelError(
-            f"{path}: cannot be read as a log ({shortened(error)}); remove it to go on without"
+            f"{path}: cannot be read as a log ({shortened(error)}); move it away to go on without"
         ) from None
 
 
@@ -185,7 +217,10 @@ def restore(path: Path, steps: int, modules: Parts, optimizer: torch.optim.AdamW
     }
     known = {**expected, **optional}
     found = tensors.read_shapes(path, [*known, "x" * _LONGEST_NAME])
-    if not expected.keys() <= found.keys() or any(known.get(k) != v for k, v in found.items()):
+    # Heads that the objective leaves alone have no averages; every weight of the body has.
+    learned = len(list(modules["body"].parameters())) if steps else 0
+    needed = {*expected, *(f"optimizer.{n}.{name}" for n in range(learned) for name in _KEPT)}
+    if not needed <= found.keys() or any(known.get(k) != v for k, v in found.items()):
         raise ModelError(f"{path}: does not fit its own settings; name another folder")
     state = tensors.read_tensors(path, found)
     tensors.check_finite(state, path)

@@ -31,7 +31,7 @@ class Pictures:
 
     def __init__(self, config: SpectrogramConfig, device: torch.device) -> None:
         if config.channels == "both":
-            raise ConfigError("channels is 'both': synthesised sounds have one; take 'mono'")
+            raise ConfigError("channels is 'both': synthesised sounds have one; take 'mean'")
         self.config = config
         length = config.win_length or config.n_fft
         self._window = torch.hann_window(length, device=device)

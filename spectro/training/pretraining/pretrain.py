@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from spectro import __version__
-from spectro.errors import ConfigError, ModelError
+from spectro.errors import ConfigError, DivergedError, ModelError
 from spectro.models import tensors
+from spectro.models.card import shortened
 from spectro.models.networks import build as networks
 from spectro.models.networks.precision import choose_precision
 from spectro.models.weights import resolve
 from spectro.pictures.settings import SpectrogramConfig
-from spectro.plumbing.files import replacing, write_text
+from spectro.plumbing.files import is_taken, replacing, sweep, write_text
 from spectro.plumbing.words import percent
 from spectro.plumbing.workers import ACTIVATIONS, keep_memory
 from spectro.training.data import device as usual_device
@@ -33,6 +34,7 @@ __all__ = ["WEIGHTS", "Pretraining"]
 
 WEIGHTS = "weights.safetensors"
 _WARM_UP = 0.05  # of the steps, over which the rate rises
+_WAVES = 8  # of the length of a sound that are in memory at one time, as sound, phase and noise
 
 Score = Callable[[nn.Sequential], float]
 
@@ -54,9 +56,11 @@ class Pretraining:
     Raises
     ------
     ConfigError
-        If the folder's settings are others, or there is no such network.
+        If the folder's settings are others, there is no such network, or it cannot take pictures
+        of this size.
     ModelError
-        If its state cannot be read, or weights to start from cannot be had.
+        If the folder holds something else, its state cannot be read, weights to start from cannot
+        be had, or a step would take more memory than this machine has.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class Pretraining:
             leave_out=config.leave_out,
         )
         networks.check_name(config.arch)
+        _check_memory(config, spectrogram)
         mean, std = networks.statistics(config.arch)
         self._pool = networks.ConcatPool()  # as the head of a classifier pools
         self._colour = Colour(spectrogram.cmap, None, mean, std)
@@ -88,8 +93,14 @@ class Pretraining:
             path, steps = self.folder / STATE, self.about.steps
             checkpoint.restore(path, steps, self._modules, self._optimizer)
         else:
+            sweep(self.folder)  # what a killed process left half written
+            if is_taken(self.folder):
+                raise ModelError(
+                    f"{self.folder}: is there and holds something else; name another --out"
+                )
             self.about, start = self._new()
             self._build(start)
+        self._written = _stamp(self.folder / STATE)
 
     def _new(self) -> tuple[Checkpoint, dict[str, Tensor] | None]:
         """Say how it begins, and from which tensors."""
@@ -124,7 +135,7 @@ class Pretraining:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
             self.body = networks.body(self.config.arch, start)
-            self._heads = Heads(2 * networks.n_features(self.body))
+            self._heads = Heads(2 * self._channels())
         self.body.to(memory_format=torch.channels_last)  # before the optimizer: it goes by memory
         for module in (self.body, self._heads):
             module.to(self._device)
@@ -132,6 +143,19 @@ class Pretraining:
         self._optimizer = torch.optim.AdamW(
             modules, lr=self.config.lr, weight_decay=self.config.weight_decay, fused=True
         )
+
+    def _channels(self) -> int:
+        """Count the channels that the body makes of pictures of this size."""
+        height, width = self.spectrogram.shape
+        try:
+            with torch.no_grad():
+                maps = self.body.eval()(torch.zeros(1, 3, height, width))
+        except (RuntimeError, ValueError) as error:  # kernels or windows larger than the picture
+            raise ConfigError(
+                f"{self.config.arch} cannot take pictures of {height} x {width} "
+                f"({shortened(error)}); draw larger ones, or take another network"
+            ) from None
+        return int(maps.shape[1])
 
     @property
     def _modules(self) -> dict[str, nn.Module]:
@@ -166,23 +190,37 @@ class Pretraining:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         keep_memory(ACTIVATIONS)
-        started, size, end = time.monotonic(), self.config.batch_size, self.config.steps
-        steps = self.about.steps
-        while steps < end and time.monotonic() - started < seconds:
-            began, sums, due = time.monotonic(), _Sums(), (steps * size // every + 1) * every
-            while steps < end and steps * size < due and time.monotonic() - started < seconds:
-                sums.add(self._step(steps))
-                steps += 1
-            row = sums.row(steps * size, self.about.seconds + time.monotonic() - began)
-            self.about = self.about.replace(steps=steps, seconds=row.seconds)
-            self._keep(row)
-            if score is not None:
-                row = row.replace(score=score(self.body))
-                self.log[-1] = row
-                checkpoint.write_log(self.folder, self.log)
-            told(row)
+        stop, end = time.monotonic() + seconds, self.config.steps
+        if not (self.folder / STATE).is_file():
+            self._keep()  # from here on the folder is known as ours
+        elif score is not None and self.log and self.log[-1].score is None:
+            told(self._scored(score))  # its process was killed while this was scored
+        while self.about.steps < end and time.monotonic() < stop:
+            self.log.append(self._some(every, stop))
+            self._keep()
+            told(self.log[-1] if score is None else self._scored(score))
         self._write_weights()
-        return steps == end
+        return self.about.steps == end
+
+    def _some(self, every: int, stop: float) -> LogRow:
+        """Train until a row is due, or time is over, but for one step at least."""
+        began, sums = time.monotonic(), _Sums()
+        steps, size = self.about.steps, self.config.batch_size
+        due = (steps * size // every + 1) * every
+        while True:
+            sums.add(self._step(steps))
+            steps += 1
+            if steps == self.config.steps or steps * size >= due or time.monotonic() >= stop:
+                break
+        row = sums.row(steps * size, self.about.seconds + time.monotonic() - began)
+        self.about = self.about.replace(steps=steps, seconds=row.seconds)
+        return row
+
+    def _scored(self, score: Score) -> LogRow:
+        """Score the network as it is, for the last row of the log."""
+        self.log[-1] = self.log[-1].replace(score=score(self.body))
+        checkpoint.write_log(self.folder, self.log)
+        return self.log[-1]
 
     def _step(self, step: int) -> dict[str, float]:
         """Make the sounds of a step and learn from them; return the errors."""
@@ -201,7 +239,10 @@ class Pretraining:
         errors = self._errors(features, plans)
         loss = torch.stack(list(errors.values())).sum()
         if not bool(loss.isfinite()):
-            raise ModelError(f"{self.folder}: the loss is not finite at step {step}; lower --lr")
+            raise DivergedError(
+                f"{self.folder}: the loss is not finite at step {step}; name another folder with a "
+                "lower --lr"
+            )
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._optimizer.step()
@@ -239,21 +280,49 @@ class Pretraining:
             errors["pairs"] = contrast(self._heads, features, self.config.temperature)
         return errors
 
-    def _keep(self, row: LogRow) -> None:
-        self.log.append(row)
-        checkpoint.write_log(self.folder, self.log)
+    def _keep(self) -> None:
+        """Write log and state, unless another process has written since."""
+        state = self.folder / STATE
+        if _stamp(state) != self._written:
+            raise ModelError(
+                f"{self.folder}: another process goes on with it; this one stops, having written "
+                "nothing over it"
+            )
+        if self.log:
+            checkpoint.write_log(self.folder, self.log)
         checkpoint.write(self.folder, self.about, self._modules, self._optimizer)
+        self._written = _stamp(state)
 
     def _write_weights(self) -> None:
         """Write the network as it is, for ``--weights``, and what it is."""
         state = networks.library_state(self.config.arch, self.body)
-        half = {
-            name: (t.half() if t.is_floating_point() else t).cpu().contiguous()
-            for name, t in state.items()
-        }
+        half = {name: _halved(t).cpu().contiguous() for name, t in state.items()}
         with replacing(self.folder / WEIGHTS) as path:
             tensors.write_tensors(half, path)
         write_text(self.folder / "README.md", _card(self.about, self.log))
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    """Give a tensor in half precision, unless a number is too large for it."""
+    half = tensor.half() if tensor.is_floating_point() else tensor
+    return half if half.isfinite().all() else tensor
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Tell one writing of a file from another."""
+    try:
+        about = path.stat()
+    except FileNotFoundError:
+        return None
+    return about.st_ino, about.st_mtime_ns
+
+
+def _check_memory(config: PretrainConfig, spectrogram: SpectrogramConfig) -> None:
+    """Refuse a batch whose sounds alone would fill the memory; the network needs more."""
+    wave, frames = 4 * spectrogram.n_samples, spectrogram.shape[1]
+    spectrum = 8 * (1 + spectrogram.n_fft // 2) * frames
+    about = f"a batch of {config.batch_size} sounds of {spectrogram.duration:g} s"
+    tensors.check_memory(config.batch_size * (_WAVES * wave + 2 * spectrum), about)
 
 
 class _Sums:
@@ -286,11 +355,12 @@ def _rate(step: int, steps: int) -> float:
 def _card(about: Checkpoint, log: list[LogRow]) -> str:
     """Describe the weights for a person."""
     config, heard = about.config, about.steps * about.config.batch_size
+    counted = f"{heard:,}" if heard >= config.sounds else f"{heard:,} of {config.sounds:,}"
     lines = [
         f"# {config.arch}, pretrained on synthesised sound",
         "",
-        f"{heard:,} of {config.sounds:,} synthesised sounds of {about.spectrogram.duration:g} s "
-        f"were heard in {about.seconds / 60:,.0f} minutes, with spectro {about.version}, generator "
+        f"{counted} synthesised sounds of {about.spectrogram.duration:g} s were heard "
+        f"in {about.seconds / 60:,.0f} minutes, with spectro {about.version}, generator "
         f"{about.generator}, seed {config.seed}; objective: {config.objective}. It started from "
         f"{about.start}.",
         "",

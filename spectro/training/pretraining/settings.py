@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from spectro.plumbing.settings import Settings
 from spectro.training.pretraining.parameters import KINDS
@@ -16,6 +16,9 @@ else:
     from typing_extensions import Self
 
 __all__ = ["PretrainConfig"]
+
+
+_OF_PAIRS = ("scene", "change", "temperature")  # settings that only they have
 
 
 class PretrainConfig(Settings):
@@ -31,7 +34,7 @@ class PretrainConfig(Settings):
         To tell what the sound was made of: which kinds of source, and their parameters
         ("parameters"); to tell two renderings of one sound from those of others ("pairs", after
         Cherep and Singh, "Contrastive Learning from Synthetic Audio Doppelgängers", ICLR 2025); or
-        the sum of both.
+        the sum of both (the default).
     sounds : int
         How many are heard in all. Pairs count as two, so that objectives compare at equal compute.
     batch_size : int
@@ -48,7 +51,7 @@ class PretrainConfig(Settings):
         deviation, where all of their range is 1.
     scene : "same" or "new"
         Whether room, background, microphone and the clip's end of the second rendering are those of
-        the first, moved a little as the rest, or are drawn anew.
+        the first, moved a little as the rest, or are drawn anew (the default).
     leave_out : tuple of str
         Kinds of source that are not synthesised, to see what each is worth.
     precision : "auto", "fp32" or "bf16"
@@ -61,17 +64,32 @@ class PretrainConfig(Settings):
 
     arch: str = "resnet18"
     weights: str = "none"
-    objective: Literal["parameters", "pairs", "both"] = "parameters"
+    objective: Literal["parameters", "pairs", "both"] = "both"
     sounds: int = Field(100_000, ge=1, le=10**9)
     batch_size: int = Field(32, ge=4, le=4_096)
     lr: float = Field(2e-3, gt=0, le=1)
     weight_decay: float = Field(0.01, ge=0, le=1)
-    temperature: float = Field(0.1, gt=0, le=10)
+    temperature: float = Field(0.1, ge=1e-3, le=10)
     change: float = Field(0.1, ge=0, le=1)
-    scene: Literal["same", "new"] = "same"
+    scene: Literal["same", "new"] = "new"
     leave_out: tuple[str, ...] = ()
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = Field(0, ge=0, le=2**31 - 1)
+
+    @field_validator("leave_out")
+    @classmethod
+    def _in_one_order(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted(set(kinds)))
+
+    @model_validator(mode="after")
+    def _check_pairs(self) -> Self:
+        usual = type(self).model_fields
+        moved = [name for name in _OF_PAIRS if getattr(self, name) != usual[name].default]
+        if self.objective == "parameters" and moved:
+            raise ValueError(
+                f"{moved[0]} is of pairs, and changes nothing where objective is 'parameters'"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_kinds(self) -> Self:
