@@ -163,6 +163,13 @@ def read(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.read_text().splitlines()] if out.is_file() else []
 
 
+def check_same(out: Path, about: dict[str, Any]) -> None:
+    """Refuse to go on with results of other trainings than are asked for."""
+    others = [row for row in read(out) if row.get("about") != about]
+    if others:
+        raise SystemExit(f"{out}: holds results of other settings; name another --out")
+
+
 def main() -> None:
     """Train what is not trained yet, and print what each ingredient changes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -186,6 +193,9 @@ def main() -> None:
     first, step = (int(number) for number in asked.share.split("/"))
     changes = {"weights": asked.weights, "size": asked.size}
     measure = scores_of(rendered, asked.recipe, changes)
+    about = {"pictures": rendered.identity, "recipe": asked.recipe, **changes}
+    about |= {"tried": asked.tried, "rounds": [list(one) for one in rounds], "runs": asked.runs}
+    check_same(asked.out, about)
     for number in range(first, asked.runs, step):
         if any(row["number"] == number for row in read(asked.out)):
             continue
@@ -194,6 +204,7 @@ def main() -> None:
         started = time.process_time()
         found = measure(scored, part, {**ingredients, "seed": number})
         row = {"number": number, "scored": scored, "part": part, **ingredients, **found}
+        row["about"] = about
         row["seconds"] = round(time.process_time() - started, 1)
         with asked.out.open("a") as file:
             file.write(json.dumps(row) + "\n")

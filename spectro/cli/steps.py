@@ -32,8 +32,8 @@ __all__ = [
     "place",
     "repeat",
     "score",
+    "tell_of_another",
     "train",
-    "warn_of_chance",
 ]
 
 
@@ -101,7 +101,7 @@ def open_run(rendered: RenderedSet, config: TrainConfig, folder: Path, **options
 
     training = Training.open(folder, rendered, config, **options)
     weights, config = training.weights, training.run.config
-    warn_of_chance(weights, config)
+    tell_of_another(weights)
     console.say(
         f"recipe {config.recipe}: {config.arch}, {config.in_words}, "
         f"{training.run.record.precision} ({training.reason}), from "
@@ -110,10 +110,10 @@ def open_run(rendered: RenderedSet, config: TrainConfig, folder: Path, **options
     return training
 
 
-def warn_of_chance(weights: Weights, config: TrainConfig) -> None:
-    """Say loudly that "auto" had to start from random weights."""
-    if weights.source == "random" and config.weights == "auto":
-        console.warn(weights.detail)
+def tell_of_another(weights: Weights) -> None:
+    """Say why it is another network than is usual, where it is."""
+    if weights.instead:
+        console.note(f"{weights.instead}; EfficientNet-Lite0 is trained instead")
 
 
 def check_gpus(n: int, config: TrainConfig, track: str | None, minutes: float | None) -> None:

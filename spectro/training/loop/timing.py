@@ -30,7 +30,12 @@ Rates = dict[str, float]
 
 
 def choose(
-    config: TrainConfig, n_classes: int, shape: tuple[int, int], n_clips: int, device: torch.device
+    config: TrainConfig,
+    n_classes: int,
+    shape: tuple[int, int],
+    n_clips: int,
+    device: torch.device,
+    n_threads: int | None = None,
 ) -> tuple[str, str]:
     """Settle the precision of a training.
 
@@ -46,6 +51,8 @@ def choose(
         Clips in an epoch. A training of under 100 steps is not worth the timing.
     device : torch.device
         Where it runs. Only the processor is timed, and only if it multiplies sixteen bits.
+    n_threads : int or None
+        Threads that it will have; None tries several.
 
     Returns
     -------
@@ -58,19 +65,21 @@ def choose(
     if config.precision != "auto" or device.type != "cpu" or guess == "fp32" or steps < WORTH:
         return guess, reason
     size = (config.size, config.size) if config.size else shape
-    rates = fastest(_steps(config, n_classes, size))
+    rates = fastest(_steps(config, n_classes, size), n_threads)
     best = "bf16" if rates["bf16"] > _FASTER * rates["fp32"] else "fp32"
     told = ", ".join(f"{_PICTURES * rates[name]:.2g} in {name}" for name in ("fp32", "bf16"))
     return best, f"pictures/s timed: {told}; --precision overrides"
 
 
-def fastest(steps: dict[str, Callable[[], object]]) -> Rates:
+def fastest(steps: dict[str, Callable[[], object]], n_threads: int | None = None) -> Rates:
     """Time steps of each precision; leave torch's number of threads as it was.
 
     Parameters
     ----------
     steps : dict of str to callable
         For each precision what does one step.
+    n_threads : int or None
+        As of :func:`choose`.
 
     Returns
     -------
@@ -78,9 +87,12 @@ def fastest(steps: dict[str, Callable[[], object]]) -> Rates:
         Steps per second of each with the number of threads that suits it.
     """
     most = torch.get_num_threads()
+    numbers = [n_threads or most]
+    if n_threads is None and "OMP_NUM_THREADS" not in os.environ:
+        numbers = candidates(most)
     rates = dict.fromkeys(steps, 0.0)
     try:
-        for number in [most] if "OMP_NUM_THREADS" in os.environ else candidates(most):
+        for number in numbers:
             torch.set_num_threads(number)
             for name in [*steps] * _ROUNDS:
                 rates[name] = max(rates[name], rate(steps[name], seconds=_SECONDS))
