@@ -29,6 +29,7 @@ def sixteen_bits(monkeypatch: pytest.MonkeyPatch) -> None:
 def rates(monkeypatch: pytest.MonkeyPatch, fp32: float, bf16: float) -> list[int]:
     """Have timing find these rates; the threads of each timing are in the list."""
     threads: list[int] = []
+    timing._rates.cache_clear()
 
     def rate(step: Any, seconds: float) -> float:
         threads.append(torch.get_num_threads())
@@ -83,6 +84,17 @@ def test_timing_changes_nothing(
         torch.set_num_threads(before)
     assert set(threads) == {1, 2}
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_all_runs_of_a_study_train_in_one_arithmetic(
+    sixteen_bits: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates(monkeypatch, 1, 2)
+    first = timing.choose(LONG, 3, (64, 87), 9_000, CPU)
+    monkeypatch.setattr(timing, "rate", lambda *_, **__: 1.0)  # other work, the other way round
+    assert timing.choose(LONG.replace(seed=1), 3, (64, 87), 8_000, CPU) == first
+    timing._rates.cache_clear()
+    assert timing.choose(LONG, 3, (64, 87), 9_000, CPU) != first
 
 
 def test_only_the_threads_that_are_asked_for_are_timed(

@@ -7,6 +7,7 @@ So both are tried, with each number of threads that training may use.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 
@@ -65,10 +66,17 @@ def choose(
     if config.precision != "auto" or device.type != "cpu" or guess == "fp32" or steps < WORTH:
         return guess, reason
     size = (config.size, config.size) if config.size else shape
-    rates = fastest(_steps(config, n_classes, size), n_threads)
+    rates = _rates(config.arch, n_classes, size, bool(config.phases), n_threads)
     best = "bf16" if rates["bf16"] > _FASTER * rates["fp32"] else "fp32"
     told = ", ".join(f"{_PICTURES * rates[name]:.2g} in {name}" for name in ("fp32", "bf16"))
     return best, f"pictures/s timed: {told}; --precision overrides"
+
+
+@functools.cache  # all runs of a study choose alike, and are not timed again
+def _rates(
+    arch: str, n_classes: int, size: tuple[int, int], learns: bool, n_threads: int | None
+) -> Rates:
+    return fastest(_steps(arch, n_classes, size, learns), n_threads)
 
 
 def fastest(steps: dict[str, Callable[[], object]], n_threads: int | None = None) -> Rates:
@@ -102,14 +110,13 @@ def fastest(steps: dict[str, Callable[[], object]], n_threads: int | None = None
 
 
 def _steps(
-    config: TrainConfig, n_classes: int, size: tuple[int, int]
+    arch: str, n_classes: int, size: tuple[int, int], learns: bool
 ) -> dict[str, Callable[[], object]]:
     """Give a step of training, or of a probe, which trains nothing, in both precisions."""
     with no_random():  # timing must change no result
-        model = networks.build(config.arch, n_classes).to(memory_format=torch.channels_last)
+        model = networks.build(arch, n_classes).to(memory_format=torch.channels_last)
         x = torch.rand(_PICTURES, 3, *size).contiguous(memory_format=torch.channels_last)
     target = torch.arange(_PICTURES) % n_classes
-    learns = bool(config.phases)
     model.train(learns)
 
     def step(sixteen_bits: bool) -> None:
