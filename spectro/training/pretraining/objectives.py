@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize
+from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
 from spectro.training.pretraining.parameters import KINDS, PARAMETERS
 from spectro.training.pretraining.sounds import Plan
@@ -66,7 +66,9 @@ def contrast(heads: Heads, features: Tensor, temperature: float) -> Tensor:
     """Compute how hard it is to find each sound's other rendering among all of a step.
 
     NT-Xent (Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations",
-    ICML 2020): the cross-entropy of picking it by the cosine of projections.
+    ICML 2020), the cross-entropy of picking it by the cosine of projections, but decoupled (Yeh et
+    al., "Decoupled Contrastive Learning", ECCV 2022): the right one is not among those that it is
+    held against, so that small batches teach as much as large ones.
 
     Parameters
     ----------
@@ -78,11 +80,12 @@ def contrast(heads: Heads, features: Tensor, temperature: float) -> Tensor:
     Returns
     -------
     loss : Tensor
-        In nats; the logarithm of ``2 n - 1`` for a network that knows nothing.
+        In nats; the logarithm of ``2 n - 2`` for a network that knows nothing.
     """
     z = normalize(heads.project(features).float(), dim=1)
     alike = z @ z.T / temperature
-    alike.fill_diagonal_(-torch.inf)
-    n = len(z) // 2
-    others = torch.arange(2 * n, device=z.device).roll(n)
-    return cross_entropy(alike, others)
+    rows = torch.arange(len(z), device=z.device)
+    right = alike[rows, rows.roll(len(z) // 2)]
+    held_against = torch.ones_like(alike, dtype=torch.bool)
+    held_against[rows, rows] = held_against[rows, rows.roll(len(z) // 2)] = False
+    return (alike.masked_fill(~held_against, -torch.inf).logsumexp(dim=1) - right).mean()
