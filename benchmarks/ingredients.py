@@ -170,8 +170,8 @@ def check_same(out: Path, about: dict[str, Any]) -> None:
         raise SystemExit(f"{out}: holds results of other settings; name another --out")
 
 
-def main() -> None:
-    """Train what is not trained yet, and print what each ingredient changes."""
+def asked_for() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pictures", type=Path, help="folder that spectro render wrote")
     parser.add_argument("--try", dest="tried", action="append", required=True, metavar="NAME=V,V")
@@ -183,7 +183,12 @@ def main() -> None:
     parser.add_argument("--scored", help="folds left out in turn, as 1,2; otherwise each")
     parser.add_argument("--share", default="0/1", help="which trainings are this process's")
     parser.add_argument("--out", type=Path, default=Path("ingredients.jsonl"))
-    asked = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train what is not trained yet, and print what each ingredient changes."""
+    asked = asked_for()
     warnings.filterwarnings("ignore")
     levels = levels_of(asked.tried)
     rendered = RenderedSet.load(asked.pictures)
@@ -204,10 +209,9 @@ def main() -> None:
         started = time.process_time()
         found = measure(scored, part, {**ingredients, "seed": number})
         row = {"number": number, "scored": scored, "part": part, **ingredients, **found}
-        row["about"] = about
         row["seconds"] = round(time.process_time() - started, 1)
         with asked.out.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps({**row, "about": about}) + "\n")
         print(f"{number + 1}/{asked.runs}", row, flush=True)
     results = pd.DataFrame(read(asked.out))
     table = effects(results, levels)

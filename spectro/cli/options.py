@@ -26,7 +26,7 @@ from spectro.errors import ConfigError
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.described import entries, first_sentence
 from spectro.plumbing.settings import Settings, read_table
-from spectro.training.pretraining.settings import PretrainConfig
+from spectro.training.pretraining.settings import OF_PAIRS, PretrainConfig
 from spectro.training.recipes import RECIPES, recipe_spectrogram
 from spectro.training.recipes import recipe as find_recipe
 from spectro.training.settings import Phase, TrainConfig
@@ -300,7 +300,11 @@ def _pretraining(
     """Apply the TOML file, then the flags."""
     own = {name: flags.pop(name) for name in PretrainConfig.model_fields}
     base = PretrainConfig.from_toml(config) if config else PretrainConfig()
-    return base.replace(**own), _spectrogram(config, recipe, **flags)
+    chosen = base.replace(**own)
+    idle = [name for name in OF_PAIRS if own[name] is not None]
+    if chosen.objective == "parameters" and idle:
+        raise ConfigError(f"--{idle[0]} is of pairs; it changes nothing if objective is parameters")
+    return chosen, _spectrogram(config, recipe, **flags)
 
 
 PRETRAINING = Group(

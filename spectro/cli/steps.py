@@ -270,6 +270,7 @@ def fit_time(
     folder: Path,
     fold: int,
     trainings: int = 1,
+    n_threads: int | None = None,
 ) -> TrainConfig:
     """Pick epochs and size so that it fits a time, or take those of the run that is there."""
     from spectro.crossval.folds import start
@@ -283,7 +284,7 @@ def fit_time(
         console.note("the time budget was settled when this run began")
         return config.with_last_phase(epochs=before.phases[-1].epochs)
     parts = splits.split(rendered.clips, fold, config.inner_fold)
-    begun = start(config, rendered, folder)
+    begun = start(config, rendered, folder, n_threads)
     timed = begun.config.replace(precision=begun.precision)
     height, width = rendered.config.shape
     fitted = budget.fit(

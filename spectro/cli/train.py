@@ -69,7 +69,7 @@ def train_fold(
     kind = [] if time_budget is None else [f"{time_budget:g}min"]
     folder = steps.place(run, runs, pictures, settings, *kind)
     if time_budget is not None:
-        settings = steps.fit_time(time_budget, pictures, settings, folder, fold)
+        settings = steps.fit_time(time_budget, pictures, settings, folder, fold, n_threads=threads)
     training = steps.open_run(
         pictures, settings, folder, track=track, n_gpus=gpus, n_threads=threads
     )
@@ -145,7 +145,7 @@ def cross_validate(
         trainings = len(pictures.folds) * (seeds or 1) * (2 if compare_random_split else 1)
         first = folder / f"seed{settings.seed}" if seeds else folder
         settings = steps.fit_time(
-            time_budget, pictures, settings, first, pictures.folds[0], trainings
+            time_budget, pictures, settings, first, pictures.folds[0], trainings, threads
         )
     if seeds is None:
         accuracy = steps.cross_validate(pictures, settings, folder, rounds).scores().accuracy

@@ -1,4 +1,4 @@
-"""Where training starts: ImageNet weights, a file, or chance. Never by executing a pickle."""
+"""Where training starts: ImageNet's weights, our own, a file, or chance. No pickle is executed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Weights:
         "imagenet", "sounds", "file" or "random".
     detail : str
         torchvision's name of the weights; or the package that they come in, its licence and the
-        file's SHA-256; or the file with its SHA-256; or why they are random.
+        file's SHA-256; or the file with its SHA-256; or that they are random.
     state : dict of str to torch.Tensor, or None
         State dict in the names of torchvision or timm; None for random weights.
     instead : str

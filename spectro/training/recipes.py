@@ -29,8 +29,8 @@ _DEFAULT = TrainConfig(
 
 RECIPES: dict[str, TrainConfig] = {
     "default": _DEFAULT,
-    # On stretches half as long, which take half the time, at three times the rate: what suits
-    # ImageNet's weights (docs/recipes.md).
+    # On stretches half as long, which take half the time, at three times the rate: made for
+    # ImageNet's weights on few clips; on all ten folds it is no better (docs/recipes.md).
     "transfer": _DEFAULT.replace(recipe="transfer", crop=0.5).with_last_phase(lr=3e-3),
     # The baseline of comparisons: no augmentation, one cycle of ten epochs.
     "plain": TrainConfig(),

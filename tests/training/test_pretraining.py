@@ -423,8 +423,6 @@ def test_settings_that_cannot_be_are_told() -> None:
         ({"leave_out": ("drums",)}, "leave_out names 'drums'; there are harmonics, voice"),
         ({"leave_out": tuple(KINDS)[1:]}, "fewer than two kinds"),
         ({"objective": "pairs", "batch_size": 9}, "pairs need an even number"),
-        ({"objective": "parameters", "scene": "same"}, "scene is of pairs, and changes nothing"),
-        ({"objective": "parameters", "temperature": 0.2}, "temperature is of pairs"),
         ({"temperature": 1e-40}, "temperature"),
     ):
         with pytest.raises(ConfigError, match=told):
@@ -633,7 +631,7 @@ def test_a_state_of_numbers_that_cannot_be_is_told(net: Path, tmp_path: Path) ->
     (tmp_path / checkpoint.STATE).write_bytes((net / checkpoint.STATE).read_bytes())
     (tmp_path / checkpoint.LOG).write_bytes(b" " * (checkpoint._LONGEST_LOG + 1))
     with pytest.raises(
-        ModelError, match=r"log\.csv: cannot be read as a log \(is larger than 4 MiB"
+        ModelError, match=r"log\.csv: cannot be read as a log \(is larger than 16 MiB"
     ):
         Pretraining(tmp_path, FEW, SMALL)
 
@@ -653,14 +651,41 @@ def test_a_folder_of_something_else_is_left_alone(net: Path, tmp_path: Path) -> 
 SOON = FEW.replace(arch="cnn4", sounds=16)
 
 
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def test_two_processes_do_not_write_over_each_other(tmp_path: Path) -> None:
-    first, second = (Pretraining(tmp_path, SOON, SMALL) for _ in range(2))
-    assert first.run()
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    second.about = second.about.replace(steps=0)
-    with pytest.raises(ModelError, match="another process goes on with it; this one stops"):
+    told = "another process goes on with it; this one stops"
+    first, second = (Pretraining(tmp_path, SOON, SMALL) for _ in range(2))  # both in a new folder
+
+    def stop(row: checkpoint.LogRow) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        first.run(every=8, told=stop)
+    before = files(tmp_path)
+    with pytest.raises(ModelError, match=told):
         second.run()
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert files(tmp_path) == before
+    third, fourth = (Pretraining(tmp_path, SOON, SMALL) for _ in range(2))  # both go on
+
+    def meanwhile(body: torch.nn.Module) -> float:  # while one scores, the other ends
+        assert fourth.run()
+        before.update(files(tmp_path))
+        return 0.5
+
+    with pytest.raises(ModelError, match=told):
+        third.run(score=meanwhile)
+    assert files(tmp_path) == before
+
+
+def test_weights_that_no_loss_reaches_are_no_obstacle_to_going_on(tmp_path: Path) -> None:
+    pytest.importorskip("timm")
+    config = SOON.replace(arch="mobilenetv3_small_050")  # of which the last layer is not used
+    with pytest.raises(ZeroDivisionError):
+        Pretraining(tmp_path, config, SMALL).run(every=8, told=lambda row: 1 / 0)
+    assert Pretraining(tmp_path, config, SMALL).run(every=8)
 
 
 def test_a_row_whose_scoring_was_killed_is_scored_when_it_goes_on(tmp_path: Path) -> None:
@@ -676,14 +701,22 @@ def test_a_row_whose_scoring_was_killed_is_scored_when_it_goes_on(tmp_path: Path
     assert "Score when it stopped: 50" in (tmp_path / "README.md").read_text()
 
 
-def test_time_that_is_over_stops_it_on_the_way_and_the_card_says_so(tmp_path: Path) -> None:
+def test_time_that_is_over_stops_it_on_the_way_and_the_card_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     training = Pretraining(tmp_path, SOON, SMALL)
-    assert not training.run(seconds=1e-9)
+    now = iter((0.0, 0.0, 0.0, 5.0, 5.0, 5.0))  # over after the first step
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    assert not training.run(seconds=1)
+    monkeypatch.undo()
     card = (tmp_path / "README.md").read_text()
-    assert "stopped on the way" not in card or training.about.steps < 2
+    assert "8 of 16 synthesised sounds" in card and "It was stopped on the way" in card
+    assert not Pretraining(tmp_path, SOON, SMALL).run(seconds=0)  # not a step, nor a row
+    assert pd.read_csv(tmp_path / "log.csv")["sounds"].tolist() == [8]
     assert Pretraining(tmp_path, SOON, SMALL).run()
     assert "stopped on the way" not in (tmp_path / "README.md").read_text()
-    assert len({row.sounds for row in training.log}) == len(training.log)
+    with pytest.raises(ConfigError, match="a row every 1 of 1,000,000 sounds would be more than"):
+        Pretraining(tmp_path / "b", SOON.replace(sounds=10**6), SMALL).run(every=1)
 
 
 def test_the_rate_rises_and_falls_to_nothing() -> None:
@@ -752,6 +785,10 @@ def test_the_command_and_its_probe(rendered: RenderedSet, tmp_path: Path) -> Non
     assert "its pictures are drawn otherwise (n_fft 1024, now 2048)" in other
     assert "unknown arch 'resnet1'" in run("--arch", "resnet1")
     assert "leave_out names 'drums'" in run("--leave-out", "drums")
+    idle = run("--objective", "parameters", "--scene", "same")
+    assert "--scene is of pairs; it changes nothing" in idle
+    (tmp_path / "p.toml").write_text('[pretrain]\nobjective = "parameters"\nscene = "same"\n')
+    assert "resnet1" in run("--arch", "resnet1", "--config", tmp_path / "p.toml")  # a card may
     assert not (tmp_path / "net").exists()
     told = run("--probe", rendered.folder, "--duration", 2)  # shorter, at the same scale
     assert told.startswith("0 resnet18, 16 synthesised sounds of 2 s, objective both")

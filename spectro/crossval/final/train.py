@@ -162,7 +162,7 @@ def train_final(
     check(run, pictures)
     out = run.inner("final") if out is None else Path(out)
     weights = _weights(run)
-    identity = _identity(run, weights)
+    identity = _identity(run)
     if _is_there(out, identity):
         return Trained(out, read_card(out), None)
     scores, evidence = folds.score_run(run, pictures), gather(run)
@@ -194,10 +194,10 @@ def _weights(run: Run) -> Weights:
     return weights
 
 
-def _identity(run: Run, weights: Weights) -> str:
+def _identity(run: Run) -> str:
     """Name what is trained: settings, start and pictures."""
     record = run.record
-    start = "random" if weights.source == "random" else weights.detail
+    start = "random" if record.weights.source == "random" else record.weights.detail
     all_of_it: list[Any] = [record.train.to_dict(), record.precision]
     all_of_it += [record.rendered.identity, start]
     shown = statistics(record.train.arch)

@@ -118,12 +118,14 @@ def body_identity(
     digest = hashlib.sha256()
     for name, tensor in body.state_dict().items():
         digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+    shown = network.statistics(arch)
     return {
         "format": _FORMAT,
         "arch": arch,
         "weights": digest.hexdigest(),
         "size": size,
         "precision": precision,
+        **({} if shown == (IMAGENET_MEAN, IMAGENET_STD) else {"statistics": shown}),
     }
 
 

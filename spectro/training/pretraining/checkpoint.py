@@ -4,7 +4,7 @@
 
     log.csv                sounds, errors, seconds and scores, a row every so often
     state.safetensors      networks and optimizer; settings, version and steps in its header
-    weights.safetensors    the network alone, half precision, as ``--weights`` takes it
+    weights.safetensors    the network alone, as ``--weights`` takes it
     README.md              what it is
 """
 
@@ -16,7 +16,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import safetensors
 import torch
@@ -42,7 +42,7 @@ __all__ = ["LOG", "STATE", "Checkpoint", "LogRow", "read", "restore", "write", "
 
 LOG, STATE = "log.csv", "state.safetensors"
 _KEY = "spectro"
-_LONGEST_HEADER, _LONGEST_LOG = 1 << 20, 1 << 22  # bytes
+_LONGEST_HEADER, _LONGEST_LOG = 1 << 20, 1 << 24  # bytes
 _LONGEST_NAME = 4_096  # bytes of the settings in the header
 _KEPT = ("exp_avg", "exp_avg_sq")  # what AdamW keeps of each parameter
 _UNREADABLE = "cannot be read as a pretraining's; name another folder"
@@ -92,6 +92,8 @@ class Checkpoint(Record):
         Done.
     seconds : float
         Of training so far, without scoring.
+    averages : int
+        Number of weights that the optimizer keeps averages of: not of those that no loss reaches.
     """
 
     version: str
@@ -102,6 +104,7 @@ class Checkpoint(Record):
     start: str
     steps: int = Field(ge=0)
     seconds: float = Field(0.0, ge=0)
+    averages: int = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _check_steps(self) -> Self:
@@ -130,6 +133,7 @@ def write(
 ) -> None:
     """Replace the state in a folder."""
     state = {name: t.detach().cpu().contiguous() for name, t in _named(modules, optimizer)}
+    about = about.replace(averages=len(optimizer.state_dict()["state"]))
     with replacing(folder / STATE) as path:
         tensors.write_tensors(state, path, {_KEY: about.model_dump_json()})
 
@@ -151,7 +155,7 @@ def read(folder: Path) -> tuple[Checkpoint, list[LogRow]]:
     ModelError
         If either cannot be read, or is none of ours.
     """
-    path = folder / STATE
+    path, text = folder / STATE, ""
     try:
         tensors.check_header_length(path, _LONGEST_HEADER)
         with safetensors.safe_open(path, framework="pt") as opened:
@@ -196,7 +200,7 @@ def _rows(path: Path) -> list[LogRow]:
         ) from None
 
 
-def restore(path: Path, steps: int, modules: Parts, optimizer: torch.optim.AdamW) -> None:
+def restore(path: Path, about: Checkpoint, modules: Parts, optimizer: torch.optim.AdamW) -> None:
     """Put a state into networks and their optimizer, if all of it fits.
 
     Raises
@@ -210,31 +214,37 @@ def restore(path: Path, steps: int, modules: Parts, optimizer: torch.optim.AdamW
         for part, module in modules.items()
         for name, t in module.state_dict().items()
     }
-    optional = {
+    averages = {
         f"optimizer.{number}.{name}": Expected(tuple(p.shape), p.dtype)
         for number, p in enumerate(parameters)
         for name in _KEPT
     }
-    known = {**expected, **optional}
+    known = {**expected, **averages}
     found = tensors.read_shapes(path, [*known, "x" * _LONGEST_NAME])
-    # Heads that the objective leaves alone have no averages; every weight of the body has.
-    learned = len(list(modules["body"].parameters())) if steps else 0
-    needed = {*expected, *(f"optimizer.{n}.{name}" for n in range(learned) for name in _KEPT)}
-    if not needed <= found.keys() or any(known.get(k) != v for k, v in found.items()):
+    whole = len(found) == len(expected) + len(_KEPT) * about.averages
+    if not (whole and expected.keys() <= found.keys()) or any(
+        known.get(name) != shape for name, shape in found.items()
+    ):
         raise ModelError(f"{path}: does not fit its own settings; name another folder")
     state = tensors.read_tensors(path, found)
     tensors.check_finite(state, path)
     for part, module in modules.items():
         module.load_state_dict({name: state[f"{part}.{name}"] for name in module.state_dict()})
-    kept: dict[int, Any] = {}
+    kept = _averages(state, parameters, about.steps)
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": kept})
+
+
+def _averages(
+    state: Mapping[str, Tensor], parameters: Sequence[Tensor], steps: int
+) -> dict[int, dict[str, Tensor]]:
+    """Give what the optimizer keeps of each parameter, laid out in memory as the parameter is.
+
+    Its fused step goes through memory, whatever the strides.
+    """
+    kept = {}
     for number, parameter in enumerate(parameters):
         each = {name: state.get(f"optimizer.{number}.{name}") for name in _KEPT}
-        if all(tensor is not None for tensor in each.values()):
-            # Laid out as the parameter: the fused step goes through memory, whatever the strides.
-            laid = {
-                name: torch.empty_like(parameter).copy_(t)
-                for name, t in each.items()
-                if t is not None
-            }
+        laid = {n: torch.empty_like(parameter).copy_(t) for n, t in each.items() if t is not None}
+        if len(laid) == len(_KEPT):
             kept[number] = {"step": torch.tensor(float(steps)), **laid}
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": kept})
+    return kept

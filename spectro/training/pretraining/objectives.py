@@ -68,7 +68,7 @@ def contrast(heads: Heads, features: Tensor, temperature: float) -> Tensor:
     NT-Xent (Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations",
     ICML 2020), the cross-entropy of picking it by the cosine of projections, but decoupled (Yeh et
     al., "Decoupled Contrastive Learning", ECCV 2022): the right one is not among those that it is
-    held against, so that small batches teach as much as large ones.
+    held against, by which small batches lose less.
 
     Parameters
     ----------

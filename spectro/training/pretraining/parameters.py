@@ -36,7 +36,7 @@ class Range(NamedTuple):
 
 
 _SOURCE = {
-    "pitch": Range(60, 2_500, top=0.25),  # Hz; it may glide up to 1.8 times as high
+    "pitch": Range(60, 2_500, top=0.25),  # Hz; glide and vibrato reach 1.8 times it
     "glide": Range(-1.5, 1.5, ratio=False),  # octaves from start to end
     "tilt": Range(-18, -1, ratio=False),  # dB an octave, of harmonics
     "vibrato_rate": Range(2, 12),  # Hz

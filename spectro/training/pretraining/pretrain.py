@@ -34,6 +34,7 @@ __all__ = ["WEIGHTS", "Pretraining"]
 
 WEIGHTS = "weights.safetensors"
 _WARM_UP = 0.05  # of the steps, over which the rate rises
+_MOST_ROWS = 100_000  # of the log; all are read when it is gone on with
 _WAVES = 8  # of the length of a sound that are in memory at one time, as sound, phase and noise
 
 Score = Callable[[nn.Sequential], float]
@@ -71,6 +72,7 @@ class Pretraining:
         *,
         device: torch.device | None = None,
     ) -> None:
+        _check_memory(config, spectrogram)
         self.folder, self.config, self.spectrogram = Path(folder), config, spectrogram
         self._device = device or usual_device()
         self._draw_pictures = Pictures(spectrogram, self._device)
@@ -82,16 +84,15 @@ class Pretraining:
             leave_out=config.leave_out,
         )
         networks.check_name(config.arch)
-        _check_memory(config, spectrogram)
         mean, std = networks.statistics(config.arch)
         self._pool = networks.ConcatPool()  # as the head of a classifier pools
         self._colour = Colour(spectrogram.cmap, None, mean, std)
         self.log: list[LogRow] = []
+        self._written = _stamp(self.folder / STATE)
         if (self.folder / STATE).is_file():
             self.about, self.log = self._there()
             self._build(None)
-            path, steps = self.folder / STATE, self.about.steps
-            checkpoint.restore(path, steps, self._modules, self._optimizer)
+            checkpoint.restore(self.folder / STATE, self.about, self._modules, self._optimizer)
         else:
             sweep(self.folder)  # what a killed process left half written
             if is_taken(self.folder):
@@ -100,7 +101,6 @@ class Pretraining:
                 )
             self.about, start = self._new()
             self._build(start)
-        self._written = _stamp(self.folder / STATE)
 
     def _new(self) -> tuple[Checkpoint, dict[str, Tensor] | None]:
         """Say how it begins, and from which tensors."""
@@ -187,7 +187,22 @@ class Pretraining:
         done : bool
             Whether it is at its end; ``weights.safetensors`` is written then, and whenever it
             stops.
+
+        Raises
+        ------
+        ConfigError
+            If there would be more than 100,000 rows.
+        DivergedError
+            If the loss is not finite.
+        ModelError
+            If another process has written to the folder since; nothing is written over.
         """
+        if self.config.sounds / every > _MOST_ROWS:
+            raise ConfigError(
+                f"a row every {every:,} of {self.config.sounds:,} sounds would be more than "
+                f"{_MOST_ROWS:,}; take a row less often, with --every"
+            )
+        self._check_alone()
         self.folder.mkdir(parents=True, exist_ok=True)
         keep_memory(ACTIVATIONS)
         stop, end = time.monotonic() + seconds, self.config.steps
@@ -219,6 +234,7 @@ class Pretraining:
     def _scored(self, score: Score) -> LogRow:
         """Score the network as it is, for the last row of the log."""
         self.log[-1] = self.log[-1].replace(score=score(self.body))
+        self._check_alone()
         checkpoint.write_log(self.folder, self.log)
         return self.log[-1]
 
@@ -281,20 +297,24 @@ class Pretraining:
         return errors
 
     def _keep(self) -> None:
-        """Write log and state, unless another process has written since."""
-        state = self.folder / STATE
-        if _stamp(state) != self._written:
+        """Write log and state."""
+        self._check_alone()
+        if self.log:
+            checkpoint.write_log(self.folder, self.log)
+        checkpoint.write(self.folder, self.about, self._modules, self._optimizer)
+        self._written = _stamp(self.folder / STATE)
+
+    def _check_alone(self) -> None:
+        """Stop if another process has written since."""
+        if _stamp(self.folder / STATE) != self._written:
             raise ModelError(
                 f"{self.folder}: another process goes on with it; this one stops, having written "
                 "nothing over it"
             )
-        if self.log:
-            checkpoint.write_log(self.folder, self.log)
-        checkpoint.write(self.folder, self.about, self._modules, self._optimizer)
-        self._written = _stamp(state)
 
     def _write_weights(self) -> None:
         """Write the network as it is, for ``--weights``, and what it is."""
+        self._check_alone()
         state = networks.library_state(self.config.arch, self.body)
         half = {name: _halved(t).cpu().contiguous() for name, t in state.items()}
         with replacing(self.folder / WEIGHTS) as path:
@@ -312,9 +332,9 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     """Tell one writing of a file from another."""
     try:
         about = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return about.st_ino, about.st_mtime_ns
+    return about.st_size, about.st_mtime_ns
 
 
 def _check_memory(config: PretrainConfig, spectrogram: SpectrogramConfig) -> None:
@@ -364,7 +384,8 @@ def _card(about: Checkpoint, log: list[LogRow]) -> str:
         f"{about.generator}, seed {config.seed}; objective: {config.objective}. It started from "
         f"{about.start}.",
         "",
-        f"`{WEIGHTS}`: the state dict of {config.arch} without its classifier, in half precision: "
+        f"`{WEIGHTS}`: the state dict of {config.arch} without its classifier, in half precision "
+        "but for numbers that are too large for it: "
         f"`--arch {config.arch} --weights {WEIGHTS}`.",
         "",
         "```toml",

@@ -15,10 +15,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import Self
 
-__all__ = ["PretrainConfig"]
+__all__ = ["OF_PAIRS", "PretrainConfig"]
 
 
-_OF_PAIRS = ("scene", "change", "temperature")  # settings that only they have
+OF_PAIRS = ("scene", "change", "temperature")
+"""Settings that change nothing where the objective is "parameters"."""
 
 
 class PretrainConfig(Settings):
@@ -80,16 +81,6 @@ class PretrainConfig(Settings):
     @classmethod
     def _in_one_order(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(sorted(set(kinds)))
-
-    @model_validator(mode="after")
-    def _check_pairs(self) -> Self:
-        usual = type(self).model_fields
-        moved = [name for name in _OF_PAIRS if getattr(self, name) != usual[name].default]
-        if self.objective == "parameters" and moved:
-            raise ValueError(
-                f"{moved[0]} is of pairs, and changes nothing where objective is 'parameters'"
-            )
-        return self
 
     @model_validator(mode="after")
     def _check_kinds(self) -> Self:
