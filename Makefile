@@ -53,7 +53,7 @@ help:  ## List the targets, in the order of use
 
 setup: $(VENV)/ready  ## Make the environment in .venv
 
-$(VENV)/ready: pyproject.toml constraints.txt
+$(VENV)/ready: pyproject.toml constraints.txt $(wildcard packaging/sounds/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' ./packaging/sounds
 	@touch $@
