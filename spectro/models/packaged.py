@@ -88,6 +88,11 @@ SOUNDS = {
         "cnn4.safetensors",
         "6f0d878a95dae5e4e2684d1542f071354cca85849425415ccdbaf8fe5649e8c2",
     ),
+    "resnet18": _Package(
+        "spectro-sounds",
+        "resnet18.safetensors",
+        "0a9174c8bab01e859932790f3c18ff6088014997398ed3ecb4a0ddb63b9a6d39",
+    ),
 }
 """Our own weights, pretrained on synthesised sounds, by network."""
 

