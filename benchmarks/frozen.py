@@ -28,9 +28,8 @@ from scipy.stats import t as student
 
 from spectro.crossval.studies.probe import new_head
 from spectro.models.networks import build as networks
-from spectro.models.networks.features import extract
+from spectro.models.networks.features import extract, reader
 from spectro.models.weights import resolve
-from spectro.pictures.read import read_levels
 from spectro.pictures.rendered import RenderedSet
 
 
@@ -44,11 +43,11 @@ def features_of(sets: list[RenderedSet], arch: str, weights: str, size: int | No
 
 def _reader(size: int | None) -> Callable[[Sequence[tuple[str, ...]]], torch.Tensor]:
     """Read a picture a row; or three grey ones, as red, green and blue."""
+    pictures = reader(size)
 
     def read(rows: Sequence[tuple[str, ...]]) -> torch.Tensor:
-        drawn = [read_levels(images, size) for images in zip(*rows, strict=True)]
-        pixels = drawn[0] if len(drawn) == 1 else np.stack([x[..., 0] for x in drawn], axis=-1)
-        return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        drawn = [pictures(images) for images in zip(*rows, strict=True)]
+        return drawn[0] if len(drawn) == 1 else torch.stack([x[:, 0] for x in drawn], dim=1)
 
     return read
 

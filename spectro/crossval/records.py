@@ -58,8 +58,8 @@ class Origin(Record):
             return False
         if self.source == "random" or self.detail == other.detail:
             return True
-        files = [_SHA256.search(one.detail) for one in (self, other)]  # a package's next version
-        return all(files) and len({file[0] for file in files if file}) == 1
+        file = _SHA256.findall(self.detail)  # the same in a package's next version
+        return bool(file) and file == _SHA256.findall(other.detail)
 
 
 class PictureFolder(Record):
