@@ -14,7 +14,7 @@ from spectro.cli.options import PRETRAINING, RUNNING, with_options
 from spectro.errors import ConfigError
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.words import counted, percent
-from spectro.training.pretraining.settings import PretrainConfig
+from spectro.training.pretraining.settings import OF_DRAWING, PretrainConfig
 
 if TYPE_CHECKING:
     from torch import nn
@@ -64,7 +64,7 @@ def pretrain(
     from spectro.training.pretraining.pretrain import WEIGHTS, Pretraining
 
     config, spectrogram = settings
-    score = _score(probe, fold or [], config.arch, spectrogram)
+    score = _score(probe, fold or [], config, spectrogram)
     training = Pretraining(out, config, spectrogram)
     about = training.about
     console.say(
@@ -82,7 +82,7 @@ def pretrain(
 
 
 def _score(
-    probe: Path | None, folds: list[int], arch: str, spectrogram: SpectrogramConfig
+    probe: Path | None, folds: list[int], config: PretrainConfig, spectrogram: SpectrogramConfig
 ) -> Callable[[nn.Sequential], float] | None:
     """Return what scores a network, having checked that it can."""
     if probe is None:
@@ -94,8 +94,9 @@ def _score(
 
     pictures = RenderedSet.load(probe)
     # A network takes pictures of any length; only the scale must be that which it learned.
-    same_length = spectrogram.replace(duration=pictures.config.duration)
-    other = same_length.differences(pictures.config)
+    free = ("duration", *OF_DRAWING) if config.drawing == "new" else ("duration",)
+    theirs = {name: getattr(pictures.config, name) for name in free}
+    other = spectrogram.replace(**theirs).differences(pictures.config)
     if other:
         raise ConfigError(
             f"{probe}: its pictures are drawn otherwise ({'; '.join(other)}); give the same "
@@ -103,7 +104,7 @@ def _score(
         )
     chosen = _folds(pictures, folds)
     check(pictures, chosen)
-    return lambda body: score_body(body, arch, pictures, chosen)
+    return lambda body: score_body(body, config.arch, pictures, chosen)
 
 
 def _folds(pictures: RenderedSet, asked: list[int]) -> list[int]:

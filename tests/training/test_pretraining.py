@@ -35,7 +35,14 @@ from spectro.training.pretraining.pictures import Pictures
 from spectro.training.pretraining.pretrain import WEIGHTS, Pretraining, _rate
 from spectro.training.pretraining.settings import PretrainConfig
 from spectro.training.pretraining.sounds import VERSION, Plan, Synthesiser
-from spectro.training.pretraining.waves import echoed, envelope, harmonics, loudness, resonator
+from spectro.training.pretraining.waves import (
+    Draw,
+    echoed,
+    envelope,
+    harmonics,
+    loudness,
+    resonator,
+)
 
 CPU = torch.device("cpu")
 SR = 16_000
@@ -374,7 +381,13 @@ def test_a_resonator_is_the_transform_of_a_decaying_sine() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"db_range": "auto"}, {"ref": 1.0, "top_db": 60.0}, {"win_length": 300, "n_mels": 40}],
+    [
+        {},
+        {"db_range": "auto"},
+        {"ref": 1.0, "top_db": 60.0},
+        {"win_length": 300, "n_mels": 40},
+        {"win_length": 301},
+    ],
 )
 def test_pictures_are_those_that_rendering_draws(changes: dict[str, object]) -> None:
     config = SpectrogramConfig(sr=SR, duration=1, n_fft=512, hop_length=128, fmax=8_000, **changes)
@@ -389,6 +402,54 @@ def test_pictures_are_those_that_rendering_draws(changes: dict[str, object]) -> 
         assert np.abs(ours - row[0].numpy()).max() <= 1
     with pytest.raises(ConfigError, match="synthesised sounds have one"):
         Pictures(config.replace(channels="both"), CPU)
+
+
+class Given(Draw):
+    """Draws what it was told to, one value for all sounds a time."""
+
+    def __init__(self, *values: float) -> None:
+        self.values, self.device = list(values), CPU
+
+    def even(self, *shape: int) -> torch.Tensor:
+        return torch.full(shape, self.values.pop(0))
+
+
+@pytest.mark.parametrize(
+    ("given", "settings"),
+    [
+        ((0.0, 2 / 3, 0.9), {}),
+        ((0.5, 0.0, 0.9), {"win_length": 256, "top_db": 40.0}),
+        ((0.9999999, 1.0, 0.1), {"win_length": 128, "top_db": 100.0, "db_range": "auto"}),
+    ],
+)
+def test_pictures_are_drawn_by_other_settings_as_rendering_would(
+    given: tuple[float, ...], settings: dict[str, object]
+) -> None:
+    config = SpectrogramConfig(sr=SR, duration=1, n_fft=512, hop_length=128, fmax=8_000)
+    made = synthesiser()
+    draw = made.draw(0)
+    y = made.make(draw, made.plan(draw, 8))
+    y[3] = 0
+    levels = Pictures(config, CPU)(y, Given(*given))
+    for row, sound in zip(levels, y, strict=True):
+        ours = np.asarray(spectrogram_image(sound.numpy(), config.replace(**settings))).astype(int)
+        assert np.abs(ours - row[0].numpy()).max() <= 1
+
+
+def test_each_sound_is_drawn_in_a_way_of_its_own_where_asked(tmp_path: Path) -> None:
+    made, pictures = synthesiser(), Pictures(SMALL, CPU)
+    draw = made.draw(0)
+    y = made.make(draw, plan_of("harmonics", 1, glide=0.9))[:, : SMALL.n_samples].expand(40, -1)
+    levels = pictures(y, made.draw(1))
+    assert len({row.numpy().tobytes() for row in levels}) == 40
+    assert torch.equal(levels, pictures(y, made.draw(1)))
+    config = FEW.replace(objective="both")
+    (plans, same), (again, new) = (
+        Pretraining(tmp_path, config.replace(drawing=drawing), SMALL)._sounds(0)
+        for drawing in ("same", "new")
+    )
+    assert all(torch.equal(a.places, b.places) for a, b in zip(plans, again, strict=True))
+    assert same.shape == new.shape and not torch.equal(same, new)
 
 
 # --------------------------------------------------------------------------- what is asked
@@ -783,6 +844,8 @@ def test_the_command_and_its_probe(rendered: RenderedSet, tmp_path: Path) -> Non
     assert "name two" in run("--probe", rendered.folder, "--fold", rendered.folds[0])
     other = run("--probe", rendered.folder, "--n-fft", 1_024)
     assert "its pictures are drawn otherwise (n_fft 1024, now 2048)" in other
+    free = run("--probe", rendered.folder, "--drawing", "new", "--n-fft", 1_024, "--fmin", 50)
+    assert "its pictures are drawn otherwise (fmin 50.0, now 0.0)" in free
     assert "unknown arch 'resnet1'" in run("--arch", "resnet1")
     assert "leave_out names 'drums'" in run("--leave-out", "drums")
     idle = run("--objective", "parameters", "--scene", "same")

@@ -36,6 +36,7 @@ WEIGHTS = "weights.safetensors"
 _WARM_UP = 0.05  # of the steps, over which the rate rises
 _MOST_ROWS = 100_000  # of the log; all are read when it is gone on with
 _WAVES = 8  # of the length of a sound that are in memory at one time, as sound, phase and noise
+_SPECTRA = 3  # as many of all its frames: windowed, transformed, as powers
 
 Score = Callable[[nn.Sequential], float]
 
@@ -275,7 +276,7 @@ class Pretraining:
             second = first.changed(draw, self.config.change)
             plans = [first, second.elsewhere(draw) if self.config.scene == "new" else second]
         y = torch.cat([self._synthesiser.make(draw, plan) for plan in plans])
-        return plans, self._draw_pictures(y)
+        return plans, self._draw_pictures(y, draw if self.config.drawing == "new" else None)
 
     def _features(self, levels: Tensor) -> Tensor:
         pixels = self._colour.encodes(TensorLevels(levels)).as_subclass(Tensor)
@@ -342,7 +343,7 @@ def _check_memory(config: PretrainConfig, spectrogram: SpectrogramConfig) -> Non
     wave, frames = 4 * spectrogram.n_samples, spectrogram.shape[1]
     spectrum = 8 * (1 + spectrogram.n_fft // 2) * frames
     about = f"a batch of {config.batch_size} sounds of {spectrogram.duration:g} s"
-    tensors.check_memory(config.batch_size * (_WAVES * wave + 2 * spectrum), about)
+    tensors.check_memory(config.batch_size * (_WAVES * wave + _SPECTRA * spectrum), about)
 
 
 class _Sums:

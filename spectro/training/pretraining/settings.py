@@ -15,11 +15,14 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import Self
 
-__all__ = ["OF_PAIRS", "PretrainConfig"]
+__all__ = ["OF_DRAWING", "OF_PAIRS", "PretrainConfig"]
 
 
 OF_PAIRS = ("scene", "change", "temperature")
 """Settings that change nothing where the objective is "parameters"."""
+
+OF_DRAWING = ("n_fft", "win_length", "ref", "top_db", "db_range")
+"""Settings of the picture that a network is to bear where drawing is "new"."""
 
 
 class PretrainConfig(Settings):
@@ -53,6 +56,10 @@ class PretrainConfig(Settings):
     scene : "same" or "new"
         Whether room, background, microphone and the clip's end of the second rendering are those of
         the first, moved a little as the rest, or are drawn anew (the default).
+    drawing : "same" or "new"
+        Whether all pictures are drawn as the settings of the picture say (the default), or each
+        with a window, a range of decibels and a stretch of its own, so that the network suits
+        pictures of other settings, too.
     leave_out : tuple of str
         Kinds of source that are not synthesised, to see what each is worth.
     precision : "auto", "fp32" or "bf16"
@@ -73,6 +80,7 @@ class PretrainConfig(Settings):
     temperature: float = Field(0.1, ge=1e-3, le=10)
     change: float = Field(0.1, ge=0, le=1)
     scene: Literal["same", "new"] = "new"
+    drawing: Literal["same", "new"] = "same"
     leave_out: tuple[str, ...] = ()
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = Field(0, ge=0, le=2**31 - 1)
