@@ -87,8 +87,7 @@ def _normalised_as_fastai(dls: DataLoaders, arch: str) -> DataLoaders:
         if not any(isinstance(one, Normalize) for one in dl.after_batch.fs):
             mean, std = networks.statistics(arch)
             dl.after_batch.add([Normalize.from_stats(mean, std, cuda=dl.device.type == "cuda")])
-        plain = Colour(colour.drawn)
-        colour.__dict__.update(mean=plain.mean, std=plain.std, _tables={})
+        colour.leave_plain()
     return dls
 
 

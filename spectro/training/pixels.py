@@ -18,6 +18,7 @@ from spectro.training.resample import resized
 __all__ = ["Colour", "TensorLevels"]
 
 _Triple = tuple[float, float, float]
+_PLAIN: tuple[_Triple, _Triple] = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # colours from 0 to 1
 
 
 class TensorLevels(TensorBase):  # type: ignore[misc]
@@ -50,13 +51,17 @@ class Colour(DisplayedTransform):  # type: ignore[misc]
         self,
         drawn: str,
         size: int | None = None,
-        mean: _Triple = (0.0, 0.0, 0.0),
-        std: _Triple = (1.0, 1.0, 1.0),
+        mean: _Triple = _PLAIN[0],
+        std: _Triple = _PLAIN[1],
         frames: int | None = None,
     ) -> None:
         super().__init__()
         self.drawn, self.size, self.mean, self.std, self.frames = drawn, size, mean, std, frames
         self._tables: dict[torch.device, torch.Tensor] = {}
+
+    def leave_plain(self) -> None:
+        """Normalise no more: colours come out from 0 to 1."""
+        (self.mean, self.std), self._tables = _PLAIN, {}
 
     def encodes(self, x: TensorLevels) -> TensorImage:
         """Map levels (n, channels, height, width) to pixels (n, 3, height, width)."""
