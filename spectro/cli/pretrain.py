@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from spectro.cli import console
-from spectro.cli.options import PRETRAINING, RUNNING, with_options
+from spectro.cli.options import PRETRAINING, RUNNING, Gpus, with_options
 from spectro.errors import ConfigError
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.words import counted, percent
@@ -34,6 +35,7 @@ def pretrain(
         Path, typer.Option(help="Folder for the network; one that is there is gone on with.")
     ],
     settings: tuple[PretrainConfig, SpectrogramConfig],
+    gpus: Gpus = 1,
     every: Annotated[
         int, typer.Option(min=1, help="Sounds between two lines.", rich_help_panel=RUNNING)
     ] = 2_000,
@@ -61,11 +63,14 @@ def pretrain(
     ] = None,
 ) -> None:
     """Train a network on synthesised sounds alone, to start from with --weights."""
+    from spectro.training.loop.processes import Place
+    from spectro.training.pretraining import several_gpus
     from spectro.training.pretraining.pretrain import WEIGHTS, Pretraining
 
     config, spectrogram = settings
+    several_gpus.check(gpus, config)
     score = _score(probe, fold or [], config, spectrogram)
-    training = Pretraining(out, config, spectrogram)
+    training = Pretraining(out, config, spectrogram, place=Place(0, gpus))
     about = training.about
     console.say(
         f"{config.arch}, {counted(config.sounds, 'synthesised sound')} of "
@@ -75,7 +80,11 @@ def pretrain(
     if about.steps:
         console.say(f"goes on after {about.steps * config.batch_size:,} sounds")
     seconds = math.inf if time_budget is None else 60 * time_budget
-    done = training.run(every=every, seconds=seconds, score=score, told=_tell)
+    how: Any = {"every": every, "seconds": seconds, "score": score, "told": _tell}
+    if gpus == 1:
+        done = training.run(**how)
+    else:
+        done = several_gpus.run(out, config, spectrogram, gpus, **how)
     console.say(f"wrote {out / WEIGHTS}: --arch {config.arch} --weights {out / WEIGHTS}")
     if not done:
         console.note("the time is over before all sounds were heard; the same command goes on")
@@ -104,7 +113,7 @@ def _score(
         )
     chosen = _folds(pictures, folds)
     check(pictures, chosen)
-    return lambda body: score_body(body, config.arch, pictures, chosen)
+    return partial(score_body, arch=config.arch, rendered=pictures, folds=chosen)
 
 
 def _folds(pictures: RenderedSet, asked: list[int]) -> list[int]:

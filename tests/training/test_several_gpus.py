@@ -25,7 +25,7 @@ from spectro.models.folder import load_model
 from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
 from spectro.training.data import dataloaders
-from spectro.training.loop import several_gpus
+from spectro.training.loop import processes, several_gpus
 from spectro.training.loop.callbacks import settle, to_settle_on
 from spectro.training.loop.learner import new_learner, predict_clips
 from spectro.training.loop.progress import Listener
@@ -167,14 +167,14 @@ def test_ctrl_c_ends_all(sleeping: Any, monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(sleeping, "join", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        several_gpus._wait(sleeping, Messages(), Listener())  # type: ignore[arg-type]
+        processes._wait(sleeping, Messages(), print)  # type: ignore[arg-type]
     assert all(process.exitcode == -signal.SIGTERM for process in sleeping.processes)
 
 
 def test_a_process_that_is_killed_ends_all_and_is_told_in_a_line(sleeping: Any) -> None:
     sleeping.processes[1].kill()
     with pytest.raises(SpectroError, match=r"^--gpus 2: .* ended by SIGKILL; if memory ran out"):
-        several_gpus._wait(sleeping, Messages(), Listener())  # type: ignore[arg-type]
+        processes._wait(sleeping, Messages(), print)  # type: ignore[arg-type]
     assert not any(process.is_alive() for process in sleeping.processes)
 
 

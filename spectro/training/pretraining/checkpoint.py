@@ -92,6 +92,8 @@ class Checkpoint(Record):
         Done.
     seconds : float
         Of training so far, without scoring.
+    gpus : int
+        Processes that share each step, a GPU each.
     averages : int
         Number of weights that the optimizer keeps averages of: not of those that no loss reaches.
     """
@@ -104,6 +106,7 @@ class Checkpoint(Record):
     start: str
     steps: int = Field(ge=0)
     seconds: float = Field(0.0, ge=0)
+    gpus: int = Field(1, ge=1)
     averages: int = Field(0, ge=0)
 
     @model_validator(mode="after")

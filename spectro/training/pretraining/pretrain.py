@@ -22,6 +22,7 @@ from spectro.plumbing.files import is_taken, replacing, sweep, write_text
 from spectro.plumbing.words import percent
 from spectro.plumbing.workers import ACTIVATIONS, keep_memory
 from spectro.training.data import device as usual_device
+from spectro.training.loop.processes import ALONE, Place, any_of_them, average
 from spectro.training.pixels import Colour, TensorLevels
 from spectro.training.pretraining import checkpoint
 from spectro.training.pretraining.checkpoint import STATE, Checkpoint, LogRow
@@ -54,6 +55,9 @@ class Pretraining:
         How pictures are drawn.
     device : torch.device or None
         None means a GPU where there is one.
+    place : Place
+        Of this process among those that share each step (:mod:`spectro.training.loop.processes`).
+        Only the first writes to the folder, and scores.
 
     Raises
     ------
@@ -72,10 +76,11 @@ class Pretraining:
         spectrogram: SpectrogramConfig,
         *,
         device: torch.device | None = None,
+        place: Place = ALONE,
     ) -> None:
         _check_memory(config, spectrogram)
         self.folder, self.config, self.spectrogram = Path(folder), config, spectrogram
-        self._device = device or usual_device()
+        self._device, self._place = device or usual_device(), place
         self._draw_pictures = Pictures(spectrogram, self._device)
         self._synthesiser = Synthesiser(
             spectrogram.n_samples,
@@ -111,7 +116,7 @@ class Pretraining:
             precision = "fp32"
         return Checkpoint(
             version=__version__, config=self.config, spectrogram=self.spectrogram,
-            generator=VERSION, precision=precision, start=start.detail, steps=0,
+            generator=VERSION, precision=precision, start=start.detail, steps=0, gpus=self._place.n,
         ), start.state  # fmt: skip
 
     def _there(self) -> tuple[Checkpoint, list[LogRow]]:
@@ -121,6 +126,11 @@ class Pretraining:
             raise ConfigError(
                 f"{self.folder}: was begun with generator {about.generator} of sounds, and this is "
                 f"generator {VERSION}; name another folder"
+            )
+        if about.gpus != self._place.n:
+            raise ConfigError(
+                f"{self.folder}: was begun with --gpus {about.gpus}, which has other batches; go "
+                "on with it, or name another folder"
             )
         other = [*about.config.differences(self.config)]
         other += about.spectrogram.differences(self.spectrogram)
@@ -138,6 +148,9 @@ class Pretraining:
             self.body = networks.body(self.config.arch, start)
             self._heads = Heads(2 * self._channels())
         self.body.to(memory_format=torch.channels_last)  # before the optimizer: it goes by memory
+        if self._place.n > 1 and self._device.type == "cuda":  # statistics of the whole batch
+            self.body = nn.SyncBatchNorm.convert_sync_batchnorm(self.body)
+            self._heads = nn.SyncBatchNorm.convert_sync_batchnorm(self._heads)
         for module in (self.body, self._heads):
             module.to(self._device)
         modules = [*self.body.parameters(), *self._heads.parameters()]
@@ -203,20 +216,31 @@ class Pretraining:
                 f"a row every {every:,} of {self.config.sounds:,} sounds would be more than "
                 f"{_MOST_ROWS:,}; take a row less often, with --every"
             )
-        self._check_alone()
-        self.folder.mkdir(parents=True, exist_ok=True)
         keep_memory(ACTIVATIONS)
         stop, end = time.monotonic() + seconds, self.config.steps
+        if self._place.rank == 0:
+            self._begin(score, told)
+        while self.about.steps < end and not self._is_over(stop):
+            self.log.append(self._some(every, stop))
+            if self._place.rank == 0:
+                self._keep()
+                told(self.log[-1] if score is None else self._scored(score))
+        if self._place.rank == 0:
+            self._write_weights()
+        return self.about.steps == end
+
+    def _begin(self, score: Score | None, told: Callable[[LogRow], None]) -> None:
+        """Make the folder, or catch up on what a process left that was killed."""
+        self._check_alone()
+        self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / STATE).is_file():
             self._keep()  # from here on the folder is known as ours
         elif score is not None and self.log and self.log[-1].score is None:
-            told(self._scored(score))  # its process was killed while this was scored
-        while self.about.steps < end and time.monotonic() < stop:
-            self.log.append(self._some(every, stop))
-            self._keep()
-            told(self.log[-1] if score is None else self._scored(score))
-        self._write_weights()
-        return self.about.steps == end
+            told(self._scored(score))
+
+    def _is_over(self, stop: float) -> bool:
+        """Tell whether there is no more time: the same in all processes."""
+        return any_of_them(time.monotonic() >= stop, self._place, self._device)
 
     def _some(self, every: int, stop: float) -> LogRow:
         """Train until a row is due, or time is over, but for one step at least."""
@@ -226,7 +250,7 @@ class Pretraining:
         while True:
             sums.add(self._step(steps))
             steps += 1
-            if steps == self.config.steps or steps * size >= due or time.monotonic() >= stop:
+            if steps == self.config.steps or steps * size >= due or self._is_over(stop):
                 break
         row = sums.row(steps * size, self.about.seconds + time.monotonic() - began)
         self.about = self.about.replace(steps=steps, seconds=row.seconds)
@@ -250,7 +274,9 @@ class Pretraining:
         sixteen = torch.autocast(self._device.type, torch.bfloat16, enabled=is_half)
         devices = [] if self._device.type == "cpu" else [self._device]
         with torch.random.fork_rng(devices, device_type=self._device.type):
-            torch.manual_seed(self._synthesiser.seed_of(step))  # what dropout and its like draw
+            torch.manual_seed(
+                self._synthesiser.seed_of(step, self._place.rank)
+            )  # what dropout and its like draw
             with sixteen:
                 features = self._features(levels)
         errors = self._errors(features, plans)
@@ -262,13 +288,17 @@ class Pretraining:
             )
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        every = [p for group in self._optimizer.param_groups for p in group["params"]]
+        means = torch.stack([error.detach() for error in errors.values()])
+        average([*(p.grad for p in every if p.grad is not None), means], self._place)
         self._optimizer.step()
-        return {name: float(error.detach()) for name, error in errors.items()}
+        return dict(zip(errors, means.tolist(), strict=True))
 
     @torch.no_grad()
     def _sounds(self, step: int) -> tuple[list[Plan], Tensor]:
         """Make the sounds of a step; of pairs, all first renderings come before all others."""
-        draw, n = self._synthesiser.draw(step), self.config.batch_size
+        draw = self._synthesiser.draw(step, self._place.rank)
+        n = self.config.batch_size // self._place.n
         if self.config.objective == "parameters":
             plans = [self._synthesiser.plan(draw, n)]
         else:
@@ -377,11 +407,12 @@ def _card(about: Checkpoint, log: list[LogRow]) -> str:
     """Describe the weights for a person."""
     config, heard = about.config, about.steps * about.config.batch_size
     counted = f"{heard:,}" if heard >= config.sounds else f"{heard:,} of {config.sounds:,}"
+    on = f" on {about.gpus} GPUs" if about.gpus > 1 else ""
     lines = [
         f"# {config.arch}, pretrained on synthesised sound",
         "",
         f"{counted} synthesised sounds of {about.spectrogram.duration:g} s were heard "
-        f"in {about.seconds / 60:,.0f} minutes, with spectro {about.version}, generator "
+        f"in {about.seconds / 60:,.0f} minutes{on}, with spectro {about.version}, generator "
         f"{about.generator}, seed {config.seed}; objective: {config.objective}. It started from "
         f"{about.start}.",
         "",

@@ -175,15 +175,16 @@ class Synthesiser:
         self._f = torch.fft.rfftfreq(samples, 1 / sr).to(device)
         self._t = torch.arange(samples, device=device) / sr
 
-    def draw(self, step: int) -> Draw:
-        """Return the random numbers of a step."""
+    def draw(self, step: int, rank: int = 0) -> Draw:
+        """Return the random numbers of a step, of one of the processes that share it."""
         generator = torch.Generator(device=self.device)
-        generator.manual_seed(self.seed_of(step))
+        generator.manual_seed(self.seed_of(step, rank))
         return Draw(generator)
 
-    def seed_of(self, step: int) -> int:
+    def seed_of(self, step: int, rank: int = 0) -> int:
         """Return the seed of a step; CPU generators use only the low 32 bits, so all are mixed."""
-        mixed = hashlib.sha256(f"{self.seed} {step}".encode()).digest()
+        of = f"{self.seed} {step} {rank}" if rank else f"{self.seed} {step}"
+        mixed = hashlib.sha256(of.encode()).digest()
         return int.from_bytes(mixed[:8], "little") >> 1
 
     def plan(self, draw: Draw, n: int) -> Plan:
