@@ -80,4 +80,9 @@ class MissingExtraError(SpectroError):
     """
 
     def __init__(self, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs an optional part: pip install 'spectro[{extra}]'")
+        super().__init__(extra, purpose)  # by these it is made anew in another process
+
+    def __str__(self) -> str:
+        """Say what to install."""
+        extra, purpose = self.args
+        return f"{purpose} needs an optional part: pip install 'spectro[{extra}]'"

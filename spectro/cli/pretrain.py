@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from spectro.pictures.rendered import RenderedSet
-    from spectro.training.pretraining.checkpoint import LogRow
+    from spectro.training.pretraining.checkpoint import Checkpoint, LogRow
 
 __all__ = ["pretrain"]
 
@@ -63,28 +63,21 @@ def pretrain(
     ] = None,
 ) -> None:
     """Train a network on synthesised sounds alone, to start from with --weights."""
-    from spectro.training.loop.processes import Place
     from spectro.training.pretraining import several_gpus
-    from spectro.training.pretraining.pretrain import WEIGHTS, Pretraining
+    from spectro.training.pretraining.pretrain import WEIGHTS
 
     config, spectrogram = settings
     several_gpus.check(gpus, config)
-    score = _score(probe, fold or [], config, spectrogram)
-    training = Pretraining(out, config, spectrogram, place=Place(0, gpus))
-    about = training.about
-    console.say(
-        f"{config.arch}, {counted(config.sounds, 'synthesised sound')} of "
-        f"{spectrogram.duration:g} s, objective {config.objective}, {about.precision}, "
-        f"from {about.start}"
+    done = several_gpus.run(
+        out,
+        config,
+        spectrogram,
+        gpus,
+        every=every,
+        seconds=math.inf if time_budget is None else 60 * time_budget,
+        score=_score(probe, fold or [], config, spectrogram),
+        told=_tell,
     )
-    if about.steps:
-        console.say(f"goes on after {about.steps * config.batch_size:,} sounds")
-    seconds = math.inf if time_budget is None else 60 * time_budget
-    how: Any = {"every": every, "seconds": seconds, "score": score, "told": _tell}
-    if gpus == 1:
-        done = training.run(**how)
-    else:
-        done = several_gpus.run(out, config, spectrogram, gpus, **how)
     console.say(f"wrote {out / WEIGHTS}: --arch {config.arch} --weights {out / WEIGHTS}")
     if not done:
         console.note("the time is over before all sounds were heard; the same command goes on")
@@ -129,8 +122,29 @@ def _folds(pictures: RenderedSet, asked: list[int]) -> list[int]:
     return folds
 
 
-def _tell(row: LogRow) -> None:
-    """Print a row of the log."""
+def _tell(message: object) -> None:
+    """Print how it begins, or a row of the log."""
+    from spectro.training.pretraining.checkpoint import Checkpoint, LogRow
+
+    match message:
+        case Checkpoint():
+            _tell_beginning(message)
+        case LogRow():
+            _tell_row(message)
+
+
+def _tell_beginning(about: Checkpoint) -> None:
+    config = about.config
+    console.say(
+        f"{config.arch}, {counted(config.sounds, 'synthesised sound')} of "
+        f"{about.spectrogram.duration:g} s, objective {config.objective}, {about.precision}, "
+        f"from {about.start}"
+    )
+    if about.steps:
+        console.say(f"goes on after {about.steps * config.batch_size:,} sounds")
+
+
+def _tell_row(row: LogRow) -> None:
     parts = {"present": row.present, "places": row.places, "pairs": row.pairs}
     told = [f"{name} {value:.3f}" for name, value in parts.items() if value is not None]
     score = "" if row.score is None else f"  probe {percent(row.score)}"

@@ -54,11 +54,14 @@ class Weights:
 
 
 class _UnavailableError(ModelError):
-    """Weights that cannot be had: why, and three ways on."""
+    """Weights that cannot be had: which, the reason, and three ways on."""
 
-    def __init__(self, weights: str, error: Exception, ways: str) -> None:
-        self.why = f"{weights} cannot be had ({_reason(error)})"
-        super().__init__(f"{self.why}. Three ways on: {ways}")
+    def __init__(self, which: str, reason: str, ways: str) -> None:
+        super().__init__(which, reason, ways)  # by these it is made anew in another process
+        self.why = f"{which} cannot be had ({reason})"
+
+    def __str__(self) -> str:
+        return f"{self.why}. Three ways on: {self.args[-1]}"
 
 
 def settle(spec: str, arch: str) -> tuple[str, Weights]:
@@ -165,14 +168,14 @@ def _ours(arch: str) -> Weights:
 
 
 def _from_package(
-    arch: str, source: str, weights: str, load: Callable[[], tuple[str, Any]], way: str
+    arch: str, source: str, which: str, load: Callable[[], tuple[str, Any]], way: str
 ) -> Weights:
     """Read weights that a package brings, or say which `way` there is to have it."""
     try:
         detail, state = load()
     except ModelError as error:
         ways = f"{way}; or start from elsewhere with --weights FILE or --weights none"
-        raise _UnavailableError(weights, error, ways) from None
+        raise _UnavailableError(which, str(error), ways) from None
     return Weights(source, detail, _checked(state, arch, detail))
 
 
@@ -184,18 +187,20 @@ def _torchvisions(arch: str) -> Weights:
         raise ConfigError(f"torchvision has no ImageNet weights for {arch!r}") from None
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     file_name = Path(weights.url).name
+    ways = (
+        f"connect to the network and run again; put a good {file_name} into {cache}; or start from "
+        "elsewhere with --weights FILE or --weights none"
+    )
+    which = f"ImageNet weights of {arch}"
     try:
         with _impatient():
             state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
-        state = _checked(state, arch, file_name)
     except Exception as error:  # network, disk, a damaged cache: all end in the same three ways
-        raise _UnavailableError(
-            f"ImageNet weights of {arch}",
-            error,
-            f"connect to the network and run again; put a good {file_name} into {cache}; or start "
-            "from elsewhere with --weights FILE or --weights none",
-        ) from None
-    return Weights("imagenet", str(weights), state)
+        raise _UnavailableError(which, _reason(error), ways) from None
+    try:
+        return Weights("imagenet", str(weights), _checked(state, arch, file_name))
+    except ModelError as error:  # another file of that name
+        raise _UnavailableError(which, str(error), ways) from None
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 import torchvision
 
-from spectro.errors import ConfigError, ModelError
+from spectro.errors import ConfigError, MissingExtraError, ModelError
 from spectro.models.networks import build as network
 from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
@@ -259,3 +259,12 @@ def test_an_unknown_network_is_a_setting_that_does_not_exist() -> None:
         resolve("imagenet", "resnet19")
     with pytest.raises(ConfigError, match="resnet19"):
         network.body("resnet19")
+
+
+def test_why_there_are_none_comes_over_from_another_process(cache: Path, offline: None) -> None:
+    with pytest.raises(ModelError) as told:
+        resolve("imagenet", "resnet18")
+    assert str(pickle.loads(pickle.dumps(told.value))) == str(told.value)
+    missing = MissingExtraError("timm", "a network of timm")
+    again = pickle.loads(pickle.dumps(missing))
+    assert str(again) == "a network of timm needs an optional part: pip install 'spectro[timm]'"

@@ -38,6 +38,7 @@ __all__ = [
     "member_logits",
     "n_features",
     "statistics",
+    "synchronise_norms",
     "top",
     "without_memory",
 ]
@@ -292,6 +293,20 @@ class _RealNumbers(TorchFunctionMode):
         """Call `func`, on the CPU if it makes a row of numbers."""
         where = {"device": "cpu"} if func in (torch.arange, torch.tensor, torch.linspace) else {}
         return func(*args, **{**where, **(kwargs or {})})
+
+
+def synchronise_norms(network: nn.Module) -> None:
+    """Make batch norm count the pictures of all processes that share a batch, a GPU each.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Changed in place; its tensors keep their names.
+    """
+    if any(type(module).__module__.startswith("timm.") for module in network.modules()):
+        timm_bodies.synchronise_norms(network)
+    else:
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)
 
 
 @contextmanager

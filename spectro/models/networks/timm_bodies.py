@@ -15,7 +15,16 @@ from torch import nn
 
 from spectro.errors import ConfigError, MissingExtraError
 
-__all__ = ["PREFIX", "Maps", "body", "check_name", "expected_state", "statistics", "tops"]
+__all__ = [
+    "PREFIX",
+    "Maps",
+    "body",
+    "check_name",
+    "expected_state",
+    "statistics",
+    "synchronise_norms",
+    "tops",
+]
 
 PREFIX = "timm/"  # before a name, where torchvision has a network of the same name
 
@@ -159,6 +168,11 @@ def statistics(arch: str) -> tuple[_Triple, _Triple]:
     if not len(mean) == len(std) == 3:
         raise ConfigError(f"{arch} takes {len(mean)} channels, and pictures have three")
     return mean, std  # three each
+
+
+def synchronise_norms(network: torch.nn.Module) -> None:
+    """Convert batch norm as torch does, but keep the activations that timm's norms have."""
+    _timm().layers.convert_sync_batchnorm(network)
 
 
 def _about(arch: str) -> dict[str, Any]:

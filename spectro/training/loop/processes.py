@@ -18,37 +18,36 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_
 
 from spectro.errors import ConfigError, SpectroError
 
-__all__ = ["ALONE", "Place", "Tell", "Work", "any_of_them", "average", "check", "shared"]
+__all__ = ["ALONE", "Rank", "Tell", "Work", "any_of_them", "average", "check", "shared"]
 
 _POLL = 0.05  # seconds between looks at the messages of the processes
-_LONGEST_WAIT = timedelta(hours=6)  # of a process for the others, as while one of them scores
 
 Tell = Callable[[object], None]
 
 
-class Place(NamedTuple):
-    """Where a process stands among those that share a piece of work.
+class Rank(NamedTuple):
+    """Which process this is of those that share a piece of work.
 
     Parameters
     ----------
-    rank : int
-        Its number; that of the first, which alone writes files, is 0.
+    number : int
+        That of the first, which alone writes files, is 0.
     n : int
         How many there are.
     """
 
-    rank: int = 0
+    number: int = 0
     n: int = 1
 
 
-ALONE = Place()
+ALONE = Rank()
 
-Work = Callable[[Place, Any, Tell], object]
-"""What each process does, a function of a module: given its place, what it works on, and a
-function through which it sends messages."""
+Work = Callable[[Rank, Any, Tell], object]
+"""What each process does, a function of a module: given its rank, what it works on, and a function
+through which it sends messages."""
 
 
-def check(n: int, batch_size: int, multiple: int = 1) -> None:
+def check(n: int, batch_size: int, multiple: int = 1, least: int = 2) -> None:
     """Refuse what cannot be shared by `n` GPUs.
 
     Parameters
@@ -57,8 +56,9 @@ def check(n: int, batch_size: int, multiple: int = 1) -> None:
         How many are asked for; 1 is never refused.
     batch_size : int
         Of a step, of all of them together.
-    multiple : int
-        What each gets of it is a multiple of this, and two at least: batch norm needs two.
+    multiple, least : int
+        What each gets of it is a multiple of the one, and as many as the other: batch norm needs
+        two.
 
     Raises
     ------
@@ -70,41 +70,51 @@ def check(n: int, batch_size: int, multiple: int = 1) -> None:
     there = torch.cuda.device_count()
     if n > there:
         raise ConfigError(f"--gpus {n}: this machine has {there}")
-    least = max(2, multiple)
     if batch_size % (n * multiple) or batch_size < n * least:
         share = max(least, multiple * round(batch_size / n / multiple))
+        of = f", a multiple of {multiple} for each" if multiple > 1 else ""
         raise ConfigError(
-            f"--gpus {n}: a batch of {batch_size} cannot be shared evenly, {least} for each at "
-            f"least; --batch-size {share * n} can"
+            f"--gpus {n}: a batch of {batch_size} cannot be shared evenly{of}, {least} at least; "
+            f"--batch-size {share * n} can"
         )
 
 
-def average(tensors: Sequence[Tensor], place: Place) -> None:
-    """Replace tensors by their means over all processes, which all give as many of the same shapes.
+def average(tensors: Sequence[Tensor], rank: Rank) -> None:
+    """Replace tensors by their means over all processes.
+
+    A collective: every process must call it, in the same order, with as many tensors of the same
+    shapes.
 
     Parameters
     ----------
     tensors : sequence of Tensor, floating point
         On the device of this process.
-    place : Place
+    rank : Rank
     """
-    if place.n == 1:
+    if rank.n == 1:
         return
     flat = torch.cat([tensor.flatten().float() for tensor in tensors])
     torch.distributed.all_reduce(flat)
-    parts = (flat / place.n).split([tensor.numel() for tensor in tensors])
+    parts = (flat / rank.n).split([tensor.numel() for tensor in tensors])
     for tensor, part in zip(tensors, parts, strict=True):
         tensor.copy_(part.view_as(tensor))
 
 
-def any_of_them(yes: bool, place: Place, device: torch.device) -> bool:
-    """Ask all processes, and give all of them the same answer: whether one of them said yes."""
+def any_of_them(yes: bool, rank: Rank, device: torch.device) -> bool:
+    """Ask all processes, and give all of them the same answer: whether one of them said yes.
+
+    A collective: every process must call it, in the same order.
+    """
+    if rank.n == 1:
+        return yes
     share = torch.tensor(float(yes), device=device)
-    average([share], place)
+    average([share], rank)
     return bool(share > 0)
 
 
-def shared(n: int, work: Work, given: object, told: Tell) -> Any:
+def shared(
+    n: int, work: Work, given: object, told: Tell, longest_wait: timedelta | None = None
+) -> Any:
     """Do a piece of work in `n` processes, one on each GPU; without GPUs, on the processor.
 
     Parameters
@@ -117,6 +127,8 @@ def shared(n: int, work: Work, given: object, told: Tell) -> Any:
         What it works on; pickled.
     told : callable
         Called, in this process, with each message that one of them sends.
+    longest_wait : timedelta or None
+        Of a process for the others, as while one of them scores; None means torch's default.
 
     Returns
     -------
@@ -125,15 +137,17 @@ def shared(n: int, work: Work, given: object, told: Tell) -> Any:
 
     Raises
     ------
-    SpectroError
-        Whatever a process raised on purpose, or if one was killed; the others are ended.
+    SpectroError, OSError
+        Whatever a process raised on purpose, or of its files, or if one was killed; the others are
+        ended.
     torch.multiprocessing.ProcessException
         If a process failed for another reason: a bug.
     """
     messages = multiprocessing.get_context("spawn").SimpleQueue()
     # As bytes: torch would open a file descriptor for each tensor, and a resnet152 has 930.
     with TemporaryDirectory() as scratch:
-        arguments = (n, Path(scratch, "rendezvous").as_uri(), work, pickle.dumps(given), messages)
+        rendezvous = Path(scratch, "rendezvous").as_uri()
+        arguments = (n, rendezvous, longest_wait, work, pickle.dumps(given), messages)
         processes = start_processes(
             _run, arguments, nprocs=n, join=False, daemon=False, start_method="spawn"
         )
@@ -172,7 +186,7 @@ def _pass_on(messages: SimpleQueue[Any], told: Tell) -> bytes:
     result = b""
     while not messages.empty():
         match messages.get():
-            case SpectroError() as error:
+            case SpectroError() | OSError() as error:
                 raise error from None
             case bytes() as result:
                 pass
@@ -182,24 +196,30 @@ def _pass_on(messages: SimpleQueue[Any], told: Tell) -> bytes:
 
 
 def _run(
-    rank: int, n: int, rendezvous: str, work: Work, given: bytes, messages: SimpleQueue[Any]
+    number: int,
+    n: int,
+    rendezvous: str,
+    longest_wait: timedelta | None,
+    work: Work,
+    given: bytes,
+    messages: SimpleQueue[Any],
 ) -> None:
-    """Do the work in process number `rank`."""
+    """Do the work in one of the processes."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # torch sends it if the parent dies
-    for name, value in (("RANK", rank), ("WORLD_SIZE", n)):  # fastai and accelerate read them
+    for name, value in (("RANK", number), ("WORLD_SIZE", n)):  # fastai and accelerate read them
         os.environ.update({name: str(value), f"LOCAL_{name}": str(value)})
     cuda = torch.cuda.is_available()
     if cuda:
-        torch.cuda.set_device(rank)
+        torch.cuda.set_device(number)
     backend = "nccl" if cuda else "gloo"
     torch.distributed.init_process_group(
-        backend, rendezvous, timeout=_LONGEST_WAIT, rank=rank, world_size=n
+        backend, rendezvous, timeout=longest_wait, rank=number, world_size=n
     )
     try:
-        result = work(Place(rank, n), pickle.loads(given), messages.put)
-    except SpectroError as error:
+        result = work(Rank(number, n), pickle.loads(given), messages.put)
+    except (SpectroError, OSError) as error:
         messages.put(error)
         raise
-    if rank == 0:
+    if number == 0:
         messages.put(pickle.dumps(result))
     torch.distributed.destroy_process_group()

@@ -18,12 +18,13 @@ import torch
 from fastai.learner import Learner
 
 from spectro.errors import ConfigError, MissingExtraError
+from spectro.models.networks import build as networks
 from spectro.models.weights import Weights
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.training.data import dataloaders
 from spectro.training.loop import processes
 from spectro.training.loop.learner import fit, new_learner
-from spectro.training.loop.processes import Place, Tell
+from spectro.training.loop.processes import Rank, Tell
 from spectro.training.loop.progress import Listener
 from spectro.training.settings import TrainConfig
 
@@ -117,7 +118,7 @@ def train(
     return learn, history
 
 
-def _train_part(place: Place, given: Any, tell: Tell) -> tuple[dict[str, Any], pd.DataFrame]:
+def _train_part(rank: Rank, given: Any, tell: Tell) -> tuple[dict[str, Any], pd.DataFrame]:
     """Train one process's part; return the network's state and the history."""
     from fastai.distributed import DistributedDL  # needs accelerate
 
@@ -125,13 +126,15 @@ def _train_part(place: Place, given: Any, tell: Tell) -> tuple[dict[str, Any], p
     # processor lacks. All draw the same order, since their loaders have the same seed.
     DistributedDL._broadcast = lambda self, order, rank: order
     learned, watched, labels, config, weights, spectrogram = given
-    rank, n = place
     dls = dataloaders(learned, watched, labels, config, spectrogram)
     learn = new_learner(dls, config, weights)
-    steps = config.epochs * (-(-len(learned) // n) // config.batch_size)
+    steps = config.epochs * (-(-len(learned) // rank.n) // config.batch_size)
     told = Listener(lambda done, _: tell((done, steps)), tell)
-    own = config.replace(seed=(config.seed + rank * 2**16) % 2**32)  # augmentations differ
-    with learn.distrib_ctx(sync_bn=torch.cuda.is_available(), cpu=not torch.cuda.is_available()):
-        history = fit(learn, own, told if rank == 0 else None)
+    own = config.replace(seed=(config.seed + rank.number * 2**16) % 2**32)  # augmentations differ
+    cuda = torch.cuda.is_available()
+    if cuda:  # fastai would do it by torch alone, which drops the activations in timm's norms
+        networks.synchronise_norms(learn.model)
+    with learn.distrib_ctx(sync_bn=False, cpu=not cuda):
+        history = fit(learn, own, told if rank.number == 0 else None)
     state = {name: x.cpu() for name, x in learn.model.state_dict().items()}
     return state, history

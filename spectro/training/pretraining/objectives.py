@@ -63,7 +63,7 @@ def parameter_errors(heads: Heads, features: Tensor, plan: Plan) -> tuple[Tensor
 
 
 def contrast(heads: Heads, features: Tensor, temperature: float) -> Tensor:
-    """Compute how hard it is to find each sound's other rendering among all of a step.
+    """Compute how hard it is to find each sound's other rendering among all of a step's.
 
     NT-Xent (Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations",
     ICML 2020), the cross-entropy of picking it by the cosine of projections, but decoupled (Yeh et

@@ -22,7 +22,7 @@ from spectro.plumbing.files import is_taken, replacing, sweep, write_text
 from spectro.plumbing.words import percent
 from spectro.plumbing.workers import ACTIVATIONS, keep_memory
 from spectro.training.data import device as usual_device
-from spectro.training.loop.processes import ALONE, Place, any_of_them, average
+from spectro.training.loop.processes import ALONE, Rank, any_of_them, average
 from spectro.training.pixels import Colour, TensorLevels
 from spectro.training.pretraining import checkpoint
 from spectro.training.pretraining.checkpoint import STATE, Checkpoint, LogRow
@@ -55,7 +55,7 @@ class Pretraining:
         How pictures are drawn.
     device : torch.device or None
         None means a GPU where there is one.
-    place : Place
+    rank : Rank
         Of this process among those that share each step (:mod:`spectro.training.loop.processes`).
         Only the first writes to the folder, and scores.
 
@@ -76,17 +76,17 @@ class Pretraining:
         spectrogram: SpectrogramConfig,
         *,
         device: torch.device | None = None,
-        place: Place = ALONE,
+        rank: Rank = ALONE,
     ) -> None:
         _check_memory(config, spectrogram)
         self.folder, self.config, self.spectrogram = Path(folder), config, spectrogram
-        self._device, self._place = device or usual_device(), place
-        self._draw_pictures = Pictures(spectrogram, self._device)
+        self.device, self._rank = device or usual_device(), rank
+        self._draw_pictures = Pictures(spectrogram, self.device)
         self._synthesiser = Synthesiser(
             spectrogram.n_samples,
             spectrogram.sr,
             seed=config.seed,
-            device=self._device,
+            device=self.device,
             leave_out=config.leave_out,
         )
         networks.check_name(config.arch)
@@ -111,12 +111,12 @@ class Pretraining:
     def _new(self) -> tuple[Checkpoint, dict[str, Tensor] | None]:
         """Say how it begins, and from which tensors."""
         start = resolve(self.config.weights, self.config.arch)
-        precision, _ = choose_precision(self.config.precision, self._device)
+        precision, _ = choose_precision(self.config.precision, self.device)
         if precision == "fp16":  # its gradients would have to be scaled
             precision = "fp32"
         return Checkpoint(
             version=__version__, config=self.config, spectrogram=self.spectrogram,
-            generator=VERSION, precision=precision, start=start.detail, steps=0, gpus=self._place.n,
+            generator=VERSION, precision=precision, start=start.detail, steps=0, gpus=self._rank.n,
         ), start.state  # fmt: skip
 
     def _there(self) -> tuple[Checkpoint, list[LogRow]]:
@@ -127,7 +127,7 @@ class Pretraining:
                 f"{self.folder}: was begun with generator {about.generator} of sounds, and this is "
                 f"generator {VERSION}; name another folder"
             )
-        if about.gpus != self._place.n:
+        if about.gpus != self._rank.n:
             raise ConfigError(
                 f"{self.folder}: was begun with --gpus {about.gpus}, which has other batches; go "
                 "on with it, or name another folder"
@@ -148,11 +148,11 @@ class Pretraining:
             self.body = networks.body(self.config.arch, start)
             self._heads = Heads(2 * self._channels())
         self.body.to(memory_format=torch.channels_last)  # before the optimizer: it goes by memory
-        if self._place.n > 1 and self._device.type == "cuda":  # statistics of the whole batch
-            self.body = nn.SyncBatchNorm.convert_sync_batchnorm(self.body)
-            self._heads = nn.SyncBatchNorm.convert_sync_batchnorm(self._heads)
+        if self._rank.n > 1 and self.device.type == "cuda":
+            networks.synchronise_norms(self.body)
+            networks.synchronise_norms(self._heads)
         for module in (self.body, self._heads):
-            module.to(self._device)
+            module.to(self.device)
         modules = [*self.body.parameters(), *self._heads.parameters()]
         self._optimizer = torch.optim.AdamW(
             modules, lr=self.config.lr, weight_decay=self.config.weight_decay, fused=True
@@ -218,14 +218,14 @@ class Pretraining:
             )
         keep_memory(ACTIVATIONS)
         stop, end = time.monotonic() + seconds, self.config.steps
-        if self._place.rank == 0:
+        if self._rank.number == 0:
             self._begin(score, told)
         while self.about.steps < end and not self._is_over(stop):
             self.log.append(self._some(every, stop))
-            if self._place.rank == 0:
+            if self._rank.number == 0:
                 self._keep()
                 told(self.log[-1] if score is None else self._scored(score))
-        if self._place.rank == 0:
+        if self._rank.number == 0:
             self._write_weights()
         return self.about.steps == end
 
@@ -239,8 +239,8 @@ class Pretraining:
             told(self._scored(score))
 
     def _is_over(self, stop: float) -> bool:
-        """Tell whether there is no more time: the same in all processes."""
-        return any_of_them(time.monotonic() >= stop, self._place, self._device)
+        """Tell whether there is no more time, the same in all processes, which all must ask."""
+        return any_of_them(time.monotonic() >= stop, self._rank, self.device)
 
     def _some(self, every: int, stop: float) -> LogRow:
         """Train until a row is due, or time is over, but for one step at least."""
@@ -271,11 +271,11 @@ class Pretraining:
         self.body.train()
         self._heads.train()
         is_half = self.about.precision == "bf16"
-        sixteen = torch.autocast(self._device.type, torch.bfloat16, enabled=is_half)
-        devices = [] if self._device.type == "cpu" else [self._device]
-        with torch.random.fork_rng(devices, device_type=self._device.type):
+        sixteen = torch.autocast(self.device.type, torch.bfloat16, enabled=is_half)
+        devices = [] if self.device.type == "cpu" else [self.device]
+        with torch.random.fork_rng(devices, device_type=self.device.type):
             torch.manual_seed(
-                self._synthesiser.seed_of(step, self._place.rank)
+                self._synthesiser.seed_of(step, self._rank.number)
             )  # what dropout and its like draw
             with sixteen:
                 features = self._features(levels)
@@ -288,17 +288,17 @@ class Pretraining:
             )
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        every = [p for group in self._optimizer.param_groups for p in group["params"]]
+        parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
         means = torch.stack([error.detach() for error in errors.values()])
-        average([*(p.grad for p in every if p.grad is not None), means], self._place)
+        average([*(p.grad for p in parameters if p.grad is not None), means], self._rank)
         self._optimizer.step()
         return dict(zip(errors, means.tolist(), strict=True))
 
     @torch.no_grad()
     def _sounds(self, step: int) -> tuple[list[Plan], Tensor]:
         """Make the sounds of a step; of pairs, all first renderings come before all others."""
-        draw = self._synthesiser.draw(step, self._place.rank)
-        n = self.config.batch_size // self._place.n
+        draw = self._synthesiser.draw(step, self._rank.number)
+        n = self.config.batch_size // self._rank.n
         if self.config.objective == "parameters":
             plans = [self._synthesiser.plan(draw, n)]
         else:

@@ -21,8 +21,8 @@ __all__ = ["OF_DRAWING", "OF_PAIRS", "PretrainConfig"]
 OF_PAIRS = ("scene", "change", "temperature")
 """Settings that change nothing where the objective is "parameters"."""
 
-OF_DRAWING = ("n_fft", "win_length", "ref", "top_db", "db_range")
-"""Settings of the picture that a network is to bear where drawing is "new"."""
+OF_DRAWING = ("n_fft", "win_length", "top_db", "db_range")
+"""Settings of the picture that vary where drawing is "new"; of pictures to probe they are free."""
 
 
 class PretrainConfig(Settings):
@@ -58,8 +58,8 @@ class PretrainConfig(Settings):
         the first, moved a little as the rest, or are drawn anew (the default).
     drawing : "same" or "new"
         Whether all pictures are drawn as the settings of the picture say (the default), or each
-        with a window, a range of decibels and a stretch of its own, so that the network suits
-        pictures of other settings, too.
+        with a window of its own, its own `top_db`, and `db_range` one or the other, so that the
+        network suits pictures of other settings, too; `win_length` and `db_range` then have no say.
     leave_out : tuple of str
         Kinds of source that are not synthesised, to see what each is worth.
     precision : "auto", "fp32" or "bf16"

@@ -1,46 +1,57 @@
 """Pretraining shared by several GPUs: each makes its part of every step's sounds.
 
-The gradients of all are averaged, and batch norm counts the whole batch. Pairs are told from the
-others of the same GPU alone, so that a step is not quite that of one GPU with the whole batch.
+The gradients of all are averaged, and on GPUs batch norm counts the whole batch. Pairs are told
+from the others of the same GPU alone, so that a step is not quite that of one GPU.
 """
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.training.loop import processes
-from spectro.training.loop.processes import Place, Tell
+from spectro.training.loop.processes import ALONE, Rank, Tell
 from spectro.training.pretraining.pretrain import Pretraining, Score
 from spectro.training.pretraining.settings import PretrainConfig
 
 __all__ = ["check", "run"]
 
+_LONGEST_SCORE = timedelta(hours=6)  # all others wait while the first process scores
+
 
 def check(n: int, config: PretrainConfig) -> None:
     """Refuse what `n` GPUs cannot share.
 
+    Parameters
+    ----------
+    n : int
+        How many are asked for; 1 is never refused.
+    config : PretrainConfig
+        Settings.
+
     Raises
     ------
     ConfigError
-        If this machine has fewer, or a batch cannot be shared evenly; pairs stay together.
+        If this machine has fewer, or a batch cannot be shared evenly: pairs stay together, and
+        each is held against another.
     """
-    processes.check(n, config.batch_size, 1 if config.objective == "parameters" else 4)
+    multiple, least = (1, 2) if config.objective == "parameters" else (2, 4)
+    processes.check(n, config.batch_size, multiple, least)
 
 
 def run(
     folder: Path,
     config: PretrainConfig,
     spectrogram: SpectrogramConfig,
-    n: int,
+    n: int = 1,
     *,
-    every: int,
-    seconds: float,
-    score: Score | None,
-    told: Tell,
+    every: int = 2_000,
+    seconds: float = math.inf,
+    score: Score | None = None,
+    told: Tell = lambda message: None,
 ) -> bool:
     """Train in `n` processes, one on each GPU; without GPUs, on the processor.
 
@@ -49,9 +60,13 @@ def run(
     folder, config, spectrogram
         As of :class:`~spectro.training.pretraining.pretrain.Pretraining`.
     n : int
-        Number of processes, two or more.
-    every, seconds, score, told
-        As of its ``run``; `score` is pickled, `told` is called in this process.
+        Number of processes; 1 is this one.
+    every, seconds, score
+        As of its ``run``; `score` is pickled.
+    told : callable
+        Called in this process, first with a
+        :class:`~spectro.training.pretraining.checkpoint.Checkpoint`, how it begins, and then with
+        each row of the log.
 
     Returns
     -------
@@ -60,18 +75,24 @@ def run(
 
     Raises
     ------
-    SpectroError
-        Whatever a process raised on purpose, or if one was killed; the others are ended.
+    SpectroError, OSError
+        As :class:`~spectro.training.pretraining.pretrain.Pretraining` and its ``run``, or if a
+        process was killed; the others are ended.
     torch.multiprocessing.ProcessException
         If a process failed for another reason: a bug.
     """
     given = folder, config, spectrogram, every, seconds, score
-    return bool(processes.shared(n, _part, given, told))
+    if n == 1:
+        return _part(ALONE, given, told)
+    return bool(processes.shared(n, _part, given, told, _LONGEST_SCORE))
 
 
-def _part(place: Place, given: Any, tell: Tell) -> bool:
+def _part(rank: Rank, given: Any, tell: Tell) -> bool:
     """Train in one of the processes."""
     folder, config, spectrogram, every, seconds, score = given
-    training = Pretraining(folder, config, spectrogram, place=place)
-    torch.distributed.barrier()  # all have read the folder before the first writes to it
+    training = Pretraining(folder, config, spectrogram, rank=rank)
+    if rank.number == 0:
+        tell(training.about)
+    # All have read the folder before the first writes to it.
+    processes.any_of_them(False, rank, training.device)
     return training.run(every=every, seconds=seconds, score=score, told=tell)

@@ -1,7 +1,7 @@
 """Sounds that nobody recorded: one or two sources, a background, a room, a microphone.
 
 All of a step are synthesised together, on the device that trains, and none is written anywhere. The
-same seed and step give the same sounds on the same device.
+same seed and step give the same sounds on the same device; processes that share a step make others.
 """
 
 from __future__ import annotations
