@@ -304,6 +304,10 @@ def _pretraining(
     idle = [name for name in OF_PAIRS if own[name] is not None]
     if chosen.objective == "parameters" and idle:
         raise ConfigError(f"--{idle[0]} is of pairs; it changes nothing if objective is parameters")
+    drawn = [name for name in ("win_length", "db_range") if flags.get(name) is not None]
+    if chosen.drawing == "new" and drawn:
+        flag = drawn[0].replace("_", "-")
+        raise ConfigError(f"--{flag} changes nothing if drawing is new: each picture has its own")
     return chosen, _spectrogram(config, recipe, **flags)
 
 

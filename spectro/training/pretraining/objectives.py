@@ -62,7 +62,7 @@ def parameter_errors(heads: Heads, features: Tensor, plan: Plan) -> tuple[Tensor
     return present, off.sum() / used.sum().clamp(min=1) / _VARIANCE
 
 
-def contrast(heads: Heads, features: Tensor, temperature: float) -> Tensor:
+def contrast(heads: Heads, features: Tensor, temperature: float, sounding: Tensor) -> Tensor:
     """Compute how hard it is to find each sound's other rendering among all of a step's.
 
     NT-Xent (Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations",
@@ -76,6 +76,10 @@ def contrast(heads: Heads, features: Tensor, temperature: float) -> Tensor:
     features : Tensor [shape=(2 n, features)]
         Of `n` sounds, then of their other renderings in the same order.
     temperature : float
+        What cosines are divided by, as 0.1.
+    sounding : Tensor [shape=(2 n,)], bool
+        Which have a source. Those without share nothing with their other rendering: they are not
+        looked for, but the others are held against them.
 
     Returns
     -------
@@ -88,4 +92,5 @@ def contrast(heads: Heads, features: Tensor, temperature: float) -> Tensor:
     right = alike[rows, rows.roll(len(z) // 2)]
     held_against = torch.ones_like(alike, dtype=torch.bool)
     held_against[rows, rows] = held_against[rows, rows.roll(len(z) // 2)] = False
-    return (alike.masked_fill(~held_against, -torch.inf).logsumexp(dim=1) - right).mean()
+    errors = alike.masked_fill(~held_against, -torch.inf).logsumexp(dim=1) - right
+    return (errors * sounding).sum() / sounding.sum().clamp(min=1)

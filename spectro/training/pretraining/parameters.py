@@ -42,8 +42,9 @@ _SOURCE = {
     "vibrato_rate": Range(2, 12),  # Hz
     "vibrato": Range(0.004, 0.08),  # of the pitch
     "breath": Range(-40, -6, ratio=False),  # dB of noise in it
-    "formant_1": Range(250, 1_000, top=0.45),  # Hz
-    "formant_2": Range(900, 3_200, top=0.45),
+    "voice_pitch": Range(70, 1_000, top=0.25),  # Hz, of speech, song and children's shouts
+    "formant_1": Range(250, 900, top=0.45),  # Hz, about as Peterson and Barney (JASA, 1952) have it
+    "formant_2": Range(900, 2_700, top=0.45),
     "fm_ratio": Range(0.4, 5),
     "fm_index": Range(0.4, 8),
     "centre": Range(80, 9_000, top=0.45),  # Hz, of a band of noise
@@ -67,7 +68,7 @@ _SCENE = {
     "second": Range(-20, -4, ratio=False),  # dB of the second source
     "background": Range(-60, -5, ratio=False),  # dB of the background
     "slope": Range(-9, 0, ratio=False),  # dB an octave, of the background
-    "echo": Range(0.05, 1.5),  # s until a room's echo is 1/e
+    "echo": Range(0.2, 2.5),  # s until a room's echo is 60 dB down
     "wet": Range(-30, 0, ratio=False),  # dB of the echo
     "high_cut": Range(900, 11_000, top=0.45),  # Hz
     "low_cut": Range(15, 600),
@@ -83,7 +84,7 @@ _PITCHED = ("pitch", "glide", "vibrato_rate", "vibrato")
 
 KINDS: dict[str, tuple[str, ...]] = {
     "harmonics": (*_PITCHED, "tilt", "breath"),
-    "voice": (*_PITCHED, "breath", "formant_1", "formant_2"),
+    "voice": ("voice_pitch", *_PITCHED[1:], "breath", "formant_1", "formant_2"),
     "modulated": (*_PITCHED, "fm_ratio", "fm_index"),
     "chirps": ("pitch", "glide", "tilt"),
     "noise": ("centre", "width"),

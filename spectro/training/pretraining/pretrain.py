@@ -1,4 +1,4 @@
-"""Pretraining: step by step, sounds are made, drawn, heard, and the network is mended."""
+"""Pretraining: in each step sounds are made and drawn, and the network learns from them."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ class Pretraining:
         ConfigError
             If there would be more than 100,000 rows.
         DivergedError
-            If the loss is not finite.
+            If loss or weights are not finite; what was written last stays.
         ModelError
             If another process has written to the folder since; nothing is written over.
         """
@@ -282,10 +282,7 @@ class Pretraining:
         errors = self._errors(features, plans)
         loss = torch.stack(list(errors.values())).sum()
         if not bool(loss.isfinite()):
-            raise DivergedError(
-                f"{self.folder}: the loss is not finite at step {step}; name another folder with a "
-                "lower --lr"
-            )
+            raise self._diverged(f"the loss is not finite at step {step}")
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
@@ -324,12 +321,19 @@ class Pretraining:
             present, places = zip(*each, strict=True)
             errors = {"present": sum(present) / len(each), "places": sum(places) / len(each)}
         if self.config.objective != "parameters":
-            errors["pairs"] = contrast(self._heads, features, self.config.temperature)
+            sounding = ~torch.cat([plan.empty for plan in plans])
+            errors["pairs"] = contrast(self._heads, features, self.config.temperature, sounding)
         return errors
 
+    def _diverged(self, what: str) -> DivergedError:
+        return DivergedError(f"{self.folder}: {what}; name another folder with a lower --lr")
+
     def _keep(self) -> None:
-        """Write log and state."""
+        """Write log and state, but none that cannot be gone on with."""
         self._check_alone()
+        each = (t for module in self._modules.values() for t in module.state_dict().values())
+        if not all(bool(tensor.isfinite().all()) for tensor in each):
+            raise self._diverged(f"weights are not finite after step {self.about.steps}")
         if self.log:
             checkpoint.write_log(self.folder, self.log)
         checkpoint.write(self.folder, self.about, self._modules, self._optimizer)

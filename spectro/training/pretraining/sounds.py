@@ -36,13 +36,16 @@ from spectro.training.pretraining.waves import (
 
 __all__ = ["VERSION", "Plan", "Synthesiser"]
 
-VERSION = 3
-"""Of the generator: raised when the same seed and step give other sounds."""
+VERSION = 4
+"""Raised when the same seed and step give other sounds, pictures or errors to learn from."""
 
 _TAU = 2 * math.pi
 _FORMANT_3 = 2_900.0  # Hz, of a voice
+_SIXTY_DB = math.log(1_000)  # time constants until an echo is 60 dB down
 _SECOND, _ROOM, _EMPTY = 0.5, 0.5, 0.03  # shares of the sounds that have these
 _QUIET, _CUT = 0.3, 0.3  # shares without a background, and of clips shorter than the picture
+_SHORTEST = 0.1  # of the picture, of such clips
+_SPARE = 1.25, 8  # more impulses are drawn than come on average: so many times, and so many
 _FAINT = 0.1  # depth of modulation below which its rate is not asked for
 
 
@@ -58,9 +61,10 @@ class Plan:
         Of the parameters of both sources, from 0 to 1; those of the scene count from the first.
     ranges : Ranges
         What places stand for.
-    second, room, empty, quiet, cut : Tensor [shape=(n,)], bool
-        Whether there is a second source, an echo, no source at all, no background, and whether the
-        clip ends before the picture does.
+    second, room, empty, quiet : Tensor [shape=(n,)], bool
+        Whether there is a second source, an echo, no source at all, and no background.
+    ends : Tensor [shape=(n,)]
+        Where the clip ends, as a share of the picture, from 0.1 to 1.
     """
 
     kinds: Tensor
@@ -70,7 +74,7 @@ class Plan:
     room: Tensor
     empty: Tensor
     quiet: Tensor
-    cut: Tensor
+    ends: Tensor
 
     def changed(self, draw: Draw, by: float) -> Plan:
         """Move all parameters a little, normally distributed, back from the ends."""
@@ -83,13 +87,13 @@ class Plan:
         n, places = len(self.kinds), self.places.clone()
         columns = [index(name) for name in SCENE if name != "second"]  # how loud is of the sources
         places[:, 0, columns] = draw.even(n, len(columns))
-        chance = draw.even(n, 3)
+        chance = draw.even(n, 2)
         return replace(
             self,
             places=places,
             room=chance[:, 0] < _ROOM,
             quiet=chance[:, 1] < _QUIET,
-            cut=chance[:, 2] < _CUT,
+            ends=_ends(draw, n),
         )
 
     @property
@@ -144,6 +148,12 @@ def _room(places: Tensor, ranges: Ranges) -> Tensor:
     return (0.48 * ranges.sr / top - 1) / value(places, "fm_ratio") - 1
 
 
+def _ends(draw: Draw, n: int) -> Tensor:
+    """Draw where clips end: most of them with the picture."""
+    is_cut, share = draw.even(2, n)
+    return torch.where(is_cut < _CUT, _SHORTEST + (1 - _SHORTEST) * share, 1.0)
+
+
 class Synthesiser:
     """Makes sounds.
 
@@ -191,7 +201,7 @@ class Synthesiser:
         """Draw what `n` sounds are to be made of."""
         wanted = self._wanted.nonzero().flatten()
         kinds = wanted[(draw.even(n, 2) * len(wanted)).long().clamp(max=len(wanted) - 1)]
-        chance = draw.even(n, 5)
+        chance = draw.even(n, 4)
         return Plan(
             kinds,
             draw.even(n, 2, len(PARAMETERS)),
@@ -200,7 +210,7 @@ class Synthesiser:
             chance[:, 1] < _ROOM,
             chance[:, 2] < _EMPTY,
             chance[:, 3] < _QUIET,
-            chance[:, 4] < _CUT,
+            _ends(draw, n),
         )
 
     def make(self, draw: Draw, plan: Plan) -> Tensor:
@@ -220,11 +230,11 @@ class Synthesiser:
         rooms = plan.room.nonzero().flatten()
         if len(rooms):
             decay, wet = (self._value(scene[rooms], name) for name in ("echo", "wet"))
-            y[rooms] = echoed(draw, y[rooms], self.sr, decay, wet)
+            y[rooms] = echoed(draw, y[rooms], self.sr, decay / _SIXTY_DB, wet)
         y = y * ~plan.empty[:, None] + self._background(draw, scene) * ~plan.quiet[:, None]
         y = filtered(y, self._microphone(scene))
-        ends = torch.where(plan.cut, 0.1 + 0.9 * draw.even(len(y)), 1.0)[:, None]
-        y = y * (torch.arange(self.samples, device=self.device) < ends * self.samples)
+        at = torch.arange(self.samples, device=self.device)
+        y = y * (at < plan.ends[:, None] * self.samples)
         peak = y.abs().amax(dim=1, keepdim=True)
         return y / (peak + 1e-9) * (0.05 + 0.95 * draw.even(len(y), 1))
 
@@ -245,16 +255,12 @@ class Synthesiser:
         wave = 0.5 - 0.5 * torch.cos(_TAU * get["am_rate"] * self._t + draw.phase(len(y)))
         return y / (loudness(y) + 1e-9) * shape * (1 - get["am_depth"] * wave)
 
-    def _pitch(self, draw: Draw, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the cycles of a gliding, trembling tone, and the highest frequency it reaches."""
+    def _pitch(self, draw: Draw, places: Tensor, name: str = "pitch") -> tuple[Tensor, Tensor]:
+        """Return the cycles of a tone with glide and vibrato, and the highest frequency it has."""
         way = self._t / self._t[-1].clamp(min=1 / self.sr) - 0.5
         rate, depth = self._value(places, "vibrato_rate"), self._value(places, "vibrato")
         trembling = 1 + depth * torch.sin(_TAU * rate * self._t + draw.phase(len(places)))
-        f = (
-            self._value(places, "pitch")
-            * torch.exp2(self._value(places, "glide") * way)
-            * trembling
-        )
+        f = self._value(places, name) * torch.exp2(self._value(places, "glide") * way) * trembling
         return self._cycles(draw, f), f.amax(dim=1, keepdim=True)
 
     def _cycles(self, draw: Draw, f: Tensor) -> Tensor:
@@ -272,7 +278,7 @@ class Synthesiser:
 
     def voice(self, draw: Draw, places: Tensor, turn: Tensor) -> Tensor:
         """Make tones as of vocal folds, through the formants of a mouth."""
-        cycles, top = self._pitch(draw, places)
+        cycles, top = self._pitch(draw, places, "voice_pitch")
         y = harmonics(angles(cycles), torch.full_like(top, -6.0), 0.48 * self.sr / top)
         y = self._breath(draw, y, places)
         mouth = torch.zeros(len(y), len(self._f), device=self.device)
@@ -312,7 +318,8 @@ class Synthesiser:
     def impulses(self, draw: Draw, places: Tensor, turn: Tensor) -> Tensor:
         """Make blows on something that resonates, as of hammers, clicks and raindrops."""
         rate, jitter = self._value(places, "impulse_rate"), self._value(places, "jitter")
-        most = int(PARAMETERS["impulse_rate"].high * self.samples / self.sr) + 2
+        times, more = _SPARE
+        most = int(times * PARAMETERS["impulse_rate"].high * self.samples / self.sr) + more
         steps = (1 + jitter * draw.normal(len(places), most)).clamp(min=0.05) / rate
         at = ((steps.cumsum(dim=1) - steps[:, :1] * draw.even(len(places), 1)) * self.sr).long()
         blows = torch.zeros(len(places), self.samples + 1, device=self.device)
