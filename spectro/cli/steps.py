@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,8 +164,14 @@ def _report(run: Run) -> None:
         console.warn(f"no report could be written ({why}); spectro report {run.folder} tries again")
 
 
-def cross_validate(rendered: RenderedSet, config: TrainConfig, folder: Path, rounds: Rounds) -> Run:
-    """Train every fold that is there and score them together."""
+def cross_validate(
+    rendered: RenderedSet,
+    config: TrainConfig,
+    folder: Path,
+    rounds: Rounds,
+    like: Iterable[Path] = (),
+) -> Run:
+    """Train every fold that is there and score them together; begin as runs of the same study."""
     if rounds.candidates is not None:
         run = _train_nested(rendered, config, folder, rounds)
     else:
@@ -172,6 +179,7 @@ def cross_validate(rendered: RenderedSet, config: TrainConfig, folder: Path, rou
             rendered,
             config,
             folder,
+            like=like,
             track=rounds.track,
             n_gpus=rounds.gpus,
             n_threads=rounds.threads,
@@ -197,10 +205,11 @@ def repeat(
 
     several.check_free(folder)
     runs = []
-    for seed in range(config.seed, config.seed + seeds):
+    folders = {s: several.folder_of(folder, s) for s in range(config.seed, config.seed + seeds)}
+    for seed, own in folders.items():
         console.say(f"seed {seed}")
-        own = several.folder_of(folder, seed)
-        runs.append(cross_validate(rendered, config.replace(seed=seed), own, rounds))
+        one = config.replace(seed=seed)
+        runs.append(cross_validate(rendered, one, own, rounds, folders.values()))
     found = several.write(folder, runs)
     tables.table("seed", found["seeds"], ("accuracy", "macro_f1"))
     for name, title in (("accuracy", "accuracy"), ("macro_f1", "macro F1")):
@@ -229,6 +238,7 @@ def _train_nested(rendered: RenderedSet, config: TrainConfig, folder: Path, roun
         n_threads=rounds.threads,
     )
     run = nested.run
+    tell_of_another(nested.weights, run.config.arch)
     write_text(run.folder / "candidates.toml", rounds.candidates.read_text(encoding="utf-8"))
     for fold in rendered.folds:
         record = nested.fold(fold)

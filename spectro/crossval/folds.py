@@ -7,7 +7,7 @@ checkpoint, learning rate or threshold is chosen by looking at it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -82,6 +82,7 @@ def start(
     pictures: RenderedSet | None = None,
     folder: str | Path | None = None,
     n_threads: int | None = None,
+    like: Iterable[Path] = (),
 ) -> Start:
     """Find what training starts from: network, weights and arithmetic, each where it says "auto".
 
@@ -96,13 +97,18 @@ def start(
         A run that may be there; what it chose when it began is chosen again.
     n_threads : int or None
         Threads of training; None chooses.
+    like : iterable of Path
+        Runs of the same study. Where `folder` is not there yet, the first of these that is counts
+        as it would, so that a study that is gone on with does not mix two.
 
     Raises
     ------
     ConfigError, ModelError
         If the weights cannot be had.
     """
-    begun = Run.load(folder).record if folder and Run.is_at(Path(folder)) else None
+    there = (Path(one) for one in (folder, *like) if one is not None)
+    first = next((one for one in there if Run.is_at(one)), None)
+    begun = None if first is None else Run.load(first).record
     if begun is not None and config.arch == "auto":
         config = config.replace(arch=begun.train.arch)
     arch, weights = settle(config.weights, config.arch)
@@ -157,6 +163,7 @@ class Training:
         pictures: RenderedSet,
         config: TrainConfig,
         design: Design | None = None,
+        like: Iterable[Path] = (),
         **options: Any,
     ) -> Training:
         """Start or resume a run, having found the weights that it starts from.
@@ -171,6 +178,8 @@ class Training:
             Settings of training.
         design : Design or None
             What makes the run other than a plain cross-validation.
+        like : iterable of Path
+            As of :func:`start`.
         **options
             `track`, `n_gpus`, `n_threads` and `keep_models`.
 
@@ -183,7 +192,7 @@ class Training:
             raise ConfigError(
                 f"{pictures.folder}: all clips are {pictures.labels[0]}; two classes needed"
             )
-        begun = start(config, pictures, folder, options.get("n_threads"))
+        begun = start(config, pictures, folder, options.get("n_threads"), like)
         run = Run.open(folder, pictures, begun.config, begun.origin, begun.precision, design)
         return cls(run, pictures, begun.weights, reason=begun.reason, **options)
 

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from spectro.cli import steps
 from spectro.crossval import folds as crossval
+from spectro.crossval import runs
+from spectro.crossval.run import Run
+from spectro.crossval.studies import learning_curve
+from spectro.crossval.studies.nested import Nested, inner_folder
 from spectro.errors import ModelError
 from spectro.pictures.rendered import RenderedSet
 from spectro.training.loop import learner, timing
+from spectro.training.loop.progress import Listener
 from spectro.training.settings import TrainConfig
 from tests.conftest import SHORT_TRAINING
+from tests.pretending import pretend
 
 CPU = torch.device("cpu")
 LONG = TrainConfig(arch="cnn4", weights="none")
@@ -137,6 +146,41 @@ def test_a_run_goes_on_in_the_precision_that_it_began_in(
     assert [config.precision for config in trained] == ["bf16", "bf16"]
     with pytest.raises(ModelError, match="holds a run with other precision"):
         crossval.Training.open(tmp_path / "run", rendered, BRIEF.replace(precision="fp32"))
+
+
+@pytest.mark.parametrize("study", ["candidates", "shares", "seeds"])
+def test_a_study_goes_on_in_the_precision_that_its_first_run_began_in(
+    study: str, rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, lambda train, config: 0.5)
+    found: list[str] = []
+    for number, chosen in enumerate(("bf16", "fp32")):  # the second time in another process
+        monkeypatch.setattr(timing, "choose", lambda *_, chosen=chosen: (chosen, "timed"))
+        if study == "shares":
+            one = learning_curve.open_share(tmp_path, rendered, BRIEF, 0.5 + 0.5 * number)
+            found.append(one.run.record.precision)
+        elif study == "candidates":
+            both = Nested.open(tmp_path, rendered, BRIEF, {"a": BRIEF}, watch)
+            fold = rendered.folds[number]
+            both.fold(fold)
+            found.append(Run.load(inner_folder(both.run, fold, "a")).record.precision)
+        else:
+            monkeypatch.setattr(steps, "score", lambda run, pictures: 0.5)
+            monkeypatch.setattr(runs, "write", broken_off)
+            with pytest.raises(KeyboardInterrupt):
+                steps.repeat(rendered, BRIEF, tmp_path, steps.Rounds(), 1 + number)
+            folders = [runs.folder_of(tmp_path, seed) for seed in range(1 + number)]
+            found = [Run.load(folder).record.precision for folder in folders]
+    assert found == ["bf16", "bf16"]
+
+
+def broken_off(folder: Path, runs: list[Run]) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def watch(what: str, epochs: int) -> Iterator[Listener]:
+    yield Listener()
 
 
 def test_a_run_goes_on_with_the_network_that_it_began_with(

@@ -104,8 +104,8 @@ def open_share(
     folder: str | Path, pictures: RenderedSet, config: TrainConfig, share: float
 ) -> Training:
     """Start or resume the run of a share below `folder`; see :meth:`Training.open`."""
-    own = Path(folder) / f"share{share:g}"
-    return Training.open(own, pictures, config, Design(share=share), keep_models=False)
+    own, others = Path(folder) / f"share{share:g}", sorted(Path(folder).glob("share*"))
+    return Training.open(own, pictures, config, Design(share=share), others, keep_models=False)
 
 
 def train_on_share(training: Training, fold: int, listener: Listener | None = None) -> FoldRecord:

@@ -28,6 +28,7 @@ from spectro.crossval.folds import Training, start
 from spectro.crossval.records import Design, FoldRecord
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError, DivergedError
+from spectro.models.weights import Weights
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import write_text
 from spectro.plumbing.settings import read_tables
@@ -134,6 +135,8 @@ class Nested:
         Pictures of all folds.
     candidates : mapping of str to TrainConfig
         What to choose from; of equals, the first.
+    weights : Weights
+        Where networks start that have no others by their candidate.
     watch : callable
         Given what is trained and for how many epochs, gives a context with its listener.
     track : "tensorboard", "wandb" or None
@@ -145,6 +148,7 @@ class Nested:
     run: Run
     pictures: RenderedSet
     candidates: Candidates
+    weights: Weights
     watch: Watch
     track: str | None = None
     n_threads: int | None = None
@@ -188,8 +192,8 @@ class Nested:
         for config in candidates.values():  # what is wrong is told before hours of training
             start(config)
         design = Design(candidates=dict(candidates), inner_folds=turns)
-        run = Training.open(folder, pictures, base, design).run
-        return cls(run, pictures, candidates, watch, track, n_threads)
+        begun = Training.open(folder, pictures, base, design)
+        return cls(begun.run, pictures, candidates, begun.weights, watch, track, n_threads)
 
     def fold(self, fold: int) -> FoldRecord:
         """Choose settings for a fold on its training folds, train with them, and score the fold.
@@ -236,7 +240,10 @@ class Nested:
         clips, config = self.pictures.clips, self.candidates[name]
         rest = replace(self.pictures, clips=clips[clips["fold"] != fold].reset_index(drop=True))
         folder = inner_folder(self.run, fold, name)
-        training = Training.open(folder, rest, config, n_threads=self.n_threads, keep_models=False)
+        others = [inner_folder(self.run, other, name) for other in self.pictures.folds]
+        training = Training.open(
+            folder, rest, config, like=others, n_threads=self.n_threads, keep_models=False
+        )
         accuracies = []
         for k in inner_folds_of(self.run, fold):
             with self.watch(f"fold {fold}, {name}, inner fold {k}", config.all_epochs) as listener:
