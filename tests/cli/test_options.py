@@ -51,8 +51,8 @@ OPTIONS = {
     "--seed --inner-fold --quarantine --steps --out",
     "learning-curve": f"rendered --fold --shares {FIT} --quarantine --run --runs",
     "pretrain": f"--out {PICTURE} --arch --weights --objective --sounds --batch-size --lr "
-    "--weight-decay --temperature --change --scene --leave-out --precision --seed --every "
-    "--time-budget --probe --fold",
+    "--weight-decay --temperature --change --scene --drawing --leave-out --precision --seed --gpus "
+    "--every --time-budget --probe --fold",
     "report": "run --out --open",
     "runs": "--runs --dataset --recipe --sort --json",
     "compare": "run_a run_b --csv --seed",

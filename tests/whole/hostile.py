@@ -156,7 +156,7 @@ PROBE = "probe pics --run t --weights "
 EXPORTED, SCAN = "other/fold1/model/", "scan {exported} {clip} --out "
 PRETRAIN = (
     "pretrain --out net --arch mobilenet_v3_small --sounds 8 --batch-size 4 --sr 4000 --fmax 2000 "
-    "--duration 0.5 --n-mels 32 --n-fft 256"
+    "--duration 0.5 --n-mels 32 --n-fft 256 --precision fp32"
 )
 KINDS: dict[str, Kind] = {
     "model.json": Kind(MODEL + "model.json", json_values, ("predict {model} {clip} --json",)),

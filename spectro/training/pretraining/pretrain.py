@@ -326,7 +326,9 @@ class Pretraining:
         return errors
 
     def _diverged(self, what: str) -> DivergedError:
-        return DivergedError(f"{self.folder}: {what}; name another folder with a lower --lr")
+        return DivergedError(
+            f"{self.folder}: {what}; name another folder with a lower --lr, or --precision fp32"
+        )
 
     def _keep(self) -> None:
         """Write log and state, but none that cannot be gone on with."""
