@@ -273,14 +273,14 @@ def test_an_envelope_is_the_naive_one() -> None:
 
 
 def test_a_sound_never_comes_or_goes_with_a_jump() -> None:
-    draw = synthesiser().draw(0)
+    draw = synthesiser().draw(1)
     places = draw.even(2_000, len(PARAMETERS))
     names = ("event_rate", "duty", "attack", "release")
     rate, duty, attack, release = (RANGES.value(places, name) for name in names)
     turn = torch.tensor([[0.0, 1 - 1e-6]]).repeat(2_000, 1)
     start, end = envelope(turn, rate, duty, attack, release).T
     assert (start - end).abs().max() < 1e-3
-    assert start.max() <= 1 and (start[(duty < 0.5)[:, 0]] < 0.95).all()  # but it does come and go
+    assert start.max() <= 1 and (start[(duty < 0.5)[:, 0]] < 0.9).all()  # but it does come and go
 
 
 @pytest.mark.parametrize("sr", [1_000, 4_000, 8_000, 22_050])
