@@ -16,7 +16,7 @@ from spectro.plumbing.files import write_text
 from spectro.plumbing.words import percent
 
 if TYPE_CHECKING:
-    from spectro.crossval.folds import Training
+    from spectro.crossval.folds import Start, Training
     from spectro.crossval.records import FoldRecord
     from spectro.crossval.run import Run
     from spectro.models.weights import Weights
@@ -34,6 +34,7 @@ __all__ = [
     "repeat",
     "score",
     "tell_of_another",
+    "tell_of_start",
     "train",
 ]
 
@@ -101,14 +102,19 @@ def open_run(rendered: RenderedSet, config: TrainConfig, folder: Path, **options
     from spectro.crossval.folds import Training
 
     training = Training.open(folder, rendered, config, **options)
-    weights, config = training.weights, training.run.config
-    tell_of_another(weights, config.arch)
-    console.say(
-        f"recipe {config.recipe}: {config.arch}, {config.in_words}, "
-        f"{training.run.record.precision} ({training.reason}), from "
-        f"{'random weights' if weights.source == 'random' else weights.detail}"
-    )
+    tell_of_start(training.begun)
     return training
+
+
+def tell_of_start(begun: Start) -> None:
+    """Say what is trained, in what arithmetic, from which weights."""
+    config, weights = begun.config, begun.weights
+    tell_of_another(weights, config.arch)
+    start = "random weights" if weights.source == "random" else weights.detail
+    console.say(
+        f"recipe {config.recipe}: {config.arch}, {config.in_words}, {begun.precision} "
+        f"({begun.reason}), from {start}"
+    )
 
 
 def tell_of_another(weights: Weights, arch: str) -> None:

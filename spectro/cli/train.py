@@ -212,7 +212,7 @@ def lr_find(
     check_ours(out, PNG)
     pictures = steps.load(rendered, quarantine)
     begun = start(settings, pictures)
-    steps.tell_of_another(begun.weights, begun.config.arch)
+    steps.tell_of_start(begun)
     settled = begun.config.replace(precision=begun.precision)
     lrs, losses, suggestion = tuning.find_lr(pictures, settled, begun.weights, fold, steps=n_steps)
     console.say(f"plot: {save(learning_rates(lrs, losses, suggestion), out)}")
@@ -259,7 +259,7 @@ def _train_share(
     from spectro.crossval.studies.learning_curve import open_share, train_on_share
 
     training = open_share(folder, pictures, settings, share)
-    steps.tell_of_another(training.weights, training.run.config.arch)
+    steps.tell_of_start(training.begun)
     for fold in folds:
         what = f"share {share:g}, fold {fold}"
         with console.training(what, settings.all_epochs, each_epoch=False) as listener:

@@ -196,6 +196,11 @@ class Training:
         run = Run.open(folder, pictures, begun.config, begun.origin, begun.precision, design)
         return cls(run, pictures, begun.weights, reason=begun.reason, **options)
 
+    @property
+    def begun(self) -> Start:
+        """What each network starts from."""
+        return Start(self.run.config, self.weights, self.run.record.precision, self.reason)
+
     def fold(self, fold: int, listener: Listener | None = None, **about: Any) -> FoldRecord:
         """Train on all folds but one and predict that one; a finished fold is left as it is.
 

@@ -42,15 +42,20 @@ class Origin(Record):
         Kind of the weights; "own" are what a Learner of the user's own starts from.
     detail : str
         Their name, or the file with its SHA-256, or why they are random.
+    instead : str or None
+        Why it is another network than is usual, where none was asked for and it is.
     """
+
+    omitted: ClassVar[frozenset[str]] = frozenset({"instead"})
 
     source: Literal["imagenet", "sounds", "file", "random", "own"]
     detail: str
+    instead: str | None = None
 
     @classmethod
     def of(cls, weights: Weights) -> Origin:
         """Describe weights that were found."""
-        return cls(source=weights.source, detail=weights.detail)
+        return cls(source=weights.source, detail=weights.detail, instead=weights.instead or None)
 
     def same_start(self, other: Origin) -> bool:
         """Tell whether both start alike: from the same file, or both by chance."""

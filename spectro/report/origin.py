@@ -53,12 +53,14 @@ def _about(run: Run) -> list[tuple[str, str]]:
     precision: str = record.precision
     own = run.design.learner and f"the user's own: {run.design.learner_name}"
     classes = counted(len(run.labels), "class", "classes")
+    why = record.weights.instead
     if config.precision == "auto":
         precision += " (chosen by auto on the machine that trained)"
     return [
         ("Dataset", f"{about.name}, {counted(about.clips, 'clip')}, {classes}"),
         ("Identity of clips and pictures", record.rendered.identity),
         ("Network", own or f"{config.arch}, {schedule}, recipe {config.recipe}"),
+        *([("Why that network", why)] if why else []),
         ("Weights at the start", f"{record.weights.source}: {record.weights.detail}"),
         ("Arithmetic of training", precision),
         ("Seed", str(config.seed)),

@@ -95,6 +95,7 @@ def test_command_line_writes_a_curve_that_can_be_recomputed(
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0, said.output
     assert len(done) == 9
+    assert said.output.count("recipe plain: resnet18, 1 epoch, ") == 3
     points = pd.read_csv(tmp_path / "curve" / "learning-curve.csv")
     assert points["share"].tolist() == [0.25, 0.5, 1]
     assert points["train_clips"].tolist() == [6, 12, 24]

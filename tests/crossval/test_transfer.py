@@ -61,6 +61,7 @@ def test_training_starts_from_a_pretrained_lite_and_says_so_everywhere(
     run = Run.load(tmp_path / "run")
     assert run.config.arch == LITE
     assert run.record.weights.source == "imagenet"
+    assert run.record.weights.instead == why
     assert run.record.weights.detail.startswith(origin)
     assert any(origin in line for line in run.scores().protocol)
     model = tmp_path / "run" / "fold1" / "model"

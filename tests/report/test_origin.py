@@ -34,6 +34,16 @@ def test_the_options_of_reading_are_part_of_it(
     assert first == f"spectro render UrbanSound8K --out sample --config settings.toml{flags}"
 
 
+def test_why_it_is_another_network_is_told_where_it_is(run: Run) -> None:
+    told = dict(origin.tell(run)["about"])
+    assert "Why that network" not in told
+    weights = run.record.weights.replace(instead="those of resnet18 cannot be had")
+    changed = dataclasses.replace(run, record=run.record.replace(weights=weights))
+    assert dict(origin.tell(changed)["about"])["Why that network"] == weights.instead
+    assert '"instead"' not in run.record.to_text()
+    assert '"instead": "those of' in changed.record.to_text()
+
+
 def test_folders_of_one_name_are_told_apart(run: Run) -> None:
     record = run.record
     same = record.replace(

@@ -224,6 +224,8 @@ def test_lr_find_looks_at_training_folds_only_and_draws_its_curve(
     seen = {Path(path).parent.name for path in opened}
     assert seen == {"fold1", "fold3"}
     assert min(Image.open(out).size) > 300
+    assert "recipe default: cnn4, 15 epochs, fp32 (" in done.output
+    assert "), from random weights" in " ".join(done.output.split())
     suggestion = re.search(r"suggested: --lr (\S+)", done.output)
     assert suggestion
     assert 1e-7 < float(suggestion[1]) < 10
