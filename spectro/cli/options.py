@@ -26,7 +26,7 @@ from spectro.errors import ConfigError
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.described import entries, first_sentence
 from spectro.plumbing.settings import Settings, read_table
-from spectro.training.pretraining.settings import OF_PAIRS, PretrainConfig
+from spectro.training.pretraining.settings import IDLE_IF_NEW, OF_PAIRS, PretrainConfig
 from spectro.training.recipes import RECIPES, recipe_spectrogram
 from spectro.training.recipes import recipe as find_recipe
 from spectro.training.settings import Phase, TrainConfig
@@ -304,7 +304,7 @@ def _pretraining(
     idle = [name for name in OF_PAIRS if own[name] is not None]
     if chosen.objective == "parameters" and idle:
         raise ConfigError(f"--{idle[0]} is of pairs; it changes nothing if objective is parameters")
-    drawn = [name for name in ("win_length", "db_range") if flags.get(name) is not None]
+    drawn = [name for name in IDLE_IF_NEW if flags.get(name) is not None]
     if chosen.drawing == "new" and drawn:
         flag = drawn[0].replace("_", "-")
         raise ConfigError(f"--{flag} changes nothing if drawing is new: each picture has its own")

@@ -68,6 +68,7 @@ def pretrain(
 
     config, spectrogram = settings
     several_gpus.check(gpus, config)
+    score, scored_on = _score(probe, fold or [], config, spectrogram)
     done = several_gpus.run(
         out,
         config,
@@ -75,7 +76,8 @@ def pretrain(
         gpus,
         every=every,
         seconds=math.inf if time_budget is None else 60 * time_budget,
-        score=_score(probe, fold or [], config, spectrogram),
+        score=score,
+        scored_on=scored_on,
         told=_tell,
     )
     console.say(f"wrote {out / WEIGHTS}: --arch {config.arch} --weights {out / WEIGHTS}")
@@ -85,12 +87,12 @@ def pretrain(
 
 def _score(
     probe: Path | None, folds: list[int], config: PretrainConfig, spectrogram: SpectrogramConfig
-) -> Callable[[nn.Sequential], float] | None:
-    """Return what scores a network, having checked that it can."""
+) -> tuple[Callable[[nn.Sequential], float], str] | tuple[None, None]:
+    """Return what scores a network, having checked that it can, and on what it does."""
     if probe is None:
         if folds:
             raise ConfigError("--fold says on which folds of --probe to score; name one")
-        return None
+        return None, None
     from spectro.crossval.studies.probe import check, score_body
     from spectro.pictures.rendered import RenderedSet
 
@@ -106,7 +108,8 @@ def _score(
         )
     chosen = _folds(pictures, folds)
     check(pictures, chosen)
-    return partial(score_body, arch=config.arch, rendered=pictures, folds=chosen)
+    on = f"folds {', '.join(map(str, chosen))} of {pictures.folder.name}"
+    return partial(score_body, arch=config.arch, rendered=pictures, folds=chosen), on
 
 
 def _folds(pictures: RenderedSet, asked: list[int]) -> list[int]:

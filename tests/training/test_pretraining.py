@@ -927,8 +927,10 @@ def test_the_command_and_its_probe(rendered: RenderedSet, tmp_path: Path) -> Non
     ).body.eval()
     again = score_body(body, "resnet18", rendered, rendered.folds)
     assert row["score"] == pytest.approx(again, abs=0.03)
+    on = f"folds {', '.join(map(str, rendered.folds))} of {rendered.folder.name}"
+    assert row["scored_on"] == on
     card = (tmp_path / "net" / "README.md").read_text()
-    assert "generator 4" in card
+    assert "generator 4" in card and f"Score when it stopped on {on}: " in card
     (tmp_path / "same.toml").write_text(card.split("```toml\n")[1].split("```")[0])
     going_on = ["pretrain", "--out", tmp_path / "net", "--config", tmp_path / "same.toml"]
     result = CliRunner().invoke(app, [*map(str, going_on)])

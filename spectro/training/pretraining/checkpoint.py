@@ -63,6 +63,8 @@ class LogRow(Record):
         Of training by then, without scoring.
     score : float or None
         Of the network as it was then, by what was asked for.
+    scored_on : str or None
+        On what, in words.
     """
 
     sounds: int
@@ -72,6 +74,7 @@ class LogRow(Record):
     pairs: float | None = None
     seconds: float
     score: float | None = None
+    scored_on: str | None = None
 
 
 class Checkpoint(Record):

@@ -181,6 +181,7 @@ class Pretraining:
         every: int = 2_000,
         seconds: float = math.inf,
         score: Score | None = None,
+        scored_on: str | None = None,
         told: Callable[[LogRow], None] = lambda row: None,
     ) -> bool:
         """Train to the end, or as long as there is time.
@@ -193,6 +194,8 @@ class Pretraining:
             After so many it stops, where it can be gone on with.
         score : callable or None
             Given the network, for each row of the log, returns a score; leaves it as it is.
+        scored_on : str or None
+            On what it scores, in words, for log and card.
         told : callable
             Given each row.
 
@@ -218,25 +221,26 @@ class Pretraining:
             )
         keep_memory(ACTIVATIONS)
         stop, end = time.monotonic() + seconds, self.config.steps
+        scored = None if score is None else lambda: self._scored(score, scored_on)
         if self._rank.number == 0:
-            self._begin(score, told)
+            self._begin(scored, told)
         while self.about.steps < end and not self._is_over(stop):
             self.log.append(self._some(every, stop))
             if self._rank.number == 0:
                 self._keep()
-                told(self.log[-1] if score is None else self._scored(score))
+                told(self.log[-1] if scored is None else scored())
         if self._rank.number == 0:
             self._write_weights()
         return self.about.steps == end
 
-    def _begin(self, score: Score | None, told: Callable[[LogRow], None]) -> None:
+    def _begin(self, scored: Callable[[], LogRow] | None, told: Callable[[LogRow], None]) -> None:
         """Make the folder, or catch up on what a process left that was killed."""
         self._check_alone()
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / STATE).is_file():
             self._keep()  # from here on the folder is known as ours
-        elif score is not None and self.log and self.log[-1].score is None:
-            told(self._scored(score))
+        elif scored is not None and self.log and self.log[-1].score is None:
+            told(scored())
 
     def _is_over(self, stop: float) -> bool:
         """Tell whether there is no more time, the same in all processes, which all must ask."""
@@ -256,9 +260,9 @@ class Pretraining:
         self.about = self.about.replace(steps=steps, seconds=row.seconds)
         return row
 
-    def _scored(self, score: Score) -> LogRow:
+    def _scored(self, score: Score, on: str | None) -> LogRow:
         """Score the network as it is, for the last row of the log."""
-        self.log[-1] = self.log[-1].replace(score=score(self.body))
+        self.log[-1] = self.log[-1].replace(score=score(self.body), scored_on=on)
         self._check_alone()
         checkpoint.write_log(self.folder, self.log)
         return self.log[-1]
@@ -435,5 +439,6 @@ def _card(about: Checkpoint, log: list[LogRow]) -> str:
     if heard < config.sounds:
         lines[4:4] = ["It was stopped on the way, where the learning rate is high still.", ""]
     if log and log[-1].score is not None:
-        lines[4:4] = [f"Score when it stopped: {percent(log[-1].score)}.", ""]
+        on = f" on {log[-1].scored_on}" if log[-1].scored_on else ""
+        lines[4:4] = [f"Score when it stopped{on}: {percent(log[-1].score)}.", ""]
     return "\n".join(lines) + "\n"

@@ -15,7 +15,7 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import Self
 
-__all__ = ["OF_DRAWING", "OF_PAIRS", "PretrainConfig"]
+__all__ = ["IDLE_IF_NEW", "OF_DRAWING", "OF_PAIRS", "PretrainConfig"]
 
 
 OF_PAIRS = ("scene", "change", "temperature")
@@ -23,6 +23,9 @@ OF_PAIRS = ("scene", "change", "temperature")
 
 OF_DRAWING = ("n_fft", "win_length", "top_db", "db_range")
 """Settings of the picture that vary where drawing is "new"; of pictures to probe they are free."""
+
+IDLE_IF_NEW = ("win_length", "db_range")
+"""Of these, the settings that change nothing then."""
 
 
 class PretrainConfig(Settings):

@@ -51,6 +51,7 @@ def run(
     every: int = 2_000,
     seconds: float = math.inf,
     score: Score | None = None,
+    scored_on: str | None = None,
     told: Tell = lambda message: None,
 ) -> bool:
     """Train in `n` processes, one on each GPU; without GPUs, on the processor.
@@ -61,7 +62,7 @@ def run(
         As of :class:`~spectro.training.pretraining.pretrain.Pretraining`.
     n : int
         Number of processes; 1 is this one.
-    every, seconds, score
+    every, seconds, score, scored_on
         As of its ``run``; `score` is pickled.
     told : callable
         Called in this process, first with a
@@ -81,7 +82,7 @@ def run(
     torch.multiprocessing.ProcessException
         If a process failed for another reason: a bug.
     """
-    given = folder, config, spectrogram, every, seconds, score
+    given = folder, config, spectrogram, every, seconds, score, scored_on
     if n == 1:
         return _part(ALONE, given, told)
     return bool(processes.shared(n, _part, given, told, _LONGEST_SCORE))
@@ -89,10 +90,10 @@ def run(
 
 def _part(rank: Rank, given: Any, tell: Tell) -> bool:
     """Train in one of the processes."""
-    folder, config, spectrogram, every, seconds, score = given
+    folder, config, spectrogram, every, seconds, score, scored_on = given
     training = Pretraining(folder, config, spectrogram, rank=rank)
     if rank.number == 0:
         tell(training.about)
     # All have read the folder before the first writes to it.
     processes.any_of_them(False, rank, training.device)
-    return training.run(every=every, seconds=seconds, score=score, told=tell)
+    return training.run(every=every, seconds=seconds, score=score, scored_on=scored_on, told=tell)
