@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from spectro.crossval.records import Scores
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError, ModelError
 from spectro.plumbing.files import write_text
@@ -64,8 +65,8 @@ def list_runs(
     -------
     runs : pandas.DataFrame
         `COLUMNS`: ``run`` is the folder; ``folds`` are finished of ``all_folds`` that the dataset
-        has; the scores, 0 to 1, are missing until something is scored; ``date`` is when the run
-        was last scored, or else begun, in ISO 8601.
+        has; the scores, 0 to 1, are missing until these are scored; ``date`` is when the run was
+        last scored, or else begun, in ISO 8601.
 
     Raises
     ------
@@ -120,14 +121,23 @@ def _row(run: Run) -> dict[str, Any]:
         "folds": len(run.finished_folds),
         "all_folds": len(record.dataset.folds),
     }
-    if run.is_scored:
-        run.predictions()  # a score of predictions that are another fold's is none
-        scores = run.scores()
+    scores = _scores(run)
+    if scores is not None:
         low, high = scores.accuracy_interval
         row |= {"accuracy": scores.accuracy, "accuracy_low": low, "accuracy_high": high}
         row |= {"clips": scores.clips, "macro_f1": scores.macro_f1}
     when = datetime.fromtimestamp(run.changed, tz=timezone.utc)
     return {**row, "date": when.isoformat(timespec="seconds")}
+
+
+def _scores(run: Run) -> Scores | None:
+    """Read the scores of a run, if they are of the folds that are finished now."""
+    if not run.is_scored:
+        return None
+    predictions = run.predictions()  # a score of predictions that are another fold's is none
+    scores = run.scores()
+    now = sorted(predictions["fold"].value_counts().items())
+    return scores if [(row.get("fold"), row.get("clips")) for row in scores.folds] == now else None
 
 
 def to_json(runs: pd.DataFrame) -> str:
@@ -181,8 +191,11 @@ def summary(runs: list[Run]) -> dict[str, Any]:
         {"seed": run.config.seed, "accuracy": scores.accuracy, "macro_f1": scores.macro_f1}
         for run, scores in ((run, run.scores()) for run in runs)
     ]
-    draws = np.stack([metrics.resampled(table, labels) for table in tables])
-    drawn = {"accuracy": metrics.accuracies(draws), "macro_f1": metrics.macro_f1s(draws)}
+    draws = [metrics.resampled(table, labels) for table in tables]
+    drawn = {
+        "accuracy": np.stack([metrics.accuracies(draw) for draw in draws]),
+        "macro_f1": np.stack([metrics.macro_f1s(draw) for draw in draws]),
+    }
     whole: dict[str, Any] = {"clips": len(tables[0]), "seeds": each}
     for name, values in drawn.items():
         scores = [row[name] for row in each]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from scipy.stats import binomtest
 from spectro.errors import ModelError
 from spectro.scores import metrics
 from spectro.scores.breakdown import by_move
+from spectro.scores.metrics import Tallies
 
 __all__ = ["Change", "Comparison", "compare", "mcnemar"]
 
@@ -125,10 +125,10 @@ def compare(
     both, only = _matched(first, second, names)
     labels = sorted({*both["label"], *both["first"], *both["second"]})
     sides = [both.assign(predicted=both[side]) for side in ("first", "second")]
-    counts = [metrics.confusion(side, labels) for side in sides]
+    tallies = [metrics.Tallies.of(metrics.confusion(side, labels)) for side in sides]
     # Of the same recordings under the same seed: draw for draw the two are of the same clips.
     drawn = [metrics.resampled(side, labels, seed=seed) for side in sides]
-    accuracy = _change(metrics.accuracies, counts, drawn)
+    accuracy = _change(metrics.accuracies, tallies, drawn)
     gains = _gains(both)
     gained, lost = int((gains > 0).sum()), int((gains < 0).sum())
     moved = _moved(both, gains)
@@ -140,13 +140,13 @@ def compare(
         recordings=both["group"].nunique(),
         recordings_changed=changed,
         accuracy=accuracy,
-        macro_f1=_change(metrics.macro_f1s, counts, drawn),
+        macro_f1=_change(metrics.macro_f1s, tallies, drawn),
         gained=gained,
         lost=lost,
         p_value=mcnemar(lost, gained),
         verdict=_verdict(accuracy, changed, names) if gained or lost else _no_difference(names),
         notes=_notes(both, only, names),
-        classes=_class_changes(counts, drawn, labels, both),
+        classes=_class_changes(tallies, drawn, labels, both),
         moved=moved,
         moves=by_move(moved),
     )
@@ -204,8 +204,10 @@ def _clips(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return clips
 
 
-def _change(score: Callable[[Any], metrics.Floats], counts: list[Any], drawn: list[Any]) -> Change:
-    first, second = (float(score(matrix)) for matrix in counts)
+def _change(
+    score: Callable[[Tallies], metrics.Floats], tallies: list[Tallies], drawn: list[Tallies]
+) -> Change:
+    first, second = (float(score(one)) for one in tallies)
     low, high = metrics.interval(score(drawn[1]) - score(drawn[0]))
     return Change(first, second, second - first, (float(low), float(high)))
 
@@ -224,15 +226,15 @@ def _moved(both: pd.DataFrame, gains: pd.Series[int]) -> pd.DataFrame:
 
 
 def _class_changes(
-    counts: list[Any], drawn: list[Any], labels: list[str], both: pd.DataFrame
+    tallies: list[Tallies], drawn: list[Tallies], labels: list[str], both: pd.DataFrame
 ) -> pd.DataFrame:
     """Compare recall and F1 class by class; see :class:`Comparison`."""
     alike = both.groupby("label")["group"]
     table = pd.DataFrame({"label": labels})
     table["clips"] = alike.size().reindex(labels, fill_value=0).to_numpy()
     table["sources"] = alike.nunique().reindex(labels, fill_value=0).to_numpy()
-    scores = [metrics.class_scores(matrix) for matrix in counts]
-    draws = [metrics.class_scores(matrices, undefined=np.nan) for matrices in drawn]
+    scores = [metrics.class_scores(one) for one in tallies]
+    draws = [metrics.class_scores(one, undefined=np.nan) for one in drawn]
     for name in ("recall", "f1"):
         table[f"{name}_first"], table[f"{name}_second"] = (score[name] for score in scores)
         table[f"{name}_change"] = scores[1][name] - scores[0][name]

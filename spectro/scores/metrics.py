@@ -6,13 +6,14 @@ together, and resampling single clips would claim a certainty that is not there.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 __all__ = [
+    "Tallies",
     "accuracies",
     "bootstrap_interval",
     "class_scores",
@@ -31,6 +32,29 @@ Floats = npt.NDArray[np.float64]
 
 _RESAMPLES = 2_000
 _LEVEL = 0.95
+
+
+class Tallies(NamedTuple):
+    """What scores are computed from, of one confusion matrix or of many: its diagonal and sums.
+
+    Attributes
+    ----------
+    hits : np.ndarray [shape=(..., classes)]
+        Clips of each class that were named right.
+    claimed : np.ndarray [shape=(..., classes)]
+        Clips that were taken for it.
+    support : np.ndarray [shape=(..., classes)]
+        Clips of it.
+    """
+
+    hits: npt.NDArray[Any]
+    claimed: npt.NDArray[Any]
+    support: npt.NDArray[Any]
+
+    @classmethod
+    def of(cls, counts: Counts) -> Tallies:
+        """Take them from a confusion matrix, shape (classes, classes)."""
+        return cls(np.diagonal(counts), counts.sum(axis=0), counts.sum(axis=1))
 
 
 def score(predictions: pd.DataFrame, labels: list[str], *, seed: int = 0) -> dict[str, Any]:
@@ -54,17 +78,18 @@ def score(predictions: pd.DataFrame, labels: list[str], *, seed: int = 0) -> dic
         (:func:`per_class`); ``confusion`` (rows are the truth).
     """
     counts = confusion(predictions, labels)
+    tallies = Tallies.of(counts)
     folds = fold_table(predictions, labels)
-    accuracies = [fold["accuracy"] for fold in folds]
+    by_fold = [fold["accuracy"] for fold in folds]
     intervals = bootstrap_interval(predictions, labels, seed=seed)
     return {
         "clips": int(counts.sum()),
-        "accuracy": _accuracy(counts),
+        "accuracy": float(accuracies(tallies)),
         "accuracy_interval": intervals["accuracy"],
-        "macro_f1": _macro_f1(counts),
+        "macro_f1": float(macro_f1s(tallies)),
         "macro_f1_interval": intervals["macro_f1"],
-        "fold_mean": float(np.mean(accuracies)),
-        "fold_std": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None,
+        "fold_mean": float(np.mean(by_fold)),
+        "fold_std": float(np.std(by_fold, ddof=1)) if len(by_fold) > 1 else None,
         "folds": folds,
         "classes": per_class(counts, labels),
         "confusion": counts.tolist(),
@@ -74,28 +99,29 @@ def score(predictions: pd.DataFrame, labels: list[str], *, seed: int = 0) -> dic
 def confusion(predictions: pd.DataFrame, labels: list[str]) -> Counts:
     """Count clips by true class (row) and predicted class (column), shape (classes, classes)."""
     n = len(labels)
-    return np.bincount(_cells(predictions, labels), minlength=n * n).reshape(n, n)
+    truth, predicted = _places(predictions, labels)
+    return np.bincount(truth * n + predicted, minlength=n * n).reshape(n, n)
 
 
-def _cells(predictions: pd.DataFrame, labels: list[str]) -> Counts:
-    """Return the index of each clip's cell in the flattened confusion matrix."""
+def _places(predictions: pd.DataFrame, labels: list[str]) -> tuple[Counts, Counts]:
+    """Return the places in `labels` of each clip's class and of the one it was taken for."""
     position = {label: place for place, label in enumerate(labels)}
-    truth, predicted = (predictions[name].map(position) for name in ("label", "predicted"))
-    cells: Any = truth * len(labels) + predicted
-    return np.asarray(cells, dtype=np.int64)
+    places = predictions[["label", "predicted"]].apply(lambda named: named.map(position))
+    truth, predicted = places.to_numpy(np.int64).T
+    return truth, predicted
 
 
 def fold_table(predictions: pd.DataFrame, labels: list[str]) -> list[dict[str, Any]]:
     """Score each fold: ``fold``, ``clips``, ``accuracy``, ``macro_f1``."""
     rows = []
     for fold, part in predictions.groupby("fold"):
-        counts = confusion(part, labels)
+        tallies = Tallies.of(confusion(part, labels))
         rows.append(
             {
                 "fold": int(str(fold)),
                 "clips": len(part),
-                "accuracy": _accuracy(counts),
-                "macro_f1": _macro_f1(counts),
+                "accuracy": float(accuracies(tallies)),
+                "macro_f1": float(macro_f1s(tallies)),
             }
         )
     return rows
@@ -106,24 +132,25 @@ def per_class(counts: Counts, labels: list[str]) -> list[dict[str, Any]]:
 
     A ratio with nothing below the line is 0, as in scikit-learn.
     """
-    scores, support = class_scores(counts), counts.sum(axis=1)
+    tallies = Tallies.of(counts)
+    scores = class_scores(tallies)
     return [
         {
             "label": label,
-            "clips": int(support[place]),
+            "clips": int(tallies.support[place]),
             **{name: float(values[place]) for name, values in scores.items()},
         }
         for place, label in enumerate(labels)
     ]
 
 
-def class_scores(counts: npt.NDArray[Any], *, undefined: float = 0.0) -> dict[str, Floats]:
-    """Score each class of each confusion matrix in a stack.
+def class_scores(tallies: Tallies, *, undefined: float = 0.0) -> dict[str, Floats]:
+    """Score each class.
 
     Parameters
     ----------
-    counts : np.ndarray [shape=(..., classes, classes)]
-        Clips by true class (row) and predicted class (column).
+    tallies : Tallies
+        Of one confusion matrix, or of many.
     undefined : float
         What a ratio with nothing below the line is: 0, as in scikit-learn, or NaN.
 
@@ -132,8 +159,7 @@ def class_scores(counts: npt.NDArray[Any], *, undefined: float = 0.0) -> dict[st
     scores : dict of str to np.ndarray [shape=(..., classes)]
         ``precision``, ``recall`` and ``f1``, between 0 and 1.
     """
-    hits = np.diagonal(counts, axis1=-2, axis2=-1)
-    claimed, support = counts.sum(axis=-2), counts.sum(axis=-1)
+    hits, claimed, support = tallies
     return {
         "precision": _ratio(hits, claimed, undefined),
         "recall": _ratio(hits, support, undefined),
@@ -159,35 +185,41 @@ def bootstrap_interval(
     A. C. Davison, D. V. Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8
     (resampling clusters).
     """
-    counts = resampled(predictions, labels, seed=seed)
+    drawn = resampled(predictions, labels, seed=seed)
     return {
         name: [float(x) for x in interval(values)]
-        for name, values in (("accuracy", accuracies(counts)), ("macro_f1", macro_f1s(counts)))
+        for name, values in (("accuracy", accuracies(drawn)), ("macro_f1", macro_f1s(drawn)))
     }
 
 
-def resampled(predictions: pd.DataFrame, labels: list[str], *, seed: int = 0) -> Floats:
-    """Count the confusion matrix of each bootstrap draw of source recordings.
+def resampled(predictions: pd.DataFrame, labels: list[str], *, seed: int = 0) -> Tallies:
+    """Count the clips of each bootstrap draw of source recordings.
 
     Two tables over the same recordings are drawn alike under one seed, so that what is computed
-    from their matrices is paired.
+    from their counts is paired. No confusion matrix of a draw is made: of a thousand classes, two
+    thousand of them would fill the memory.
 
     Returns
     -------
-    counts : np.ndarray [shape=(2000, classes, classes)]
-        Whole numbers, in floats.
+    tallies : Tallies
+        Of shape (2000, classes): whole numbers, in floats.
     """
     group, names = pd.factorize(predictions["group"], sort=True)
     n_groups, n_labels = len(names), len(labels)
-    size = n_labels * n_labels
-    by_group = np.bincount(
-        group * size + _cells(predictions, labels), minlength=n_groups * size
-    ).reshape(n_groups, size)
+    truth, predicted = _places(predictions, labels)
+    right = truth == predicted
     rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=_RESAMPLES)
     # In floats, whose product is a BLAS call; counts stay far below where they are exact.
-    counts: Floats = drawn.astype(float) @ by_group.astype(float)
-    return counts.reshape(_RESAMPLES, n_labels, n_labels)
+    drawn = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=_RESAMPLES)
+    drawn = drawn.astype(float)
+
+    def counts(recording: Counts, place: Counts) -> Floats:
+        cells = np.bincount(recording * n_labels + place, minlength=n_groups * n_labels)
+        found: Floats = drawn @ cells.reshape(n_groups, n_labels).astype(float)
+        return found
+
+    return Tallies(counts(group[right], truth[right]), counts(group, predicted),
+                   counts(group, truth))  # fmt: skip
 
 
 def interval(values: Floats) -> Floats:
@@ -210,24 +242,16 @@ def interval(values: Floats) -> Floats:
     return ends
 
 
-def accuracies(counts: npt.NDArray[Any]) -> Floats:
-    """Accuracy of each confusion matrix in a stack, shape (..., classes, classes)."""
-    return _ratio(np.trace(counts, axis1=-2, axis2=-1), counts.sum(axis=(-2, -1)))
+def accuracies(tallies: Tallies) -> Floats:
+    """Share of all clips that were named right, of each confusion matrix."""
+    return _ratio(tallies.hits.sum(axis=-1), tallies.support.sum(axis=-1))
 
 
-def macro_f1s(counts: npt.NDArray[Any]) -> Floats:
-    """Mean F1 of each matrix in a stack, over the classes that occur as truth or prediction."""
-    occurs = (counts.sum(axis=-1) + counts.sum(axis=-2)) > 0
-    f1 = class_scores(counts)["f1"]
+def macro_f1s(tallies: Tallies) -> Floats:
+    """Mean F1 over the classes that occur as truth or prediction, of each confusion matrix."""
+    occurs = (tallies.claimed + tallies.support) > 0
+    f1 = class_scores(tallies)["f1"]
     return _ratio((f1 * occurs).sum(axis=-1), occurs.sum(axis=-1))
-
-
-def _accuracy(counts: Counts) -> float:
-    return float(accuracies(counts))
-
-
-def _macro_f1(counts: Counts) -> float:
-    return float(macro_f1s(counts))
 
 
 def _ratio(above: Any, below: Any, undefined: float = 0.0) -> Floats:

@@ -57,6 +57,15 @@ def test_last_first(three: Path) -> None:
     assert table.iloc[2]["date"] == "2001-09-09T01:46:40+00:00"
 
 
+def test_a_score_of_other_folds_than_are_there_is_none(three: Path) -> None:
+    """One fold more was trained since, or one removed."""
+    scores = json.loads((three / "b" / "scores.json").read_text())
+    for folds in ([*scores["folds"], {**scores["folds"][0], "fold": 2}], [], [{"fold": [1]}]):
+        (three / "b" / "scores.json").write_text(json.dumps({**scores, "folds": folds}))
+        row = list_runs(three / "b").iloc[0]
+        assert row["folds"] == 1 and pd.isna(row["accuracy"]) and pd.isna(row["clips"])
+
+
 def test_best_first_and_unscored_last(three: Path) -> None:
     assert names(list_runs(three, sort="accuracy")) == ["a", "b", "c"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 import warnings
 from random import Random
 
@@ -278,3 +279,19 @@ def test_class_that_no_draw_holds_does_not_count_in_that_draw() -> None:
     rows = [("dog", "dog", 1, f"r{i}") for i in range(20)] + [("owl", "owl", 1, "owl")]
     intervals = metrics.bootstrap_interval(pd.DataFrame(rows, columns=COLUMNS), ["dog", "owl"])
     assert intervals["macro_f1"] == [1, 1]
+
+
+def test_many_classes_and_recordings_take_little_memory() -> None:
+    """A confusion matrix for each draw, or for each recording, would take gigabytes."""
+    rng = np.random.default_rng(0)
+    names = [f"species {n}" for n in range(1_000)]
+    truth = rng.choice(names, 4_000)
+    predicted = np.where(rng.uniform(size=4_000) < 0.7, truth, rng.choice(names, 4_000))
+    table = pd.DataFrame({"label": truth, "predicted": predicted, "fold": 1})
+    table["group"] = [f"r{n // 2}" for n in range(4_000)]
+    tracemalloc.start()
+    low, high = metrics.bootstrap_interval(table, names)["accuracy"]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert low < (truth == predicted).mean() < high
+    assert peak < 400e6

@@ -155,16 +155,16 @@ def _point(run: Run, folds: list[int]) -> tuple[dict[str, Any], metrics.Floats]:
     records = pd.DataFrame([dict(run.fold_record(fold)) for fold in folds])
     draws = metrics.accuracies(metrics.resampled(predictions, run.labels))
     low, high = metrics.interval(draws)
-    counts = metrics.confusion(predictions, run.labels)
+    tallies = metrics.Tallies.of(metrics.confusion(predictions, run.labels))
     row = {
         "share": run.design.share,
         "train_clips": round(records["train_clips"].mean()),
         "train_recordings": round(records["train_recordings"].mean()),
         "scored_clips": len(predictions),
-        "accuracy": float(metrics.accuracies(counts)),
+        "accuracy": float(metrics.accuracies(tallies)),
         "accuracy_low": float(low),
         "accuracy_high": float(high),
-        "macro_f1": float(metrics.macro_f1s(counts)),
+        "macro_f1": float(metrics.macro_f1s(tallies)),
     }
     return row, draws
 
