@@ -128,6 +128,18 @@ def test_a_fold_starts_from_a_file_goes_through_all_phases_and_says_how_many_tra
 
 
 @pytest.mark.long
+def test_a_network_with_layers_that_no_picture_goes_through_is_shared(
+    parts: Split, rendered: RenderedSet
+) -> None:
+    """timm builds a last layer of it that stands behind the feature maps."""
+    pytest.importorskip("timm")
+    config = CONFIG.replace(arch="mobilenetv3_small_050").with_last_phase(epochs=2)
+    data = (parts, rendered.labels, config, resolve("none", config.arch), rendered.config)
+    _, history = train(*data, n_gpus=2)
+    assert list(history["epoch"]) == [1, 2] and history["train_loss"].notna().all()
+
+
+@pytest.mark.long
 def test_what_is_wrong_in_one_of_them_ends_all_and_is_told_as_ever(
     parts: Split, rendered: RenderedSet, tmp_path: Path
 ) -> None:

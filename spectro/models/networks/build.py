@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -17,8 +16,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from spectro.errors import ConfigError
-from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
-from spectro.models.networks import timm_bodies
+from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD, shortened
+from spectro.models.networks import cnn4, timm_bodies
 
 __all__ = [
     "Answer",
@@ -29,6 +28,7 @@ __all__ = [
     "body",
     "build",
     "check_name",
+    "check_takes",
     "expected",
     "full_name",
     "head",
@@ -42,46 +42,6 @@ __all__ = [
     "top",
     "without_memory",
 ]
-
-_CHANNELS = (3, 8, 16, 32, 64)
-_SLOPE = 0.1  # of the leaky ReLU that its usual Kaiming initialisation is computed for
-
-
-def _cnn4_body() -> nn.Sequential:
-    """Build cnn4's four blocks: convolution of stride 2 (5 x 5, then 3 x 3), ReLU, batch norm.
-
-    Returns
-    -------
-    body : torch.nn.Sequential
-        Maps (n, 3, height, width) to (n, 64, height / 16, width / 16).
-    """
-    sides = (5, 3, 3, 3)
-    blocks = [_block(*ends, side) for ends, side in zip(pairwise(_CHANNELS), sides, strict=True)]
-    return nn.Sequential(*blocks)
-
-
-def _block(channels_in: int, channels_out: int, side: int) -> nn.Sequential:
-    convolution = nn.Conv2d(channels_in, channels_out, side, stride=2, padding=side // 2)
-    nn.init.kaiming_normal_(convolution.weight, a=_SLOPE)
-    assert convolution.bias is not None
-    nn.init.zeros_(convolution.bias)
-    return nn.Sequential(convolution, nn.ReLU(), nn.BatchNorm2d(channels_out))
-
-
-def _cnn4_head(n_classes: int) -> nn.Sequential:
-    """Build cnn4's head: the mean over time and frequency, then one linear layer.
-
-    Parameters
-    ----------
-    n_classes : int
-        Classes to tell apart.
-
-    Returns
-    -------
-    head : torch.nn.Sequential
-        Maps (n, 64, height, width) to logits (n, n_classes).
-    """
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(_CHANNELS[-1], n_classes))
 
 
 class Ensemble(nn.Module):
@@ -181,7 +141,7 @@ def body(arch: str, state: Mapping[str, torch.Tensor] | None = None) -> nn.Seque
         If it is timm's, which is not installed.
     """
     if arch == "cnn4":
-        own = _cnn4_body()
+        own = cnn4.body()
         if state is not None:
             own.load_state_dict(state, strict=False)  # weights.resolve has checked every name
         return own
@@ -344,13 +304,40 @@ def expected(arch: str, n_classes: int, members: int = 1) -> dict[str, Expected]
     return {prefix + name: about for prefix in prefixes for name, about in tensors.items()}
 
 
-def n_features(backbone: nn.Module) -> int:
-    """Count the channels that a body gives out, by asking it."""
-    was_training = backbone.training
-    with torch.no_grad():
-        features = backbone.eval()(torch.zeros(1, 3, 64, 64))
-    backbone.train(was_training)
+def n_features(
+    backbone: nn.Module, shape: tuple[int, int] = (64, 64), name: str = "the network"
+) -> int:
+    """Count the channels that a body makes of pictures of a height and width, by asking it.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot take such pictures: its kernels or windows are larger.
+    """
+    was_training, device = backbone.training, next(backbone.parameters()).device
+    try:
+        with torch.no_grad():
+            features = backbone.eval()(torch.zeros(1, 3, *shape, device=device))
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"{name} cannot take pictures of {shape[0]} x {shape[1]} ({shortened(error)}); give "
+            "it larger ones, or take another network"
+        ) from None
+    finally:
+        backbone.train(was_training)
     return int(features.shape[1])
+
+
+def check_takes(arch: str, shape: tuple[int, int]) -> None:
+    """Refuse pictures that are too small for a network, without building it.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot take pictures of this height and width, or there is no such network.
+    """
+    with without_memory(arch):
+        n_features(body(arch), shape, arch)
 
 
 class ConcatPool(nn.Module):
@@ -390,7 +377,7 @@ def head(features: int, n_classes: int) -> nn.Sequential:
 
 def top(arch: str, features: int, n_classes: int) -> nn.Sequential:
     """Build the head that goes with a network: cnn4's own, or fastai's (:func:`head`)."""
-    return _cnn4_head(n_classes) if arch == "cnn4" else head(features, n_classes)
+    return cnn4.head(n_classes) if arch == "cnn4" else head(features, n_classes)
 
 
 def build(arch: str, n_classes: int, members: int = 1) -> nn.Module:

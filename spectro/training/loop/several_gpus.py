@@ -120,6 +120,7 @@ def train(
 
 def _train_part(rank: Rank, given: Any, tell: Tell) -> tuple[dict[str, Any], pd.DataFrame]:
     """Train one process's part; return the network's state and the history."""
+    from accelerate import DistributedDataParallelKwargs
     from fastai.distributed import DistributedDL  # needs accelerate
 
     # fastai sends the order of clips from the first process to all through CUDA, which the
@@ -134,7 +135,9 @@ def _train_part(rank: Rank, given: Any, tell: Tell) -> tuple[dict[str, Any], pd.
     cuda = torch.cuda.is_available()
     if cuda:  # fastai would do it by torch alone, which drops the activations in timm's norms
         networks.synchronise_norms(learn.model)
-    with learn.distrib_ctx(sync_bn=False, cpu=not cuda):
+    # Of timm's networks layers behind the feature maps are built that no picture goes through.
+    spare = DistributedDataParallelKwargs(find_unused_parameters=networks.is_timms(config.arch))
+    with learn.distrib_ctx(sync_bn=False, cpu=not cuda, kwargs_handlers=[spare]):
         history = fit(learn, own, told if rank.number == 0 else None)
     state = {name: x.cpu() for name, x in learn.model.state_dict().items()}
     return state, history
