@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -18,10 +17,9 @@ from spectro.plumbing.words import counted, percent
 from spectro.training.pretraining.settings import OF_DRAWING, PretrainConfig
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from spectro.pictures.rendered import RenderedSet
     from spectro.training.pretraining.checkpoint import Checkpoint, LogRow
+    from spectro.training.pretraining.pretrain import Probe
 
 __all__ = ["pretrain"]
 
@@ -68,7 +66,6 @@ def pretrain(
 
     config, spectrogram = settings
     several_gpus.check(gpus, config)
-    score, scored_on = _score(probe, fold or [], config, spectrogram)
     done = several_gpus.run(
         out,
         config,
@@ -76,8 +73,7 @@ def pretrain(
         gpus,
         every=every,
         seconds=math.inf if time_budget is None else 60 * time_budget,
-        score=score,
-        scored_on=scored_on,
+        probe=_probe(probe, fold or [], config, spectrogram),
         told=_tell,
     )
     console.say(f"wrote {out / WEIGHTS}: --arch {config.arch} --weights {out / WEIGHTS}")
@@ -85,31 +81,32 @@ def pretrain(
         console.note("the time is over before all sounds were heard; the same command goes on")
 
 
-def _score(
-    probe: Path | None, folds: list[int], config: PretrainConfig, spectrogram: SpectrogramConfig
-) -> tuple[Callable[[nn.Sequential], float], str] | tuple[None, None]:
-    """Return what scores a network, having checked that it can, and on what it does."""
-    if probe is None:
+def _probe(
+    folder: Path | None, folds: list[int], config: PretrainConfig, spectrogram: SpectrogramConfig
+) -> Probe | None:
+    """Return what scores a network on a rendered set, having checked that it can."""
+    if folder is None:
         if folds:
             raise ConfigError("--fold says on which folds of --probe to score; name one")
-        return None, None
+        return None
     from spectro.crossval.studies.probe import check, score_body
     from spectro.pictures.rendered import RenderedSet
+    from spectro.training.pretraining.pretrain import Probe
 
-    pictures = RenderedSet.load(probe)
+    pictures = RenderedSet.load(folder)
     # A network takes pictures of any length; only the scale must be that which it learned.
     free = ("duration", *OF_DRAWING) if config.drawing == "new" else ("duration",)
     theirs = {name: getattr(pictures.config, name) for name in free}
     other = spectrogram.replace(**theirs).differences(pictures.config)
     if other:
         raise ConfigError(
-            f"{probe}: its pictures are drawn otherwise ({'; '.join(other)}); give the same "
+            f"{folder}: its pictures are drawn otherwise ({'; '.join(other)}); give the same "
             "settings to both"
         )
     chosen = _folds(pictures, folds)
     check(pictures, chosen)
-    on = f"folds {', '.join(map(str, chosen))} of {pictures.folder.name}"
-    return partial(score_body, arch=config.arch, rendered=pictures, folds=chosen), on
+    score = partial(score_body, arch=config.arch, rendered=pictures, folds=chosen)
+    return Probe(score, f"folds {', '.join(map(str, chosen))} of {pictures.folder.name}")
 
 
 def _folds(pictures: RenderedSet, asked: list[int]) -> list[int]:

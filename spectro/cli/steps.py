@@ -296,6 +296,8 @@ def fit_time(
 
     if Run.is_at(folder):
         before = Run.load(folder).config
+        if not before.phases:
+            raise ConfigError(f"{folder}: is a probe, which trains no network; name another --run")
         config = config.replace(size=before.size or 0)
         console.note("the time budget was settled when this run began")
         return config.with_last_phase(epochs=before.phases[-1].epochs)

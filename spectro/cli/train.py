@@ -22,6 +22,7 @@ from spectro.cli.options import (
     training,
     with_options,
 )
+from spectro.errors import ConfigError
 from spectro.plumbing.words import percent
 from spectro.training.settings import TrainConfig
 
@@ -172,6 +173,10 @@ def probe(
     """Score every fold by a linear head on a frozen network: a first honest score in a minute."""
     from spectro.crossval.studies import probe as probing
 
+    if settings.inner_fold is not None:
+        raise ConfigError(
+            "inner_fold: a probe chooses nothing by a fold of its own; leave it out of the settings"
+        )
     settings = settings.replace(phases=())
     pictures = steps.load(rendered, quarantine)
     probing.check(pictures)

@@ -82,6 +82,16 @@ def card_of(
             "accuracy": round(record.accuracy, 4),
             "accuracy_interval": [round(end, 4) for end in intervals["accuracy"]],
             "clips": record.scored_clips,
-            "measured": f"of fold {record.fold}, on which it was not trained",
+            "measured": _measured(run, record),
         },
     )
+
+
+def _measured(run: Run, record: FoldRecord) -> str:
+    """Say which clips were scored, for the person who gets the model without its run."""
+    if run.leaks:
+        return (
+            "drawn at random, and others of their recordings were trained on: A RANDOM SPLIT, NOT "
+            "AN HONEST SCORE"
+        )
+    return f"of fold {record.fold}, on which it was not trained"

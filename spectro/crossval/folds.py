@@ -24,6 +24,7 @@ from spectro.crossval.records import Design, FoldRecord, Origin, Scores
 from spectro.crossval.run import RANDOM, Run
 from spectro.errors import ConfigError, DivergedError
 from spectro.models.folder import save_model
+from spectro.models.networks import build as networks
 from spectro.models.networks.precision import choose_precision
 from spectro.models.trained_on import marks_of
 from spectro.models.weights import Weights, settle
@@ -118,8 +119,15 @@ def start(
         return Start(config, weights, begun.precision, "as the run began")
     if pictures is None:
         return Start(config, weights, *choose_precision(config.precision, device()))
+    _check_takes(config, pictures.config.shape)
     about = (len(pictures.labels), pictures.config.shape, len(pictures.clips), device())
     return Start(config, weights, *timing.choose(config, *about, n_threads))
+
+
+def _check_takes(config: TrainConfig, drawn: tuple[int, int]) -> None:
+    """Refuse pictures too small for the network, as they are trained on: resized, and cut."""
+    height, width = (config.size, config.size) if config.size else drawn
+    networks.check_takes(config.arch, (height, max(1, round((config.crop or 1) * width))))
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,11 @@
 """Learners of the user's own under our protocol: cross-validated, scored, reported, compared.
 
-``run.json`` keeps the source of what made them, so that a run says what it was and another is not
-mixed into it.
+``run.json`` keeps the source of what made them (:mod:`spectro.crossval.source`), so that a run says
+what it was and another is not mixed into it.
 """
 
 from __future__ import annotations
 
-import inspect
-import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,21 +14,28 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import nn
 
 from spectro.crossval.cards import card_of
+from spectro.crossval.final.evidence import evenly
 from spectro.crossval.folds import measured, score_run
 from spectro.crossval.predictions import accuracy, out_of_fold, write_predictions
 from spectro.crossval.records import Design, FoldRecord, Origin, OwnLearner, Scores
 from spectro.crossval.run import Run
+from spectro.crossval.source import source_of
 from spectro.errors import ConfigError, DivergedError
-from spectro.models.folder import save_model
+from spectro.models.card import ModelCard
+from spectro.models.folder import predict_probabilities, save_model
 from spectro.models.networks.build import full_name
 from spectro.models.networks.own import as_ours, save_weights
 from spectro.models.trained_on import marks_of
+from spectro.pictures.read import read_levels
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import write_text
 from spectro.scores import breakdown, metrics
 from spectro.training import own
+from spectro.training.loop.callbacks import is_autocast
 from spectro.training.loop.progress import Listener
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import split
@@ -38,7 +43,8 @@ from spectro.training.splits import split
 __all__ = ["OwnTraining", "cross_validate_own", "score"]
 
 _RECIPE = "own"
-_LONGEST = 20_000  # characters of source that are kept
+_TRIED = 16  # clips by which a model folder is compared with what the Learner said
+_FAR = 0.02  # of a probability; other pixels, or another normalisation, are farther off
 
 
 def score(learn: Any, pictures: RenderedSet, fold: int) -> Scores:
@@ -115,11 +121,11 @@ class OwnTraining:
                 f"{pictures.folder}: all clips are {pictures.labels[0]}; two classes needed"
             )
         config = (config or TrainConfig()).replace(recipe=_RECIPE, weights="none")
-        source = "\n".join(_source(part) for part in (make_learner, fit) if part is not None)
+        own.check_settings(config)
         learner = OwnLearner(
             name=getattr(make_learner, "__name__", type(make_learner).__name__)[:100],
             fit="" if fit is None else getattr(fit, "__name__", type(fit).__name__)[:100],
-            source=source[:_LONGEST],
+            source=source_of(make_learner, fit),
         )
         origin = Origin(source="own", detail="what make_learner starts from")
         run = Run.open(folder, pictures, config, origin, "fp32", Design(learner=learner))
@@ -152,6 +158,7 @@ class OwnTraining:
             about = {"inner_fold": inner, "inner_accuracy": accuracy(watched)}
         seconds = time.perf_counter() - started
         record = measured(run, fold, parts, predictions, seconds, **about)
+        record = record.replace(precision=_precision(learn))
         self._write(record, predictions, learn, history)
         return record
 
@@ -178,19 +185,31 @@ class OwnTraining:
         arch, model = found
         card = card_of(self.run, self.pictures, record, predictions)
         training = {**card.training, "settings": {"make_learner": self.run.design.learner_name}}
-        named = {"arch": full_name(arch), "training": training}
+        card = card.replace(arch=full_name(arch), training=training)
+        if not _answers(model, card, predictions):  # it was shown other pictures than our cards say
+            save_weights(folder / "own-model", learn.model)
+            return
         clips = self.pictures.clips
         learned = clips[~clips["fold"].isin([record.fold, record.inner_fold])]
         marks = marks_of([*learned["image"]], self.pictures.config)
-        save_model(folder / "model", model, card.replace(**named), marks)
+        save_model(folder / "model", model, card, marks)
 
 
-def _source(part: Callable[..., object]) -> str:
-    """Return the source of a function, as far as it can be had."""
-    try:
-        return textwrap.dedent(inspect.getsource(part))
-    except (OSError, TypeError):
-        return f"# {part!r}: its source is not to be had\n"
+def _precision(learn: Any) -> str:
+    """Name the arithmetic that a Learner trained in."""
+    half = learn.cbs.filter(is_autocast)
+    mode = getattr(half[0], "amp_mode", "bf16") if half else "fp32"
+    return str(getattr(mode, "value", mode))
+
+
+def _answers(model: nn.Module, card: ModelCard, predictions: pd.DataFrame) -> bool:
+    """Tell whether a model, shown pictures as its card says, answers as the Learner did."""
+    some = predictions.iloc[evenly(len(predictions), _TRIED)]
+    levels = read_levels([*some["image"]], card.size, card.spectrogram.shape)
+    pixels = torch.from_numpy(levels).permute(0, 3, 1, 2).float() / 255
+    found = predict_probabilities(model.cpu().float().eval(), card, pixels).numpy()
+    said = some[metrics.probability_columns([*card.labels])].to_numpy()
+    return bool(np.abs(found - said).max() <= _FAR)
 
 
 def _predicted(learn: Any, clips: pd.DataFrame, labels: list[str], fold: int) -> pd.DataFrame:

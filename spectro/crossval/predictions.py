@@ -102,8 +102,8 @@ def read_predictions(
     probabilities = table[["probability", *probability_columns(list(labels))]].to_numpy()
     if not ((probabilities >= 0) & (probabilities <= 1)).all():  # NaN fails it too
         raise ModelError(f"{file}: a probability is not a number from 0 to 1; train the fold anew")
-    if table["fold"].isna().any():
-        raise ModelError(f"{file}: a clip has no fold; train the fold anew")
+    if not pd.api.types.is_integer_dtype(table["fold"]):  # booleans and fractions are none
+        raise ModelError(f"{file}: a fold is not a whole number; train the fold anew")
     table["path"] = [os.path.join(root, path) for path in table["path"]]
     table["image"] = [os.path.join(pictures, image) for image in table["image"]]
     return table

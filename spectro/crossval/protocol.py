@@ -83,7 +83,7 @@ def doubts(
 
 def _trained(run: Run, rendered: RenderedSet) -> str:
     """Say what predicted a fold, and what it was trained on."""
-    n_others = len(rendered.folds) - 1 - (run.config.inner_fold is not None)
+    n_others = len(rendered.folds) - 1 - run.sets_aside
     others = counted(n_others, "other fold")
     if not run.config.phases:
         return (
@@ -97,8 +97,12 @@ def _trained(run: Run, rendered: RenderedSet) -> str:
 
 
 def _networks(run: Run) -> str:
-    n = run.config.members
-    return "a network" if n == 1 else f"{n} networks together, each"
+    candidates = run.design.candidates or {}
+    configs = [candidates.get(name, run.config) for name in run.chosen.values()] or [run.config]
+    n = sorted({config.members for config in configs})
+    if n == [1]:
+        return "a network"
+    return f"{' or '.join(map(str, n))} networks together, each"
 
 
 def _random_share(run: Run, rendered: RenderedSet) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from spectro.models.weights import Weights
 from spectro.pictures.rendered import About
@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 Share = Annotated[float, Field(ge=0, le=1)]
+_MOST_LABELS = 10_000  # a confusion matrix of so many takes 800 MB
 _SHA256 = re.compile(r"sha256 [0-9a-f]{64}")
 Interval = tuple[float, float]
 Row = dict[str, Any]
@@ -185,9 +186,16 @@ class RunRecord(Record):
     spectrogram: SpectrogramConfig
     dataset: ScoredDataset
     rendered: PictureFolder
-    labels: tuple[str, ...] = Field(min_length=1)
+    labels: tuple[str, ...] = Field(min_length=1, max_length=_MOST_LABELS)
     design: Design | None = None
     environment: Environment
+
+    @field_validator("labels")
+    @classmethod
+    def _differ(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(labels)) < len(labels):
+            raise ValueError("a class is named twice")
+        return labels
 
 
 class Head(Record):

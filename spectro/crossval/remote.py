@@ -63,9 +63,8 @@ def train_folds(training: Training, folds: list[int], executor: Executor) -> Ite
     pictures = _absolute(training.pictures)
     spec = run.config.weights
     spec = absolute(spec) if Path(spec).is_file() else spec
-    tasks = {
-        executor.submit(_train, run, pictures, spec, fold, training.track): fold for fold in folds
-    }
+    given = run, pictures, spec, training.track, training.n_threads
+    tasks = {executor.submit(_train, fold, *given): fold for fold in folds}
     try:
         for task in as_completed(tasks):
             try:
@@ -84,13 +83,16 @@ def _absolute(rendered: RenderedSet) -> RenderedSet:
     return dataclasses.replace(rendered, folder=folder, clips=rendered.clips.assign(**files))
 
 
-def _train(run: Run, rendered: RenderedSet, spec: str, fold: int, track: str | None) -> Outcome:
+def _train(
+    fold: int, run: Run, rendered: RenderedSet, spec: str, track: str | None, n_threads: int | None
+) -> Outcome:
     """Train a fold on this machine, if it would be trained as on the client's."""
     try:
         with _ONE_AT_A_TIME:
             begun = start(run.config.replace(weights=spec), folder=run.folder)
             _check_same(run, begun)
-            record = Training(run, rendered, begun.weights, track).fold(fold)
+            training = Training(run, rendered, begun.weights, track, n_threads=n_threads)
+            record = training.fold(fold)
     except (SpectroError, OSError) as error:
         return Outcome(fold, reason=str(error).removeprefix(f"fold {fold}: "))
     return Outcome(fold, record)

@@ -42,11 +42,20 @@ from spectro.crossval.records import (
     ScoredDataset,
     Scores,
 )
+from spectro.crossval.source import first_change
 from spectro.errors import ModelError
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.environment import environment
-from spectro.plumbing.files import check_writable, is_taken, replacing_folder, sweep, write_text
+from spectro.plumbing.files import (
+    check_writable,
+    claim_text,
+    is_taken,
+    replacing_folder,
+    scratch,
+    sweep,
+    write_text,
+)
 from spectro.plumbing.paths import check_no_link
 from spectro.plumbing.words import counted
 from spectro.training.settings import TrainConfig
@@ -165,11 +174,16 @@ class Run:
             run = cls.load(folder)
             run._check_same(asked)
             check_writable(folder)  # told before hours of training, not after
-            return run
+            return run._moved(asked)
         if is_taken(folder):
             raise ModelError(f"{folder}: is there and holds something else; name another --run")
-        write_text(folder / RECORD, asked.to_text())
-        return cls(folder, asked)
+        folder.mkdir(parents=True, exist_ok=True)
+        with scratch(folder) as own:
+            begun = claim_text(folder / RECORD, asked.to_text(), inside=own)
+        run = cls.load(folder)
+        if not begun:  # by another process, a moment ago
+            run._check_same(asked)
+        return run
 
     def _check_same(self, asked: RunRecord) -> None:
         """Refuse to go on with other settings, pictures, weights or precision."""
@@ -188,11 +202,24 @@ class Run:
             settings = there.train.differences(asked.train) + there.spectrogram.differences(
                 asked.spectrogram
             )
+            if not same["design"] and there.design and asked.design:
+                before, now = (one.learner for one in (there.design, asked.design))
+                if before and now and (line := first_change(before.source, now.source)):
+                    settings.append(line)
             which = f" ({'; '.join(settings)})" if settings else ""
             raise ModelError(
                 f"{self.folder}: holds a run with other {' and '.join(changed)}{which}; "
                 "name another --run or remove that folder"
             )
+
+    def _moved(self, asked: RunRecord) -> Run:
+        """Write down where dataset and pictures lie now, if they were moved since."""
+        dataset = self.record.dataset.replace(root=asked.dataset.root)
+        changes = {"dataset": dataset, "rendered": asked.rendered}
+        now = self.record.model_copy(update=changes)
+        if now != self.record:
+            write_text(self.folder / RECORD, now.to_text())
+        return Run(self.folder, now)
 
     @property
     def labels(self) -> list[str]:
@@ -215,9 +242,21 @@ class Run:
         return self.record.design or Design()
 
     @property
+    def leaks(self) -> bool:
+        """Whether clips were drawn at random, so that others of their recordings were heard."""
+        beside = self.folder.name == RANDOM and Run.is_at(self.folder.parent)
+        return beside or self.record.dataset.random_share is not None
+
+    @property
+    def sets_aside(self) -> bool:
+        """Whether a training fold is set aside to tune by."""
+        records = map(self.fold_record, self.finished_folds)
+        return self.config.inner_fold is not None or any(r.inner_fold is not None for r in records)
+
+    @property
     def watched(self) -> str:
         """What the accuracy of the training curves was measured on."""
-        return "the scored fold" if self.config.inner_fold is None else "the inner fold"
+        return "the inner fold" if self.sets_aside else "the scored fold"
 
     def trained_with(self, config: TrainConfig, weights: Origin, precision: str) -> Run:
         """Return the same folder for training with other settings than ``run.json`` says.

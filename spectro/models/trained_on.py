@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from spectro.pictures.read import picture_grey, read_grey
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.paths import check_no_link
 
-__all__ = ["TRAINED_ON", "mark_of", "marks_of", "read_marks", "write_marks"]
+__all__ = ["TRAINED_ON", "are_heard", "mark_of", "marks_of", "read_marks", "write_marks"]
 
 TRAINED_ON = "trained-on.txt"
 
@@ -52,11 +52,40 @@ def marks_of(images: Sequence[str], config: SpectrogramConfig) -> list[str]:
     RenderError
         If a file is no such picture.
     """
-    found: set[str] = set()
+    return sorted(set(_each(images, config)) - {""})
+
+
+def are_heard(
+    images: Sequence[str], config: SpectrogramConfig, marks: Set[str]
+) -> npt.NDArray[np.bool_]:
+    """Tell which pictures a network was trained on; those of a single level count as such.
+
+    Parameters
+    ----------
+    images : sequence of str
+        Picture files.
+    config : SpectrogramConfig
+        What they were drawn with.
+    marks : set of str
+        Of the network (:func:`read_marks`).
+
+    Returns
+    -------
+    heard : np.ndarray [shape=(n_images,)], bool
+
+    Raises
+    ------
+    RenderError
+        If a file is no such picture.
+    """
+    return np.array([not mark or mark in marks for mark in _each(images, config)], dtype=bool)
+
+
+def _each(images: Sequence[str], config: SpectrogramConfig) -> Iterator[str]:
+    """Hash one picture after the other; one of a single level has none."""
     for at in range(0, len(images), _AT_ONCE):
-        some = read_grey(images[at : at + _AT_ONCE], config.drawn, config.shape)
-        found.update(_hash(levels) for levels in some if levels.min() < levels.max())
-    return sorted(found)
+        for levels in read_grey(images[at : at + _AT_ONCE], config.drawn, config.shape):
+            yield _hash(levels) if levels.min() < levels.max() else ""
 
 
 def mark_of(image: Image.Image, config: SpectrogramConfig) -> str:

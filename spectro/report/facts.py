@@ -116,17 +116,12 @@ def _headline(run: Run, predictions: pd.DataFrame, scores: Row) -> Row:
         "finished": finished,
         "whole": len(about.folds),
         "complete": set(finished) >= set(about.folds),
-        "leaking": _is_random_split(run),
+        "leaking": run.leaks,
         "random_split": _random_split(run),
         "weights": run.record.weights,
         "frozen": not run.config.phases,
         "watched": run.watched,
     }
-
-
-def _is_random_split(run: Run) -> bool:
-    """Tell whether this is the run inside a run whose folds leak on purpose."""
-    return run.folder.name == RANDOM and Run.is_at(run.folder.parent)
 
 
 def _random_split(run: Run) -> Row | None:
@@ -148,7 +143,7 @@ def _protocol(run: Run, predictions: pd.DataFrame) -> list[str]:
         if scores.clips == len(predictions) and scores.protocol:
             return list(scores.protocol)
     about, finished = run.record.dataset, run.finished_folds
-    if _is_random_split(run):
+    if run.leaks:
         how = "clips were dealt to folds at random, blind to recordings: sounds that were tested "
         return [how + "on had been trained on", f"started from {run.record.weights.detail}"]
     whole = len(about.folds)

@@ -154,7 +154,7 @@ def _by_design(run: Run, pictures: str, folder: str) -> str:
     if run.design.share is not None:
         share = f"{run.design.share:g}"
         return f"spectro learning-curve {pictures} --config settings.toml --shares {share}"
-    (inner,) = {len(turn) for turn in (run.design.inner_folds or {}).values()}
+    inner = max((len(turn) for turn in (run.design.inner_folds or {}).values()), default=1)
     return (
         f"spectro cross-validate {pictures} --config settings.toml --run {folder} "
         f"--candidates {folder}/candidates.toml --inner-folds {inner}"

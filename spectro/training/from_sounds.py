@@ -138,10 +138,10 @@ def check(paths: Iterable[str], config: SpectrogramConfig, train: TrainConfig) -
     ConfigError
         If `gain` is set for pictures in which it changes nothing.
     """
-    if train.gain and config.ref == "max":
+    if train.gain and (config.ref == "max" or config.db_range == "auto"):
         raise ConfigError(
-            "gain changes nothing in pictures whose 0 dB is the clip's own maximum; render with a "
-            "fixed power, as --ref 1.0, or leave it out"
+            "gain changes nothing in pictures that each have a scale of their own; render with a "
+            "fixed power and range, as --ref 1.0 --db-range fixed, or leave it out"
         )
     for path in paths:
         if not is_url(path) and not Path(path).is_file():

@@ -22,15 +22,25 @@ from fastai.torch_core import set_seed
 from spectro.errors import ConfigError
 from spectro.models.networks import build as networks
 from spectro.pictures.rendered import RenderedSet
-from spectro.training import data
+from spectro.training import data, from_sounds
 from spectro.training.loop import learner
-from spectro.training.loop.callbacks import History
+from spectro.training.loop.callbacks import History, leaving_autocast
 from spectro.training.loop.progress import Listener
 from spectro.training.pixels import Colour
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import split
 
-__all__ = ["MakeLearner", "check_unheard", "dataloaders", "inner_fold", "predict", "train"]
+__all__ = [
+    "MakeLearner",
+    "check_settings",
+    "check_unheard",
+    "dataloaders",
+    "inner_fold",
+    "predict",
+    "train",
+]
+
+_OURS = ("members", "mixup")
 
 MakeLearner = Callable[[DataLoaders], Learner]
 """Given the DataLoaders of a fold, gives a Learner, trained or not."""
@@ -40,6 +50,22 @@ def inner_fold(folds: list[int], fold: int) -> int | None:
     """Name the training fold that is set aside to watch: the next; None of two folds."""
     others = [k for k in folds if k > fold] + [k for k in folds if k < fold]
     return others[0] if len(others) > 1 else None
+
+
+def check_settings(config: TrainConfig) -> None:
+    """Refuse settings that would be recorded and not done.
+
+    Raises
+    ------
+    ConfigError
+        If there are several networks, or MixUp, which are matters of the Learner.
+    """
+    for name in _OURS:
+        if getattr(config, name) != getattr(TrainConfig(), name):
+            raise ConfigError(
+                f"{name}: a Learner of one's own does not take it from the settings; leave it out, "
+                "and train so in its making (MixUp is a callback of fastai's)"
+            )
 
 
 def dataloaders(
@@ -73,10 +99,13 @@ def dataloaders(
         If a fold is not there, or settings do not fit the data.
     """
     config = (config or TrainConfig()).replace(**changes)
+    check_settings(config)
     inner = config.inner_fold if config.inner_fold is not None else inner_fold(pictures.folds, fold)
     parts = split(pictures.clips, fold, inner)
     watched = parts.train if inner is None else parts.watch
     dls = data.dataloaders(parts.train, watched, pictures.labels, config, pictures.config)
+    if config.source == "sounds":
+        from_sounds.check(parts.score["path"], pictures.config, config)  # drawn when all is trained
     return _normalised_as_fastai(dls, config.arch)
 
 
@@ -135,7 +164,7 @@ def train(
     if fit is None:
         return learn, learner.fit(learn, config, listener)
     history = History(listener or Listener(), 0)
-    with learn.no_bar(), learn.no_logging(), learn.added_cbs(history):
+    with learn.no_bar(), learn.no_logging(), learn.added_cbs(history), leaving_autocast(learn):
         fit(learn)
     if not history.rows:
         raise ConfigError("fit trained no epoch; call learn.fit_one_cycle or learn.fine_tune in it")
@@ -170,8 +199,16 @@ def predict(learn: Learner, clips: pd.DataFrame, labels: list[str]) -> npt.NDArr
     if found.shape != (len(clips), len(labels)):
         raise ConfigError(f"the Learner gives {found.shape}, not a probability for each class")
     if not np.allclose(found.sum(axis=1), 1, atol=1e-3) and np.isfinite(found).all():
-        found = _softmax(found)  # of a loss that has no activation
+        found = _shares(found) if hasattr(learn.loss_func, "activation") else _softmax(found)
     return found[:, [vocab.index(label) for label in labels]]
+
+
+def _shares(found: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Divide what a loss's activation made of the scores, a sigmoid for one, by its sum."""
+    if (found < 0).any() or (found.sum(axis=1) <= 0).any():
+        return _softmax(found)
+    shares: npt.NDArray[np.float32] = found / found.sum(axis=1, keepdims=True)
+    return shares
 
 
 def _softmax(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -14,7 +14,7 @@ from spectro.errors import ConfigError
 from spectro.models.networks.build import Ensemble
 from spectro.models.weights import Weights
 from spectro.pictures.settings import SpectrogramConfig
-from spectro.training import data
+from spectro.training import data, from_sounds
 from spectro.training.loop import learner, several_gpus
 from spectro.training.loop.progress import Listener
 from spectro.training.loop.threads import Threads
@@ -87,6 +87,8 @@ def train(
     """
     if callbacks and n_gpus > 1:
         raise ConfigError("callbacks, as those that track, do not go with several GPUs")
+    if config.source == "sounds" and spectrogram is not None:
+        from_sounds.check(parts.score["path"], spectrogram, config)  # drawn when all is trained
     listener = listener or Listener()
     n_steps = config.all_epochs * (len(parts.train) // config.batch_size)
     if threads and n_gpus == 1:

@@ -33,6 +33,7 @@ from spectro.models.card import read_card
 from spectro.models.exports.probes import noise_pictures
 from spectro.models.exports.vectors import Array
 from spectro.models.folder import load_model
+from spectro.models.networks import build
 from spectro.models.networks.build import Ensemble
 from spectro.models.weights import resolve
 from spectro.pictures.read import read_levels
@@ -321,6 +322,34 @@ def test_a_fold_s_model_is_judged_on_its_fold(whole: Run, tmp_path: Path) -> Non
     assert set(clips.heard["fold"]) == {2, 3}
     with pytest.raises(ModelError, match="lies in no run"):
         pictures_of(tmp_path / "model")
+
+
+def test_clips_that_a_model_heard_are_not_out_of_fold_in_a_set_that_grew(
+    whole: Run, rendered: RenderedSet, tmp_path: Path
+) -> None:
+    """One clip is gone, so the set is another; by their pictures the others are known again."""
+    fewer = dataclasses.replace(rendered, clips=rendered.clips.iloc[1:])
+    clips = pictures_of(whole.fold_folder(3) / "model", fewer)
+    assert set(clips.unheard["fold"]) == {3} and len(clips.unheard) == 12
+    assert set(clips.heard["fold"]) == {1, 2}
+    with pytest.raises(ModelError, match="was trained on all of these clips; name others"):
+        pictures_of(train_final(whole, rendered).folder, fewer)
+    foreign = tmp_path / "model"  # of which no mark is of these pictures
+    shutil.copytree(whole.fold_folder(3) / "model", foreign)
+    (foreign / "trained-on.txt").write_text("0123456789abcdef\n")
+    clips = pictures_of(foreign, fewer)
+    assert set(clips.unheard["fold"]) == {2} and set(clips.heard["fold"]) == {1, 3}
+    with pytest.raises(ModelError, match="in two folds or more"):
+        pictures_of(foreign, dataclasses.replace(fewer, clips=fewer.clips.query("fold == 2")))
+
+
+def test_a_model_is_made_in_the_folder_one_is_in(
+    whole: Run, rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(final, "_train", lambda *_, **__: build.build("cnn4", 3))
+    train_final(whole, rendered, ".")
+    assert (tmp_path / "model.safetensors").is_file()
 
 
 # ------------------------------------------------------------------------------- a run as a model

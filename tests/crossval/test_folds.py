@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from spectro.crossval import folds as crossval
 from spectro.crossval import protocol
+from spectro.crossval import run as runs
 from spectro.crossval.plots import save_run
 from spectro.crossval.run import Run, default_run_folder, latest_run
 from spectro.crossval.studies import budget as tuning
@@ -286,3 +287,96 @@ def test_rehearsing_never_opens_the_scored_fold(rendered: RenderedSet, tmp_path:
     history = tuning.rehearse(copy, QUICK.replace(inner_fold=2), weights, 1)
     assert history["epoch"].tolist() == [1]
     assert history["accuracy"].between(0, 1).all()
+
+
+def test_pictures_that_were_moved_are_found_where_they_are_now(
+    run: Run, rendered: RenderedSet, tmp_path: Path
+) -> None:
+    """The old folder is gone; the score reads pictures of every finished fold."""
+    old, new, folder = tmp_path / "old", tmp_path / "new", tmp_path / "run"
+    shutil.copytree(rendered.folder, old)
+    training = crossval.Training.open(folder, RenderedSet.load(old), QUICK)
+    training.fold(1)
+    old.rename(new)
+    pictures = RenderedSet.load(new)
+    training = crossval.Training.open(folder, pictures, QUICK)
+    training.fold(2)
+    assert crossval.score_run(training.run, pictures).clips == 24
+    assert (folder / "calibration.json").is_file()
+    images = Run.load(folder).predictions()["image"]
+    assert all(Path(image).is_relative_to(new) and Path(image).is_file() for image in images)
+
+
+def test_of_two_processes_that_begin_a_run_at_once_one_is_refused(
+    rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other begins between this one's look at the folder and its writing."""
+    folder = tmp_path / "run"
+    real = runs.is_taken
+
+    def meanwhile(path: Path) -> bool:
+        taken = real(path)
+        monkeypatch.setattr(runs, "is_taken", real)
+        crossval.Training.open(folder, rendered, QUICK.replace(seed=1))
+        return taken
+
+    monkeypatch.setattr(runs, "is_taken", meanwhile)
+    with pytest.raises(ModelError, match=r"holds a run with other train \(seed"):
+        crossval.Training.open(folder, rendered, QUICK.replace(seed=2))
+    assert Run.load(folder).config.seed == 1
+    assert not list(folder.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"labels": ["siren", "siren", "jackhammer"]}, "a class is named twice"),
+        ({"labels": [str(n) for n in range(10_001)]}, "at most 10000 items"),
+    ],
+)
+def test_classes_of_a_record_differ_and_are_bounded(
+    run: Run, tmp_path: Path, change: dict[str, object], told: str
+) -> None:
+    shutil.copytree(run.folder, tmp_path / "run")
+    record = json.loads((run.folder / "run.json").read_text())
+    (tmp_path / "run" / "run.json").write_text(json.dumps({**record, **change}))
+    with pytest.raises(ModelError, match=told):
+        Run.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize("fold", ["1.0", "True"])
+def test_a_fold_that_is_no_whole_number_is_told(run: Run, tmp_path: Path, fold: str) -> None:
+    shutil.copytree(run.folder, tmp_path / "run")
+    table = pd.read_csv(run.folder / "fold1" / "predictions.csv", dtype=str)
+    table.assign(fold=fold).to_csv(tmp_path / "run" / "fold1" / "predictions.csv", index=False)
+    with pytest.raises(ModelError, match="a fold is not a whole number"):
+        Run.load(tmp_path / "run").predictions()
+
+
+def test_a_split_that_leaks_says_so_where_the_model_goes(whole_run: Run) -> None:
+    """A model folder is passed on without its run."""
+    for folder, leaks in ((whole_run.folder, False), (whole_run.folder / "random-split", True)):
+        assert Run.load(folder).leaks == leaks
+        told = (folder / "fold1" / "model" / "README.md").read_text()
+        assert ("A RANDOM SPLIT, NOT AN HONEST SCORE" in told) == leaks
+        assert ("on which it was not trained" in told) != leaks
+
+
+def test_a_fold_that_was_set_aside_is_not_counted_as_learned_from(
+    rendered: RenderedSet, tmp_path: Path
+) -> None:
+    training = crossval.Training.open(tmp_path / "run", rendered, QUICK.replace(inner_fold=3))
+    training.fold(1)
+    (line, *_) = protocol.lines(training.run, rendered)
+    assert "trained on 1 other fold in" in line
+    assert training.run.watched == "the inner fold"
+
+
+@pytest.mark.parametrize(("arch", "crop"), [("vgg16", 0.5), ("alexnet", 0.0), ("alexnet", 0.2)])
+def test_pictures_too_small_for_a_network_are_told_before_training(
+    rendered: RenderedSet, tmp_path: Path, arch: str, crop: float
+) -> None:
+    config = QUICK.replace(arch=arch, crop=crop, size=64 if crop == 0.2 else 32)
+    with pytest.raises(ConfigError, match=rf"{arch} cannot take pictures of \d+ x \d+"):
+        crossval.Training.open(tmp_path / "run", rendered, config)
+    assert not (tmp_path / "run").exists()

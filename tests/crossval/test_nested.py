@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from spectro.cli.app import app
 from spectro.crossval import folds as crossval
+from spectro.crossval.protocol import lines
 from spectro.crossval.run import Run
 from spectro.crossval.studies import nested
 from spectro.crossval.studies.nested import read_candidates
@@ -89,6 +90,16 @@ def test_what_was_chosen_is_written_with_the_inner_scores(
     assert "nothing of the scored fold was looked at (1: slow, 2: slow, 3: slow)" in told
     assert json.loads((training.run.folder / "run.json").read_text())["design"]["inner_folds"] == {
         "1": [2, 3], "2": [3, 1], "3": [1, 2]}  # fmt: skip
+
+
+def test_the_protocol_counts_the_networks_of_what_was_chosen(
+    rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, knows(slow=0.5, fast=0.75))
+    candidates = {**PAIR, "fast": PAIR["fast"].replace(members=3)}
+    training = nested.Nested.open(tmp_path / "run", rendered, BASE, candidates, watch)
+    training.fold(2)
+    assert "3 networks together, each trained on 2" in lines(training.run, rendered)[0]
 
 
 def test_finished_trainings_are_not_repeated(

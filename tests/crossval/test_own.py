@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
 from fastai.interpret import ClassificationInterpretation
 from fastai.learner import Learner
-from fastai.losses import LabelSmoothingCrossEntropyFlat
+from fastai.losses import BCEWithLogitsLossFlat, LabelSmoothingCrossEntropyFlat
 from fastai.metrics import accuracy
 from fastai.torch_core import TensorImage
 from fastai.vision.data import ImageDataLoaders
@@ -24,6 +25,7 @@ from torchvision.models import resnet18
 
 import spectro
 from spectro.crossval.final.train import train_final
+from spectro.crossval.own import OwnTraining
 from spectro.crossval.run import Run
 from spectro.crossval.runs import compare_runs, list_runs
 from spectro.errors import ConfigError, ModelError
@@ -31,6 +33,7 @@ from spectro.listening.classifier import Classifier
 from spectro.models.networks.own import as_ours, load_weights, save_weights
 from spectro.pictures.rendered import RenderedSet
 from spectro.report.write import write_report
+from spectro.training import data
 from spectro.training.settings import TrainConfig
 
 pytestmark = pytest.mark.slow
@@ -180,8 +183,92 @@ def test_another_learner_is_not_mixed_into_a_run(own_run: Run, rendered: Rendere
     def other(dls: DataLoaders) -> Learner:
         return Learner(dls, Net(dls.c), metrics=accuracy)
 
-    with pytest.raises(ModelError, match="other design"):
+    with pytest.raises(ModelError, match=r"other design \('def own_learner.*is now 'def other"):
         spectro.cross_validate(rendered, own_run.folder, SMALL, make_learner=other)
+
+
+def test_a_network_that_was_changed_is_another_learner(
+    own_run: Run, rendered: RenderedSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What own_learner names counts, not its own lines alone; unchanged, it goes on."""
+    went_on = spectro.cross_validate(
+        rendered, own_run.folder, SMALL, make_learner=own_learner, fit=two_epochs
+    )
+    assert went_on.record == own_run.record
+    monkeypatch.setattr(sys.modules[__name__], "Net", lambda n: nn.Linear(n, n))
+    with pytest.raises(ModelError, match="other design"):
+        spectro.cross_validate(
+            rendered, own_run.folder, SMALL, make_learner=own_learner, fit=two_epochs
+        )
+
+
+@pytest.mark.parametrize("change", [{"members": 3}, {"mixup": 0.4}])
+def test_settings_that_ones_own_learner_does_not_take_are_refused(
+    rendered: RenderedSet, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(change))}: a Learner of one's own"):
+        spectro.cross_validate(
+            rendered, tmp_path / "r", SMALL.replace(**change), make_learner=own_learner
+        )
+    assert not (tmp_path / "r").exists()
+    with pytest.raises(ConfigError, match="does not take it from the settings"):
+        spectro.dataloaders(rendered, 1, **change)
+
+
+def test_the_protocol_leaves_out_the_fold_to_choose_by(own_run: Run) -> None:
+    assert "trained on 1 other fold in fp32" in own_run.scores().protocol[0]
+    assert own_run.watched == "the inner fold"
+
+
+def test_a_rate_may_be_looked_for_while_training(rendered: RenderedSet, tmp_path: Path) -> None:
+    """fastai's lr_find watches nothing, and is no epoch of training."""
+
+    def found(learn: Learner) -> None:
+        learn.lr_find(start_lr=1e-4, end_lr=1e-2, num_it=6, show_plot=False, stop_div=False)
+        learn.fit_one_cycle(2, 1e-2)
+
+    training = OwnTraining.open(tmp_path / "run", rendered, SMALL, own_learner, found)
+    training.fold(1)
+    assert list(training.run.history(1)["epoch"]) == [1, 2]
+
+
+def test_scores_through_a_sigmoid_become_shares(fastai: Learner, rendered: RenderedSet) -> None:
+    clips = rendered.clips[rendered.clips["fold"] == 1]
+    before, fastai.loss_func = fastai.loss_func, BCEWithLogitsLossFlat()
+    try:
+        found = spectro.training.own.predict(fastai, clips, rendered.labels)
+        each = spectro.training.loop.learner.predict_items(fastai, data.to_predict(clips))
+    finally:
+        fastai.loss_func = before
+    assert each.sum(axis=1).max() > 1.05  # a sigmoid each
+    np.testing.assert_allclose(found, each / each.sum(axis=1, keepdims=True), rtol=1e-5)
+
+
+def test_a_network_that_was_shown_other_pictures_is_kept_as_its_weights(
+    rendered: RenderedSet, tmp_path: Path
+) -> None:
+    """One of ours, but its card would have it shown what it never saw."""
+
+    def darker(dls: DataLoaders) -> Learner:
+        for dl in dls:
+            dl.after_batch.add(Darker())
+        return vision_learner(dls, resnet18, metrics=accuracy, pretrained=False)
+
+    training = OwnTraining.open(
+        tmp_path / "run", rendered, SMALL, darker, lambda learn: learn.fit_one_cycle(1, 1e-2)
+    )
+    training.fold(1)
+    assert {path.name for path in (tmp_path / "run" / "fold1").iterdir()} >= {"own-model"}
+    assert not (tmp_path / "run" / "fold1" / "model").exists()
+
+
+class Darker(Transform):
+    """Shows a network the negative of its pictures."""
+
+    order = 200
+
+    def encodes(self, x: TensorImage) -> TensorImage:
+        return -x
 
 
 def test_a_foreign_network_is_kept_as_its_weights(own_run: Run, tmp_path: Path) -> None:
@@ -237,8 +324,6 @@ def test_a_network_of_vision_learner_is_kept_as_a_model_folder(
     def resnet(dls: DataLoaders) -> Learner:
         made.append(vision_learner(dls, resnet18, metrics=accuracy, pretrained=False))
         return made[-1]
-
-    from spectro.crossval.own import OwnTraining
 
     training = OwnTraining.open(
         tmp_path / "run", rendered, SMALL, resnet, lambda learn: learn.fine_tune(1)

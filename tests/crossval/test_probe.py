@@ -18,7 +18,9 @@ import torch
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from torch import nn
+from typer.testing import CliRunner
 
+from spectro.cli.app import app
 from spectro.crossval import folds as crossval
 from spectro.crossval.run import Run
 from spectro.crossval.runs import compare_runs, list_runs
@@ -255,6 +257,20 @@ def test_a_probe_trains_no_network(rendered: RenderedSet, tmp_path: Path) -> Non
         training.fold(1)
     with pytest.raises(ConfigError, match="no epochs"):
         PROBE.with_last_phase(epochs=3)
+    words = ["train-fold", str(rendered.folder), "--fold", "1", "--run", str(tmp_path / "run")]
+    with pytest.raises(ConfigError, match="run: is a probe, which trains no network"):
+        CliRunner().invoke(app, [*words, "--time-budget", "5"], catch_exceptions=False)
+
+
+def test_an_inner_fold_is_refused_which_a_probe_would_learn_from(
+    rendered: RenderedSet, tmp_path: Path
+) -> None:
+    toml = tmp_path / "inner.toml"
+    toml.write_text(PROBE.replace(inner_fold=2).to_toml())
+    words = ["probe", str(rendered.folder), "--config", str(toml), "--runs", str(tmp_path / "runs")]
+    with pytest.raises(ConfigError, match="inner_fold: a probe chooses nothing"):
+        CliRunner().invoke(app, words, catch_exceptions=False)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_folds_that_cannot_be_probed_are_told_first(rendered: RenderedSet) -> None:

@@ -131,6 +131,16 @@ def test_a_worker_that_would_train_otherwise_is_refused(
         assert "starts from random weights, as asked, not a.pth" in outcome.reason
 
 
+def test_workers_train_with_the_threads_that_were_asked_for(
+    rendered: RenderedSet, tmp_path: Path
+) -> None:
+    config = QUICK.replace(arch="cnn4")
+    training = crossval.Training.open(tmp_path / "run", rendered, config, n_threads=1)
+    with ThreadPoolExecutor(1) as executor:
+        (outcome,) = train_folds(training, [1], executor)
+    assert outcome.record is not None and outcome.record.threads == (1,)
+
+
 class Dying(ThreadPoolExecutor):
     """Loses the worker of one fold."""
 
@@ -138,7 +148,7 @@ class Dying(ThreadPoolExecutor):
         def die(*_: Any) -> None:
             raise RuntimeError("the worker died\nmore")
 
-        return super().submit(die if args[3] == 2 else lambda *_: "done", *args)
+        return super().submit(die if args[0] == 2 else lambda *_: "done", *args)
 
 
 def test_a_worker_that_dies_costs_one_fold(here: Run, rendered: RenderedSet) -> None:

@@ -61,3 +61,8 @@ def test_a_function_without_a_name_is_no_command(run: Run) -> None:
     design = run.record.replace(design=Design(learner=own))
     told = "\n".join(origin.tell(dataclasses.replace(run, record=design))["commands"])
     assert "make_learner=make, fit=..." in told and "<" not in told
+
+
+def test_a_design_that_says_nothing_is_no_traceback(run: Run) -> None:
+    changed = dataclasses.replace(run, record=run.record.model_copy(update={"design": Design()}))
+    assert "--inner-folds 1" in origin.tell(changed)["commands"][1]

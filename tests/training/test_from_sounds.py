@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,16 @@ from fastai.torch_core import set_seed
 from spectro.clips.clip import Clip
 from spectro.clips.table import Dataset, clip_table
 from spectro.errors import AudioError, ConfigError
+from spectro.models.weights import resolve
 from spectro.pictures.render import render
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
-from spectro.training import data, from_sounds
+from spectro.training import data, from_sounds, own
+from spectro.training.loop import learner
 from spectro.training.loop.callbacks import to_settle_on
 from spectro.training.settings import TrainConfig
+from spectro.training.splits import Split
+from spectro.training.train import train
 from tests.conftest import SHORT_TRAINING
 
 SR = 8_000
@@ -175,9 +180,9 @@ def test_changes_of_the_sound_need_the_sound(change: dict[str, Any]) -> None:
 
 
 def test_gain_where_it_cannot_show_is_refused(beeps: RenderedSet) -> None:
-    relative = PICTURES.replace(ref="max")
-    with pytest.raises(ConfigError, match="gain changes nothing"):
-        from_sounds.check([], relative, CHANGED)
+    for relative in (PICTURES.replace(ref="max"), PICTURES.replace(db_range="auto")):
+        with pytest.raises(ConfigError, match="gain changes nothing"):
+            from_sounds.check([], relative, CHANGED)
 
 
 def test_a_sound_that_is_gone_is_told_before_training(beeps: RenderedSet, tmp_path: Path) -> None:
@@ -186,6 +191,21 @@ def test_a_sound_that_is_gone_is_told_before_training(beeps: RenderedSet, tmp_pa
         data.dataloaders(clips, clips, beeps.labels, FROM_SOUNDS, beeps.config)
     pictures = FROM_SOUNDS.replace(source="pictures")
     data.dataloaders(clips, clips, beeps.labels, pictures, beeps.config)  # asks for no sound
+
+
+def test_a_sound_to_be_scored_that_is_gone_is_told_before_training(
+    beeps: RenderedSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an inner fold it is drawn only when all is trained."""
+    monkeypatch.setattr(learner, "fit", lambda *_: pytest.fail("trained"))
+    gone = beeps.clips.assign(path="gone.wav")
+    parts = Split(train=beeps.clips, watch=beeps.clips, score=gone)
+    with pytest.raises(AudioError, match=r"gone\.wav: no such file, and source"):
+        train(parts, beeps.labels, FROM_SOUNDS, resolve("none", "cnn4"), beeps.config)
+    folds = beeps.clips.assign(fold=np.arange(len(beeps.clips)) % 3 + 1)
+    folds.loc[folds["fold"] == 1, "path"] = "gone.wav"
+    with pytest.raises(AudioError, match=r"gone\.wav: no such file, and source"):
+        own.dataloaders(dataclasses.replace(beeps, clips=folds), 1, FROM_SOUNDS)
 
 
 def test_the_settings_of_the_pictures_are_needed(beeps: RenderedSet) -> None:

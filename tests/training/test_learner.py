@@ -28,7 +28,7 @@ from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import network_pixels
 from spectro.plumbing.workers import ACTIVATIONS
-from spectro.training import data
+from spectro.training import data, own
 from spectro.training.loop import callbacks, learner
 from spectro.training.loop.log import training_log
 from spectro.training.loop.progress import Listener
@@ -192,6 +192,23 @@ def test_bf16_is_used_in_training_and_not_for_scores(rendered: RenderedSet) -> N
     assert set(seen) == {torch.float32}
 
 
+@pytest.mark.parametrize("ways", ["fit", "find_lr", "own"])
+def test_a_training_that_fails_in_a_step_leaves_autocast(rendered: RenderedSet, ways: str) -> None:
+    """Else later trainings in this thread would compute in bf16, with weights that are no more."""
+    config = ONE_EPOCH.replace(precision="bf16")
+    learn = make(rendered, config)
+    assert learn.cbs.filter(callbacks.is_autocast)
+    learn.model.register_forward_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        if ways == "fit":
+            learner.fit(learn, config)
+        elif ways == "find_lr":
+            learner.find_lr(learn, 10)
+        else:
+            own.train(learn.dls, lambda dls: learn, lambda it: it.fit_one_cycle(1), config)
+    assert not torch.is_autocast_enabled(learn.dls.device.type)
+
+
 def test_precision_is_what_was_asked_or_what_the_processor_has(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -224,7 +241,7 @@ def test_lr_find_looks_at_training_folds_only_and_draws_its_curve(
     seen = {Path(path).parent.name for path in opened}
     assert seen == {"fold1", "fold3"}
     assert min(Image.open(out).size) > 300
-    assert "recipe default: cnn4, 15 epochs, fp32 (" in done.output
+    assert re.search(r"recipe default: cnn4, 15 epochs, (fp32|bf16) \(", done.output)
     assert "), from random weights" in " ".join(done.output.split())
     suggestion = re.search(r"suggested: --lr (\S+)", done.output)
     assert suggestion

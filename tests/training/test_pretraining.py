@@ -33,7 +33,7 @@ from spectro.training.pretraining import checkpoint, sounds
 from spectro.training.pretraining.objectives import Heads, contrast, parameter_errors
 from spectro.training.pretraining.parameters import KINDS, PARAMETERS, SCENE, USED, Ranges, index
 from spectro.training.pretraining.pictures import Pictures
-from spectro.training.pretraining.pretrain import WEIGHTS, Pretraining, _rate
+from spectro.training.pretraining.pretrain import WEIGHTS, Pretraining, Probe, _rate
 from spectro.training.pretraining.settings import PretrainConfig
 from spectro.training.pretraining.sounds import VERSION, Plan, Synthesiser
 from spectro.training.pretraining.waves import (
@@ -603,11 +603,12 @@ def test_a_probe_on_the_way_changes_nothing(rendered: RenderedSet, tmp_path: Pat
         if row.sounds == 32:
             raise KeyboardInterrupt
 
+    probe = Probe(score, "all folds")
     assert Pretraining(tmp_path / "without", config, SMALL).run(every=16)
-    assert Pretraining(tmp_path / "with", config, SMALL).run(every=16, score=score)
+    assert Pretraining(tmp_path / "with", config, SMALL).run(every=16, probe=probe)
     with pytest.raises(KeyboardInterrupt):
-        Pretraining(tmp_path / "parts", config, SMALL).run(every=16, score=score, told=stop)
-    assert Pretraining(tmp_path / "parts", config, SMALL).run(every=16, score=score)
+        Pretraining(tmp_path / "parts", config, SMALL).run(every=16, probe=probe, told=stop)
+    assert Pretraining(tmp_path / "parts", config, SMALL).run(every=16, probe=probe)
     without, *others = (
         safetensors.torch.load_file(tmp_path / name / checkpoint.STATE)
         for name in ("without", "with", "parts")
@@ -784,7 +785,7 @@ def test_two_processes_do_not_write_over_each_other(tmp_path: Path) -> None:
         return 0.5
 
     with pytest.raises(ModelError, match=told):
-        third.run(score=meanwhile)
+        third.run(probe=Probe(meanwhile, "folds"))
     assert files(tmp_path) == before
 
 
@@ -801,12 +802,13 @@ def test_a_row_whose_scoring_was_killed_is_scored_when_it_goes_on(tmp_path: Path
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Pretraining(tmp_path, SOON, SMALL).run(score=killed)
+        Pretraining(tmp_path, SOON, SMALL).run(probe=Probe(killed, "folds 1, 2"))
     rows: list[checkpoint.LogRow] = []
-    assert Pretraining(tmp_path, SOON, SMALL).run(score=lambda body: 0.5, told=rows.append)
+    half = Probe(lambda body: 0.5, "folds 1, 2")
+    assert Pretraining(tmp_path, SOON, SMALL).run(probe=half, told=rows.append)
     assert [row.score for row in rows] == [0.5]
     assert pd.read_csv(tmp_path / "log.csv")["score"].tolist() == [0.5]
-    assert "Score when it stopped: 50" in (tmp_path / "README.md").read_text()
+    assert "Score when it stopped on folds 1, 2: 50" in (tmp_path / "README.md").read_text()
 
 
 def test_time_that_is_over_stops_it_on_the_way_and_the_card_says_so(
@@ -850,6 +852,17 @@ def test_what_cannot_be_trained_is_told_at_once(tmp_path: Path) -> None:
         next(training.body.parameters()).fill_(torch.nan)
     with pytest.raises(DivergedError, match="loss is not finite at step 0; name another folder"):
         training.run()
+
+
+def test_what_the_optimizer_keeps_replaces_no_state_if_it_is_not_finite(tmp_path: Path) -> None:
+    """The square of a huge gradient may be, while the weights stay as they are."""
+    assert Pretraining(tmp_path, FEW.replace(sounds=8), SMALL).run()
+    kept = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    training = Pretraining(tmp_path, FEW.replace(sounds=8), SMALL)
+    next(iter(training._optimizer.state.values()))["exp_avg_sq"].fill_(torch.inf)
+    with pytest.raises(DivergedError, match="optimizer keeps is not finite after step 1; name"):
+        training._keep()
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == kept
 
 
 def test_weights_that_are_not_finite_are_told_and_replace_none(tmp_path: Path) -> None:

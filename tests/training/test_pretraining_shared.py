@@ -16,7 +16,7 @@ from spectro.models.networks import build as networks
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.training.loop.processes import ALONE, Rank
 from spectro.training.pretraining import checkpoint, several_gpus
-from spectro.training.pretraining.pretrain import WEIGHTS, Pretraining
+from spectro.training.pretraining.pretrain import WEIGHTS, Pretraining, Probe
 from spectro.training.pretraining.settings import PretrainConfig
 
 SMALL = SpectrogramConfig(sr=4_000, duration=0.5, n_fft=256, hop_length=64, n_mels=32, fmax=2_000)
@@ -87,7 +87,7 @@ def test_the_first_scores_while_the_others_wait_and_time_is_over_for_all_at_once
 ) -> None:
     told: list[object] = []
     many = FEW.replace(sounds=100_000)
-    run = {"every": 16, "score": slow_score, "told": told.append}
+    run = {"every": 16, "probe": Probe(slow_score, "folds"), "told": told.append}
     assert not several_gpus.run(tmp_path / "net", many, SMALL, 2, seconds=4.0, **run)  # type: ignore[arg-type]
     rows = [row for row in told if isinstance(row, checkpoint.LogRow)]
     assert len(rows) >= 2 and {row.score for row in rows} == {0.25}

@@ -17,6 +17,7 @@ from spectro.models.card import CARD, ModelCard, read_card
 from spectro.models.exports.float32 import Change, Exported, export_onnx, float32_graph
 from spectro.models.exports.int8 import check_loss, compare, export_int8, quantized
 from spectro.models.folder import EXPORTS, load_model
+from spectro.models.trained_on import are_heard, read_marks
 from spectro.pictures.read import read_levels
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import scratch
@@ -100,7 +101,7 @@ def pictures_of(
             f"{pictures.folder}: is not what {model} was trained on any more; name pictures with "
             "--pictures, or give the run's --quarantine"
         )
-    return _foreign(pictures, card)
+    return _foreign(pictures, card, model)
 
 
 def _trained_folds(card: ModelCard) -> list[int]:
@@ -111,15 +112,25 @@ def _trained_folds(card: ModelCard) -> list[int]:
     return folds
 
 
-def _foreign(pictures: RenderedSet, card: ModelCard) -> Pictures:
-    """Divide clips of another set: its first fold is compared on, the others calibrate."""
+def _foreign(pictures: RenderedSet, card: ModelCard, model: str | Path) -> Pictures:
+    """Divide clips of another set, of which the model may have heard some, as of its own set grown.
+
+    The fold with the most clips that it has not heard is compared on; the others calibrate.
+    """
     clips = pictures.clips[pictures.clips["label"].isin(card.labels)]
-    first = clips["fold"] == clips["fold"].min()
-    if clips.empty or first.all():
+    if clips["fold"].nunique() < 2:
         raise ModelError(
             f"{pictures.folder}: needs clips of the model's classes in two folds or more"
         )
-    return Pictures(clips[~first], clips[first], None)
+    heard = are_heard([*clips["image"]], pictures.config, read_marks(model))
+    unheard = clips[~heard]
+    if unheard.empty:
+        raise ModelError(
+            f"{pictures.folder}: {model} was trained on all of these clips; name others with "
+            "--pictures, or its run with --run and the run's --quarantine"
+        )
+    most = unheard["fold"].value_counts(sort=False).sort_index().idxmax()
+    return Pictures(clips[clips["fold"] != most], unheard[unheard["fold"] == most], None)
 
 
 def export(

@@ -255,6 +255,7 @@ def _settings(run: Run) -> TrainConfig:
 
 def _part(out: Path, number: int) -> Path:
     """Name the folder of one network of several, which is kept until all are trained."""
+    out = Path(os.path.abspath(out))  # "." has no name to put one after
     return out.with_name(f"{out.name}.part{number}")
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.fp16 import MixedPrecision
 from fastai.data.core import DataLoaders, TfmdDL
-from fastai.learner import Recorder
+from fastai.learner import Learner, Recorder
 from fastai.optimizer import Optimizer, step_stat
 from fastai.torch_core import to_float
 from fastai.vision.augment import DisplayedTransform
@@ -34,6 +35,7 @@ __all__ = [
     "SettleNorms",
     "Stopwatch",
     "is_autocast",
+    "leaving_autocast",
     "settle",
     "to_settle_on",
 ]
@@ -100,13 +102,31 @@ def is_autocast(callback: Callback) -> bool:
     return isinstance(callback, Bfloat16 | MixedPrecision)
 
 
+@contextmanager
+def leaving_autocast(learn: Learner) -> Iterator[None]:
+    """Leave autocast if an error in this block ends a batch within it.
+
+    fastai calls no callback then. Autocast would stay on in this thread, with the weights that it
+    has converted already, and a later training would compute with those.
+    """
+    kind = learn.dls.device.type
+    before = torch.is_autocast_enabled(kind)
+    try:
+        yield
+    except BaseException:
+        if torch.is_autocast_enabled(kind) and not before:
+            for callback in learn.cbs.filter(is_autocast):
+                callback.autocast.__exit__(None, None, None)
+        raise
+
+
 class History(Callback):  # type: ignore[misc]
     """Collects a row for each epoch and calls the listener."""
 
     order = Recorder.order + 10  # after it has the epoch's values
 
     def __init__(self, listener: Listener, n_batches: int) -> None:
-        self.listener, self.n_batches = listener, n_batches
+        self.listener, self.n_batches = listener, n_batches  # 0: not known
         self.rows: list[dict[str, Any]] = []
         self.phase, self.done = 1, 0
 
@@ -125,6 +145,8 @@ class History(Callback):  # type: ignore[misc]
     def after_epoch(self) -> None:
         """Write the row."""
         values = dict(zip(self.recorder.metric_names[1:], self.recorder.values[-1], strict=False))
+        if "valid_loss" not in values:  # fastai's lr_find, which is no training
+            return
         row = {
             "epoch": len(self.rows) + 1,
             "phase": self.phase,

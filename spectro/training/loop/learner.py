@@ -37,6 +37,7 @@ from spectro.training.loop.callbacks import (
     History,
     SettleNorms,
     is_autocast,
+    leaving_autocast,
     to_settle_on,
 )
 from spectro.training.loop.progress import Listener
@@ -112,7 +113,12 @@ def fit(
     keep_memory(ACTIVATIONS)
     history = History(listener or Listener(), config.epochs * len(learn.dls.train))
     set_seed(config.seed, reproducible=True)
-    with learn.no_bar(), learn.no_logging(), learn.added_cbs([history, *callbacks]):
+    with (
+        learn.no_bar(),
+        learn.no_logging(),
+        learn.added_cbs([history, *callbacks]),
+        leaving_autocast(learn),
+    ):
         for number, phase in enumerate(config.phases, start=1):
             history.phase = number
             learn.freeze() if phase.frozen else learn.unfreeze()
@@ -151,7 +157,12 @@ def find_lr(
     L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
     """
     learn.unfreeze()
-    with learn.no_bar(), learn.no_logging(), TemporaryDirectory() as scratch:
+    with (
+        learn.no_bar(),
+        learn.no_logging(),
+        leaving_autocast(learn),
+        TemporaryDirectory() as scratch,
+    ):
         learn.path = Path(scratch)  # fastai saves the weights to put back
         suggestion = learn.lr_find(num_it=steps, show_plot=False).valley
     lrs, losses = np.array(learn.recorder.lrs), np.array([float(x) for x in learn.recorder.losses])

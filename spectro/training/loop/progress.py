@@ -27,7 +27,8 @@ class Listener:
     Attributes
     ----------
     batch : callable
-        Called after each training batch with the batches done and the batches of the whole fit.
+        Called after each training batch with the batches done and the batches of the whole fit, 0
+        where these are not known: a Learner of one's own trains as it likes.
     epoch : callable
         Called after each epoch with a dict, the row of ``history.csv``.
     say : callable

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,7 +14,6 @@ from torch import Tensor, nn
 from spectro import __version__
 from spectro.errors import ConfigError, DivergedError, ModelError
 from spectro.models import tensors
-from spectro.models.card import shortened
 from spectro.models.networks import build as networks
 from spectro.models.networks.precision import choose_precision
 from spectro.models.weights import resolve
@@ -31,7 +31,7 @@ from spectro.training.pretraining.pictures import Pictures
 from spectro.training.pretraining.settings import PretrainConfig
 from spectro.training.pretraining.sounds import VERSION, Plan, Synthesiser
 
-__all__ = ["WEIGHTS", "Pretraining"]
+__all__ = ["WEIGHTS", "Pretraining", "Probe"]
 
 WEIGHTS = "weights.safetensors"
 _WARM_UP = 0.05  # of the steps, over which the rate rises
@@ -39,7 +39,21 @@ _MOST_ROWS = 100_000  # of the log; all are read when it is gone on with
 _WAVES = 8  # of the length of a sound that are in memory at one time, as sound, phase and noise
 _SPECTRA = 3  # as many of all its frames: windowed, transformed, as powers
 
-Score = Callable[[nn.Sequential], float]
+
+@dataclass(frozen=True)
+class Probe:
+    """How a network is scored on the way, for each row of the log.
+
+    Parameters
+    ----------
+    score : callable
+        Given the network, returns its score in 0..1; leaves the network as it is.
+    on : str
+        On what, in words, for log and card.
+    """
+
+    score: Callable[[nn.Sequential], float]
+    on: str
 
 
 class Pretraining:
@@ -146,7 +160,8 @@ class Pretraining:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
             self.body = networks.body(self.config.arch, start)
-            self._heads = Heads(2 * self._channels())
+            shape = self.spectrogram.shape
+            self._heads = Heads(2 * networks.n_features(self.body, shape, self.config.arch))
         self.body.to(memory_format=torch.channels_last)  # before the optimizer: it goes by memory
         if self._rank.n > 1 and self.device.type == "cuda":
             networks.synchronise_norms(self.body)
@@ -158,19 +173,6 @@ class Pretraining:
             modules, lr=self.config.lr, weight_decay=self.config.weight_decay, fused=True
         )
 
-    def _channels(self) -> int:
-        """Count the channels that the body makes of pictures of this size."""
-        height, width = self.spectrogram.shape
-        try:
-            with torch.no_grad():
-                maps = self.body.eval()(torch.zeros(1, 3, height, width))
-        except (RuntimeError, ValueError) as error:  # kernels or windows larger than the picture
-            raise ConfigError(
-                f"{self.config.arch} cannot take pictures of {height} x {width} "
-                f"({shortened(error)}); draw larger ones, or take another network"
-            ) from None
-        return int(maps.shape[1])
-
     @property
     def _modules(self) -> dict[str, nn.Module]:
         return {"body": self.body, "heads": self._heads}
@@ -180,8 +182,7 @@ class Pretraining:
         *,
         every: int = 2_000,
         seconds: float = math.inf,
-        score: Score | None = None,
-        scored_on: str | None = None,
+        probe: Probe | None = None,
         told: Callable[[LogRow], None] = lambda row: None,
     ) -> bool:
         """Train to the end, or as long as there is time.
@@ -192,10 +193,8 @@ class Pretraining:
             Sounds between two rows of the log.
         seconds : float
             After so many it stops, where it can be gone on with.
-        score : callable or None
-            Given the network, for each row of the log, returns a score; leaves it as it is.
-        scored_on : str or None
-            On what it scores, in words, for log and card.
+        probe : Probe or None
+            Scores the network for each row of the log.
         told : callable
             Given each row.
 
@@ -221,26 +220,25 @@ class Pretraining:
             )
         keep_memory(ACTIVATIONS)
         stop, end = time.monotonic() + seconds, self.config.steps
-        scored = None if score is None else lambda: self._scored(score, scored_on)
         if self._rank.number == 0:
-            self._begin(scored, told)
+            self._begin(probe, told)
         while self.about.steps < end and not self._is_over(stop):
             self.log.append(self._some(every, stop))
             if self._rank.number == 0:
                 self._keep()
-                told(self.log[-1] if scored is None else scored())
+                told(self.log[-1] if probe is None else self._scored(probe))
         if self._rank.number == 0:
             self._write_weights()
         return self.about.steps == end
 
-    def _begin(self, scored: Callable[[], LogRow] | None, told: Callable[[LogRow], None]) -> None:
+    def _begin(self, probe: Probe | None, told: Callable[[LogRow], None]) -> None:
         """Make the folder, or catch up on what a process left that was killed."""
         self._check_alone()
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / STATE).is_file():
             self._keep()  # from here on the folder is known as ours
-        elif scored is not None and self.log and self.log[-1].score is None:
-            told(scored())
+        elif probe is not None and self.log and self.log[-1].score is None:
+            told(self._scored(probe))
 
     def _is_over(self, stop: float) -> bool:
         """Tell whether there is no more time, the same in all processes, which all must ask."""
@@ -260,9 +258,9 @@ class Pretraining:
         self.about = self.about.replace(steps=steps, seconds=row.seconds)
         return row
 
-    def _scored(self, score: Score, on: str | None) -> LogRow:
+    def _scored(self, probe: Probe) -> LogRow:
         """Score the network as it is, for the last row of the log."""
-        self.log[-1] = self.log[-1].replace(score=score(self.body), scored_on=on)
+        self.log[-1] = self.log[-1].replace(score=probe.score(self.body), scored_on=probe.on)
         self._check_alone()
         checkpoint.write_log(self.folder, self.log)
         return self.log[-1]
@@ -337,9 +335,14 @@ class Pretraining:
     def _keep(self) -> None:
         """Write log and state, but none that cannot be gone on with."""
         self._check_alone()
-        each = (t for module in self._modules.values() for t in module.state_dict().values())
-        if not all(bool(tensor.isfinite().all()) for tensor in each):
+        weights = (t for module in self._modules.values() for t in module.state_dict().values())
+        if not all(bool(tensor.isfinite().all()) for tensor in weights):
             raise self._diverged(f"weights are not finite after step {self.about.steps}")
+        averages = (t for kept in self._optimizer.state.values() for t in kept.values())
+        if not all(bool(tensor.isfinite().all()) for tensor in averages):
+            raise self._diverged(
+                f"what the optimizer keeps is not finite after step {self.about.steps}"
+            )
         if self.log:
             checkpoint.write_log(self.folder, self.log)
         checkpoint.write(self.folder, self.about, self._modules, self._optimizer)

@@ -14,7 +14,7 @@ from typing import Any
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.training.loop import processes
 from spectro.training.loop.processes import ALONE, Rank, Tell
-from spectro.training.pretraining.pretrain import Pretraining, Score
+from spectro.training.pretraining.pretrain import Pretraining, Probe
 from spectro.training.pretraining.settings import PretrainConfig
 
 __all__ = ["check", "run"]
@@ -50,8 +50,7 @@ def run(
     *,
     every: int = 2_000,
     seconds: float = math.inf,
-    score: Score | None = None,
-    scored_on: str | None = None,
+    probe: Probe | None = None,
     told: Tell = lambda message: None,
 ) -> bool:
     """Train in `n` processes, one on each GPU; without GPUs, on the processor.
@@ -62,8 +61,8 @@ def run(
         As of :class:`~spectro.training.pretraining.pretrain.Pretraining`.
     n : int
         Number of processes; 1 is this one.
-    every, seconds, score, scored_on
-        As of its ``run``; `score` is pickled.
+    every, seconds, probe
+        As of its ``run``; `probe` is pickled.
     told : callable
         Called in this process, first with a
         :class:`~spectro.training.pretraining.checkpoint.Checkpoint`, how it begins, and then with
@@ -82,7 +81,7 @@ def run(
     torch.multiprocessing.ProcessException
         If a process failed for another reason: a bug.
     """
-    given = folder, config, spectrogram, every, seconds, score, scored_on
+    given = folder, config, spectrogram, every, seconds, probe
     if n == 1:
         return _part(ALONE, given, told)
     return bool(processes.shared(n, _part, given, told, _LONGEST_SCORE))
@@ -90,10 +89,10 @@ def run(
 
 def _part(rank: Rank, given: Any, tell: Tell) -> bool:
     """Train in one of the processes."""
-    folder, config, spectrogram, every, seconds, score, scored_on = given
+    folder, config, spectrogram, every, seconds, probe = given
     training = Pretraining(folder, config, spectrogram, rank=rank)
     if rank.number == 0:
         tell(training.about)
     # All have read the folder before the first writes to it.
     processes.any_of_them(False, rank, training.device)
-    return training.run(every=every, seconds=seconds, score=score, scored_on=scored_on, told=tell)
+    return training.run(every=every, seconds=seconds, probe=probe, told=tell)

@@ -1,0 +1,121 @@
+"""What the user's own functions are made of: the same in every process, until it changes."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spectro.crossval.source import LONGEST, first_change, source_of
+
+CODE = """
+from functools import partial
+from os.path import join
+from spectro.training.settings import TrainConfig
+
+EPOCHS = 5
+RATES = {"head": 1e-3, "body": (1e-4, 3e-4)}
+KINDS = {"siren", "dog_bark", "jackhammer"}
+CONFIG = TrainConfig(batch_size=8)
+
+def twice(x, factor=2):
+    return factor * x
+
+class Net:
+    width = 8
+
+    def forward(self, x):
+        return [twice(one) for one in x]
+
+class Deep(Net):
+    pass
+
+class Maker:
+    def __init__(self, depth):
+        self.depth = depth
+
+    def __call__(self, dls):
+        return Deep()
+
+def make(dls):
+    def inner():
+        return Deep(), KINDS, join, CONFIG
+    return inner()
+
+fit = partial(lambda learn, epochs, rates: (learn, epochs, rates, EPOCHS), rates=RATES)
+maker = Maker(3)
+"""
+
+
+def source(folder: Path, code: str = CODE, what: str = "make, fit, maker, maker.__call__") -> str:
+    """Import the code in a process of its own, with its own addresses and order of sets."""
+    (folder / "mine.py").write_text(code)
+    asked = (
+        f"from mine import *; from spectro.crossval import source as s; print(s.source_of({what}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", asked], cwd=folder, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_all_that_they_name_is_told_and_no_address(tmp_path: Path) -> None:
+    told = source(tmp_path)
+    for part in ("def make", "class Deep", "class Net", "def twice", "class Maker", "EPOCHS = 5"):
+        assert told.count(part) == 1, part
+    assert "0x" not in told and "'dog_bark', 'jackhammer', 'siren'" in told
+    assert "join is posixpath.join" in told and "def join" not in told
+    assert "batch_size=8" in told
+    assert source(tmp_path) == told
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        ("EPOCHS = 5", "EPOCHS = 20"),
+        ("(1e-4, 3e-4)", "(1e-4, 1e-3)"),
+        ("factor=2", "factor=3"),
+        ("return factor * x", "return factor + x"),
+        ("width = 8", "width = 9"),
+        ("batch_size=8", "batch_size=9"),
+        ("Maker(3)", "Maker(4)"),
+        ("rates=RATES", "rates=EPOCHS"),
+    ],
+)
+def test_a_change_of_any_of_it_shows(tmp_path: Path, was: str, now: str) -> None:
+    before, after = source(tmp_path), source(tmp_path, CODE.replace(was, now))
+    assert before != after
+    assert " is now " in first_change(before, after)
+
+
+def test_code_without_source_is_told_apart_by_what_it_does() -> None:
+    """As typed at a prompt, line by line."""
+    names: dict[str, dict[str, object]] = {"one": {}, "same": {}, "other": {}}
+    for name, held in names.items():
+        exec(f"def make(dls):\n    return dls.x + {2 if name == 'other' else 1}", held)
+    one, same, other = (source_of(held["make"]) for held in names.values())
+    assert one == same != other
+
+
+def test_what_is_long_keeps_a_hash_of_all_of_it() -> None:
+    def long(n: int) -> str:
+        names: dict[str, object] = {}
+        exec("\n".join(f"def f{i}(): return {i}" for i in range(400)), names)
+        exec(f"def f(): return {[f'f{i}()' for i in range(399)]}, {n}".replace("'", ""), names)
+        return source_of(names["f"])
+
+    assert len(long(1)) < LONGEST + 200
+    assert long(1) == long(1) != long(2)
+    assert long(1)[:100] != long(2)[:100] or "sha256" in long(1)
+
+
+def test_nothing_is_nothing() -> None:
+    assert source_of(None) == "" == first_change("a\nb", "a\nb")
+    assert first_change("a\nb", "a\nc") == "'b' is now 'c'"
+    assert first_change("a", "a\nc") == "'' is now 'c'"
+    assert "is a partial" in source_of(functools.partial(print, 1))
