@@ -326,12 +326,21 @@ def render(
     clips = _without(reading.load(dataset), quarantine)
     console.dataset(clips)
     _keep_folds(clips, out, settings)
+    before = _table(out)
     summary = _draw(clips, out, settings, _pool(workers, scheduler))
     _report(summary, out, settings.duration)
     if len(summary.failures) < len(clips.clips):
-        _glance(out, settings, anew=bool(summary.rendered or summary.dropped))
+        _glance(out, settings, anew=before != _table(out))
     if len(summary.failures):
         raise typer.Exit(console.SOME_FAILED)
+
+
+def _table(out: str) -> bytes:
+    """Read the table of the pictures that are there: classes may change where no picture does."""
+    from spectro.plumbing.paths import place
+
+    table = place(out) / "clips.csv"
+    return table.read_bytes() if table.exists() else b""
 
 
 def _draw(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -42,6 +43,7 @@ TABLES = (
 """Tables that a TOML file of ours may hold; any other is taken for a misspelt one."""
 
 _LARGEST_TOML = 1 << 20  # bytes
+_MOST_PARTS = 100  # dots in a key
 _SHOWN = 80  # characters of a wrong value that a message shows
 
 
@@ -86,7 +88,7 @@ class Checked(BaseModel):
         shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
         return f"{where} is {shown}: {detail['msg'].lower()}"
 
-    def replace(self, **changes: Any) -> Self:
+    def replace(self, /, **changes: Any) -> Self:
         """Return a copy with `changes`; None means "leave as it is"; unknown names are errors."""
         given = {
             name: value
@@ -267,6 +269,9 @@ def _read_toml(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot read the settings file ({why})") from None
     if len(text) > _LARGEST_TOML:
         raise ConfigError(f"{path}: is larger than {_LARGEST_TOML >> 20} MiB; no settings file is")
+    # Of a key of n parts the reader keeps n beginnings, and settings are one table deep.
+    if any(part.count(".") > _MOST_PARTS for part in re.split(r"[=,\[\]{}\n]", text)):
+        raise ConfigError(f"{path}: is nested too deeply for settings")
     try:
         return tomllib.loads(text)
     except RecursionError:

@@ -94,8 +94,8 @@ def recipe(name: str) -> TrainConfig:
     >>> recipe("plain").arch, recipe("plain").replace(batch_size=8).batch_size
     ('resnet18', 8)
     """
-    if name not in RECIPES:
-        raise ConfigError(f"unknown recipe {name!r}; there are {', '.join(RECIPES)}")
+    if not isinstance(name, str) or name not in RECIPES:  # of a file, it may be anything
+        raise ConfigError(f"unknown recipe {str(name)[:80]!r}; there are {', '.join(RECIPES)}")
     return RECIPES[name]
 
 

@@ -116,6 +116,9 @@ def test_from_nothing_to_a_prediction(tmp_path: Path, small_toml: Path) -> None:
     assert (pictures / "examples.png").is_file()
     again = here("render", "data", "--out", pictures, "--config", small_toml, cwd=tmp_path)
     assert "rendered 0, already there 20, failed 0" in again.stdout
+    before = (pictures / "examples.png").stat().st_mtime_ns
+    here("render", "data", "--out", pictures, "--config", small_toml, cwd=tmp_path)
+    assert (pictures / "examples.png").stat().st_mtime_ns == before
 
     train = ("train-fold", pictures, "--fold", 2, "--config", small_toml, "--epochs", 1)
     trained = call(*train, cwd=tmp_path)

@@ -224,3 +224,21 @@ def test_a_pipe_that_nobody_reads_ends_quietly_with_all_files(
         assert done.stderr == (
             b"spectro: the output could not be written (No space left on device)\n"
         )
+
+
+def test_a_glance_shows_classes_as_they_are_now(tmp_path: Path) -> None:
+    """No picture changes where a class does, only the table; the glance names classes."""
+    rng = np.random.default_rng(0)
+    for n in range(4):
+        sf.write(tmp_path / f"{n}.wav", 0.1 * rng.normal(size=8_000), 8_000)
+    table = tmp_path / "clips.csv"
+    table.write_text("path,label,fold\n0.wav,owl,1\n1.wav,owl,2\n2.wav,rain,1\n3.wav,rain,2\n")
+    words = ["render", str(table), "--out", str(tmp_path / "out"), "--n-mels", "32"]
+    runner = CliRunner()
+    assert runner.invoke(app, words).exit_code == 0
+    glance = tmp_path / "out" / "examples.png"
+    before = glance.read_bytes()
+    table.write_text(table.read_text().replace("rain", "siren"))
+    said = runner.invoke(app, words)
+    assert "rendered 0, already there 4" in said.output
+    assert glance.read_bytes() != before

@@ -118,3 +118,23 @@ def test_of_several_phases_the_changed_one_is_named() -> None:
     one = TrainConfig(phases=(Phase(epochs=1), Phase(epochs=2)))
     two = TrainConfig(phases=(Phase(epochs=3), Phase(epochs=2)))
     assert one.differences(two) == ["epochs of phase 1 1, now 3"]
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ('recipe = ["blog"]', r"unknown recipe \"\['blog'\]\""),
+        ("recipe = 3", "unknown recipe '3'"),
+        ("self = 1", "unknown setting self"),
+    ],
+)
+def test_a_table_of_anything_is_one_line(tmp_path: Path, table: str, told: str) -> None:
+    (tmp_path / "mine.toml").write_text(f"[train]\n{table}\n")
+    with pytest.raises(ConfigError, match=told):
+        _train(tmp_path / "mine.toml")
+
+
+def test_a_picture_of_anything_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("[spectrogram]\nself = 1\n")
+    with pytest.raises(ConfigError, match="unknown setting self"):
+        _spectrogram(tmp_path / "mine.toml", "digits")

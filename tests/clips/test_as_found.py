@@ -219,6 +219,23 @@ def test_a_table_of_folds_of_other_columns_is_told_from_ours(tmp_path: Path) -> 
     assert "--folds-file" in str(caught.value)
 
 
+def test_a_json_of_ones_own_is_not_written_over(tmp_path: Path) -> None:
+    """How recordings are told apart is kept beside the folds, in folds.json."""
+    for label in "ab":
+        for n in "01":
+            sound(tmp_path / label / f"{n}.wav")
+    mine = tmp_path / "folds.json"
+    mine.write_text('{"a/0.wav": 1}')
+    with pytest.raises(DatasetError, match=r"folds\.json: is where it is kept .* --folds-file"):
+        datasets.load(tmp_path, n_folds=2, keep_folds=True)
+    assert mine.read_text() == '{"a/0.wav": 1}' and not (tmp_path / "folds.csv").exists()
+    mine.unlink()
+    datasets.load(tmp_path, n_folds=2, keep_folds=True)
+    (tmp_path / "folds.csv").unlink()  # to deal anew: the note is ours
+    datasets.load(tmp_path, n_folds=2, keep_folds=True)
+    assert (tmp_path / "folds.csv").exists()
+
+
 def test_milliseconds_for_seconds_are_guessed_in_the_message(tmp_path: Path) -> None:
     sound(tmp_path / "0.wav")
     with pytest.raises(AudioError, match="if these are milliseconds, write seconds"):

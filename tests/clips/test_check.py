@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -381,6 +382,28 @@ def test_classes_that_are_rare_or_not_in_every_fold(tmp_path: Path) -> None:
     (rare,) = found(checkup, "rare class").itertuples()
     assert rare.detail == "1 clips of rare, 22 of common"
     assert checkup.count("warning") == 0  # clips with one
+
+
+def test_a_class_a_clip_names_some_folds_and_counts_the_others(tmp_path: Path) -> None:
+    """Ten thousand classes in as many folds would be a hundred million lines."""
+    rows = [(f"{i}.wav", f"class {i}", 1 + i) for i in range(60)]
+    for seed, (path, _, _) in enumerate(rows):
+        write(tmp_path / path, noise(seed=seed)[:800])
+    missing = found(check(dataset(tmp_path, *rows)), "class not in fold")
+    assert len(missing) == 60 * 21
+    of_one = missing[missing["label"] == "class 7"]["detail"]
+    assert of_one.iloc[0] == "no class 7 in fold 1"
+    assert of_one.iloc[-1] == "no class 7 in 39 other folds"
+
+
+def test_a_worker_that_dies_is_one_line(tmp_path: Path) -> None:
+    class Dying(ThreadPoolExecutor):
+        def submit(self, *_: object, **__: object) -> Future[object]:
+            raise BrokenProcessPool("gone")
+
+    write(tmp_path / "a.wav", noise())
+    with Dying(1) as executor, pytest.raises(AudioError, match="a worker died after 0 of 1 clips"):
+        check(dataset(tmp_path, ("a.wav", "a", 1)), executor=executor)
 
 
 def test_recordings_in_two_folds(tmp_path: Path) -> None:

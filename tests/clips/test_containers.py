@@ -20,6 +20,7 @@ import soundfile as sf
 
 from spectro.clips import waveform as audio
 from spectro.clips.checking.measure import examine, is_empty
+from spectro.clips.containers import flac
 from spectro.clips.decode import decode, file_seconds
 from spectro.errors import AudioError
 
@@ -183,6 +184,21 @@ def test_a_length_that_was_never_filled_in_is_found_out(name: str, tmp_path: Pat
     check_same(path, Y16)
 
 
+def test_a_flac_of_frame_headers_alone_is_refused_after_a_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would be a last frame, were it not for the checksum of all that comes after it."""
+    head = bytes([0xFF, 0xF8, 0x19, 0x18, 0x00])
+    head += bytes([flac._crc8(head)])
+    summed: list[int] = []
+    real = flac._crc16
+    monkeypatch.setattr(flac, "_crc16", lambda data: summed.append(len(data)) or real(data))
+    path = tmp_path / "a.flac"
+    path.write_bytes(flac_of_unknown_length() + head * 20_000 + b"x")
+    assert "truncated" in refusal(path)
+    assert 0 < len(summed) <= 3 * 32
+
+
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.99])
 def test_a_flac_of_unknown_length_that_was_cut_is_truncated(share: float, tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
@@ -246,6 +262,17 @@ def test_widths_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     for bits, align in ((24, 4), (16, 4), (8, 2), (16, 3)):
         path.write_bytes(wav(pcm(bits, align), noise))
         assert "contradict" in refusal(path)
+
+
+def test_widths_that_no_header_can_hold_are_refused(tmp_path: Path) -> None:
+    """One such clip must not end the examination of all others."""
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav(pcm(16, 14_464, channels=40_000, rate=80_000 * SR), RAW))
+    assert "contradict" in refusal(path)
+    fmt = bytearray(pcm(24, 4))
+    fmt[4:8] = struct.pack("<I", 1 << 30)  # Hz
+    path.write_bytes(wav(bytes(fmt), bytes(8_000)))
+    assert "contradict" in refusal(path)
 
 
 @pytest.mark.parametrize("align", [0, 1, 4, 7])

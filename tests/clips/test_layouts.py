@@ -142,6 +142,24 @@ def test_the_table_itself_may_be_given(tmp_path: Path) -> None:
     assert datasets.load(root / "esc50.csv").name == "esc50"
 
 
+def test_a_table_that_is_given_counts_and_no_other(tmp_path: Path) -> None:
+    """One's own beside the official: fewer clips, and other folds."""
+    root = us8k(tmp_path / "us8k", "audio/", "metadata/UrbanSound8K.csv")
+    table = pd.read_csv(root / "metadata/UrbanSound8K.csv")
+    mine = table.iloc[::2]
+    mine.to_csv(root / "metadata/mine.csv", index=False)
+    found = datasets.load(root / "metadata/mine.csv")
+    assert len(found.clips) == len(mine) < len(table)
+    assert any("not in mine.csv" in note for note in found.notes)
+    assert len(datasets.load(root).clips) == len(table)
+    (root / "metadata/UrbanSound8K.csv").rename(root / "metadata/other.csv")
+    assert len(datasets.load(root / "metadata/mine.csv").clips) == len(mine)
+    mine.to_csv(root / "mine.csv", index=False)
+    columns = {"path_column": "slice_file_name", "label_column": "class"}
+    own = datasets.load(root / "mine.csv", **columns, n_folds=2)
+    assert (own.name, len(own.clips)) == ("mine", len(mine))
+
+
 def test_a_semicolon_table_of_us8k_with_folds_as_floats_is_read(tmp_path: Path) -> None:
     us8k(tmp_path, "", "UrbanSound8K.csv")
     table = pd.read_csv(tmp_path / "UrbanSound8K.csv").astype({"fold": float})

@@ -141,6 +141,9 @@ def test_controls_in_names_cost_nothing(tmp_path: Path) -> None:
     loaded = RenderedSet.load(tmp_path / "out").clips
     assert all(Path(image).is_file() for image in loaded["image"])
     assert all(Path(path).is_file() for path in loaded["path"])
+    dataset.keep_folds()  # and read again, names of several lines and all
+    once_more = datasets.load(tmp_path / "clips", n_folds=2)
+    assert once_more.clips.equals(dataset.clips)
 
 
 def test_printable_text_is_left_alone() -> None:

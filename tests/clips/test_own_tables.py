@@ -147,6 +147,14 @@ def test_speech_commands_with_one_list_is_never_folders(tmp_path: Path) -> None:
         datasets.load(tmp_path)
 
 
+def test_speech_commands_with_its_lists_in_different_folders_is_told(tmp_path: Path) -> None:
+    speech_commands(tmp_path)
+    (tmp_path / "apart").mkdir()
+    (tmp_path / "testing_list.txt").rename(tmp_path / "apart" / "testing_list.txt")
+    with pytest.raises(DatasetError, match="in different folders; put both beside the words"):
+        datasets.load(tmp_path)
+
+
 @pytest.mark.parametrize("suffix", [".flac", ".ogg", ".WAV"])
 def test_speech_commands_encoded_otherwise_keep_their_split(tmp_path: Path, suffix: str) -> None:
     speech_commands(tmp_path)
@@ -250,6 +258,13 @@ def test_tau_clips_of_the_split_that_the_table_lacks_are_counted(tmp_path: Path)
         file.write("audio/gone.wav\tpark\n")
     notes = datasets.load(tmp_path).notes
     assert "1 clips of the split are not in meta.csv, and left out" in notes
+
+
+def test_tau_lists_may_be_numbered_with_zeros(tmp_path: Path) -> None:
+    expected = datasets.load(tau(tmp_path)).clips
+    for file in (tmp_path / "evaluation_setup").iterdir():
+        file.rename(file.with_name(file.name.replace("fold1", "fold01")))
+    assert datasets.load(tmp_path).clips.equals(expected)
 
 
 def test_tau_of_several_splits_scores_each_evaluation_list(tmp_path: Path) -> None:

@@ -104,6 +104,25 @@ def test_windows_are_those_of_a_scan_and_are_heard_once(
     assert len(loads) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "night"),
+    [
+        ("20260501_235900.wav", "2026-05-01"),
+        ("20260502_113000.wav", "2026-05-01"),
+        ("20260502_120000.wav", "2026-05-02"),
+        ("wind.wav", ""),
+    ],
+)
+def test_a_recording_is_of_the_night_that_its_name_says(
+    recordings: list[str], loader: functools.partial[Bands], tmp_path: Path, name: str, night: str
+) -> None:
+    path = Path(recordings[0]).with_name(name)
+    Path(recordings[0]).rename(path)
+    scoring = Scoring(str(tmp_path / "model"), "here", "m", "auto", None)
+    ((_, background),) = hear([str(path)], loader, scoring)
+    assert background is not None and background.night == night
+
+
 def test_what_changed_is_heard_again(
     tmp_path: Path, recordings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import itertools
 import math
 import subprocess
 import sys
+import time
 import tracemalloc
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
@@ -307,6 +308,22 @@ def test_memory_does_not_grow_with_the_recording() -> None:
     peak(500)
     tracker.finish()
     assert peak(8000) < 200_000  # of which a hundred bytes a window would be four times as many
+
+
+def test_times_of_what_is_heard_live_follow_the_clock_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Summer time began at two in the night; a recording keeps the zone that it began in."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        begin = datetime(2026, 3, 29, 1, 30).astimezone()
+        live, kept = Origin("mic", begin, here=True), Origin("night.wav", begin)
+        written = [str(one.at(3_600)) for one in (live, kept)]
+        assert written == ["2026-03-29 03:30:00+02:00", "2026-03-29 02:30:00+01:00"]
+        assert live.at(3_600) == kept.at(3_600)
+        assert Origin("mic", here=True).at(1) is None
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,8 @@ COMMENTS = [
      "2024-05-28T10:00:00+00:00"),
     ("Recorded at 10:00:00 31/02/2024 (UTC) by AudioMoth", None),
     ("Recorded at 10:00:00 28/05/2024 (UTC+99) by AudioMoth", None),
+    ("Recorded at 23:59:59 31/12/9999 (UTC) by AudioMoth", None),
+    ("Recorded at 10:00:00 28/05/1969 (UTC) by AudioMoth", None),
     ("A field recording of 2024", None),
     ("", None),
 ]  # fmt: skip
@@ -261,6 +263,13 @@ def test_places_that_are_none() -> None:
     assert parse_guano("Loc Position: -1.5, 2")[1] == (-1.5, 2)
 
 
+def test_a_time_beyond_the_calendar_is_not_readable_and_told(tmp_path: Path) -> None:
+    """An event after its first second would have no time of day."""
+    path = wav(tmp_path / "a.wav", guano("9999-12-31T23:59:59"))
+    found = beginning(path)
+    assert found.time is None and "not readable: GUANO Timestamp '9999-12-31" in str(found)
+
+
 def test_guano_reads_the_same(tmp_path: Path) -> None:
     oracle = pytest.importorskip("guano")
     for stamp in ("2024-09-03T19:31:30+01:00", "2024-09-03T19:31:30Z", "2024-09-03T19:31:30"):
@@ -344,6 +353,6 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
 def test_the_start_time_that_a_user_gives() -> None:
     for text in ("2026-05-01T04:30:00+02:00", "1883-04-18T15:02:32-09:58"):  # of before zones
         assert parse_start_time(text).isoformat() == text
-    for text in ("tomorrow", "2026-05-01", "2026-02-30T04:30", "04:30"):
+    for text in ("tomorrow", "2026-05-01", "2026-02-30T04:30", "04:30", "9999-12-31T23:59"):
         with pytest.raises(ConfigError, match="is no start time: write it as 2026"):
             parse_start_time(text)

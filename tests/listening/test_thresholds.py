@@ -76,6 +76,25 @@ def test_the_bootstrap_draws_recordings() -> None:
     assert burst == bootstrap_upper([60] + [0] * 19, [1] * 20)
 
 
+def test_a_windy_night_in_many_short_files_is_one_night() -> None:
+    """Sixty alarms in one night of ten: drawing the files alone would call them independent."""
+    alarm = [[0.9, 0.0], [0.0, 0.0], [0.0, 0.0]]
+    files = [
+        Background(f"{night} {n}.wav", 1 / 6, [ScoredWindow(i, i + 1, p) for i, p in
+                   enumerate(alarm if night == 3 else [[0.0, 0.0]] * 3)], f"2026-05-{night:02}")
+        for night in range(1, 11) for n in range(60)
+    ]  # fmt: skip
+    (point,) = choose(files, 100.0).classes["saw"].curve[:1]
+    apart = choose([one._replace(night="") for one in files], 100.0).classes["saw"].curve[0]
+    assert point.events == apart.events == 60
+    by_hand = bootstrap_upper([0, 0, 60] + [0] * 7, [10] * 10)
+    assert point.bound == pytest.approx(by_hand)
+    assert point.bound > 1.5 * apart.bound
+    drawn = bootstrap_upper([0] * 120 + [1] * 60 + [0] * 420, [1 / 6] * 600)
+    assert drawn is not None
+    assert apart.bound == pytest.approx(max(poisson_upper(60) / 100, drawn))
+
+
 # Refusal
 
 

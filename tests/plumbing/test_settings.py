@@ -358,6 +358,8 @@ BAD_FILES = {
     "table-is-text": (b"spectrogram = 'sr'\n", "spectrogram"),
     "table-is-a-list": (b"[[spectrogram]]\nsr = 8000\n", "spectrogram"),
     "setting-called-self": (b"[spectrogram]\nself = 1\n", "self"),
+    "key-of-many-parts": (b"[spectrogram]\nsr" + b".a" * 50_000 + b" = 1\n", "nested too deeply"),
+    "table-of-many-parts": (b"[a" + b".a" * 2_000 + b"]\nb = 1\n", "nested too deeply"),
 }
 
 

@@ -7,7 +7,7 @@ beside every other clip, and as part of the dataset (:mod:`spectro.clips.checkin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import BrokenExecutor, Executor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +97,11 @@ def check(
     -------
     Checkup
         A clip that cannot be read is a finding, and stops nothing.
+
+    Raises
+    ------
+    AudioError
+        If a worker died.
     """
     outcomes = _examine_all(dataset.clips, executor, progress)
     clips = _with_vitals(dataset.clips, outcomes)
@@ -138,11 +143,17 @@ def _examine_all(
 ) -> list[_Outcome]:
     """Examine through `executor`, or through a pool of our own that ends with the work."""
     outcomes: list[_Outcome] = []
-    with nullcontext(executor) if executor else workers.pool() as pool:
-        for batch in completed(pool, _examine_batch, _jobs(clips), len(clips)):
-            outcomes += batch
-            if progress is not None:
-                progress(len(outcomes), len(clips))
+    try:
+        with nullcontext(executor) if executor else workers.pool() as pool:
+            for batch in completed(pool, _examine_batch, _jobs(clips), len(clips)):
+                outcomes += batch
+                if progress is not None:
+                    progress(len(outcomes), len(clips))
+    except BrokenExecutor:
+        raise AudioError(
+            f"a worker died after {len(outcomes):,} of {len(clips):,} clips, for want of memory or "
+            "of a clip that ends the decoder; run it again with --workers 1"
+        ) from None
     return sorted(outcomes, key=lambda outcome: outcome.row)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, product
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -21,6 +21,7 @@ from spectro.plumbing.words import percent
 __all__ = ["ERRORS", "WARNINGS", "Finding", "Thresholds", "judge"]
 
 _FEW = 10  # clips: of fewer, what is missing says nothing
+_MOST_FOLDS = 20  # named that lack a class
 _FORMULA = ("=", "+", "-", "@", "\t")
 
 ERRORS = (
@@ -283,16 +284,21 @@ def _recordings(clips: pd.DataFrame) -> Iterator[Finding]:
 
 def _classes(clips: pd.DataFrame, limits: Thresholds) -> Iterator[Finding]:
     """Find classes that a fold cannot score, or that there is little of."""
-    there = set(zip(clips["label"], clips["fold"], strict=True))
-    for label, fold in product(sorted(clips["label"].unique()), sorted(clips["fold"].unique())):
-        if (label, fold) not in there:
+    folds = sorted(clips["fold"].unique())
+    for name, in_folds in clips.groupby("label")["fold"]:
+        label, there = str(name), set(in_folds)
+        missing = (fold for fold in folds if fold not in there)
+        for fold in islice(missing, _MOST_FOLDS):
             yield _overall("class not in fold", f"no {label} in fold {fold}", label, int(fold))
+        more = len(folds) - len(there) - _MOST_FOLDS
+        if more > 0:
+            yield _overall("class not in fold", f"no {label} in {more:,} other folds", label)
     sizes = clips["label"].value_counts()
-    for label in sorted(sizes.index[sizes == 1]) if len(clips) >= _FEW else ():
-        yield _overall("one clip of a class", f"{label} cannot be both learned and scored", label)
-    for label, size in sizes[sizes < limits.rare * sizes.max()].items():
-        detail = f"{size:,} clips of {label}, {sizes.max():,} of {sizes.index[0]}"
-        yield _overall("rare class", detail, str(label))
+    for alone in sorted(sizes.index[sizes == 1]) if len(clips) >= _FEW else ():
+        yield _overall("one clip of a class", f"{alone} cannot be both learned and scored", alone)
+    for rare, size in sizes[sizes < limits.rare * sizes.max()].items():
+        detail = f"{size:,} clips of {rare}, {sizes.max():,} of {sizes.index[0]}"
+        yield _overall("rare class", detail, str(rare))
 
 
 def _formats(read: pd.DataFrame, limits: Thresholds) -> Iterator[Finding]:

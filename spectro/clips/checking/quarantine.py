@@ -122,9 +122,10 @@ def apply_to_clips(
     stale = [path for path, key in zip(rows["path"], named, strict=True) if key not in here]
     if all(out):
         raise DatasetError(f"{file}: leaves none of the {len(clips):,} clips; delete some rows")
-    notes = [f"{counted(sum(out), 'clip')} left out by {file}"]
+    name = Path(file).name  # notes are passed on with the score, folders are not
+    notes = [f"{counted(sum(out), 'clip')} left out by {name}"]
     if stale:
-        notes.append(f"{len(stale):,} rows of {file} name no clip that is here: {list_some(stale)}")
+        notes.append(f"{len(stale):,} rows of {name} name no clip that is here: {list_some(stale)}")
     return clips[[not o for o in out]].reset_index(drop=True), tuple(notes)
 
 
@@ -139,7 +140,7 @@ def _rows(file: Path) -> pd.DataFrame:
     """Read a quarantine; `start` and `end` may be missing."""
     if not file.is_file():
         raise DatasetError(f"{file}: no such file; spectro check --quarantine writes one")
-    rows = read_csv(file, ("path",)).reindex(columns=list(_COLUMNS))
+    rows = read_csv(file, ("path",), lines=True).reindex(columns=list(_COLUMNS))
     try:
         return rows.astype({"start": "float64", "end": "float64"})
     except ValueError as error:

@@ -23,6 +23,7 @@ _STREAMINFO = 34  # bytes, the first metadata block
 _ANOTHER = (MARK + b"\x00\x00\x00\x22", MARK + b"\x80\x00\x00\x22")
 _TAG = 128  # bytes of an ID3v1 tag
 _LARGEST_FRAME = 1 << 20  # bytes: 8 channels of 65,535 samples of 16 bits, uncompressed
+_TRIED = 32  # places that may be the last frame's; chance makes hardly one
 _BLOCK_SIZES = {1: 192, **{n: 144 << n for n in range(2, 6)}, **{n: 1 << n for n in range(8, 16)}}
 
 
@@ -124,9 +125,10 @@ def _counted(path: Path, data: bytes | mmap.mmap, part: range) -> int:
     tail = bytes(data[start:stop]).rstrip(b"\0")
     fixed = int.from_bytes(data[part.start + 8 : part.start + 10], "big")
     for end in (tail + bytes(n) for n in (0, 1, 2)):  # a checksum may end in zeros
-        at = len(end)
-        while (at := end.rfind(b"\xff", 0, at)) >= 0:
+        at, tried = len(end), 0
+        while (at := end.rfind(b"\xff", 0, at)) >= 0 and tried < _TRIED:
             found = _behind(end[at : at + 16], fixed)
+            tried += found is not None
             if found is not None and _crc16(end[at:]) == 0:
                 return found
     raise AudioError(

@@ -32,6 +32,7 @@ _MOST_CHUNKS = 1_000
 _W64_PAD = 8  # bytes that chunks of W64 fill up to
 _HEADER = 4_096  # bytes that hold the chunks in front of the sound, of a file that did not open
 _BITS = {PCM: range(1, 33), FLOAT: (32, 64)}  # that libsndfile decodes
+_MOST_ALIGN, _MOST_BYTE_RATE = 0xFFFF, 0xFFFF_FFFF  # that a header can tell of
 _LOOK = 1 << 20  # samples looked at, at a time, to see which bits of a wide one are used
 
 Order = Literal["<", ">"]
@@ -284,10 +285,12 @@ def _mpeg(path: Path, wave: Wave) -> Plan:
 def _contradicted(path: Path, wave: Wave) -> Plan:
     """Read samples whose width is told twice and differently."""
     width = -(-wave.bits // 8)
-    if wave.byte_rate == wave.rate * wave.channels * width and wave.bits:  # two against one
+    as_said = wave.byte_rate == wave.rate * wave.channels * width
+    if as_said and wave.bits and wave.channels * width <= _MOST_ALIGN:  # two against one
         align = struct.pack(wave.order + "H", wave.channels * width)
         return _mended(wave, wave.fmt[:12] + align + wave.fmt[14:])
     wide = wave.align == 4 * wave.channels and 16 < wave.bits <= 24
+    wide = wide and wave.align * wave.rate <= _MOST_BYTE_RATE
     low = _uses_low_bits(path, wave) if wide else None
     if low is None:
         raise AudioError(

@@ -98,16 +98,19 @@ def load(
     if layout not in ("auto", *LAYOUTS):
         raise DatasetError(f"unknown layout {layout!r}; there are {', '.join(LAYOUTS)}")
     parquet = import_module("spectro.clips.datasets.parquet")
-    files = list_below(_folder(root))
+    given = {name: value for name, value in options.items() if value is not None}
+    own = any(name.endswith("_column") for name in given)  # of a table that is nobody else's
+    folder, table = _folder(root, published=not own and layout != "folder")
+    files = list_below(folder)
+    if table is not None:
+        files = files.with_table(table)
     inside = parquet.sounds_inside(files)
     beside = parquet.beside(files, read=inside)
     if inside:
         files = list_below(parquet.export(files))
     files, copies = import_module("spectro.clips.datasets.copies").without_copies(files)
     root = files.root
-    given = {name: value for name, value in options.items() if value is not None}
     if layout == "auto":
-        own = any(name.endswith("_column") for name in given)  # of a table that is nobody else's
         layout = "folder" if own else _recognise(files)
     loader = import_module(LAYOUTS[layout]).load
     known = set(inspect.signature(loader).parameters)
@@ -134,8 +137,11 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _folder(root: str | Path) -> Path:
-    """Find the folder to list: that of UrbanSound8K in `root`, or that of a dataset's own table."""
+def _folder(root: str | Path, *, published: bool) -> tuple[Path, Path | None]:
+    """Find the folder to list: that of UrbanSound8K in `root`, or that of a published table.
+
+    A published table that is given itself is returned, too.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of kinds of URL that are seldom used
@@ -149,13 +155,13 @@ def _folder(root: str | Path) -> Path:
     if not exists(there):
         raise DatasetError(f"{there}: no such folder or file")
     if (there / "UrbanSound8K").is_dir():
-        return there / "UrbanSound8K"
-    if there.is_file() and there.suffix.lower() in (".csv", ".tsv"):
+        return there / "UrbanSound8K", None
+    if published and there.is_file() and there.suffix.lower() in (".csv", ".tsv"):
         for layout in ("urbansound8k", "esc50"):
             found: Path | None = import_module(LAYOUTS[layout]).folder_of(there)
             if found is not None:
-                return found
-    return there
+                return found, there
+    return there, None
 
 
 def _recognise(files: Listing) -> str:

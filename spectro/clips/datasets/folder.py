@@ -364,14 +364,14 @@ def _told(clips: pd.DataFrame, made: MadeFolds | None, root: Path | None) -> lis
     notes = leaks_in_words(clips)
     if made is not None:
         n_folds = counted(max(made.fold_of.values()), "fold")
-        notes = [f"{n_folds} made by recording, which rendering keeps in {made.file}"]
+        notes = [f"{n_folds} made by recording, which rendering keeps in {made.file.name}"]
         gone = made.fold_of.keys() - set(clips["group"])
         if gone and made.joined:
             notes.append(
                 f"{counted(made.joined, 'recording')} joined these folds and "
                 f"{counted(len(gone), 'recording')} of them {'is' if len(gone) == 1 else 'are'} "
                 "gone: if they are the same under other names, what shared a fold may not any "
-                f"more; remove {made.file} to deal anew"
+                f"more; remove {made.file.name} to deal anew"
             )
     return [
         *notes,

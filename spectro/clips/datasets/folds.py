@@ -20,7 +20,7 @@ import pandas as pd
 from spectro.clips.datasets.places import as_written
 from spectro.clips.table import MissingColumnError, read_csv, whole_numbers
 from spectro.errors import DatasetError
-from spectro.plumbing.files import write_text
+from spectro.plumbing.files import read_json, write_text
 from spectro.plumbing.settings import Record
 
 __all__ = ["Grouping", "MadeFolds", "deal_folds", "remembered_folds"]
@@ -96,12 +96,27 @@ class MadeFolds:
             If they cannot be written.
         """
         note = self.file.with_suffix(".json")
+        if note.exists() and not self.file.exists():
+            _check_ours(note)
         if not self.file.exists() or _read_folds(self.file, None) != self.fold_of:
             _write_folds(self.file, self.fold_of)
             _write(note, self.grouping.to_text())
         elif not note.exists():  # folds of before there were notes, perhaps where none can be put
             with suppress(DatasetError):
                 _write(note, self.grouping.to_text())
+
+
+def _check_ours(note: Path) -> None:
+    """Refuse to write over a file that is no note of ours."""
+    try:
+        is_ours = read_json(note, DatasetError).keys() <= Grouping.model_fields.keys()
+    except DatasetError:
+        is_ours = False
+    if not is_ours:
+        raise DatasetError(
+            f"{note}: is where it is kept how recordings are told apart, and it holds something "
+            "else: keep yours under another, or say where folds go with --folds-file"
+        )
 
 
 def remembered_folds(
@@ -218,7 +233,7 @@ def _deal_to(
 
 def _read_folds(file: Path, n_folds: int | None) -> dict[str, int]:
     try:
-        table = read_csv(file, ("group", "fold"))
+        table = read_csv(file, ("group", "fold"), lines=True)
     except MissingColumnError as error:
         raise DatasetError(
             f"{error}; folds that were made are kept under this name: keep yours under another, "

@@ -108,6 +108,12 @@ class Listing(NamedTuple):
         """Return the files that look like sound, in order."""
         return [file for file in self.files if is_sound(file)]
 
+    def with_table(self, table: Path) -> Listing:
+        """Leave out all tables but one: who gives a table means no other."""
+        kept = table.relative_to(self.root).as_posix()
+        files = (f for f in self.files if f == kept or not f.lower().endswith((".csv", ".tsv")))
+        return self._replace(files=tuple(files))
+
     def tables(self, *suffixes: str) -> list[str]:
         """Return the files with one of `suffixes`, those nearest to the root first."""
         found = (file for file in self.files if file.lower().endswith(suffixes))
@@ -190,22 +196,25 @@ def list_below(root: Path) -> Listing:
         return Listing(root)
     files: list[str] = []
     links: list[str] = []
-    for name, is_file in _walk(root, "", os.path.realpath(root)):
+    for name, is_file in _walk(root, os.path.realpath(root)):
         (files if is_file else links).append(name)
     folders = [e.name for e in _entries(root) if e.is_dir() and e.name not in links]
     return Listing(root, _by_parts(files), _by_parts(folders), _by_parts(links))
 
 
-def _walk(root: Path, below: str, real: str) -> Iterator[tuple[str, bool]]:
+def _walk(root: Path, real: str) -> Iterator[tuple[str, bool]]:
     """Yield files (True) and links to folders that are not followed (False)."""
-    for entry in _entries(root / below):
-        name = f"{below}{entry.name}"
-        if not entry.is_dir():
-            yield name, True
-        elif entry.is_symlink() and (below or _holds(os.path.realpath(entry.path), real)):
-            yield name, False
-        else:
-            yield from _walk(root, f"{name}/", real)
+    left = [""]
+    while left:  # a stack: folders may lie deeper than functions may call each other
+        below = left.pop()
+        for entry in _entries(root / below):
+            name = f"{below}{entry.name}"
+            if not entry.is_dir():
+                yield name, True
+            elif entry.is_symlink() and (below or _holds(os.path.realpath(entry.path), real)):
+                yield name, False
+            else:
+                left.append(f"{name}/")
 
 
 def _holds(folder: str, real: str) -> bool:

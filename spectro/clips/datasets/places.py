@@ -17,6 +17,7 @@ from spectro.plumbing.paths import is_url
 __all__ = ["as_written", "lie_outside", "places", "plain"]
 
 _TRIED = 20  # paths by which the folder is found that all of them start at
+_MOST_TRIED = 10_000  # spellings of one path
 _MOST_FOLDERS = 1_000
 
 
@@ -113,6 +114,7 @@ class _Disk:
 
     def __init__(self) -> None:
         self._listed: dict[str, dict[str, list[str]]] = {}
+        self._tried = 0
 
     def find(self, base: Path, name: str) -> str | None:
         """Find a file: by its very name, without blanks around, as Windows wrote it, as spelled."""
@@ -122,10 +124,14 @@ class _Disk:
         option = _slashed(name)
         if not option or _climbs(option) or Path(option).is_absolute():
             return None
+        self._tried = 0
         return self._spelled(str(base), [part for part in option.split("/") if part != "."])
 
     def _spelled(self, folder: str, parts: list[str]) -> str | None:
         """Find a file by names composed otherwise, in other case, or without its suffix."""
+        self._tried += 1
+        if self._tried > _MOST_TRIED:
+            return None
         own, *rest = parts
         there = self._in(folder)
         alike = there.get(plain(own)) or there.get(f"/{plain(own).casefold()}", [])

@@ -80,12 +80,24 @@ class Origin(NamedTuple):
     begin : datetime or None
         When the recording began; without a zone if that is not known.
     site, model : str
+    here : bool
+        Whether times follow this machine's zone, into summer time and back, as those of what is
+        heard live do. Those of a recording keep the zone that it began in.
     """
 
     recording: str
     begin: datetime | None = None
     site: str = ""
     model: str = ""
+    here: bool = False
+
+    def at(self, seconds: float) -> datetime | None:
+        """Return the time of day so many seconds after the beginning; None if it is not known."""
+        if self.begin is None:
+            return None
+        if self.here:
+            return datetime.fromtimestamp(self.begin.timestamp() + seconds).astimezone()
+        return self.begin + timedelta(seconds=seconds)
 
 
 class ScoredWindow(NamedTuple):
@@ -372,7 +384,7 @@ class EventTracker:
             recording=self.origin.recording,
             start=float(run.start),
             end=float(run.end),
-            begin_time=_time(self.origin.begin, run.start),
+            begin_time=_written(self.origin.at(float(run.start))),
             label=self.labels[i],
             probability=run.total / run.count,
             peak=run.peak,
@@ -382,11 +394,8 @@ class EventTracker:
         )
 
 
-def _time(begin: datetime | None, seconds: float) -> str:
-    """Write the time of day `seconds` after `begin`."""
-    if begin is None:
-        return ""
-    return (begin + timedelta(seconds=float(seconds))).isoformat(timespec="milliseconds")
+def _written(time: datetime | None) -> str:
+    return "" if time is None else time.isoformat(timespec="milliseconds")
 
 
 def find_events(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from spectro.errors import DatasetError
 from spectro.listening.events.finding import Event, Origin
@@ -50,9 +50,9 @@ class _Stretch:
 
     @property
     def span(self) -> Span:
-        begin = self.origin.begin
-        assert begin is not None
-        return begin + timedelta(seconds=self.first), begin + timedelta(seconds=self.last)
+        first, last = self.origin.at(self.first), self.origin.at(self.last)
+        assert first is not None and last is not None
+        return first, last
 
 
 class Diary:

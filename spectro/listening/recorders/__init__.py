@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import os
 import re
-from datetime import datetime
+from datetime import MAXYEAR, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from spectro.errors import AudioError, ConfigError
-from spectro.listening.recorders.names import NamedPlace, begin_in_name, moment, place_in_name
+from spectro.listening.recorders.names import (
+    YEARS,
+    NamedPlace,
+    begin_in_name,
+    moment,
+    place_in_name,
+)
 from spectro.listening.recorders.riff import Words, read_words
 from spectro.listening.unread import unread
 
@@ -130,7 +136,7 @@ def parse_comment(comment: str) -> datetime | None:
         return None
     hour, minute, second, fraction, day, month, year, zone = match.groups()
     numbers = (int(year), int(month), int(day), int(hour), int(minute), int(second))
-    return moment(*numbers, int((fraction or "").ljust(6, "0")), zone=zone or "Z")
+    return _of_recorder(moment(*numbers, int((fraction or "").ljust(6, "0")), zone=zone or "Z"))
 
 
 def parse_guano(text: str) -> tuple[datetime | None, NamedPlace | None, str]:
@@ -151,8 +157,13 @@ def parse_guano(text: str) -> tuple[datetime | None, NamedPlace | None, str]:
     """
     fields = dict(_guano_field(line) for line in text.splitlines() if ":" in line)
     stamp = fields.get("Timestamp", "")
-    begin = _timestamp(stamp)
+    begin = _of_recorder(_timestamp(stamp))
     return begin, _guano_place(fields.get("Loc Position", "")), stamp if begin is None else ""
+
+
+def _of_recorder(time: datetime | None) -> datetime | None:
+    """Give a time that a recorder can have written; others may lie beyond the calendar soon."""
+    return time if time is not None and time.year in YEARS else None
 
 
 def _guano_field(line: str) -> tuple[str, str]:
@@ -193,6 +204,6 @@ def parse_start_time(text: str) -> datetime:
     '2026-05-01T04:30:00'
     """
     time = _timestamp(text)
-    if time is None:
+    if time is None or time.year == MAXYEAR:  # in which a recording would end beyond the calendar
         raise ConfigError(f"{text!r} is no start time: write it as 2026-05-01T04:30:00+02:00")
     return time

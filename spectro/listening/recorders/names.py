@@ -11,9 +11,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import NamedTuple, TypeVar
 
-__all__ = ["NamedPlace", "begin_in_name", "moment", "place_in_name", "zone"]
+__all__ = ["YEARS", "NamedPlace", "begin_in_name", "moment", "place_in_name", "zone"]
 
-_FIRST_YEAR = 1970
+YEARS = range(1970, 2100)
+"""In which a recorder may have written its time."""
 
 T = TypeVar("T")
 
@@ -138,7 +139,7 @@ def _first(
 def _begin(match: re.Match[str]) -> datetime | None:
     part = match.groupdict()
     year = int(part["year"]) if part.get("year") else 2000 + int(part["short"])
-    if not _FIRST_YEAR <= year < 2100:
+    if year not in YEARS:
         return None
     if part.get("behind") and not _is_counter(part["behind"]):
         return None  # the whole time is in doubt

@@ -134,10 +134,21 @@ class Session:
             If there is none.
         """
         with self._lock:
-            number = self._steps.pop() if self._steps else None
+            number = self._steps[-1] if self._steps else None
             if number is None or self.detections[number].key in self.verdicts:
-                key = self.verdicts.undo()
-                number = self._numbers.get(key) if key else None
-            if number is None:
-                raise ConfigError("there is nothing to take back")
+                number = self._undo_verdict()
+            del self._steps[-1:]
             self._queue.insert(0, number)
+
+    def _undo_verdict(self) -> int:
+        """Take the last verdict back, if it is on one of these events."""
+        last = self.verdicts.last
+        if last is None:
+            raise ConfigError("there is nothing to take back")
+        if last not in self._numbers:
+            raise ConfigError(
+                f"the last verdict is on an event of {last[0]} that is not among these; nothing "
+                "was taken back"
+            )
+        self.verdicts.undo()
+        return self._numbers[last]

@@ -13,6 +13,8 @@ import re
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from filelock import FileLock, Timeout
+
 from spectro.clips.clip import printable
 from spectro.errors import DatasetError
 from spectro.listening.events.finding import Event
@@ -88,20 +90,31 @@ class Verdicts:
     Raises
     ------
     DatasetError
-        If it is there and is no table of verdicts.
+        If it is there and is no table of verdicts, or another review writes to it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = _locked(path)  # each review writes the whole table
         self._rows: dict[Key, Verdict] = {}
         if path.exists():
             self._rows = {verdict.key: verdict for verdict in read_verdicts(path)}
+
+    def close(self) -> None:
+        """Let another review write to it."""
+        if self._lock is not None:
+            self._lock.release()
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __contains__(self, key: Key) -> bool:
         return key in self._rows
+
+    @property
+    def last(self) -> Key | None:
+        """Which event the last verdict is about; None if there is none."""
+        return next(reversed(self._rows), None)
 
     @property
     def labels(self) -> set[str]:
@@ -130,13 +143,10 @@ class Verdicts:
         rows = {key: kept for key, kept in self._rows.items() if key != row.key}
         self._save({**rows, row.key: row})
 
-    def undo(self) -> Key | None:
-        """Take the last verdict back, one of an earlier session too; return whose it was."""
-        if not self._rows:
-            return None
-        last = next(reversed(self._rows))
+    def undo(self) -> None:
+        """Take the last verdict back, one of an earlier session too."""
+        last = self.last
         self._save({key: row for key, row in self._rows.items() if key != last})
-        return last
 
     def _save(self, rows: dict[Key, Verdict]) -> None:
         buffer = io.StringIO()
@@ -151,6 +161,20 @@ class Verdicts:
         whole, home = file.absolute(), self.path.absolute().parent
         below = whole.is_relative_to(home)
         return whole.relative_to(home).as_posix() if below else str(whole)
+
+
+def _locked(path: Path) -> FileLock | None:
+    """Hold a table for this process alone, as long as it is reviewed; None where no file can be."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"), blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise DatasetError(
+            f"{path}: another review writes to it; end that one, or name another --out"
+        ) from None
+    except (OSError, NotImplementedError):  # a folder that is not there, a disk without locks
+        return None
+    return lock
 
 
 def read_verdicts(path: Path) -> list[Verdict]:

@@ -19,7 +19,7 @@ from spectro.pictures.colors import palette
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import melspectrogram
 
-__all__ = ["Overview", "draw_overview"]
+__all__ = ["Overview", "draw_overview", "n_bytes"]
 
 Columns = npt.NDArray[np.uint8]
 Power = npt.NDArray[np.float32]
@@ -92,6 +92,11 @@ def _pooled(columns: Columns, width: int) -> Columns:
     starts = np.arange(width) * len(columns) // width
     pooled: Columns = np.maximum.reduceat(columns, starts, axis=0)
     return pooled
+
+
+def n_bytes(seconds: float) -> int:
+    """Return how many bytes the drawing of so many seconds takes on disk at most."""
+    return math.ceil(seconds * 1.5 * _PER_SECOND * _BANDS * (1 + 1 / _COARSER))
 
 
 def draw_overview(

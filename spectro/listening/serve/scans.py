@@ -16,7 +16,7 @@ from spectro.listening.backends import Answer, Backend, Levels
 from spectro.listening.events.finding import Event
 from spectro.listening.scan import Found, scan_recording
 from spectro.listening.serve.answers import EventAnswer, ScanAnswer, State
-from spectro.listening.serve.overview import Overview, draw_overview
+from spectro.listening.serve.overview import Overview, draw_overview, n_bytes
 from spectro.listening.serve.requests.refusals import RefusedError
 from spectro.listening.serve.requests.uploads import Upload
 from spectro.listening.serve.settings import ServeSettings
@@ -120,8 +120,6 @@ class Scan:
             self._fail(told_of(error, self.upload).told)
         except (RefusedError, SpectroError, OSError, MemoryError) as error:
             self._fail(str(error))
-        except OverflowError:
-            self._fail("the recording's time of day is beyond the calendar; give another start")
         except Exception:  # a fault of ours: the client must not wait for ever
             _log.exception("a scan failed")
             self._fail("the service has a fault, which it has written to its log")
@@ -138,6 +136,7 @@ class Scan:
         self.state = "drawing"
         self.seconds = measured(self.upload.path, self._most)
         config = listener.card.spectrogram
+        self.upload.claim(n_bytes(self.seconds))
         self.overview = draw_overview(self.upload.path, self.upload.folder, config, self._drawn)
         self.state = "listening"
         watched = _Watched(listener, self._heard)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,11 +38,14 @@ class Background(NamedTuple):
         Its length.
     windows : sequence of ScoredWindow
         All of them, in order.
+    night : str
+        Which night or day it is of, as what is recorded then has one weather; "" if not known.
     """
 
     recording: str
     hours: float
     windows: Sequence[ScoredWindow]
+    night: str = ""
 
 
 def check_budget(hours: float, budget: float, confidence: float = 0.95) -> None:
@@ -83,6 +86,12 @@ class _Counter:
         self.floors = np.maximum(levels.off, levels.extent)
         self._off, self._extent = levels.off, levels.extent
         self.hours = np.array([one.hours for one in background])
+        nights = [one.night or f" {number}" for number, one in enumerate(background)]
+        self._nights = np.unique(nights, return_inverse=True)[1]
+
+    def by_night(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Add up what recordings of one night have, shape (n_recordings,) to (n_nights,)."""
+        return np.bincount(self._nights, weights=values).astype(np.float64)
 
     def settings(self, on: Sequence[float | None]) -> EventSettings:
         """Return the settings with these on-thresholds; None is never raised."""
@@ -142,7 +151,7 @@ def choose_thresholds(
     """Choose for each class the lowest on-threshold that keeps it within the budget.
 
     Within the budget is a class whose false events an hour have a bound of at most the budget: the
-    Poisson bound, or that of a bootstrap over the recordings if it is higher.
+    Poisson bound, or that of a bootstrap over recordings or over nights if it is higher.
 
     Parameters
     ----------
@@ -243,12 +252,16 @@ class _Judge:
     def _point(self, i: int, on: float, counts: Counts) -> CurvePoint:
         events, kept = int(counts.sum()), self._kept[i]
         bound = poisson_upper(events, self.confidence) / self._hours
-        drawn = bootstrap_upper(counts, self.counter.hours, self.confidence)
+        hours, by_night = self.counter.hours, self.counter.by_night
+        drawn = [
+            bootstrap_upper(counts, hours, self.confidence),
+            bootstrap_upper(by_night(counts), by_night(hours), self.confidence),
+        ]
         return CurvePoint(
             on=on,
             events=events,
             per_hour=events / self._hours,
-            bound=max(bound, drawn or 0.0),
+            bound=max(bound, *(one or 0.0 for one in drawn)),
             kept=float(np.mean(kept >= on)) if len(kept) else None,
         )
 

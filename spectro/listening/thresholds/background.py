@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -22,6 +23,7 @@ import numpy.typing as npt
 from spectro.errors import AudioError, ModelError
 from spectro.listening.backends import Backend, BackendName, open_backend
 from spectro.listening.events.finding import ScoredWindow
+from spectro.listening.recorders import beginning
 from spectro.listening.scan import score_windows
 from spectro.listening.thresholds import Background
 from spectro.listening.thresholds.site import site_path
@@ -141,7 +143,17 @@ def hear(
 
 def _heard(recording: str, windows: list[ScoredWindow]) -> tuple[Hearing, Background]:
     seconds = windows[-1].end if windows else 0.0
-    return Hearing(recording, seconds), Background(recording, seconds / 3600, windows)
+    about = Background(recording, seconds / 3600, windows, _night(recording))
+    return Hearing(recording, seconds), about
+
+
+def _night(recording: str) -> str:
+    """Name the night, from noon to noon, that a recording began in; "" if its time is not told."""
+    try:
+        began = beginning(recording).time
+    except AudioError:
+        return ""
+    return "" if began is None else str((began - timedelta(hours=12)).date())
 
 
 def _score_jobs(

@@ -102,12 +102,12 @@ def hours_needed(budget: float, confidence: float = 0.95) -> float:
 def bootstrap_upper(
     counts: npt.ArrayLike, hours: npt.ArrayLike, confidence: float = 0.95, *, seed: int = 0
 ) -> float | None:
-    """Bound a rate by drawing whole recordings again, as alarms come in bursts.
+    """Bound a rate by drawing whole nights or recordings again, as alarms come in bursts.
 
     Parameters
     ----------
-    counts, hours : array-like [shape=(n_recordings,)]
-        Events in each recording, and its length.
+    counts, hours : array-like [shape=(n_parts,)]
+        Events in each night or recording, and its length.
     confidence : float
         Between 0 and 1.
     seed : int
@@ -115,7 +115,7 @@ def bootstrap_upper(
     Returns
     -------
     bound : float or None
-        Events an hour, the percentile of 1,000 draws; None of fewer than two recordings. It says
+        Events an hour, the percentile of 1,000 draws; None of fewer than two. It says
         nothing where no event was counted.
     """
     events, length = np.asarray(counts, dtype=np.float64), np.asarray(hours, dtype=np.float64)

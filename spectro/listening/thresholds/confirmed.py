@@ -76,7 +76,7 @@ def without(background: Background, stretches: Stretches) -> Background:
     left = list(itertools.compress(background.windows, (not cut for cut in touched)))
     seconds = _covered(itertools.compress(background.windows, touched))
     hours = max(0.0, background.hours - seconds / 3600) if left else 0.0
-    return Background(background.recording, hours, left)
+    return background._replace(hours=hours, windows=left)
 
 
 def _covered(windows: Iterable[ScoredWindow]) -> float:

@@ -7,7 +7,9 @@ import hashlib
 import hmac
 import itertools
 import json
+import os
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -122,7 +124,13 @@ def test_a_clock_set_back_does_not_hold_a_message_for_years(outbox: Outbox) -> N
     put(outbox, "a")
     one.step()
     clock.jump(-1e8)
-    assert one.step() <= 3_600
+    attempts = one.stats.failures["webhook"]
+    one.step()
+    assert one.stats.failures["webhook"] == attempts + 1  # it was tried at once
+    for _ in range(3):
+        clock.advance(one.step())
+        one.step()
+    assert one.stats.failures["webhook"] > attempts + 3
 
 
 def test_the_receiver_asks_to_wait(outbox: Outbox, receiver: Receiver) -> None:
@@ -246,6 +254,47 @@ def test_a_delivered_message_that_cannot_be_deleted_is_not_sent_for_ever(
     assert db.execute("SELECT count(*) FROM message").fetchone() == (0,)
 
 
+def test_while_the_disk_refuses_attempts_count_and_what_is_kept_does_not_pile_up(
+    outbox: Outbox, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    receiver.answer = lambda: 400
+    one, *_ = courier(outbox, Webhook(receiver.url, None, clock), clock)
+    put(outbox, "bad", "good")
+
+    class ReadOnly:
+        def __init__(self, db: sqlite3.Connection) -> None:
+            self.db = db
+
+        def execute(self, what: str, *values: Any) -> sqlite3.Cursor:
+            if what.startswith("BEGIN"):
+                raise sqlite3.OperationalError("attempt to write a readonly database")
+            return self.db.execute(what, *values)
+
+    db = outbox._db
+    monkeypatch.setattr(outbox, "_db", ReadOnly(db))
+    for number in range(500):
+        batch = Batch()
+        batch.keep("count", "x", str(number))
+        batch.drop("open", "y")
+        outbox.commit(batch)
+    assert len(outbox._changes) == 2
+    for _ in range(16):  # an attempt, and a wait
+        clock.advance(one.step())
+        if one.stats.failures["webhook"] == 8:
+            break
+    head = outbox.head("webhook")
+    assert head is not None and head.id == "good"  # the refused one is set aside
+    receiver.answer = lambda: 204
+    clock.advance(one.step())
+    one.step()
+    monkeypatch.setattr(outbox, "_db", db)
+    outbox.flush()
+    rows = db.execute("SELECT id, attempts, aside FROM message").fetchall()
+    assert rows == [("bad", 8, 1)]
+    assert outbox.kept("count") == {"x": "499"}
+
+
 def test_a_file_that_is_no_outbox(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"something else" * 100)
     with pytest.raises(ConfigError, match="no outbox"):
@@ -279,6 +328,20 @@ def test_a_program_that_fails_or_hangs(tmp_path: Path, monkeypatch: pytest.Monke
     assert time.monotonic() - began < 60
     with pytest.raises(ConfigError, match="no such program"):
         Command("/nowhere/at-all")
+
+
+def test_what_a_program_leaves_running_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds on to all that the program was given, as a siren that goes on would."""
+    monkeypatch.setattr("spectro.listening.live.delivery.command._PATIENCE", 20.0)
+    began = time.monotonic()
+    line = script(tmp_path, f"sleep 60 & echo $! > {tmp_path}/pid; exit 0")
+    Command(line).deliver(Message(1, "a", "{}", 1.0, 0, 0.0))
+    assert time.monotonic() - began < 15
+    pid = int((tmp_path / "pid").read_text())
+    os.kill(pid, 0)  # it goes on
+    os.kill(pid, signal.SIGKILL)
 
 
 def event(label: str, start: float) -> Event:

@@ -540,6 +540,26 @@ def test_a_broker_that_is_restarted_in_mid_flight(broker: Broker, tmp_path: Path
     outbox.close()
 
 
+@pytest.mark.long
+def test_two_listeners_of_one_name_leave_each_other_connected(broker: Broker) -> None:
+    """A broker drops the older of two connections of one id; a topic tells them apart."""
+    from spectro.listening.live.delivery.mqtt import Mqtt
+
+    hears = Subscriber(broker.port)
+    url = f"mqtt://127.0.0.1:{broker.port}"
+    one = Mqtt(url, "pi", ["saw"], ["gate"])
+    until(lambda: hears.last("spectro/pi/status") == "online")
+    other = Mqtt(f"{url}/forest/north", "pi", ["saw"], ["gate"])
+    until(lambda: hears.last("forest/north/status") == "online")
+    time.sleep(3)  # long enough to come back to throw the other off
+    assert [body for topic, body, _ in hears.got if topic == "spectro/pi/status"] == ["online"]
+    ids = {json.loads(b)["unique_id"] for name, b, _ in hears.got if name.endswith("/config")}
+    assert len(ids) == 6
+    one.close()
+    other.close()
+    hears.close()
+
+
 def check_discovery(hears: Subscriber) -> None:
     """Look at what Home Assistant needs."""
     import re

@@ -239,6 +239,7 @@ def test_verdicts_become_clips_by_source_and_day(evidence: Path, tmp_path: Path)
         assert loudest == pytest.approx({"high": 3000, "low": 200}[one.event.label], abs=5)
         given = "yes" if one.event.label == "high" else "no"
         review.give(Given(number=item.number, verdict=given))  # type: ignore[arg-type]
+    review.verdicts.close()
     assert Review(found, Verdicts(out), "background").state().left == 0
     assert {row.path for row in read_verdicts(out)} == {
         one.file.relative_to(tmp_path).as_posix() for one in found

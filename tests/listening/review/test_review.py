@@ -18,7 +18,7 @@ from PIL import Image
 
 from spectro.cli.app import app
 from spectro.clips import datasets
-from spectro.errors import DatasetError
+from spectro.errors import ConfigError, DatasetError
 from spectro.listening.events.finding import Event
 from spectro.listening.events.tables import write_csv
 from spectro.listening.review.detections import find_recording, read_detections
@@ -257,6 +257,41 @@ def test_undo_goes_back_through_skips_and_verdicts(table: Path) -> None:
     assert len(verdicts) == 0
     with pytest.raises(Exception, match="nothing to take back"):
         session.undo()
+
+
+def test_undo_takes_back_no_verdict_on_what_is_not_there(table: Path) -> None:
+    """The scan was made again with other thresholds, and one event is gone."""
+    events = [event("recs/a.wav", i, 0.5 + i / 10) for i in range(2)]
+    found = read_detections(events, table.parent).found
+    path = table.parent / "v.csv"
+    first = Verdicts(path)
+    session = Session(found, first, "background")
+    for number in (1, 0):
+        session.give(Given(number=number, verdict="yes"))
+    before = path.read_bytes()
+    first.close()
+    fewer = Session(found[1:], Verdicts(path), "background")
+    with pytest.raises(ConfigError, match=r"an event of .*a\.wav that is not among these"):
+        fewer.undo()
+    assert path.read_bytes() == before
+
+
+def test_a_table_that_another_process_reviews_is_left_alone(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from spectro.listening.review.verdicts import Verdicts\n"
+        "kept = Verdicts(Path(sys.argv[1]))\nprint('held', flush=True)\nsys.stdin.read()"
+    )
+    path = tmp_path / "v.csv"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert other.stdout is not None and other.stdout.readline() == b"held\n"
+    with pytest.raises(DatasetError, match=r"v\.csv: another review writes to it; end that one"):
+        Verdicts(path)
+    other.kill()  # for real: what it held is free again
+    other.wait()
+    Verdicts(path).close()
 
 
 HEADER = ",".join(Verdict._fields)

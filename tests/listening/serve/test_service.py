@@ -30,7 +30,12 @@ from spectro.listening.classifier import Classifier
 from spectro.listening.events.finding import Event
 from spectro.listening.events.tables import csv_header, csv_line, read_csv
 from spectro.listening.scan import ScanSettings, scan_recording
+from spectro.listening.serve.overview import draw_overview, n_bytes
+from spectro.listening.serve.requests.refusals import RefusedError
+from spectro.listening.serve.requests.uploads import Upload, Uploads
+from spectro.listening.serve.settings import ServeSettings
 from spectro.models.card import read_card
+from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import clip_image
 from tests.listening.ears import LABELS, tones
 from tests.listening.serve.service import Service, serving
@@ -450,3 +455,29 @@ def test_the_schema_states_every_route(service: Service) -> None:
         "/scan/{number}/picture", "/model", "/healthz", "/metrics",
     }  # fmt: skip
     assert "413" in schema["paths"]["/predict"]["post"]["responses"]
+
+
+def test_what_is_drawn_counts_as_room_on_the_disk(tmp_path: Path) -> None:
+    """A small FLAC of a day of silence draws into hundreds of megabytes."""
+    uploads = Uploads(tmp_path, ServeSettings(disk_mb=1.0))
+    upload = Upload(tmp_path, "night.flac", uploads._reserve)
+    upload.claim(400_000)
+    with pytest.raises(RefusedError, match="no room for more sounds"):
+        upload.claim(n_bytes(24 * 3600))
+    assert upload.size == 400_000
+    upload.claim(n_bytes(30))
+    upload.remove()
+    assert uploads._bytes == 0
+    assert n_bytes(24 * 3600) > 24 * 3600 * 128 * 43
+
+
+def test_a_drawing_takes_no_more_than_was_claimed_for_it(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    sf.write(tmp_path / "a.wav", 0.1 * rng.normal(size=30 * 8_000), 8_000)
+    for hop in (64, 160, 512):
+        config = SpectrogramConfig(sr=8_000, n_fft=256, hop_length=hop, n_mels=128)
+        folder = tmp_path / str(hop)
+        folder.mkdir()
+        draw_overview(tmp_path / "a.wav", folder, config)
+        drawn = sum(file.stat().st_size for file in folder.iterdir())
+        assert 0 < drawn <= n_bytes(30) + 2 * 128

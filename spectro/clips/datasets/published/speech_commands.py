@@ -49,7 +49,12 @@ def looks_like(files: Listing) -> bool:
     named = [name for name in files.sounds if _SPEAKER.fullmatch(name.rpartition("/")[2])]
     found = [file for file in _LISTS.values() if any(_has_name(name, file) for name in files.files)]
     if found and named:
-        (missing,) = set(_LISTS.values()) - set(found)
+        missing = next(iter(sorted(set(_LISTS.values()) - set(found))), "")
+        if not missing:
+            raise DatasetError(
+                f"{files.root}: holds {' and '.join(found)} of Speech Commands in different "
+                "folders; put both beside the words, or take these for classes with --layout folder"
+            )
         raise DatasetError(
             f"{files.root}: holds {found[0]} of Speech Commands, and no {missing} beside it; put "
             "it there, or take the words for classes with --layout folder"

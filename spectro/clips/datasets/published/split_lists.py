@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from spectro.clips.table import read_csv
@@ -41,8 +42,8 @@ def read_list(file: Path, *, column: str = "") -> list[str]:
 def _checked(names: list[str], file: Path) -> list[str]:
     """Write the names with forward slashes, and refuse one that is there twice."""
     names = [name.strip().replace("\\", "/") for name in names if name.strip()]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+    twice = next((name for name, times in Counter(names).items() if times > 1), None)
+    if twice is not None:
         raise DatasetError(f"{file}: names {twice[:200]} twice; a clip has one place in a split")
     return names
 

@@ -115,15 +115,16 @@ def _places(present: pd.DataFrame) -> list[str]:
 
 def _folds(files: Listing) -> dict[str, int]:
     """Read the fold of each clip from the lists."""
-    lists = {match.groups(): match[0] for match in map(_SETUP.fullmatch, files.files) if match}
-    evaluated = sorted(int(number) for number, part in lists if part == "evaluate")
+    found = filter(None, map(_SETUP.fullmatch, files.files))
+    lists = {(int(match[1]), match[2]): match[0] for match in found}
+    evaluated = sorted(number for number, part in lists if part == "evaluate")
     if not evaluated:
         raise DatasetError(f"{files.root}: evaluation_setup holds no fold1_evaluate.csv")
     fold_of: dict[str, int] = {}
-    if len(evaluated) == 1 and (str(evaluated[0]), "train") in lists:
-        parts = {1: lists[str(evaluated[0]), "train"], 2: lists[str(evaluated[0]), "evaluate"]}
+    if len(evaluated) == 1 and (evaluated[0], "train") in lists:
+        parts = {1: lists[evaluated[0], "train"], 2: lists[evaluated[0], "evaluate"]}
     else:
-        parts = {number: lists[str(number), "evaluate"] for number in evaluated}
+        parts = {number: lists[number, "evaluate"] for number in evaluated}
     for fold, name in parts.items():
         for clip in read_list(files.root / name, column="filename"):
             if fold_of.setdefault(clip, fold) != fold:

@@ -8,6 +8,8 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
+from typing import IO
 
 from spectro.errors import ConfigError
 from spectro.listening.live.delivery.courier import DeliveryError
@@ -16,6 +18,7 @@ from spectro.listening.live.delivery.outbox import Message
 __all__ = ["Command"]
 
 _PATIENCE = 60.0  # s that it may take
+_TOLD = 4_096  # bytes at the end of what it says when it fails
 
 
 class Command:
@@ -45,24 +48,32 @@ class Command:
     def deliver(self, message: Message) -> None:
         """Start it, and wait until it has ended well; see :class:`.courier.Channel`."""
         try:
-            process = subprocess.Popen(
-                self._arguments,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
+            # Files, not pipes: what it leaves running may hold on to them, and is not waited for.
+            with tempfile.TemporaryFile() as body, tempfile.TemporaryFile() as said:
+                body.write(message.body.encode())
+                body.seek(0)
+                self._run(body, said)
         except OSError as error:
             raise DeliveryError(f"cannot be started ({error.strerror or error})") from None
+
+    def _run(self, body: IO[bytes], said: IO[bytes]) -> None:
+        process = subprocess.Popen(
+            self._arguments,
+            stdin=body,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
+        )
         try:
-            _, said = process.communicate(message.body.encode(), timeout=_PATIENCE)
+            status = process.wait(timeout=_PATIENCE)
         except subprocess.TimeoutExpired:
             _end(process)
             raise DeliveryError(f"did not end within {_PATIENCE:g} s", refused=True) from None
-        if process.returncode:
-            last = (said.decode("utf-8", "replace").strip().splitlines() or [""])[-1][:200]
-            status = f"ended with status {process.returncode}"
-            raise DeliveryError(f"{status}: {last}" if last else status, refused=True)
+        if status:
+            said.seek(max(0, said.seek(0, os.SEEK_END) - _TOLD))
+            last = (said.read().decode("utf-8", "replace").strip().splitlines() or [""])[-1][:200]
+            told = f"ended with status {status}"
+            raise DeliveryError(f"{told}: {last}" if last else told, refused=True)
 
     def close(self) -> None:
         """See :class:`.courier.Channel`."""
@@ -76,4 +87,4 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         else:
             process.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.communicate(timeout=5)
+        process.wait(timeout=5)

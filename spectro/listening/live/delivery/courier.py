@@ -15,6 +15,7 @@ __all__ = ["Channel", "Courier", "DeliveryError"]
 _IDLE = 0.5  # s between two looks into an empty line; a new message rings before
 _LONGEST_WAIT = 300.0  # s between two attempts, unless the other side asks for more
 _MOST_ASKED = 3_600.0  # s that it may ask for
+_MOST_WAIT = 3_601.0  # s that an attempt is put off
 _REFUSALS = 8  # of one message, after which the others may pass
 
 
@@ -95,8 +96,8 @@ class Courier:
         self.stats.oldest[name] = message.made if message else 0.0
         if message is None:
             return _IDLE
-        wait = min(message.due - self.clock.time(), _MOST_ASKED)  # the clock may have jumped
-        if message.attempts and wait > 0:
+        wait = message.due - self.clock.time()
+        if message.attempts and 0 < wait <= _MOST_WAIT:  # more, and the clock was set back
             return wait
         try:
             self.channel.deliver(message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import secrets
 import ssl
 import threading
 from collections.abc import Sequence
@@ -31,7 +32,8 @@ class Mqtt:
     ----------
     url : str
         ``mqtt://HOST`` or ``mqtts://HOST``, with user, port and, as its path, the base topic if
-        they are not the common ones. The password is taken from ``SPECTRO_MQTT_PASSWORD`` if the
+        they are not the common ones: two listeners of one name need two of them. The password is
+        taken from ``SPECTRO_MQTT_PASSWORD`` if the
         URL has none.
     node : str
         Name of this listener.
@@ -58,13 +60,17 @@ class Mqtt:
         if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
             raise ConfigError(f"--mqtt {hidden(url)}: write mqtt://HOST or mqtts://HOST")
         self._host = parts.hostname
-        node = identifier(node)
-        self.topics = Topics(parts.path.strip("/") or f"spectro/{node}")
+        base = parts.path.strip("/")
+        node = identifier("-".join(base.split("/")) if base else node)
+        self.topics = Topics(base or f"spectro/{node}")
         self._labels = list(labels)
         self._configurations = configurations(self.topics, node, labels, sources)
         self._connected = threading.Event()
         self._client: Any = mqtt.Client(
-            mqtt.CallbackAPIVersion.VERSION2, client_id=f"spectro-{node}", clean_session=False
+            mqtt.CallbackAPIVersion.VERSION2,
+            # Two of one id would throw each other out for ever. No session is missed: what has not
+            # arrived waits in the outbox.
+            client_id=f"spectro-{node}-{secrets.token_hex(4)}",
         )
         if parts.username:
             password = unquote(parts.password or "") or os.environ.get(_PASSWORD)

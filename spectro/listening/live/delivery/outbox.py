@@ -28,6 +28,7 @@ CREATE INDEX IF NOT EXISTS message_head ON message(channel, aside, seq);
 CREATE TABLE IF NOT EXISTS kept(
     kind TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY(kind, id));
 """
+_NOTE_FAILED = "UPDATE message SET attempts = ?, due = ?, aside = ? WHERE seq = ?"
 _VERSION = 1
 _MOST = 200_000  # messages a channel; a network that is gone for years must not fill the disk
 _MOST_IN_MEMORY = 10_000
@@ -107,7 +108,8 @@ class Outbox:
         self._lock = threading.RLock()
         self.trouble, self.lost = "", 0
         self._memory: dict[int, tuple[str, Message]] = {}
-        self._changes: list[tuple[str, tuple[Any, ...]]] = []
+        self._changes: dict[tuple[str, str], tuple[str, tuple[Any, ...]]] = {}  # the last of each
+        self._failed: dict[int, tuple[Message, bool]] = {}  # as it is now; whether it is set aside
         self._done: set[int] = set()  # delivered, and could not be deleted yet
         self._next = -(1 << 40)
         try:
@@ -145,7 +147,7 @@ class Outbox:
     def flush(self) -> None:
         """Write what waits in memory, if the disk takes it now."""
         with self._lock:
-            if not (self._memory or self._changes or self._done):
+            if not (self._memory or self._changes or self._done or self._failed):
                 self.trouble = ""
                 return
             if self._try(self._write_what_waits):
@@ -153,12 +155,15 @@ class Outbox:
                 self._memory.clear()
                 self._changes.clear()
                 self._done.clear()
+                self._failed.clear()
 
     def _write_what_waits(self, db: sqlite3.Connection) -> None:
         for _, (channel, message) in sorted(self._memory.items()):
             self._insert(db, channel, message)
         db.executemany("DELETE FROM message WHERE seq = ?", [(i,) for i in self._done])
-        for change, values in self._changes:
+        for seq, (message, aside) in self._failed.items():
+            db.execute(_NOTE_FAILED, (message.attempts, message.due, aside, seq))
+        for change, values in self._changes.values():
             db.execute(change, values)
 
     def head(self, channel: str) -> Message | None:
@@ -171,13 +176,17 @@ class Outbox:
             return held[0] if held else None
 
     def _first_on_disk(self, channel: str) -> Message | None:
-        """Skip those that were delivered and could not be deleted."""
+        """Skip what was delivered, or set aside, and could not be written down as such."""
         rows = self._db.execute(
             "SELECT seq, id, body, made, attempts, due FROM message "
             "WHERE channel = ? AND aside = 0 ORDER BY seq LIMIT ?",
-            (channel, len(self._done) + 1),
+            (channel, len(self._done) + len(self._failed) + 1),
         )
-        return next((Message(*row) for row in rows.fetchall() if row[0] not in self._done), None)
+        for found in map(Message._make, rows.fetchall()):
+            message, aside = self._failed.get(found.seq, (found, False))
+            if message.seq not in self._done and not aside:
+                return message
+        return None
 
     def done(self, channel: str, message: Message) -> None:
         """Take a delivered message out."""
@@ -185,6 +194,7 @@ class Outbox:
             self._counts[channel] -= 1
             if self._memory.pop(message.seq, None) is None:
                 self._done.add(message.seq)
+            self._failed.pop(message.seq, None)
             self.flush()
 
     def failed(self, channel: str, message: Message, due: float, *, aside: bool = False) -> None:
@@ -204,11 +214,8 @@ class Outbox:
             if message.seq in self._memory:
                 self._memory[message.seq] = (channel, later)
                 return
-            change = "UPDATE message SET attempts = ?, due = ?, aside = ? WHERE seq = ?"
-            values = (later.attempts, due, int(aside), message.seq)
+            self._failed[message.seq] = (later, aside)
             self.flush()
-            if not self.trouble:
-                self._try(lambda db: db.execute(change, values))
 
     def kept(self, kind: str) -> dict[str, str]:
         """Return what is kept of a kind, by id."""
@@ -263,7 +270,8 @@ class Outbox:
             message = Message(self._next, name, body, made, 0, 0.0)
             self._memory[self._next] = (channel, message)
             self._next += 1
-        self._changes += batch.changes
+        for change, values in batch.changes:
+            self._changes[values[:2]] = (change, values)
 
     def _bound(self, channels: set[str]) -> None:
         """Drop the oldest where more wait than may; that is counted."""

@@ -145,7 +145,7 @@ class Place:
         if own.kind == "file":
             return Origin(own.input, _began(own.input), self.site.name, model)
         recording = own.name if own.kind == "pipe" else f"{own.name}-{utc_stamp(block.began)}"
-        return Origin(recording, local_time(block.began), self.site.name, model)
+        return Origin(recording, local_time(block.began), self.site.name, model, here=True)
 
     def _put_right(self, session: Session, block: Block) -> float:
         if not block.live or self.settings.kind == "file" or self.settings.start_time is not None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -119,9 +118,8 @@ class Session:
 
     def move(self, seconds: float) -> None:
         """Say that it began so many seconds later: the clock was wrong, or the sound card's is."""
-        begin = self.origin.begin
-        if begin is not None:
-            moved: datetime = begin + timedelta(seconds=seconds)
+        moved = self.origin.at(seconds)
+        if moved is not None:
             self._tracker.origin = self.origin._replace(begin=moved)
 
     def push(self, samples: Samples) -> list[Heard]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ __all__ = ["Device", "Microphone", "check_there", "find_device", "list_devices"]
 
 _BLOCK = 0.1  # s
 _WAITING = 100  # blocks that the callback may put down before they are taken
+_PORTAUDIO = threading.RLock()  # one for the process, and so are its devices
+_open: set[Microphone] = set()
 
 
 def check_there(wanted: str) -> None:
@@ -84,52 +87,72 @@ class Microphone:
 
     def open(self) -> Format:
         """See :class:`~spectro.listening.live.sources.pipe.Source`."""
-        self.close()
-        sounddevice = _sounddevice()
-        sounddevice._terminate()  # PortAudio lists devices once; plugged-in ones need it anew
-        sounddevice._initialize()
+        with _PORTAUDIO:
+            self.close()
+            sounddevice = _sounddevice()
+            try:
+                device = self._found(sounddevice)
+                self._start(sounddevice, device)
+            except sounddevice.PortAudioError as error:
+                self.close()
+                which = f"microphone {self._wanted}".strip()
+                raise AudioError(f"{which}: cannot be opened ({error})") from None
+        return self._form
+
+    def _found(self, sounddevice: Any) -> Device:
+        """Find the device, among those that are plugged in now."""
+        if not _open:  # PortAudio lists devices once; to list them anew it closes all streams
+            sounddevice._terminate()
+            sounddevice._initialize()
         try:
-            device = find_device(self._wanted)
+            return find_device(self._wanted)
         except AudioError as error:
-            raise AudioError(f"{error}; it is looked for again") from None
+            others = " once no other microphone is heard" if _open else ""
+            raise AudioError(f"{error}; it is looked for again{others}") from None
+
+    def _start(self, sounddevice: Any, device: Device) -> None:
         sr = self._settings.rate or device.sr
         self._form = Format("s16le", sr, self._settings.channels)
         self._blocks = queue.Queue(_WAITING)
-        try:
-            self._stream = sounddevice.RawInputStream(
-                samplerate=sr,
-                blocksize=round(_BLOCK * sr),
-                device=device.number,
-                channels=self._form.channels,
-                dtype="int16",
-                callback=self._callback,
-            )
-            self._stream.start()
-        except sounddevice.PortAudioError as error:
-            self.close()
-            raise AudioError(f"microphone {device.name}: cannot be opened ({error})") from None
-        return self._form
+        self._stream = sounddevice.RawInputStream(
+            samplerate=sr,
+            blocksize=round(_BLOCK * sr),
+            device=device.number,
+            channels=self._form.channels,
+            dtype="int16",
+            callback=self._callback,
+        )
+        _open.add(self)
+        self._stream.start()
 
     def read(self, timeout: float) -> Samples | None:
         """See :class:`~spectro.listening.live.sources.pipe.Source`."""
         try:
             data = self._blocks.get(timeout=timeout)
         except queue.Empty:
-            if self._stream is not None and not self._stream.active:
+            if not self._is_active():
                 raise AudioError("the microphone stopped; is it plugged in?") from None
             return np.zeros((0, self._form.channels), np.float32)
         return decode(data, self._form)
 
+    def _is_active(self) -> bool:
+        try:
+            return self._stream is None or bool(self._stream.active)
+        except _sounddevice().PortAudioError:
+            return False
+
     def close(self) -> None:
         """See :class:`~spectro.listening.live.sources.pipe.Source`."""
-        stream, self._stream = self._stream, None
-        if stream is None:
-            return
-        try:
-            stream.abort(ignore_errors=True)
-            stream.close(ignore_errors=True)
-        except Exception:  # of a device that is gone; PortAudio's own errors
-            return
+        with _PORTAUDIO:
+            _open.discard(self)
+            stream, self._stream = self._stream, None
+            if stream is None:
+                return
+            try:
+                stream.abort(ignore_errors=True)
+                stream.close(ignore_errors=True)
+            except Exception:  # of a device that is gone; PortAudio's own errors
+                return
 
     def _callback(self, data: Any, frames: int, time: Any, status: Any) -> None:
         """Copy; count what PortAudio or we had to drop."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
@@ -39,19 +40,30 @@ class Upload:
         The file. Its name is the client's, as far as a disk can be trusted with it: recorders
         write the time into it.
     size : int
-        Bytes.
+        Bytes, with those that were claimed for what is made of it.
     """
 
-    def __init__(self, folder: Path, name: str, release: Callable[[int], None]) -> None:
-        self.name, self.size, self._release = name, 0, release
+    def __init__(self, folder: Path, name: str, reserve: Callable[[int], None]) -> None:
+        self.name, self.size, self._reserve = name, 0, reserve
         self.folder = folder / uuid.uuid4().hex
         self.folder.mkdir()
         self.path = self.folder / _safe(name)
 
+    def claim(self, size: int) -> None:
+        """Claim room on the disk for more bytes, until it is removed.
+
+        Raises
+        ------
+        RefusedError
+            If there is none.
+        """
+        self._reserve(size)
+        self.size += size
+
     def remove(self) -> None:
         """Remove the file, and all that was made beside it; a second time does nothing."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        self._release(self.size)
+        self._reserve(-self.size)
         self.size = 0
 
 
@@ -73,7 +85,7 @@ class Uploads:
 
     def __init__(self, folder: Path, settings: ServeSettings) -> None:
         self._folder, self._settings = folder, settings
-        self._bytes = 0
+        self._bytes, self._lock = 0, threading.Lock()  # scans claim and remove in a thread
         self.in_flight = 0
 
     @contextmanager
@@ -110,7 +122,7 @@ class Uploads:
         with self._counted():
             _check_kind(headers.get("content-type", ""))
             _check_size(int(headers.get("content-length", 0)), most_mb)
-            upload = Upload(self._folder, name, self._release)
+            upload = Upload(self._folder, name, self._reserve)
             try:
                 await self._take(receive, upload, most_mb)
             except BaseException:
@@ -123,7 +135,7 @@ class Uploads:
         try:
             with upload.path.open("wb") as file:
                 async for chunk in self._chunks(receive):
-                    self._reserve(upload, len(chunk))
+                    upload.claim(len(chunk))
                     _check_size(upload.size, most_mb)
                     self._check_speed(upload.size, time.monotonic() - began)
                     file.write(chunk)
@@ -150,16 +162,14 @@ class Uploads:
         if seconds > self._settings.patience and size < _SLOWEST * seconds:
             raise RefusedError(408, "the sound comes too slowly; send it again from a better line")
 
-    def _reserve(self, upload: Upload, size: int) -> None:
-        if self._bytes + size > self._settings.disk_mb * _MB:
-            raise RefusedError(
-                503, "there is no room for more sounds now; come again", retry_after=30
-            )
-        self._bytes += size
-        upload.size += size
-
-    def _release(self, size: int) -> None:
-        self._bytes -= size
+    def _reserve(self, size: int) -> None:
+        """Count bytes; fewer, with a minus, are always taken."""
+        with self._lock:
+            if size > 0 and self._bytes + size > self._settings.disk_mb * _MB:
+                raise RefusedError(
+                    503, "there is no room for more sounds now; come again", retry_after=30
+                )
+            self._bytes += size
 
 
 def _check_kind(stated: str) -> None:
