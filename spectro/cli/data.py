@@ -330,7 +330,7 @@ def render(
     summary = _draw(clips, out, settings, _pool(workers, scheduler))
     _report(summary, out, settings.duration)
     if len(summary.failures) < len(clips.clips):
-        _glance(out, settings, anew=before != _table(out))
+        _glance(out, settings, anew=bool(summary.rendered) or before != _table(out))
     if len(summary.failures):
         raise typer.Exit(console.SOME_FAILED)
 

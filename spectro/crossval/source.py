@@ -1,31 +1,38 @@
 """What the user's own functions are made of, as text: their source, and all that they name.
 
 A run is told from another by it, so that the networks of two are not mixed. Functions and classes
-of the user's are followed, through `functools.partial` too; those of the standard library, of
-installed packages and of this one are not. Another object counts by its class, by how it shows
-itself and, if it is of a class of the user's, by its plain attributes.
+of the user's are followed, through modules, containers and `functools.partial` too; those of the
+standard library, of installed packages and of this one are not. Numbers, text and the like count by
+their value, lists and dicts by what they hold where their name is in capitals, or where `partial`
+was given them: others may be filled while a training runs. Any other object counts by its class.
 """
 
 from __future__ import annotations
 
+import dis
 import hashlib
 import inspect
 import sys
-import sysconfig
 import textwrap
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
+
+from spectro.plumbing.settings import Checked
 
 __all__ = ["LONGEST", "first_change", "source_of"]
 
 LONGEST = 20_000  # characters that are kept; of the rest, its hash
 _LONGEST_VALUE, _LONGEST_CHANGE = 1_000, 120
+_DEEPEST = 20  # of values in values
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
-_HASH = "# all of it, sha256 "
-_LIBRARIES = tuple(Path(sysconfig.get_path(name)) for name in ("purelib", "platlib"))
+_MUTABLE = (dict, list, set)
+_LOOKED_UP = ("LOAD_GLOBAL", "LOAD_NAME")
+_LIBRARIES = {"site-packages", "dist-packages"}
+
+Told = dict[str, str]
 
 
 def source_of(*parts: object) -> str:
@@ -40,99 +47,128 @@ def source_of(*parts: object) -> str:
     -------
     source : str
         At most 20,000 characters and a hash of all; the same in every process as long as neither
-        they change nor a function, class or plain value that they name.
+        they change nor what they name, as far as this module follows it.
     """
-    told: dict[str, str] = {}
+    told: Told = {}
     for part in parts:
         if part is not None:
-            _follow(getattr(part, "__name__", type(part).__name__), part, told)
+            name = getattr(part, "__name__", type(part).__name__)
+            _follow(name, part, told)
+            _follow_all(_attributes(name, part), told)
     text = "\n".join(told.values())
     if len(text) <= LONGEST:
         return text
-    return f"{text[:LONGEST]}\n{_HASH}{hashlib.sha256(text.encode()).hexdigest()}\n"
+    return f"{text[:LONGEST]}\n# all of it, sha256 {_hash(text)}\n"
 
 
 def first_change(before: str, now: str) -> str:
     """Show the first line that differs, as it was and as it is; empty where none does."""
-    for was, is_now in zip(*_evenly(before.splitlines(), now.splitlines()), strict=True):
-        if was != is_now:
-            return " is now ".join(repr(line.strip()[:_LONGEST_CHANGE]) for line in (was, is_now))
+    texts = [before.splitlines(), now.splitlines()]
+    longest = max(map(len, texts))
+    was, is_now = ([*lines, *[""] * (longest - len(lines))] for lines in texts)
+    for one, other in zip(was, is_now, strict=True):
+        if one != other:
+            return " is now ".join(repr(line.strip()[:_LONGEST_CHANGE]) for line in (one, other))
     return ""
 
 
-def _evenly(*texts: list[str]) -> list[list[str]]:
-    longest = max(map(len, texts))
-    return [[*lines, *[""] * (longest - len(lines))] for lines in texts]
-
-
-def _follow(name: str, part: Any, told: dict[str, str]) -> None:
-    """Write down a part under its name, then all that it names."""
-    part = inspect.unwrap(part) if isinstance(part, FunctionType) else part
+def _follow(name: str, part: Any, told: Told, given: bool = False) -> None:
+    """Write down a part under its name, then all that it names; `given` counts whatever it is."""
+    part = _unwrapped(part)
     key = f"{name} {id(part)}"
-    if key in told or inspect.ismodule(part):
+    if key in told or isinstance(part, ModuleType):
         return
-    if _is_plain(part):
-        told[key] = f"# {name} = {_short(_ordered(part))}\n"
-    elif isinstance(part, partial):
+    if isinstance(part, partial):
         told[key] = f"# {name} is a partial\n"
-        given = {f"{name} {at}": one for at, one in enumerate(part.args)}
-        _follow_all({f"{name} of": part.func, **given, **part.keywords}, told)
+        arguments: dict[Any, Any] = {**dict(enumerate(part.args)), **part.keywords}
+        named = {f"{name} {at}": one for at, one in arguments.items()}
+        _follow_all({f"{name} of": part.func, **named}, told, given=True)
     elif isinstance(part, MethodType):
         told[key] = f"# {name} is a method\n"
         _follow_all({f"{name} does": part.__func__, f"{name} of": part.__self__}, told)
-    elif not isinstance(part, FunctionType | type):  # a callable object, or data
-        told[key] = f"# {name} is a {type(part).__qualname__}{_as_written(part)}\n"
-        _follow(type(part).__qualname__, type(part), told)
-        if _is_users(type(part)):
-            kept = {f"{name}.{key}": one for key, one in getattr(part, "__dict__", {}).items()}
-            _follow_all({key: one for key, one in kept.items() if _is_plain(one)}, told)
-    elif _is_users(part):
-        told[key] = _text(part)
-        _follow_all(dict(_named(part)), told)
+        _follow_all(_attributes(name, part.__self__), told)
+    elif isinstance(part, FunctionType | type):
+        is_users = _is_users(part)
+        told[key] = _text(part) if is_users else f"# {name} is {_full_name(part)}\n"
+        _follow_all(dict(_named(part)) if is_users else {}, told)
     else:
-        told[key] = f"# {name} is {part.__module__}.{part.__qualname__}\n"
+        told[key] = _of_value(name, part, given)
+        _follow_all(_inside(name, part), told)
 
 
-def _follow_all(parts: dict[str, Any], told: dict[str, str]) -> None:
+def _follow_all(parts: dict[str, Any], told: Told, given: bool = False) -> None:
     for name in sorted(parts):
-        _follow(name, parts[name], told)
+        _follow(name, parts[name], told, given)
 
 
-def _is_plain(value: object) -> bool:
-    """Tell whether a value is written the same in every process."""
+def _unwrapped(part: Any) -> Any:
+    """Return the function behind decorators, as `functools.cache`."""
+    is_wrapped = hasattr(part, "__wrapped__") and callable(part) and not isinstance(part, type)
+    return inspect.unwrap(part) if is_wrapped else part
+
+
+def _of_value(name: str, value: Any, given: bool) -> str:
+    """Write a value down, or its class where it may change while a training runs."""
+    is_constant = name.rpartition(".")[2].isupper()
+    counts = given or is_constant or not isinstance(value, _MUTABLE)
+    written = _written(value) if counts else None
+    if written is None:
+        return f"# {name} is a {_full_name(type(value))}\n"
+    line = " ".join(written.split())
+    if len(line) > _LONGEST_VALUE:
+        line = f"{line[:_LONGEST_VALUE]}... sha256 {_hash(written)}"
+    return f"# {name} = {line}\n"
+
+
+def _written(value: object, depth: int = 0) -> str | None:
+    """Write a value the same in every process; None if that cannot be."""
+    if isinstance(value, (*_PLAIN, Checked)):
+        return repr(value)
+    if depth == _DEEPEST or not isinstance(value, (tuple, frozenset, *_MUTABLE)):
+        return None
     if isinstance(value, dict):
-        return all(map(_is_plain, (*value, *value.values())))
-    if isinstance(value, tuple | list | set | frozenset):
-        return all(map(_is_plain, value))
-    return isinstance(value, _PLAIN)
+        inner = [_written(pair, depth + 1) for pair in value.items()]
+    else:
+        inner = [_written(one, depth + 1) for one in value]
+    if any(one is None for one in inner):
+        return None
+    each = [one for one in inner if one is not None]
+    each = sorted(each) if isinstance(value, set | frozenset) else each
+    return f"{type(value).__name__}({', '.join(each)})"
 
 
-def _ordered(value: Any) -> str:
-    return repr(sorted(value, key=repr) if isinstance(value, set | frozenset) else value)
+def _inside(name: str, value: Any) -> dict[str, Any]:
+    """List the functions and classes that are in a container, or of which a value is one."""
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, tuple | list):
+        items = dict(enumerate(value)).items()
+    else:
+        return {} if isinstance(value, _PLAIN) else {_full_name(type(value)): type(value)}
+    found = {f"{name}[{key!r}]": _unwrapped(one) for key, one in items}
+    return {k: one for k, one in found.items() if isinstance(one, FunctionType | type | partial)}
 
 
-def _as_written(value: object) -> str:
-    """Write an object as it shows itself, unless by its address, which is another's soon."""
-    shown = repr(value)
-    return "" if " at 0x" in shown else f": {_short(shown)}"
-
-
-def _short(text: str) -> str:
-    """Put text on one line that is not too long, and still tells it from all other text."""
-    line = " ".join(text.split())
-    if len(line) <= _LONGEST_VALUE:
-        return line
-    return f"{line[:_LONGEST_VALUE]}... sha256 {hashlib.sha256(text.encode()).hexdigest()}"
+def _attributes(name: str, part: Any) -> dict[str, Any]:
+    """List the plain attributes of a callable object of the user's, which is given itself."""
+    if isinstance(part, FunctionType | type | MethodType | partial) or not _is_users(type(part)):
+        return {}
+    kept = getattr(part, "__dict__", {})
+    return {f"{name}.{key}": one for key, one in kept.items() if isinstance(one, _PLAIN)}
 
 
 def _is_users(part: FunctionType | type) -> bool:
     """Tell the user's own code from the standard library's, that of packages, and this one's."""
-    top = (part.__module__ or "").partition(".")[0]
+    module = str(part.__module__ or "")
+    top = module.partition(".")[0]
     if top in sys.stdlib_module_names and top != "__main__":
         return False
-    path = getattr(sys.modules.get(part.__module__), "__file__", None)
-    is_library = path is not None and any(Path(path).is_relative_to(one) for one in _LIBRARIES)
-    return not is_library and top != __name__.partition(".")[0]
+    path = getattr(sys.modules.get(module), "__file__", None) or ""
+    return not _LIBRARIES & set(Path(path).parts) and top != __name__.partition(".")[0]
+
+
+def _full_name(part: FunctionType | type) -> str:
+    return f"{part.__module__}.{part.__qualname__}"
 
 
 def _text(part: FunctionType | type) -> str:
@@ -144,14 +180,14 @@ def _text(part: FunctionType | type) -> str:
     if isinstance(part, type):
         bases = ", ".join(base.__name__ for base in part.__bases__)
         return f"class {part.__qualname__}({bases}):\n" + "".join(map(_text, _methods(part)))
-    code = hashlib.sha256(b"".join(_bytes(part.__code__))).hexdigest()
+    code = _hash("".join(_of_code(part.__code__)))
     return f"# {part.__qualname__}: its source is not to be had; code {code}\n"
 
 
-def _bytes(code: CodeType) -> Iterator[bytes]:
-    yield code.co_code + repr(code.co_names).encode()
+def _of_code(code: CodeType) -> Iterator[str]:
+    yield code.co_code.hex() + repr(code.co_names)
     for one in code.co_consts:
-        yield from _bytes(one) if isinstance(one, CodeType) else [repr(one).encode()]
+        yield from _of_code(one) if isinstance(one, CodeType) else [str(_written(one))]
 
 
 def _methods(part: type) -> list[FunctionType]:
@@ -166,11 +202,30 @@ def _named(part: FunctionType | type) -> Iterator[tuple[str, Any]]:
         for method in _methods(part):
             yield from _named(method)
         return
-    code = part.__code__
     defaults = {"defaults": part.__defaults__, **(part.__kwdefaults__ or {})}
     yield from ((f"{part.__name__} {name}", one) for name, one in defaults.items() if one)
-    yield from zip(code.co_freevars, _cells(part), strict=True)
-    yield from ((n, part.__globals__[n]) for n in _names(code) if n in part.__globals__)
+    yield from zip(part.__code__.co_freevars, _cells(part), strict=True)
+    for code in _codes(part.__code__):
+        yield from _globals(code, part.__globals__)
+
+
+def _globals(code: CodeType, there: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """List the globals that code looks up, and what it takes from modules of the user's."""
+    looked_up = (i.argval for i in dis.get_instructions(code) if i.opname in _LOOKED_UP)
+    for name in dict.fromkeys(looked_up):
+        one = there.get(name)
+        if isinstance(one, ModuleType):
+            yield from ((f"{name}.{n}", getattr(one, n)) for n in code.co_names if hasattr(one, n))
+        elif name in there:
+            yield name, one
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """Yield code, and that of its inner functions."""
+    yield code
+    for one in code.co_consts:
+        if isinstance(one, CodeType):
+            yield from _codes(one)
 
 
 def _cells(part: FunctionType) -> list[Any]:
@@ -184,7 +239,5 @@ def _cells(part: FunctionType) -> list[Any]:
     return values
 
 
-def _names(code: CodeType) -> set[str]:
-    """Collect what code looks up by name, its inner functions' too."""
-    inner = (_names(one) for one in code.co_consts if isinstance(one, CodeType))
-    return set(code.co_names).union(*inner)
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -220,8 +220,8 @@ def claim_text(path: Path, text: str, *, inside: Path | None) -> bool:
         write_text(path, text)
         return True
     temporary = inside / uuid.uuid4().hex
+    write_text(temporary, text, inside=inside)
     try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
         os.link(temporary, path)
     except FileExistsError:
         return False

@@ -224,6 +224,7 @@ def test_a_rate_may_be_looked_for_while_training(rendered: RenderedSet, tmp_path
     """fastai's lr_find watches nothing, and is no epoch of training."""
 
     def found(learn: Learner) -> None:
+        learn.path = tmp_path  # where fastai puts the weights that it brings back
         learn.lr_find(start_lr=1e-4, end_lr=1e-2, num_it=6, show_plot=False, stop_div=False)
         learn.fit_one_cycle(2, 1e-2)
 

@@ -13,17 +13,29 @@ import pytest
 from spectro.crossval.source import LONGEST, first_change, source_of
 
 CODE = """
-from functools import partial
+import helpers
+from functools import cache, partial
 from os.path import join
 from spectro.training.settings import TrainConfig
 
 EPOCHS = 5
 RATES = {"head": 1e-3, "body": (1e-4, 3e-4)}
 KINDS = {"siren", "dog_bark", "jackhammer"}
+GROUPS = {"city": ({"siren", "jackhammer", "drill"}, frozenset({"horn", "bell", "gong"}))}
+seen = []
 CONFIG = TrainConfig(batch_size=8)
 
-def twice(x, factor=2):
+def twice(x, factor=2, kinds=frozenset({"a", "b", "c", "d"})):
     return factor * x
+
+@cache
+def deep(n):
+    return n + 7
+
+def small(n):
+    return n - 1
+
+NETS = {"small": small}
 
 class Net:
     width = 8
@@ -42,8 +54,11 @@ class Maker:
         return Deep()
 
 def make(dls):
+    seen.append(dls)
+    dls.path = dls.other
+
     def inner():
-        return Deep(), KINDS, join, CONFIG
+        return Deep(), KINDS, GROUPS, NETS, deep(1), helpers.tall(2), join, CONFIG
     return inner()
 
 fit = partial(lambda learn, epochs, rates: (learn, epochs, rates, EPOCHS), rates=RATES)
@@ -51,9 +66,14 @@ maker = Maker(3)
 """
 
 
-def source(folder: Path, code: str = CODE, what: str = "make, fit, maker, maker.__call__") -> str:
+HELPERS = "def tall(n):\n    return 3 * n\n\ndef other():\n    return 0\n"
+WHAT = "make, fit, maker, maker.__call__"
+
+
+def source(folder: Path, code: str = CODE, what: str = WHAT, helpers: str = HELPERS) -> str:
     """Import the code in a process of its own, with its own addresses and order of sets."""
     (folder / "mine.py").write_text(code)
+    (folder / "helpers.py").write_text(helpers)
     asked = (
         f"from mine import *; from spectro.crossval import source as s; print(s.source_of({what}))"
     )
@@ -66,9 +86,18 @@ def source(folder: Path, code: str = CODE, what: str = "make, fit, maker, maker.
 
 def test_all_that_they_name_is_told_and_no_address(tmp_path: Path) -> None:
     told = source(tmp_path)
-    for part in ("def make", "class Deep", "class Net", "def twice", "class Maker", "EPOCHS = 5"):
+    for part in (
+        "def make",
+        "class Deep",
+        "class Net",
+        "def twice",
+        "class Maker",
+        "EPOCHS = 5",
+        "def tall",
+    ):
         assert told.count(part) == 1, part
     assert "0x" not in told and "'dog_bark', 'jackhammer', 'siren'" in told
+    assert "def other" not in told and "seen is a builtins.list" in told
     assert "join is posixpath.join" in told and "def join" not in told
     assert "batch_size=8" in told
     assert source(tmp_path) == told
@@ -85,12 +114,42 @@ def test_all_that_they_name_is_told_and_no_address(tmp_path: Path) -> None:
         ("batch_size=8", "batch_size=9"),
         ("Maker(3)", "Maker(4)"),
         ("rates=RATES", "rates=EPOCHS"),
+        ('"c", "d"', '"c", "e"'),
+        ("n + 7", "n + 8"),
+        ("n - 1", "n - 2"),
+        ('"bell", ', ""),
     ],
 )
 def test_a_change_of_any_of_it_shows(tmp_path: Path, was: str, now: str) -> None:
     before, after = source(tmp_path), source(tmp_path, CODE.replace(was, now))
     assert before != after
     assert " is now " in first_change(before, after)
+
+
+def test_what_is_not_theirs_or_fills_up_changes_nothing(tmp_path: Path) -> None:
+    """A list that collects, an unused helper, a global that an attribute is called after."""
+    before = source(tmp_path)
+    for was, now in (
+        ("seen = []", "seen = [1, object()]"),
+        ("seen = []", "seen = []\npath = other = 5"),
+        ("EPOCHS = 5", "EPOCHS = 5\nUNUSED = 3"),
+    ):
+        assert source(tmp_path, CODE.replace(was, now)) == before
+    assert source(tmp_path, helpers=HELPERS.replace("return 0", "return 1")) == before
+    assert source(tmp_path, helpers=HELPERS.replace("3 * n", "4 * n")) != before
+
+
+def test_packages_are_not_followed_wherever_they_lie(tmp_path: Path) -> None:
+    there = tmp_path / "usr" / "dist-packages"
+    there.mkdir(parents=True)
+    (there / "helpers.py").write_text(HELPERS)
+    (tmp_path / "mine.py").write_text("from helpers import tall\ndef make(dls): return tall(1)")
+    asked = "from mine import *; from spectro.crossval import source as s; print(s.source_of(make))"
+    done = subprocess.run(
+        [sys.executable, "-c", asked], cwd=tmp_path, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(there)},
+    )  # fmt: skip
+    assert "tall is helpers.tall" in done.stdout and "3 * n" not in done.stdout
 
 
 def test_code_without_source_is_told_apart_by_what_it_does() -> None:

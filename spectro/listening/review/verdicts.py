@@ -165,14 +165,14 @@ class Verdicts:
 
 def _locked(path: Path) -> FileLock | None:
     """Hold a table for this process alone, as long as it is reviewed; None where no file can be."""
-    lock = FileLock(path.with_name(f".{path.name}.lock"), blocking=False)
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
-        lock.acquire()
+        lock.acquire(blocking=False)
     except Timeout:
         raise DatasetError(
             f"{path}: another review writes to it; end that one, or name another --out"
         ) from None
-    except (OSError, NotImplementedError):  # a folder that is not there, a disk without locks
+    except (OSError, NotImplementedError):  # no permission, a disk without locks
         return None
     return lock
 

@@ -86,7 +86,7 @@ class _Counter:
         self.floors = np.maximum(levels.off, levels.extent)
         self._off, self._extent = levels.off, levels.extent
         self.hours = np.array([one.hours for one in background])
-        nights = [one.night or f" {number}" for number, one in enumerate(background)]
+        nights = [one.night or f" {number:09}" for number, one in enumerate(background)]
         self._nights = np.unique(nights, return_inverse=True)[1]
 
     def by_night(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

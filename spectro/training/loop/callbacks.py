@@ -109,7 +109,7 @@ def leaving_autocast(learn: Learner) -> Iterator[None]:
     fastai calls no callback then. Autocast would stay on in this thread, with the weights that it
     has converted already, and a later training would compute with those.
     """
-    kind = learn.dls.device.type
+    kind = next(learn.model.parameters()).device.type  # where fastai trains it
     before = torch.is_autocast_enabled(kind)
     try:
         yield

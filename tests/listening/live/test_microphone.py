@@ -45,15 +45,19 @@ class Pretended:
     def __init__(self) -> None:
         self.names, self.listed = ["gate", "roof"], list[str]()
         self.streams: list[Stream] = []
-        self.broken = False
+        self.broken, self.begun = False, True
 
     def _terminate(self) -> None:
+        if not self.begun:
+            raise PortAudioError("PortAudio not initialized")
+        self.begun = False
         for stream in self.streams:
             stream.open = False
 
     def _initialize(self) -> None:
         if self.broken:
             raise PortAudioError("Error initializing PortAudio")
+        self.begun = True
         self.listed = list(self.names)
 
     def query_hostapis(self) -> list[dict[str, str]]:
@@ -115,3 +119,5 @@ def test_what_portaudio_says_is_an_error_of_the_sound(there: Pretended) -> None:
     there.broken = True
     with pytest.raises(AudioError, match=r"microphone gate: cannot be opened .*initializing"):
         gate.open()
+    there.broken = False
+    gate.open()  # it is looked for again, and heard

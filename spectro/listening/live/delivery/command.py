@@ -8,8 +8,8 @@ import shlex
 import shutil
 import signal
 import subprocess
-import tempfile
-from typing import IO
+import threading
+from collections import deque
 
 from spectro.errors import ConfigError
 from spectro.listening.live.delivery.courier import DeliveryError
@@ -18,7 +18,7 @@ from spectro.listening.live.delivery.outbox import Message
 __all__ = ["Command"]
 
 _PATIENCE = 60.0  # s that it may take
-_TOLD = 4_096  # bytes at the end of what it says when it fails
+_TOLD, _LINE = 3, 4_096  # lines that are kept of what it says, and their bytes
 
 
 class Command:
@@ -48,35 +48,44 @@ class Command:
     def deliver(self, message: Message) -> None:
         """Start it, and wait until it has ended well; see :class:`.courier.Channel`."""
         try:
-            # Files, not pipes: what it leaves running may hold on to them, and is not waited for.
-            with tempfile.TemporaryFile() as body, tempfile.TemporaryFile() as said:
-                body.write(message.body.encode())
-                body.seek(0)
-                self._run(body, said)
+            process = subprocess.Popen(
+                self._arguments,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
         except OSError as error:
             raise DeliveryError(f"cannot be started ({error.strerror or error})") from None
-
-    def _run(self, body: IO[bytes], said: IO[bytes]) -> None:
-        process = subprocess.Popen(
-            self._arguments,
-            stdin=body,
-            stdout=subprocess.DEVNULL,
-            stderr=said,
-            start_new_session=True,
-        )
+        # The end of the program is waited for, not that of its pipes: what it leaves running may
+        # hold on to them.
+        said: deque[bytes] = deque(maxlen=_TOLD)
+        talk = threading.Thread(target=_talk, args=(process, message.body, said), daemon=True)
+        talk.start()
         try:
             status = process.wait(timeout=_PATIENCE)
         except subprocess.TimeoutExpired:
             _end(process)
             raise DeliveryError(f"did not end within {_PATIENCE:g} s", refused=True) from None
         if status:
-            said.seek(max(0, said.seek(0, os.SEEK_END) - _TOLD))
-            last = (said.read().decode("utf-8", "replace").strip().splitlines() or [""])[-1][:200]
+            talk.join(timeout=1)
+            last = next(filter(None, reversed(said)), b"").decode("utf-8", "replace")[:200]
             told = f"ended with status {status}"
             raise DeliveryError(f"{told}: {last}" if last else told, refused=True)
 
     def close(self) -> None:
         """See :class:`.courier.Channel`."""
+
+
+def _talk(process: subprocess.Popen[bytes], body: str, said: deque[bytes]) -> None:
+    """Give a program its message, and keep the last lines that it, or what it started, says."""
+    asks, tells = process.stdin, process.stderr
+    assert asks is not None and tells is not None
+    with contextlib.suppress(OSError), asks:
+        asks.write(body.encode())
+    with contextlib.suppress(OSError), tells:
+        while line := tells.readline(_LINE):
+            said.append(line.strip())
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -61,7 +61,7 @@ class Mqtt:
             raise ConfigError(f"--mqtt {hidden(url)}: write mqtt://HOST or mqtts://HOST")
         self._host = parts.hostname
         base = parts.path.strip("/")
-        node = identifier("-".join(base.split("/")) if base else node)
+        node = identifier(base.replace("/", "-") or node)
         self.topics = Topics(base or f"spectro/{node}")
         self._labels = list(labels)
         self._configurations = configurations(self.topics, node, labels, sources)

@@ -172,8 +172,11 @@ class Outbox:
             found = self._first_on_disk(channel)
             if found is not None:
                 return found
-            held = [m for _, (owner, m) in sorted(self._memory.items()) if owner == channel]
-            return held[0] if held else None
+            for seq, (owner, message) in sorted(self._memory.items()):
+                later, aside = self._failed.get(seq, (message, False))
+                if owner == channel and not aside:
+                    return later
+            return None
 
     def _first_on_disk(self, channel: str) -> Message | None:
         """Skip what was delivered, or set aside, and could not be written down as such."""
@@ -213,7 +216,6 @@ class Outbox:
             later = message._replace(attempts=message.attempts + 1, due=due)
             if message.seq in self._memory:
                 self._memory[message.seq] = (channel, later)
-                return
             self._failed[message.seq] = (later, aside)
             self.flush()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from typing import Any, NamedTuple
@@ -102,7 +103,8 @@ class Microphone:
     def _found(self, sounddevice: Any) -> Device:
         """Find the device, among those that are plugged in now."""
         if not _open:  # PortAudio lists devices once; to list them anew it closes all streams
-            sounddevice._terminate()
+            with contextlib.suppress(sounddevice.PortAudioError):  # it may be at an end already
+                sounddevice._terminate()
             sounddevice._initialize()
         try:
             return find_device(self._wanted)
