@@ -20,7 +20,8 @@ RENDERED ?= data/spectrograms/$(shell echo $(notdir $(DATASET)) | tr A-Z a-z)
 endif
 
 # More options: make train-fold 3 ARGS="--recipe blog"; those of rendering have a name of their own,
-# as training renders what is missing first: make train-fold 3 RENDER_ARGS="--n-mels 64".
+# as training renders what is missing first, and other pictures go elsewhere:
+# make train-fold 3 RENDER_ARGS="--n-mels 64" RENDERED=data/spectrograms/mels64.
 ARGS        ?=
 RENDER_ARGS ?=
 WEIGHTS     ?= auto
@@ -49,7 +50,7 @@ help:  ## List the targets, in the order of use
 		/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "On data of your own: make check DATASET=my-sounds, and so every target on clips."
-	@echo "More options: ARGS=\"--recipe plain\", and those of rendering RENDER_ARGS=\"--n-mels 64\"."
+	@echo "More options: ARGS=\"--recipe plain\", and those of rendering RENDER_ARGS=\"--n-mels 64\" RENDERED=FOLDER."
 
 setup: $(VENV)/ready  ## Make the environment in .venv
 
@@ -114,7 +115,7 @@ train-fold: fold-named pictures  ## Train on all folds but N and score N: make t
 cross-validate: pictures  ## Train and score every fold that is there, resuming
 	$(SPECTRO) cross-validate $(RENDERED) --weights $(WEIGHTS) $(ARGS)
 
-model: setup  ## Train the run scored last on all folds, to put to work; another: make model RUN=runs/demo
+model: setup  ## Train one network on all folds, after cross-validate; of another run: make model RUN=runs/NAME
 	$(SPECTRO) train-final $(RUN) $(ARGS)
 
 report: setup  ## Open the report of the run scored last; of another: make report RUN=runs/demo
@@ -166,4 +167,4 @@ bench-serve: setup  ## Time the service on loopback beside the bare ONNX call
 	$(BIN)/python benchmarks/serve.py $(ARGS)
 
 clean:  ## Remove what the targets made, but neither data/UrbanSound8K nor runs
-	rm -rf $(VENV) data/sample data/spectrograms docs/_build build *.egg-info
+	rm -rf $(VENV) data/sample data/lessons data/spectrograms docs/_build build *.egg-info

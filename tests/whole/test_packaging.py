@@ -45,7 +45,8 @@ def test_what_the_unit_runs_is_made_by_commands_that_are_told(told: Path) -> Non
     text = told.read_text()
     home = str(Path(words_of_unit()[0]).parents[1])
     assert re.search(rf"^#\s+python3 -m venv {home}$", text, re.MULTILINE)
-    [extras] = re.findall(rf"^#\s+{home}/bin/pip install '\.\[(.*)\]'$", text, re.MULTILINE)
+    command = rf"^#\s+{home}/bin/pip install '\.\[(.*)\]' -c constraints\.txt$"
+    [extras] = re.findall(command, text, re.MULTILINE)
     assert set(extras.split(",")) == {"mic", "metrics", "mqtt"}
     [user] = re.findall(r"^User=(.*)$", UNIT.read_text(), re.MULTILINE)
     assert re.search(rf"^#\s+useradd .* {user}$", text, re.MULTILINE)

@@ -36,7 +36,7 @@ class PretrainConfig(Settings):
     arch : str
         Name of the network: torchvision's or timm's (:mod:`spectro.models.networks.build`).
     weights : str
-        Where it starts: "none" (the default, which owes nothing to anybody), "imagenet", or a file.
+        Where it starts: "none" (the default), "imagenet", or a file.
     objective : "parameters", "pairs" or "both"
         To tell what the sound was made of: which kinds of source, and their parameters
         ("parameters"); to tell two renderings of one sound from those of others ("pairs", after
