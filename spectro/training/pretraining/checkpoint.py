@@ -123,7 +123,15 @@ Parts = Mapping[str, nn.Module]
 
 
 def write_log(folder: Path, log: Sequence[LogRow]) -> None:
-    """Replace the log in a folder; rows newer than the state are ignored on reading."""
+    """Replace the log; rows newer than the state are ignored on reading.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the pretraining.
+    log : sequence of LogRow
+        From the first on.
+    """
     text = io.StringIO()
     table = csv.DictWriter(text, list(LogRow.model_fields), lineterminator="\n")
     table.writeheader()
@@ -137,7 +145,19 @@ def write(
     modules: Parts,
     optimizer: torch.optim.AdamW,
 ) -> None:
-    """Replace the state in a folder."""
+    """Replace the state.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the pretraining.
+    about : Checkpoint
+        Goes into the header.
+    modules : mapping of str to torch.nn.Module
+        Network and heads, by the names that their tensors begin with.
+    optimizer : torch.optim.AdamW
+        Its averages are kept.
+    """
     state = {name: t.detach().cpu().contiguous() for name, t in _named(modules, optimizer)}
     about = about.replace(averages=len(optimizer.state_dict()["state"]))
     with replacing(folder / STATE) as path:
@@ -155,6 +175,17 @@ def _named(modules: Parts, optimizer: torch.optim.AdamW) -> Iterator[tuple[str, 
 
 def read(folder: Path) -> tuple[Checkpoint, list[LogRow]]:
     """Read how far a pretraining is, and its log.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the pretraining.
+
+    Returns
+    -------
+    about : Checkpoint
+    log : list of LogRow
+        Up to the state.
 
     Raises
     ------
@@ -208,6 +239,17 @@ def _rows(path: Path) -> list[LogRow]:
 
 def restore(path: Path, about: Checkpoint, modules: Parts, optimizer: torch.optim.AdamW) -> None:
     """Put a state into networks and their optimizer, if all of it fits.
+
+    Parameters
+    ----------
+    path : Path
+        The state.
+    about : Checkpoint
+        Of :func:`read`.
+    modules : mapping of str to torch.nn.Module
+        As they were written; changed in place.
+    optimizer : torch.optim.AdamW
+        Of the same parameters; changed in place.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Sounds that nobody recorded: one or two sources, a background, a room, a microphone.
+"""Synthesised sounds: one or two sources, a background, a room, a microphone.
 
 All of a step are synthesised together, on the device that trains, and none is written anywhere. The
 same seed and step give the same sounds on the same device; processes that share a step make others.
@@ -77,7 +77,14 @@ class Plan:
     ends: Tensor
 
     def changed(self, draw: Draw, by: float) -> Plan:
-        """Move all parameters a little, normally distributed, back from the ends."""
+        """Move all parameters a little, and back from the ends of their ranges.
+
+        Parameters
+        ----------
+        draw : Draw
+        by : float
+            Standard deviation of the move, where a parameter's range is 1.
+        """
         places = self.places + by * draw.normal(*self.places.shape)
         places = places.remainder(2)
         return replace(self, places=torch.where(places > 1, 2 - places, places))
@@ -186,7 +193,14 @@ class Synthesiser:
         self._t = torch.arange(samples, device=device) / sr
 
     def draw(self, step: int, rank: int = 0) -> Draw:
-        """Return the random numbers of a step, of one of the processes that share it."""
+        """Return the random numbers of a step.
+
+        Parameters
+        ----------
+        step : int
+        rank : int
+            Number of the process, of those that share the step.
+        """
         generator = torch.Generator(device=self.device)
         generator.manual_seed(self.seed_of(step, rank))
         return Draw(generator)
@@ -198,7 +212,15 @@ class Synthesiser:
         return int.from_bytes(mixed[:8], "little") >> 1
 
     def plan(self, draw: Draw, n: int) -> Plan:
-        """Draw what `n` sounds are to be made of."""
+        """Draw what sounds are to be made of.
+
+        Parameters
+        ----------
+        draw : Draw
+            Of :meth:`draw`.
+        n : int
+            How many.
+        """
         wanted = self._wanted.nonzero().flatten()
         kinds = wanted[(draw.even(n, 2) * len(wanted)).long().clamp(max=len(wanted) - 1)]
         chance = draw.even(n, 4)
@@ -215,6 +237,13 @@ class Synthesiser:
 
     def make(self, draw: Draw, plan: Plan) -> Tensor:
         """Synthesise the sounds of a plan; what it does not say, as phases, is drawn anew.
+
+        Parameters
+        ----------
+        draw : Draw
+            Of :meth:`draw`.
+        plan : Plan
+            Of :meth:`plan`, of `n` sounds.
 
         Returns
         -------

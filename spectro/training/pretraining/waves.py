@@ -53,9 +53,20 @@ class Draw:
 
 
 def angles(cycles: Tensor, ratio: Tensor | float = 1.0) -> Tensor:
-    """Turn cycles, shape (n, samples), float64, times a ratio into angles of one turn.
+    """Turn cycles times a ratio into angles of one turn.
 
     Only what is left of a turn is brought to float32: 10,000 turns would take its last digits.
+
+    Parameters
+    ----------
+    cycles : Tensor [shape=(n, samples)], float64
+        Turns since a moment.
+    ratio : Tensor [shape=(n, 1)] or float
+
+    Returns
+    -------
+    phase : Tensor [shape=(n, samples)], float32
+        Radians, above -2 pi and below 2 pi.
     """
     return ((cycles * ratio).frac() * _TAU).float()
 
@@ -87,46 +98,111 @@ def harmonics(phase: Tensor, tilt: Tensor, highest: Tensor) -> Tensor:
 
 
 def noise(draw: Draw, n: int, samples: int) -> Tensor:
-    """Draw the spectrum of white noise, shape (n, 1 + samples // 2), complex."""
+    """Draw the spectrum of white noise.
+
+    Parameters
+    ----------
+    draw : Draw
+    n, samples : int
+        Sounds, and their length.
+
+    Returns
+    -------
+    spectrum : Tensor [shape=(n, 1 + samples // 2)], complex
+    """
     bins = 1 + samples // 2
     return torch.complex(draw.normal(n, bins), draw.normal(n, bins))
 
 
 def shaped(spectrum: Tensor, gain: Tensor, samples: int) -> Tensor:
-    """Turn a spectrum times a gain into sound of a root mean square of 1."""
+    """Turn a spectrum times a gain into sound.
+
+    Parameters
+    ----------
+    spectrum : Tensor [shape=(n, 1 + samples // 2)], complex
+    gain : Tensor [shape=(n, 1 + samples // 2)]
+    samples : int
+
+    Returns
+    -------
+    y : Tensor [shape=(n, samples)]
+        Of a root mean square of 1.
+    """
     y: Tensor = torch.fft.irfft(spectrum * gain, n=samples)
     return y / (loudness(y) + 1e-9)
 
 
 def loudness(y: Tensor) -> Tensor:
-    """Return the root mean square of each sound, shape (n, 1)."""
+    """Compute the root mean square of each sound.
+
+    Parameters
+    ----------
+    y : Tensor [shape=(n, samples)]
+
+    Returns
+    -------
+    rms : Tensor [shape=(n, 1)]
+    """
     return y.square().mean(dim=1, keepdim=True).sqrt()
 
 
 def resonator(f: Tensor, centre: Tensor, ringing: Tensor) -> Tensor:
-    """Compute the spectrum of a decaying sine, shape (n, bins).
+    """Compute the spectrum of a decaying sine.
 
     Parameters
     ----------
     f : Tensor [shape=(bins,)]
         Frequencies in Hz.
-    centre, ringing : Tensor [shape=(n, 1)]
-        Hz; s to 1/e.
+    centre : Tensor [shape=(n, 1)]
+        Frequency of the sine in Hz.
+    ringing : Tensor [shape=(n, 1)]
+        Seconds until it has decayed to 1/e.
+
+    Returns
+    -------
+    spectrum : Tensor [shape=(n, bins)], complex
+        1 at `centre`.
     """
     damping = 1 / (_TAU * ringing)
     return damping / torch.complex(damping.expand(-1, len(f)), f - centre)
 
 
 def filtered(y: Tensor, gain: Tensor) -> Tensor:
-    """Filter sounds by a spectrum, shape (n, 1 + samples // 2)."""
+    """Filter sounds; what is filtered goes round from the end to the start.
+
+    Parameters
+    ----------
+    y : Tensor [shape=(n, samples)]
+    gain : Tensor [shape=(n, 1 + samples // 2)]
+        Spectrum of the filter, real or complex.
+
+    Returns
+    -------
+    y : Tensor [shape=(n, samples)]
+    """
     heard: Tensor = torch.fft.irfft(torch.fft.rfft(y) * gain, n=y.shape[1])
     return heard
 
 
 def echoed(draw: Draw, y: Tensor, sr: int, decay: Tensor, wet: Tensor) -> Tensor:
-    """Add the echo of a room, noise that decays, `wet` dB against the sound.
+    """Add the echo of a room: noise that decays.
 
     The end of the echo comes round to the start, as if the sound had gone on before.
+
+    Parameters
+    ----------
+    draw : Draw
+    y : Tensor [shape=(n, samples)]
+    sr : int
+        Sampling rate in Hz.
+    decay : Tensor [shape=(n, 1)]
+        Seconds until it has decayed to 1/e.
+    wet : Tensor [shape=(n, 1)]
+        Its root mean square in dB against that of the sound.
+
+    Returns
+    -------
+    y : Tensor [shape=(n, samples)]
     """
     t = torch.arange(y.shape[1], device=y.device) / sr
     room = draw.normal(*y.shape) * torch.exp(-t / decay)
