@@ -228,6 +228,18 @@ def test_messages_wait_in_memory_while_the_disk_is_full(tmp_path: Path, receiver
     again.close()
 
 
+class Refusing:
+    """A database on a disk that takes nothing, and can be read."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+
+    def execute(self, what: str, *values: Any) -> sqlite3.Cursor:
+        if what.startswith("BEGIN"):
+            raise sqlite3.OperationalError("database or disk is full")
+        return self.db.execute(what, *values)
+
+
 def test_a_delivered_message_that_cannot_be_deleted_is_not_sent_for_ever(
     outbox: Outbox, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,17 +247,8 @@ def test_a_delivered_message_that_cannot_be_deleted_is_not_sent_for_ever(
     one, *_ = courier(outbox, Webhook(receiver.url, None, clock), clock)
     put(outbox, "a", "b")
 
-    class Stuck:
-        def __init__(self, db: sqlite3.Connection) -> None:
-            self.db = db
-
-        def execute(self, what: str, *values: Any) -> sqlite3.Cursor:
-            if what.startswith("BEGIN"):
-                raise sqlite3.OperationalError("database or disk is full")
-            return self.db.execute(what, *values)
-
     db = outbox._db
-    monkeypatch.setattr(outbox, "_db", Stuck(db))
+    monkeypatch.setattr(outbox, "_db", Refusing(db))
     run(one, clock)
     assert receiver.ids == ["a", "b"] and outbox.waiting("webhook") == 0
     monkeypatch.setattr(outbox, "_db", db)
@@ -264,17 +267,8 @@ def test_while_the_disk_refuses_attempts_count_and_what_is_kept_does_not_pile_up
     if on_disk:
         put(outbox, "bad", "good")
 
-    class ReadOnly:
-        def __init__(self, db: sqlite3.Connection) -> None:
-            self.db = db
-
-        def execute(self, what: str, *values: Any) -> sqlite3.Cursor:
-            if what.startswith("BEGIN"):
-                raise sqlite3.OperationalError("attempt to write a readonly database")
-            return self.db.execute(what, *values)
-
     db = outbox._db
-    monkeypatch.setattr(outbox, "_db", ReadOnly(db))
+    monkeypatch.setattr(outbox, "_db", Refusing(db))
     if not on_disk:
         put(outbox, "bad", "good")
     for number in range(500):
