@@ -102,9 +102,10 @@ def _follow_all(parts: dict[str, Any], told: Told, given: bool = False) -> None:
 
 
 def _unwrapped(part: Any) -> Any:
-    """Return the function behind decorators, as `functools.cache`."""
-    is_wrapped = hasattr(part, "__wrapped__") and callable(part) and not isinstance(part, type)
-    return inspect.unwrap(part) if is_wrapped else part
+    """Return the function that `functools.cache` or its like made an object of."""
+    if isinstance(part, FunctionType | type):  # a function's wrapper counts, too, and names it
+        return part
+    return getattr(part, "__dict__", {}).get("__wrapped__", part)
 
 
 def _of_value(name: str, value: Any, given: bool) -> str:
@@ -174,7 +175,8 @@ def _full_name(part: FunctionType | type) -> str:
 def _text(part: FunctionType | type) -> str:
     """Return the source of a function or class, or the next best where it is not to be had."""
     try:
-        return textwrap.dedent(inspect.getsource(part))
+        # Of the code, not of the function: of that, what it wraps would be shown.
+        return textwrap.dedent(inspect.getsource(getattr(part, "__code__", part)))
     except (OSError, TypeError):  # typed at a prompt; a notebook keeps that of functions alone
         pass
     if isinstance(part, type):

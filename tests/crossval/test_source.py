@@ -14,7 +14,7 @@ from spectro.crossval.source import LONGEST, first_change, source_of
 
 CODE = """
 import helpers
-from functools import cache, partial
+from functools import cache, partial, wraps
 from os.path import join
 from spectro.training.settings import TrainConfig
 
@@ -31,6 +31,16 @@ def twice(x, factor=2, kinds=frozenset({"a", "b", "c", "d"})):
 @cache
 def deep(n):
     return n + 7
+
+def louder(f):
+    @wraps(f)
+    def wrapper(n):
+        return 11 * f(n)
+    return wrapper
+
+@louder
+def middle(n):
+    return n + 13
 
 def small(n):
     return n - 1
@@ -58,7 +68,7 @@ def make(dls):
     dls.path = dls.other
 
     def inner():
-        return Deep(), KINDS, GROUPS, NETS, deep(1), helpers.tall(2), join, CONFIG
+        return Deep(), KINDS, GROUPS, NETS, deep(1), middle(1), helpers.tall(2), join, CONFIG
     return inner()
 
 fit = partial(lambda learn, epochs, rates: (learn, epochs, rates, EPOCHS), rates=RATES)
@@ -117,6 +127,8 @@ def test_all_that_they_name_is_told_and_no_address(tmp_path: Path) -> None:
         ('"c", "d"', '"c", "e"'),
         ("n + 7", "n + 8"),
         ("n - 1", "n - 2"),
+        ("n + 13", "n + 14"),
+        ("11 * f(n)", "12 * f(n)"),
         ('"bell", ', ""),
     ],
 )
