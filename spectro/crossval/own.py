@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import nn
 
 from spectro.crossval.cards import card_of
@@ -26,7 +25,7 @@ from spectro.crossval.run import Run
 from spectro.crossval.source import source_of
 from spectro.errors import ConfigError, DivergedError
 from spectro.models.card import ModelCard
-from spectro.models.folder import predict_probabilities, save_model
+from spectro.models.folder import predict_levels, save_model
 from spectro.models.networks.build import full_name
 from spectro.models.networks.own import as_ours, save_weights
 from spectro.models.trained_on import marks_of
@@ -206,8 +205,7 @@ def _answers(model: nn.Module, card: ModelCard, predictions: pd.DataFrame) -> bo
     """Tell whether a model, shown pictures as its card says, answers as the Learner did."""
     some = predictions.iloc[evenly(len(predictions), _TRIED)]
     levels = read_levels([*some["image"]], card.size, card.spectrogram.shape)
-    pixels = torch.from_numpy(levels).permute(0, 3, 1, 2).float() / 255
-    found = predict_probabilities(model.cpu().float().eval(), card, pixels).numpy()
+    found = predict_levels(model.cpu().float().eval(), card, levels).probabilities.numpy()
     said = some[metrics.probability_columns([*card.labels])].to_numpy()
     return bool(np.abs(found - said).max() <= _FAR)
 

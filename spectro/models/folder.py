@@ -16,7 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -34,6 +36,7 @@ __all__ = [
     "VECTORS",
     "load_model",
     "predict",
+    "predict_levels",
     "predict_probabilities",
     "save_model",
 ]
@@ -158,3 +161,18 @@ def predict(model: nn.Module, card: ModelCard, pixels: torch.Tensor) -> network.
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (card.mean, card.std))
     with torch.inference_mode():
         return network.answer(model, (pixels - mean) / std, card.temperature)
+
+
+def predict_levels(model: nn.Module, card: ModelCard, levels: npt.NDArray[Any]) -> network.Answer:
+    """Give probabilities and energies for pictures as they are read, as :func:`predict` does.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        In evaluation mode.
+    card : ModelCard
+        Gives the normalisation and the temperature.
+    levels : np.ndarray [shape=(n, height, width, 3)], uint8
+        Of :func:`spectro.pictures.read.read_levels`.
+    """
+    return predict(model, card, torch.from_numpy(levels).permute(0, 3, 1, 2).float() / 255)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import nn
 
 from spectro.crossval import folds
@@ -28,7 +27,7 @@ from spectro.crossval.run import Run
 from spectro.errors import ConfigError, DivergedError, ModelError
 from spectro.models.card import CARD, IMAGENET_MEAN, IMAGENET_STD, ModelCard, read_card
 from spectro.models.exports.probes import PROBES, probe_pictures
-from spectro.models.folder import load_model, predict, save_model
+from spectro.models.folder import load_model, predict_levels, save_model
 from spectro.models.networks.build import Ensemble, statistics
 from spectro.models.trained_on import marks_of
 from spectro.models.weights import Weights, resolve
@@ -338,7 +337,7 @@ def _card(
 def _probes(network: nn.Module, card: ModelCard) -> dict[str, str]:
     """Say in words what the model makes of silence, noise and hum."""
     levels = probe_pictures(card)
-    answer = predict(network, card, torch.from_numpy(levels).permute(0, 3, 1, 2).float() / 255)
+    answer = predict_levels(network, card, levels)
     p = answer.probabilities.numpy()
     known = card.known(levels, p, answer.energy.numpy())
     told = [f"{card.labels[row.argmax()]} with {100 * row.max():.0f} %" for row in p]

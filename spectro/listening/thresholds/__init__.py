@@ -87,6 +87,7 @@ class _Counter:
         self._off, self._extent = levels.off, levels.extent
         self.hours = np.array([one.hours for one in background])
         nights = [one.night or f" {number:09}" for number, one in enumerate(background)]
+        self.knows_nights = any(one.night for one in background)
         self._nights = np.unique(nights, return_inverse=True)[1]
 
     def by_night(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -253,10 +254,9 @@ class _Judge:
         events, kept = int(counts.sum()), self._kept[i]
         bound = poisson_upper(events, self.confidence) / self._hours
         hours, by_night = self.counter.hours, self.counter.by_night
-        drawn = [
-            bootstrap_upper(counts, hours, self.confidence),
-            bootstrap_upper(by_night(counts), by_night(hours), self.confidence),
-        ]
+        drawn = [bootstrap_upper(counts, hours, self.confidence)]
+        if self.counter.knows_nights:  # else a night is a recording, and it would be drawn twice
+            drawn.append(bootstrap_upper(by_night(counts), by_night(hours), self.confidence))
         return CurvePoint(
             on=on,
             events=events,

@@ -33,7 +33,7 @@ from spectro.errors import MissingExtraError, ModelError
 from spectro.models.card import ModelCard
 from spectro.models.exports.probes import probe_pictures
 from spectro.models.exports.vectors import vectors_of
-from spectro.models.folder import EXPORTS, TENSORS, VECTORS, load_model, predict
+from spectro.models.folder import EXPORTS, TENSORS, VECTORS, load_model, predict_levels
 from spectro.models.networks import build as networks
 from spectro.models.runtime import onnx_runtime
 from spectro.plumbing.files import sha256_of, write_bytes, write_text, writing
@@ -301,8 +301,7 @@ def package(name: str) -> Any:
 
 def _by_torch(model: nn.Module, card: ModelCard, levels: Levels) -> Outputs:
     def run(some: Levels) -> Outputs:
-        pixels = torch.from_numpy(some).permute(0, 3, 1, 2).float() / 255
-        return tuple(each.numpy() for each in predict(model, card, pixels))
+        return tuple(each.numpy() for each in predict_levels(model, card, some))
 
     return in_batches(run, levels, _BATCHES[1])
 

@@ -10,7 +10,6 @@ import json
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -33,6 +32,7 @@ from spectro.listening.live.delivery.webhook import Webhook, read_secret
 from spectro.listening.live.settings import AlertSettings
 from spectro.listening.live.stats import ListenerStats
 from tests.listening.live.clocks import FakeClock
+from tests.listening.live.disk import FullDisk
 from tests.listening.live.receiver import Receiver
 
 
@@ -228,18 +228,6 @@ def test_messages_wait_in_memory_while_the_disk_is_full(tmp_path: Path, receiver
     again.close()
 
 
-class Refusing:
-    """A database on a disk that takes nothing, and can be read."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self.db = db
-
-    def execute(self, what: str, *values: Any) -> sqlite3.Cursor:
-        if what.startswith("BEGIN"):
-            raise sqlite3.OperationalError("database or disk is full")
-        return self.db.execute(what, *values)
-
-
 def test_a_delivered_message_that_cannot_be_deleted_is_not_sent_for_ever(
     outbox: Outbox, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,7 +236,7 @@ def test_a_delivered_message_that_cannot_be_deleted_is_not_sent_for_ever(
     put(outbox, "a", "b")
 
     db = outbox._db
-    monkeypatch.setattr(outbox, "_db", Refusing(db))
+    monkeypatch.setattr(outbox, "_db", FullDisk(db))
     run(one, clock)
     assert receiver.ids == ["a", "b"] and outbox.waiting("webhook") == 0
     monkeypatch.setattr(outbox, "_db", db)
@@ -268,7 +256,7 @@ def test_while_the_disk_refuses_attempts_count_and_what_is_kept_does_not_pile_up
         put(outbox, "bad", "good")
 
     db = outbox._db
-    monkeypatch.setattr(outbox, "_db", Refusing(db))
+    monkeypatch.setattr(outbox, "_db", FullDisk(db))
     if not on_disk:
         put(outbox, "bad", "good")
     for number in range(500):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import random
-import sqlite3
 import threading
 from collections import Counter
 from datetime import datetime
@@ -38,6 +37,7 @@ from spectro.listening.live.watch.proof import Proof
 from spectro.models.card import ModelCard
 from spectro.pictures.settings import SpectrogramConfig
 from tests.listening.live.clocks import FakeClock
+from tests.listening.live.disk import FullDisk
 from tests.listening.live.hearing import FakeEars, recording
 from tests.listening.live.receiver import Receiver
 
@@ -114,18 +114,6 @@ class Microphone:
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-class FullDisk:
-    """A database that takes nothing."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self.db = db
-
-    def execute(self, what: str, *values: Any) -> sqlite3.Cursor:
-        if what.startswith("BEGIN"):
-            raise sqlite3.OperationalError("database or disk is full")
-        return self.db.execute(what, *values)
 
 
 class Process:

@@ -15,7 +15,7 @@ __all__ = ["Channel", "Courier", "DeliveryError"]
 _IDLE = 0.5  # s between two looks into an empty line; a new message rings before
 _LONGEST_WAIT = 300.0  # s between two attempts, unless the other side asks for more
 _MOST_ASKED = 3_600.0  # s that it may ask for
-_MOST_WAIT = 3_601.0  # s that an attempt is put off
+_MOST_WAIT = _MOST_ASKED + 1  # s that an attempt is put off, and a bit
 _REFUSALS = 8  # of one message, after which the others may pass
 
 
