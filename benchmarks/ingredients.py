@@ -12,9 +12,14 @@ give what each value changes against the first, the others as they fell, with 95
 Sixty-four trainings so measure a dozen ingredients as well as sixty-four pairs of trainings would
 measure one.
 
-Names are those of the table `[train]`, `epochs` and `lr` of the last phase, and `frozen`, the
-epochs of the head alone before it (--try once each). A rate by layer is a list:
---try lr=1e-3,[1e-4,1e-3].
+Names are those of the table `[train]` (--try once each); `epochs`, `lr` and `schedule` of the last
+phase; and besides
+
+- `frozen`: epochs of the head alone before it;
+- `norms`: "learned", or "kept": batch norm of the body keeps statistics and weights of the start;
+- `pictures`: folders of the same clips, drawn otherwise.
+
+A rate by layer is a list: --try lr=1e-3,[1e-4,1e-3].
 What is in --out already is not trained again; several processes (`--share 0/2`, `--share 1/2`) may
 share it.
 """
@@ -33,8 +38,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from fastai.callback.core import Callback
 from scipy.stats import t as student
 from sklearn.model_selection import StratifiedGroupKFold
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from spectro.pictures.rendered import RenderedSet
 from spectro.training.recipes import recipe as find
@@ -42,6 +49,7 @@ from spectro.training.settings import Phase, TrainConfig
 
 Levels = dict[str, list[Any]]
 PARTS = 4
+_LAST = ("epochs", "lr", "schedule")  # of the last phase
 _SCORES = [("accuracy", 100, ["change", "interval"]), ("loss", 1, ["loss", "loss_interval"])]
 
 
@@ -101,6 +109,21 @@ def _least_squares(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.stack([change, (student.ppf(0.975, free) if told else np.nan) * error], axis=1)
 
 
+class KeptNorms(Callback):  # type: ignore[misc]
+    """Leaves batch norm of the body as it was at the start: statistics and weights."""
+
+    def before_fit(self) -> None:
+        """Take their weights out of the training, which `unfreeze` has put in."""
+        self.layers = [m for m in self.model[0].modules() if isinstance(m, _BatchNorm)]
+        for layer in self.layers:
+            layer.requires_grad_(False)
+
+    def before_train(self) -> None:
+        """Keep their statistics, after the whole network was put into training mode."""
+        for layer in self.layers:
+            layer.eval()
+
+
 def scores_of(
     rendered: RenderedSet, recipe: str, changes: dict[str, Any]
 ) -> Callable[..., dict[str, float]]:
@@ -113,25 +136,42 @@ def scores_of(
     from spectro.training.train import train
 
     def measure(scored: int, part: int, drawn: dict[str, Any]) -> dict[str, float]:
-        config = settings_of(recipe, {**changes, **drawn})
-        learned, watched = inner(rendered.clips, scored, part)
+        others = {**changes, **drawn}
+        at = drawn_as(rendered, others.pop("pictures", None))
+        callbacks = [KeptNorms()] if others.pop("norms", "learned") == "kept" else []
+        config = settings_of(recipe, others)
+        if callbacks:
+            config = config.replace(settle_norms=False)
+        learned, watched = inner(at.clips, scored, part)
         parts = Split(train=learned, watch=watched, score=watched)
         weights = resolve(config.weights, config.arch)
-        learn, _ = train(parts, rendered.labels, config, weights, rendered.config)
-        found = out_of_fold(learner.predict_clips(learn, watched), watched, rendered.labels)
+        learn, _ = train(parts, at.labels, config, weights, at.config, callbacks=callbacks)
+        found = out_of_fold(learner.predict_clips(learn, watched), watched, at.labels)
         return {"accuracy": accuracy(found), "loss": float(by_loss(found)["loss"].mean())}
 
     return measure
 
 
+def drawn_as(rendered: RenderedSet, folder: str | None) -> RenderedSet:
+    """Open another rendering of the same clips; None is the first."""
+    if folder is None:
+        return rendered
+    other = RenderedSet.load(Path(folder))
+    same = ["fold", "label", "group"]
+    if not other.clips[same].equals(rendered.clips[same]):
+        raise SystemExit(f"{folder}: has other clips than {rendered.folder}")
+    return other
+
+
 def settings_of(recipe: str, drawn: dict[str, Any]) -> TrainConfig:
-    """Change a recipe: `epochs` and `lr` are the last phase's, `frozen` is a phase before it."""
-    last = {name: drawn[name] for name in ("epochs", "lr") if name in drawn}
-    others = {name: drawn[name] for name in drawn if name not in {*last, "frozen"}}
-    config = find(recipe).replace(**others).with_last_phase(**last)
-    if not drawn.get("frozen"):
-        return config
-    return config.replace(phases=(Phase(epochs=drawn["frozen"], frozen=True), *config.phases))
+    """Change a recipe: `epochs`, `lr`, `schedule` of the last phase, `frozen` a phase before it."""
+    others = {name: drawn[name] for name in drawn if name not in {*_LAST, "frozen"}}
+    config = find(recipe).replace(**others)
+    *before, last = config.phases
+    phases = [*before, last.replace(**{name: drawn[name] for name in _LAST if name in drawn})]
+    if drawn.get("frozen"):
+        phases.insert(0, Phase(epochs=drawn["frozen"], frozen=True))
+    return config.replace(phases=tuple(phases))
 
 
 def inner(clips: pd.DataFrame, scored: int, part: int) -> tuple[pd.DataFrame, pd.DataFrame]:

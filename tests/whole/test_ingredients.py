@@ -7,6 +7,7 @@ import itertools
 import json
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,42 @@ def test_what_is_drawn_is_what_is_trained(bench: Any) -> None:
     assert config.phases[-1] == Phase(epochs=2, lr=(1e-4, 1e-3))
     assert (config.mixup, config.weights, config.arch) == (0.4, "none", "resnet34")
     assert bench.settings_of("blog", {"frozen": 0}) == recipe("blog")
+    assert bench.settings_of("plain", {"schedule": "flat"}).phases[-1].schedule == "flat"
+
+
+def test_batch_norm_of_the_body_is_kept(
+    bench: Any, rendered: RenderedSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = []
+
+    def predict(learn: Any, clips: pd.DataFrame) -> np.ndarray:
+        trained.append(learn.model.state_dict())
+        return np.full((len(clips), len(rendered.labels)), 1 / len(rendered.labels))
+
+    monkeypatch.setattr("spectro.training.loop.learner.predict_clips", predict)
+    measure = bench.scores_of(
+        rendered, "plain", {"arch": "resnet18", "size": 32, "weights": "none"}
+    )
+    for norms in ("learned", "kept"):
+        measure(1, 0, {"norms": norms, "epochs": 1})
+    names = [n for n in trained[0] if n.startswith("0.") and n.endswith("bn1.running_mean")]
+    assert len(names) > 4
+    for name in names:
+        weight = name.replace("running_mean", "weight")
+        assert trained[0][name].any()
+        assert (trained[0][weight] != 1).any()
+        assert not trained[1][name].any()  # as torch makes them
+        assert (trained[1][weight] == 1).all()
+
+
+def test_another_rendering_must_have_the_same_clips(
+    bench: Any, rendered: RenderedSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert bench.drawn_as(rendered, None) is rendered
+    assert bench.drawn_as(rendered, str(rendered.folder)).identity == rendered.identity
+    fewer = replace(rendered, clips=rendered.clips.iloc[1:].reset_index(drop=True))
+    with pytest.raises(SystemExit, match="has other clips than"):
+        bench.drawn_as(fewer, str(rendered.folder))
 
 
 def test_the_scored_fold_is_not_there_and_no_recording_is_on_both_sides(
