@@ -27,6 +27,7 @@ from train import spread  # beside this file
 WAYS: dict[str, dict[str, bool]] = {
     "in fp32": {},
     "in bf16": {"bf16": True},
+    "depthwise in bf16, too": {"bf16": True, "depthwise": True},
     "freed memory returned": {"keep": False},
     "channels before rows": {"channels_last": False},
     "torch.compile": {"compile": True},
@@ -52,6 +53,7 @@ def make(
     asked: argparse.Namespace,
     *,
     bf16: bool = False,
+    depthwise: bool = False,
     keep: bool = True,
     channels_last: bool = True,
     compile: bool = False,
@@ -60,6 +62,7 @@ def make(
     from torch.nn.functional import cross_entropy
 
     from spectro.models.networks import build as networks
+    from spectro.models.networks.precision import autocast
     from spectro.plumbing.workers import ACTIVATIONS, keep_memory
 
     if keep:
@@ -72,8 +75,13 @@ def make(
     target = torch.arange(asked.batch_size) % 10
     forward: Any = torch.compile(network) if compile else network
 
+    def arithmetic() -> Any:
+        if depthwise:
+            return torch.autocast("cpu", torch.bfloat16, enabled=bf16)
+        return autocast(x.device, "bf16" if bf16 else "fp32")
+
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with arithmetic():
             predicted = forward(x)
         cross_entropy(predicted.float(), target).backward()
         optimizer.step()

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from spectro.crossval.folds import Start, Training
     from spectro.crossval.records import FoldRecord
     from spectro.crossval.run import Run
-    from spectro.models.weights import Weights
     from spectro.pictures.rendered import RenderedSet
     from spectro.training.settings import TrainConfig
 
@@ -33,7 +32,6 @@ __all__ = [
     "place",
     "repeat",
     "score",
-    "tell_of_another",
     "tell_of_start",
     "train",
 ]
@@ -109,18 +107,13 @@ def open_run(rendered: RenderedSet, config: TrainConfig, folder: Path, **options
 def tell_of_start(begun: Start) -> None:
     """Say what is trained, in what arithmetic, from which weights."""
     config, weights = begun.config, begun.weights
-    tell_of_another(weights, config.arch)
+    if weights.instead:
+        console.note(f"{weights.instead}; {config.arch} is trained instead")
     start = "random weights" if weights.source == "random" else weights.detail
     console.say(
         f"recipe {config.recipe}: {config.arch}, {config.in_words}, {begun.precision} "
         f"({begun.reason}), from {start}"
     )
-
-
-def tell_of_another(weights: Weights, arch: str) -> None:
-    """Say why it is another network than is usual, where it is."""
-    if weights.instead:
-        console.note(f"{weights.instead}; {arch} is trained instead")
 
 
 def check_gpus(n: int, config: TrainConfig, track: str | None, minutes: float | None) -> None:
@@ -242,9 +235,9 @@ def _train_nested(rendered: RenderedSet, config: TrainConfig, folder: Path, roun
         inner=rounds.inner_folds,
         track=rounds.track,
         n_threads=rounds.threads,
+        tell=tell_of_start,
     )
     run = nested.run
-    tell_of_another(nested.weights, run.config.arch)
     write_text(run.folder / "candidates.toml", rounds.candidates.read_text(encoding="utf-8"))
     for fold in rendered.folds:
         record = nested.fold(fold)

@@ -110,9 +110,12 @@ def start(
     there = (Path(one) for one in (folder, *like) if one is not None)
     first = next((one for one in there if Run.is_at(one)), None)
     begun = None if first is None else Run.load(first).record
+    instead = ""
     if begun is not None and config.arch == "auto":
         config = config.replace(arch=begun.train.arch)
+        instead = begun.weights.instead or ""
     arch, weights = settle(config.weights, config.arch)
+    weights = replace(weights, instead=weights.instead or instead)
     config = config.replace(arch=arch)
     if begun is not None and config.precision == "auto":
         choose_precision(begun.precision, device())  # this machine must have it

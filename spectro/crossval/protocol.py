@@ -13,7 +13,7 @@ from spectro.plumbing.words import counted, percent
 from spectro.scores.calibration import fit_temperature, temperature_in_doubt
 from spectro.scores.metrics import probability_columns
 
-__all__ = ["doubts", "lines"]
+__all__ = ["doubts", "lines", "of_folds"]
 
 _NO_WIDTH = 1e-9
 
@@ -27,7 +27,7 @@ def lines(run: Run, rendered: RenderedSet) -> list[str]:
         f"{len(finished)} of the {counted(len(whole), 'fold')} of {rendered.dataset.name} scored "
         f"({', '.join(map(str, finished))}), each by {_trained(run, rendered)}",
         *_by_design(run),
-        f"started from {_of_folds(run, 'weights')}",
+        f"started from {of_folds(run, 'weights')}",
         *dict.fromkeys([*leaks_in_words(rendered.clips), *rendered.dataset.notes]),
     ]
     if rendered.n_failed:
@@ -88,10 +88,10 @@ def _trained(run: Run, rendered: RenderedSet) -> str:
     if not run.config.phases:
         return (
             f"a logistic regression fitted to {others}, on what a frozen {run.config.arch} makes "
-            f"of a picture in {_of_folds(run, 'precision')}; nothing chosen on the scored fold"
+            f"of a picture in {of_folds(run, 'precision')}; nothing chosen on the scored fold"
         )
     return (
-        f"{_networks(run)} trained on {others} in {_of_folds(run, 'precision')}; last epoch, "
+        f"{_networks(run)} trained on {others} in {of_folds(run, 'precision')}; last epoch, "
         "nothing chosen on the scored fold"
     )
 
@@ -109,23 +109,29 @@ def _random_share(run: Run, rendered: RenderedSet) -> list[str]:
     """Describe a random share; the first line says that it is not an honest score."""
     groups = rendered.clips.groupby("group")["fold"].nunique()
     share, seed = rendered.dataset.random_share or 0.0, run.config.seed
-    trained = f"{_networks(run)} trained on the others in {_of_folds(run, 'precision')}"
+    trained = f"{_networks(run)} trained on the others in {of_folds(run, 'precision')}"
     return [
         f"A RANDOM SPLIT, NOT AN HONEST SCORE: {int((groups > 1).sum())} of {len(groups)} "
         "recordings or speakers sit on both sides, so the network is scored on what it has heard; "
         "spectro cross-validate scores it on what it has not",
         f"{100 * share:g} % of the clips of each class of {rendered.dataset.name} scored, drawn "
         f"with seed {seed}, by {trained}; last epoch, nothing chosen on the scored clips",
-        f"started from {_of_folds(run, 'weights')}",
+        f"started from {of_folds(run, 'weights')}",
     ]
 
 
-def _of_folds(run: Run, name: str) -> str:
-    """Return the value that all folds share, or each value where settings were chosen by fold."""
+def of_folds(run: Run, name: str) -> str:
+    """Give what all folds share, or each value where settings were chosen by fold.
+
+    Parameters
+    ----------
+    run : Run
+    name : "weights" or "precision"
+    """
     record = run.record
     common = {"weights": record.weights.detail, "precision": record.precision}[name]
-    values = (getattr(run.fold_record(fold), name) or common for fold in run.finished_folds)
-    return "; ".join(dict.fromkeys(values))
+    values = [getattr(run.fold_record(fold), name) or common for fold in run.finished_folds]
+    return "; ".join(dict.fromkeys(values or [common]))
 
 
 def _by_design(run: Run) -> list[str]:

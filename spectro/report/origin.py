@@ -11,6 +11,7 @@ from pathlib import PurePath
 from shlex import quote
 from typing import Any
 
+from spectro.crossval.protocol import of_folds
 from spectro.crossval.run import RANDOM, Run
 from spectro.plumbing.words import counted
 
@@ -50,7 +51,7 @@ def _about(run: Run) -> list[tuple[str, str]]:
     record, config = run.record, run.config
     about = record.dataset
     schedule = config.in_words if config.phases else "frozen, under a linear head"
-    precision: str = record.precision
+    precision = of_folds(run, "precision")
     own = run.design.learner and f"the user's own: {run.design.learner_name}"
     classes = counted(len(run.labels), "class", "classes")
     why = record.weights.instead

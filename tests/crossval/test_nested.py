@@ -203,13 +203,16 @@ def test_command_line(
     file = tmp_path / "rates.toml"
     file.write_text("[[candidate]]\nlr = 1e-3\n[[candidate]]\nlr = 1e-2\n")
     settings = tmp_path / "settings.toml"
-    settings.write_text(BASE.replace(recipe="plain").to_toml())
+    settings.write_text(BASE.replace(recipe="plain", precision="fp32").to_toml())
     words = ["cross-validate", str(rendered.folder), "--config", str(settings)]
     words += ["--candidates", str(file), "--runs", str(tmp_path / "runs")]
     said = CliRunner().invoke(app, words)
     assert said.exit_code == 0, said.output
     assert "fold 2: lr=0.001 was best of 2 on its inner folds (75.0 %), and then" in said.stdout
     assert "fold 1, lr=0.01, inner fold 3  epoch   1/1" in said.stdout
+    start = "recipe plain: resnet18, 1 epoch, "
+    assert said.stdout.count(start) == 2  # once a candidate
+    assert f"{start}fp32 (as asked), from random weights" in " ".join(said.stdout.split())
     assert "nested: for each fold one of 2 settings was chosen" in said.stdout
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.endswith("-nested-rates")

@@ -147,7 +147,8 @@ def test_weights_are_downloaded_into_the_cache(
 
 
 def three_ways(message: str, cache: Path) -> bool:
-    ways = ("connect to the network", str(cache), "--weights FILE", "--weights none")
+    ways = ("connect to the network", str(cache), "--weights sounds", "--weights FILE")
+    ways += ("--arch tf_efficientnet_lite0", "--weights none")
     return all(way in message for way in ways) and "\n" not in message
 
 

@@ -29,6 +29,8 @@ from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import spectrogram_image
+from spectro.training.loop import timing
+from spectro.training.loop.processes import Rank
 from spectro.training.pretraining import checkpoint, sounds
 from spectro.training.pretraining.objectives import Heads, contrast, parameter_errors
 from spectro.training.pretraining.parameters import KINDS, PARAMETERS, SCENE, USED, Ranges, index
@@ -852,6 +854,28 @@ def test_what_cannot_be_trained_is_told_at_once(tmp_path: Path) -> None:
         next(training.body.parameters()).fill_(torch.nan)
     with pytest.raises(DivergedError, match="loss is not finite at step 0; name another folder"):
         training.run()
+
+
+def test_the_arithmetic_is_timed_as_that_of_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def rates(*network: Any) -> dict[str, float]:
+        asked.append(network)
+        return {"fp32": 1.0, "bf16": 0.9}
+
+    monkeypatch.setattr(timing, "choose_precision", lambda *_: ("bf16", "the processor has it"))
+    monkeypatch.setattr(timing, "_rates", rates)
+    config = FEW.replace(arch="cnn4", batch_size=8, precision="auto")
+    long = Pretraining(tmp_path / "a", config.replace(sounds=800), SMALL)
+    assert long.about.precision == "fp32"
+    assert asked == [("cnn4", 10, SMALL.shape, True, None)]
+    assert Pretraining(tmp_path / "b", config, SMALL).about.precision == "bf16"  # soon done
+    two = Rank(0, 2)
+    shared = Pretraining(tmp_path / "c", config.replace(sounds=800), SMALL, rank=two)
+    assert shared.about.precision == "bf16"
+    assert len(asked) == 1
 
 
 def test_what_the_optimizer_keeps_replaces_no_state_if_it_is_not_finite(tmp_path: Path) -> None:

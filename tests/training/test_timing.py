@@ -195,3 +195,21 @@ def test_a_run_goes_on_with_the_network_that_it_began_with(
     )
     again = crossval.Training.open(tmp_path / "run", rendered, asked).run
     assert again.config == begun.config
+
+
+def test_every_run_of_a_study_tells_why_another_network_is_trained(
+    rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def settle(spec: str, arch: str) -> tuple[str, crossval.Weights]:
+        none_asked = arch == "auto"
+        why = "those of resnet18 cannot be had" if none_asked else ""
+        return ("cnn4" if none_asked else arch), crossval.Weights("random", "", instead=why)
+
+    monkeypatch.setattr(crossval, "settle", settle)
+    asked = BRIEF.replace(arch="auto")
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder, like in ((first, []), (second, [first]), (second, [])):  # and gone on with
+        training = crossval.Training.open(folder, rendered, asked, like=like)
+        assert training.run.config.arch == "cnn4"
+        assert training.run.record.weights.instead == "those of resnet18 cannot be had"
+        assert training.begun.weights.instead == "those of resnet18 cannot be had"

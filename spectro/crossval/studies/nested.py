@@ -18,17 +18,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from spectro.crossval.folds import Training, start
+from spectro.crossval.folds import Start, Training, start
 from spectro.crossval.records import Design, FoldRecord
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError, DivergedError
-from spectro.models.weights import Weights
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import write_text
 from spectro.plumbing.settings import read_tables
@@ -135,23 +134,24 @@ class Nested:
         Pictures of all folds.
     candidates : mapping of str to TrainConfig
         What to choose from; of equals, the first.
-    weights : Weights
-        Where networks start that have no others by their candidate.
     watch : callable
         Given what is trained and for how many epochs, gives a context with its listener.
     track : "tensorboard", "wandb" or None
         Record the training on all training folds with this tool.
     n_threads : int or None
         As of :class:`spectro.crossval.folds.Training`.
+    tell : callable
+        Called with what a candidate starts from, before it is first trained.
     """
 
     run: Run
     pictures: RenderedSet
     candidates: Candidates
-    weights: Weights
     watch: Watch
     track: str | None = None
     n_threads: int | None = None
+    tell: Callable[[Start], None] = lambda begun: None
+    _told: set[str] = field(default_factory=set)
 
     @classmethod
     def open(
@@ -165,6 +165,7 @@ class Nested:
         inner: int | None = None,
         track: str | None = None,
         n_threads: int | None = None,
+        tell: Callable[[Start], None] = lambda begun: None,
     ) -> Nested:
         """Start or resume such a run.
 
@@ -178,7 +179,7 @@ class Nested:
             What the candidates are changes of; gives the run its name and seed.
         candidates : mapping of str to TrainConfig
             Of :func:`read_candidates`.
-        watch, track, n_threads
+        watch, track, n_threads, tell
             As the attributes.
         inner : int or None
             Inner folds that each choice rests on; None for all.
@@ -192,8 +193,8 @@ class Nested:
         for config in candidates.values():  # what is wrong is told before hours of training
             start(config)
         design = Design(candidates=dict(candidates), inner_folds=turns)
-        begun = Training.open(folder, pictures, base, design)
-        return cls(begun.run, pictures, candidates, begun.weights, watch, track, n_threads)
+        begun = Training.open(folder, pictures, base, design, n_threads=n_threads)
+        return cls(begun.run, pictures, candidates, watch, track, n_threads, tell)
 
     def fold(self, fold: int) -> FoldRecord:
         """Choose settings for a fold on its training folds, train with them, and score the fold.
@@ -244,6 +245,9 @@ class Nested:
         training = Training.open(
             folder, rest, config, like=others, n_threads=self.n_threads, keep_models=False
         )
+        if name not in self._told:
+            self._told.add(name)
+            self.tell(training.begun)
         accuracies = []
         for k in inner_folds_of(self.run, fold):
             with self.watch(f"fold {fold}, {name}, inner fold {k}", config.all_epochs) as listener:

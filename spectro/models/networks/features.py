@@ -24,7 +24,7 @@ from torch import nn
 
 from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
 from spectro.models.networks import build as network
-from spectro.models.networks.precision import without_tf32
+from spectro.models.networks.precision import autocast, without_tf32
 from spectro.pictures.read import read_levels
 from spectro.plumbing.files import write_bytes
 from spectro.plumbing.paths import place
@@ -32,7 +32,7 @@ from spectro.plumbing.paths import place
 __all__ = ["body_identity", "extract", "pooled_features", "reader"]
 
 _BATCH = 32  # always: in a batch of another shape the same sums are made in another order
-_FORMAT = 1  # of the cache and of what is in it; raise it when features of a picture change
+_FORMAT = 2  # of the cache and of what is in it; raise it when features of a picture change
 
 Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]
 Floats = npt.NDArray[np.float32]
@@ -173,9 +173,7 @@ def extract(
     pool, rows = network.ConcatPool(), []
     mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in statistics)
     batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
-    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
-    autocast = torch.autocast(device.type, dtype, enabled=precision != "fp32")
-    with autocast, without_tf32():
+    with autocast(device, precision), without_tf32():
         for pixels in _one_ahead(read, batches):
             x = (_filled(pixels).to(device).float() / 255 - mean) / std
             maps = body(x.contiguous(memory_format=torch.channels_last))

@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.adamw import adamw
 
-from spectro.models.networks.precision import without_tf32
+from spectro.models.networks.precision import autocast, without_tf32
 from spectro.plumbing.workers import return_memory
 from spectro.training.augment import Transform
 from spectro.training.loop.progress import Listener
@@ -85,7 +85,7 @@ class Bfloat16(Callback):  # type: ignore[misc]
 
     def before_batch(self) -> None:
         """Enter autocast."""
-        self.autocast = torch.autocast(self.dls.device.type, torch.bfloat16)
+        self.autocast = autocast(self.dls.device, "bf16")
         self.autocast.__enter__()
 
     def after_pred(self) -> None:

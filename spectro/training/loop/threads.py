@@ -21,6 +21,7 @@ from fastai.learner import Learner, Recorder
 from fastai.torch_core import no_random
 
 from spectro.errors import ConfigError
+from spectro.models.networks.precision import autocast
 from spectro.training.loop.callbacks import is_autocast
 
 __all__ = ["WORTH", "Threads", "candidates", "one_step", "quickest", "rate"]
@@ -123,10 +124,10 @@ def one_step(learn: Learner) -> Iterator[Callable[[], None]]:
 
 
 def _step(learn: Learner, model: Any, inputs: list[Any], target: Any) -> Callable[[], None]:
-    sixteen_bits = len(learn.cbs.filter(is_autocast)) > 0
+    precision = "bf16" if learn.cbs.filter(is_autocast) else "fp32"
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=sixteen_bits):
+        with autocast(torch.device("cpu"), precision):
             predicted = model(*inputs)
         learn.loss_func(predicted.float(), target).backward()
         model.zero_grad()

@@ -1,8 +1,8 @@
 """The arithmetic of training on the processor, chosen by timing a few steps of this network.
 
-Sixteen bits are not faster wherever the processor multiplies them: of a resnet18 one thread makes
-almost twice as many pictures a second in bf16 as in fp32, of an EfficientNet-Lite0 three quarters.
-So both are tried, with each number of threads that training may use.
+Sixteen bits are not equally faster wherever the processor multiplies them: of a resnet18 one thread
+makes almost twice as many pictures a second in bf16 as in fp32, of an EfficientNet-Lite0 a fifth
+more. So both are tried, with each number of threads that training may use.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from fastai.torch_core import no_random
 from torch.nn import functional
 
 from spectro.models.networks import build as networks
-from spectro.models.networks.precision import choose_precision
+from spectro.models.networks.precision import autocast, choose_precision
 from spectro.training.loop.threads import WORTH, candidates, rate
 from spectro.training.settings import TrainConfig
 
-__all__ = ["choose", "fastest"]
+__all__ = ["choose", "fastest", "of_steps"]
 
 _PICTURES = 8  # a batch to time: as fast a picture as a larger one, within a tenth
 _SECONDS = 0.2  # of timed steps, each time
@@ -61,12 +61,32 @@ def choose(
     reason : str
         Why, in a few words.
     """
-    guess, reason = choose_precision(config.precision, device)
     steps = max(config.all_epochs, 1) * (n_clips // config.batch_size)
-    if config.precision != "auto" or device.type != "cpu" or guess == "fp32" or steps < WORTH:
-        return guess, reason
     size = (config.size, config.size) if config.size else shape
-    rates = _rates(config.arch, n_classes, size, bool(config.phases), n_threads)
+    kind = (config.arch, n_classes, size, bool(config.phases))
+    return of_steps(config.precision, device, steps, *kind, n_threads=n_threads)
+
+
+def of_steps(
+    asked: str,
+    device: torch.device,
+    n_steps: int,
+    arch: str,
+    n_classes: int,
+    size: tuple[int, int],
+    learns: bool = True,
+    *,
+    n_threads: int | None = None,
+) -> tuple[str, str]:
+    """Settle the precision of so many steps of a network on pictures of a size, in pixels.
+
+    What they learn may be other than `n_classes` classes, which cost next to nothing. Other
+    parameters and what is returned are as of :func:`choose`.
+    """
+    guess, reason = choose_precision(asked, device)
+    if asked != "auto" or device.type != "cpu" or guess == "fp32" or n_steps < WORTH:
+        return guess, reason
+    rates = _rates(arch, n_classes, size, learns, n_threads)
     best = "bf16" if rates["bf16"] > _FASTER * rates["fp32"] else "fp32"
     told = ", ".join(f"{_PICTURES * rates[name]:.2g} in {name}" for name in ("fp32", "bf16"))
     return best, f"pictures/s timed: {told}; --precision overrides"
@@ -119,12 +139,12 @@ def _steps(
     target = torch.arange(_PICTURES) % n_classes
     model.train(learns)
 
-    def step(sixteen_bits: bool) -> None:
+    def step(precision: str) -> None:
         with torch.set_grad_enabled(learns), no_random():
-            with torch.autocast("cpu", torch.bfloat16, enabled=sixteen_bits):
+            with autocast(x.device, precision):
                 predicted = model(x)
             if learns:
                 functional.cross_entropy(predicted.float(), target).backward()
                 model.zero_grad()
 
-    return {"fp32": lambda: step(False), "bf16": lambda: step(True)}
+    return {name: functools.partial(step, name) for name in ("fp32", "bf16")}

@@ -15,13 +15,14 @@ from spectro import __version__
 from spectro.errors import ConfigError, DivergedError, ModelError
 from spectro.models import tensors
 from spectro.models.networks import build as networks
-from spectro.models.networks.precision import choose_precision
+from spectro.models.networks.precision import autocast
 from spectro.models.weights import resolve
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.files import is_taken, replacing, sweep, write_text
 from spectro.plumbing.words import percent
 from spectro.plumbing.workers import ACTIVATIONS, keep_memory
 from spectro.training.data import device as usual_device
+from spectro.training.loop import timing
 from spectro.training.loop.processes import ALONE, Rank, any_of_them, average
 from spectro.training.pixels import Colour, TensorLevels
 from spectro.training.pretraining import checkpoint
@@ -36,6 +37,7 @@ __all__ = ["WEIGHTS", "Pretraining", "Probe"]
 WEIGHTS = "weights.safetensors"
 _WARM_UP = 0.05  # of the steps, over which the rate rises
 _MOST_ROWS = 100_000  # of the log; all are read when it is gone on with
+_N_CLASSES = 10  # of the network whose steps are timed; any number takes as long
 _WAVES = 8  # of the length of a sound that are in memory at one time, as sound, phase and noise
 _SPECTRA = 3  # as many of all its frames: windowed, transformed, as powers
 
@@ -125,13 +127,19 @@ class Pretraining:
     def _new(self) -> tuple[Checkpoint, dict[str, Tensor] | None]:
         """Say how it begins, and from which tensors."""
         start = resolve(self.config.weights, self.config.arch)
-        precision, _ = choose_precision(self.config.precision, self.device)
-        if precision == "fp16":  # its gradients would have to be scaled
-            precision = "fp32"
+        precision = self._precision()
         return Checkpoint(
             version=__version__, config=self.config, spectrogram=self.spectrogram,
             generator=VERSION, precision=precision, start=start.detail, steps=0, gpus=self._rank.n,
         ), start.state  # fmt: skip
+
+    def _precision(self) -> str:
+        """Settle the arithmetic: timed, but where several would have to agree."""
+        asked, arch = self.config.precision, self.config.arch
+        n_steps = self.config.steps if self._rank.n == 1 else 0
+        pictures = (_N_CLASSES, self.spectrogram.shape)
+        precision, _ = timing.of_steps(asked, self.device, n_steps, arch, *pictures)
+        return "fp32" if precision == "fp16" else precision  # whose gradients want scaling
 
     def _there(self) -> tuple[Checkpoint, list[LogRow]]:
         """Read how far the folder is; refuse it if its settings are others."""
@@ -272,14 +280,12 @@ class Pretraining:
         plans, levels = self._sounds(step)
         self.body.train()
         self._heads.train()
-        is_half = self.about.precision == "bf16"
-        sixteen = torch.autocast(self.device.type, torch.bfloat16, enabled=is_half)
         devices = [] if self.device.type == "cpu" else [self.device]
         with torch.random.fork_rng(devices, device_type=self.device.type):
             torch.manual_seed(
                 self._synthesiser.seed_of(step, self._rank.number)
             )  # what dropout and its like draw
-            with sixteen:
+            with autocast(self.device, self.about.precision):
                 features = self._features(levels)
         errors = self._errors(features, plans)
         loss = torch.stack(list(errors.values())).sum()
