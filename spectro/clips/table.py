@@ -28,6 +28,7 @@ from typing import Any
 import pandas as pd
 
 from spectro.errors import DatasetError
+from spectro.plumbing.files import LARGEST_TABLE
 from spectro.plumbing.words import counted
 
 # A file name may hold bytes that are no Unicode. Strings of pyarrow, which pandas takes where it is
@@ -52,7 +53,6 @@ __all__ = [
 ]
 
 _SEPARATORS = (",", ";", "\t", "|")
-_MOST = 1 << 29  # bytes of a table: a few million clips
 _HEADER = 1 << 16  # bytes that the names of columns take at most
 _SHOWN = 200  # characters of what is wrong
 _WHOLE = re.compile(r"(?:fold[ _-]*)?(\d{1,6})(?:[.,]0*)?", re.IGNORECASE)
@@ -249,7 +249,7 @@ def _text(path: Path) -> str:
         if not path.is_file():
             raise DatasetError(f"{path}: is not a regular file, and so no table; name a CSV")
         with path.open("rb") as file:
-            data = file.read(_MOST + 1)
+            data = file.read(LARGEST_TABLE + 1)
         text = _decoded(data)
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read as CSV ({error.strerror or error})") from None
@@ -257,8 +257,8 @@ def _text(path: Path) -> str:
         raise DatasetError(
             f"{path}: cannot be read as CSV ({_short(error)}); save it as UTF-8"
         ) from None
-    if len(data) > _MOST or "\0" in text:
-        what = "is too large for a table of clips" if len(data) > _MOST else "holds NUL characters"
+    if (too_large := len(data) > LARGEST_TABLE) or "\0" in text:
+        what = "is too large for a table of clips" if too_large else "holds NUL characters"
         raise DatasetError(f"{path}: cannot be read as CSV (it {what}); name a CSV")
     return text
 

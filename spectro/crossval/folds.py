@@ -45,6 +45,7 @@ from spectro.training.splits import Split, random_folds, split
 __all__ = [
     "Start",
     "Training",
+    "check_takes",
     "cross_validate",
     "measured",
     "score_run",
@@ -122,13 +123,25 @@ def start(
         return Start(config, weights, begun.precision, "as the run began")
     if pictures is None:
         return Start(config, weights, *choose_precision(config.precision, device()))
-    _check_takes(config, pictures.config.shape)
+    check_takes(config, pictures.config.shape)
     about = (len(pictures.labels), pictures.config.shape, len(pictures.clips), device())
     return Start(config, weights, *timing.choose(config, *about, n_threads))
 
 
-def _check_takes(config: TrainConfig, drawn: tuple[int, int]) -> None:
-    """Refuse pictures too small for the network, as they are trained on: resized, and cut."""
+def check_takes(config: TrainConfig, drawn: tuple[int, int]) -> None:
+    """Refuse pictures too small for the network, as they are trained on: resized, and cut.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    drawn : tuple of int
+        Height and width of the pictures as they are drawn.
+
+    Raises
+    ------
+    ConfigError
+        If they are.
+    """
     height, width = (config.size, config.size) if config.size else drawn
     networks.check_takes(config.arch, (height, max(1, round((config.crop or 1) * width))))
 
@@ -241,6 +254,7 @@ class Training:
             return run.fold_record(fold)
         if not config.phases:
             raise ConfigError(f"recipe {config.recipe} trains no network; run spectro probe")
+        self._check_gpus()
         started = time.perf_counter()
         parts = split(self.pictures.clips, fold, config.inner_fold)
         marks = marks_of([*parts.train["image"]], self.pictures.config) if self.keep_models else []
@@ -255,6 +269,16 @@ class Training:
         record = measured(run, fold, parts, predictions, seconds, **about)
         self._write(record, parts, predictions, learn.model, history, marks)
         return record
+
+    def _check_gpus(self) -> None:
+        """Refuse to go on with another number of GPUs, which has other batches."""
+        for record in map(self.run.fold_record, self.run.finished_folds):
+            before = record.gpus or 1
+            if before != self.n_gpus:
+                raise ConfigError(
+                    f"{self.run.folder}: fold {record.fold} was trained with --gpus {before}, "
+                    "which has other batches; go on with it, or name another --run"
+                )
 
     def _train(
         self, parts: Split, fold: int, listener: Listener | None, threads: Threads
@@ -316,13 +340,13 @@ class Training:
         """
         run, record = self.run, self.run.record
         leaking = random_folds(self.pictures, seed=run.config.seed)
-        inner = Run.open(run.folder / RANDOM, leaking, run.config, record.weights, record.precision)
+        common = (run.config, record.weights, record.precision, Design(random_folds=True))
+        inner = Run.open(run.folder / RANDOM, leaking, *common)
         training = replace(self, run=inner, pictures=leaking, track=None)
         for fold in leaking.folds:
             training.fold(fold, listener)
-        inner.write_scores(
-            Scores(**metrics.score(inner.predictions(), inner.labels, seed=run.config.seed))
-        )
+        found = metrics.score(inner.predictions(), inner.labels, seed=run.config.seed)
+        inner.write_scores(Scores(protocol=tuple(protocol.lines(inner, leaking)), **found))
 
 
 def _predicted(learn: Any, clips: pd.DataFrame, labels: list[str], fold: int) -> pd.DataFrame:

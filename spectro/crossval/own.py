@@ -67,12 +67,20 @@ def score(learn: Any, pictures: RenderedSet, fold: int) -> Scores:
     ------
     ConfigError
         If the Learner was trained on a clip of the fold, or tells other classes apart.
+    DivergedError
+        If its predictions are not finite.
     """
     clips = split(pictures.clips, fold).score
-    own.check_unheard(learn, clips)
-    predictions = out_of_fold(own.predict(learn, clips, pictures.labels), clips, pictures.labels)
+    is_known = own.check_unheard(learn, clips)
+    predictions = _predicted(learn, clips, pictures.labels, fold)
+    said = [f"fold {fold} of {pictures.dataset.name} scored by a Learner of one's own"]
+    if not is_known:
+        said.append(
+            "its DataLoaders do not tell which pictures it was trained on: this is an honest score "
+            "only if none was of the fold"
+        )
     return Scores(
-        protocol=(f"fold {fold} of {pictures.dataset.name} scored by a Learner of one's own",),
+        protocol=tuple(said),
         **metrics.score(predictions, pictures.labels, seed=0),
         groups=breakdown.by_group(predictions).to_dict("records"),
     )
@@ -213,7 +221,9 @@ def _answers(model: nn.Module, card: ModelCard, predictions: pd.DataFrame) -> bo
 def _predicted(learn: Any, clips: pd.DataFrame, labels: list[str], fold: int) -> pd.DataFrame:
     probabilities = own.predict(learn, clips, labels)
     if not np.isfinite(probabilities).all():
-        raise DivergedError(f"fold {fold}: training diverged; nothing is kept, try a lower rate")
+        raise DivergedError(
+            f"fold {fold}: training diverged; nothing is scored or kept, try a lower rate"
+        )
     return out_of_fold(probabilities, clips, labels)
 
 

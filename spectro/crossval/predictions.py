@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import pandas as pd
 from spectro.crossval.records import FoldRecord
 from spectro.errors import ModelError
 from spectro.pictures.rendered import RenderedSet
+from spectro.plumbing.files import LARGEST_TABLE, read_bounded
 from spectro.plumbing.paths import below, check_pictures, check_relative, place
 from spectro.plumbing.words import percent
 from spectro.scores.metrics import probability_columns
@@ -31,6 +33,7 @@ _FILE = "predictions.csv"
 _TEXT = ("path", "label", "group", "image", "predicted")
 _NUMBERS = ("fold", "start", "end", "probability")
 _HISTORY = ("epoch", "train_loss", "valid_loss", "accuracy")
+_MAY_BE_EMPTY = {name: [""] for name in ("start", "end", "train_loss", "valid_loss")}
 _ROUNDING = 1e-5  # of a probability as text
 _MOST_EPOCHS = 1_000_000
 _MOST_LOSS = float(np.finfo(np.float32).max)  # training has no more
@@ -192,10 +195,11 @@ def read_history(file: Path) -> pd.DataFrame:
 
 
 def _read(file: Path, columns: Sequence[str], dtype: dict[str, type] | None = None) -> pd.DataFrame:
-    """Read a CSV that has these columns; empty numbers become NaN, text is left as it is."""
+    """Read a CSV that has these columns; empty times and losses become NaN."""
     try:
+        data = read_bounded(file, LARGEST_TABLE)
         table: pd.DataFrame = pd.read_csv(
-            file, dtype=dtype or {}, keep_default_na=False, na_values={"start": [""], "end": [""]}
+            io.BytesIO(data), dtype=dtype or {}, keep_default_na=False, na_values=_MAY_BE_EMPTY
         )
     except (OSError, ValueError, pd.errors.ParserError) as error:
         raise ModelError(f"{file}: cannot be read ({error}); train the fold anew") from None

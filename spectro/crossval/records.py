@@ -110,14 +110,19 @@ class Design(Record):
         For each fold those on which its settings were chosen.
     learner : OwnLearner or None
         What made the networks, where the user did.
+    random_folds : bool or None
+        True where folds were drawn at random, for comparison, so that they leak.
     """
 
-    omitted: ClassVar[frozenset[str]] = frozenset({"share", "candidates", "inner_folds", "learner"})
+    omitted: ClassVar[frozenset[str]] = frozenset(
+        {"share", "candidates", "inner_folds", "learner", "random_folds"}
+    )
 
     share: float | None = Field(None, gt=0, le=1)
     candidates: dict[str, TrainConfig] | None = None
     inner_folds: dict[int, tuple[int, ...]] | None = None
     learner: OwnLearner | None = None
+    random_folds: bool | None = None
 
     @property
     def learner_name(self) -> str:
@@ -135,10 +140,15 @@ class Design(Record):
             Name of the candidate that was chosen for each finished fold.
         """
         lines = []
+        if self.random_folds:
+            lines.append(
+                "A RANDOM SPLIT, NOT AN HONEST SCORE: folds were drawn at random, so that the "
+                "networks are scored on recordings that they have heard"
+            )
         if self.learner is not None:
             lines.append(
-                f"the networks are the user's own ({self.learner_name}); what they chose by is a "
-                "training fold, and the scored fold was looked at once, to score it"
+                f"the networks are the user's own ({self.learner_name}); what they chose by are "
+                "training clips, and the scored fold was looked at once, to score it"
             )
         if self.share is not None:
             share = f"{100 * self.share:g} %"

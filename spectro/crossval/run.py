@@ -244,8 +244,7 @@ class Run:
     @property
     def leaks(self) -> bool:
         """Whether clips were drawn at random, so that others of their recordings were heard."""
-        beside = self.folder.name == RANDOM and Run.is_at(self.folder.parent)
-        return beside or self.record.dataset.random_share is not None
+        return bool(self.design.random_folds) or self.record.dataset.random_share is not None
 
     @property
     def sets_aside(self) -> bool:
@@ -256,7 +255,9 @@ class Run:
     @property
     def watched(self) -> str:
         """What the accuracy of the training curves was measured on."""
-        return "the inner fold" if self.sets_aside else "the scored fold"
+        if self.sets_aside:
+            return "the inner fold"
+        return "the training clips" if self.design.learner else "the scored fold"
 
     def trained_with(self, config: TrainConfig, weights: Origin, precision: str) -> Run:
         """Return the same folder for training with other settings than ``run.json`` says.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -97,15 +97,22 @@ def list_runs(
 
 
 def _folders(parent: Path) -> list[Path]:
-    """Find the outermost folders that hold a run, in order of name."""
-    if Run.is_at(parent):
-        return [parent]
-    return [
-        found
-        for folder in sorted(path for path in parent.iterdir() if path.is_dir())
-        if not folder.name.startswith(".")
-        for found in _folders(folder)
-    ]
+    """Find the outermost folders that hold a run, in order of name, each once."""
+    seen: set[Path] = set()
+
+    def below(folder: Path) -> Iterator[Path]:
+        real = folder.resolve()
+        if real in seen:  # through a link, which may lead round in a ring
+            return
+        seen.add(real)
+        if Run.is_at(folder):
+            yield folder
+            return
+        for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
+            if not inner.name.startswith("."):
+                yield from below(inner)
+
+    return list(below(parent))
 
 
 def _row(run: Run) -> dict[str, Any]:
@@ -113,7 +120,7 @@ def _row(run: Run) -> dict[str, Any]:
     row: dict[str, Any] = {
         "run": str(run.folder),
         "dataset": record.dataset.name,
-        "recipe": config.recipe,
+        "recipe": f"{config.recipe} (RANDOM SPLIT)" if run.leaks else config.recipe,
         "arch": run.design.learner_name or config.arch,
         "weights": record.weights.source,
         "epochs": None if run.design.learner else config.epochs,

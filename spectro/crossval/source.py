@@ -1,20 +1,24 @@
 """What the user's own functions are made of, as text: their source, and all that they name.
 
 A run is told from another by it, so that the networks of two are not mixed. Functions and classes
-of the user's are followed, through modules, containers and `functools.partial` too; those of the
-standard library, of installed packages and of this one are not. Numbers, text and the like count by
-their value, lists and dicts by what they hold where their name is in capitals, or where `partial`
-was given them: others may be filled while a training runs. Any other object counts by its class.
+of the user's are followed, through modules, imports within functions, containers and
+`functools.partial` too; those of the standard library, of installed packages and of this one are
+not. Numbers, text, frozen dataclasses and the like count by their value; lists, dicts and other
+dataclasses by what they hold where their name is in capitals, or where `partial` was given them:
+others may be filled while a training runs. Any other object counts by its class.
 """
 
 from __future__ import annotations
 
 import dis
 import hashlib
+import importlib.util
 import inspect
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -30,6 +34,7 @@ _DEEPEST = 20  # of values in values
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _MUTABLE = (dict, list, set)
 _LOOKED_UP = ("LOAD_GLOBAL", "LOAD_NAME")
+_OWN = (FunctionType, type, partial)  # what is followed wherever it stands
 _LIBRARIES = {"site-packages", "dist-packages"}
 
 Told = dict[str, str]
@@ -111,7 +116,7 @@ def _unwrapped(part: Any) -> Any:
 def _of_value(name: str, value: Any, given: bool) -> str:
     """Write a value down, or its class where it may change while a training runs."""
     is_constant = name.rpartition(".")[2].isupper()
-    counts = given or is_constant or not isinstance(value, _MUTABLE)
+    counts = given or is_constant or not _may_change(value)
     written = _written(value) if counts else None
     if written is None:
         return f"# {name} is a {_full_name(type(value))}\n"
@@ -121,10 +126,22 @@ def _of_value(name: str, value: Any, given: bool) -> str:
     return f"# {name} = {line}\n"
 
 
+def _may_change(value: object) -> bool:
+    """Tell whether a value may be filled, or written to, while a training runs."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return not getattr(type(value), "__dataclass_params__").frozen  # noqa: B009
+    return isinstance(value, _MUTABLE)
+
+
 def _written(value: object, depth: int = 0) -> str | None:
     """Write a value the same in every process; None if that cannot be."""
     if isinstance(value, (*_PLAIN, Checked)):
         return repr(value)
+    if isinstance(value, Enum):
+        return str(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        held = _written({one.name: getattr(value, one.name) for one in fields(value)}, depth + 1)
+        return held and f"{_full_name(type(value))} {held}"
     if depth == _DEEPEST or not isinstance(value, (tuple, frozenset, *_MUTABLE)):
         return None
     if isinstance(value, dict):
@@ -147,25 +164,33 @@ def _inside(name: str, value: Any) -> dict[str, Any]:
     else:
         return {} if isinstance(value, _PLAIN) else {_full_name(type(value)): type(value)}
     found = {f"{name}[{key!r}]": _unwrapped(one) for key, one in items}
-    return {k: one for k, one in found.items() if isinstance(one, FunctionType | type | partial)}
+    return {k: one for k, one in found.items() if isinstance(one, _OWN)}
 
 
 def _attributes(name: str, part: Any) -> dict[str, Any]:
-    """List the plain attributes of a callable object of the user's, which is given itself."""
+    """List the attributes of a callable object of the user's, which is given itself."""
     if isinstance(part, FunctionType | type | MethodType | partial) or not _is_users(type(part)):
         return {}
     kept = getattr(part, "__dict__", {})
-    return {f"{name}.{key}": one for key, one in kept.items() if isinstance(one, _PLAIN)}
+    return {f"{name}.{key}": one for key, one in kept.items() if _counts(one)}
+
+
+def _counts(value: object) -> bool:
+    """Tell whether an attribute is code, or a value that stays as it is."""
+    return isinstance(value, _OWN) or not (_may_change(value) or _written(value) is None)
 
 
 def _is_users(part: FunctionType | type) -> bool:
     """Tell the user's own code from the standard library's, that of packages, and this one's."""
     module = str(part.__module__ or "")
-    top = module.partition(".")[0]
+    return _is_users_module(module, getattr(sys.modules.get(module), "__file__", None))
+
+
+def _is_users_module(name: str, file: str | None) -> bool:
+    top = name.partition(".")[0]
     if top in sys.stdlib_module_names and top != "__main__":
         return False
-    path = getattr(sys.modules.get(module), "__file__", None) or ""
-    return not _LIBRARIES & set(Path(path).parts) and top != __name__.partition(".")[0]
+    return not _LIBRARIES & set(Path(file or "").parts) and top != __name__.partition(".")[0]
 
 
 def _full_name(part: FunctionType | type) -> str:
@@ -203,6 +228,7 @@ def _named(part: FunctionType | type) -> Iterator[tuple[str, Any]]:
         yield from ((base.__name__, base) for base in part.__bases__)
         for method in _methods(part):
             yield from _named(method)
+        yield from _held(part)
         return
     defaults = {"defaults": part.__defaults__, **(part.__kwdefaults__ or {})}
     yield from ((f"{part.__name__} {name}", one) for name, one in defaults.items() if one)
@@ -211,15 +237,52 @@ def _named(part: FunctionType | type) -> Iterator[tuple[str, Any]]:
         yield from _globals(code, part.__globals__)
 
 
+def _held(part: type) -> Iterator[tuple[str, Any]]:
+    """List what a class holds beside its methods, which are in its source."""
+    for name, one in vars(part).items():
+        is_method = getattr(one, "__qualname__", "") == f"{part.__qualname__}.{name}"
+        if not (name.startswith("__") or is_method) and _counts(one):
+            yield f"{part.__name__}.{name}", one
+
+
 def _globals(code: CodeType, there: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """List the globals that code looks up, and what it takes from modules of the user's."""
-    looked_up = (i.argval for i in dis.get_instructions(code) if i.opname in _LOOKED_UP)
-    for name in dict.fromkeys(looked_up):
+    """List the globals that code looks up, and what it takes from modules."""
+    asked = [(i.opname, i.argval) for i in dis.get_instructions(code)]
+    for name in dict.fromkeys(name for kind, name in asked if kind in _LOOKED_UP):
         one = there.get(name)
         if isinstance(one, ModuleType):
-            yield from ((f"{name}.{n}", getattr(one, n)) for n in code.co_names if hasattr(one, n))
+            yield from _taken(name, one, code.co_names)
         elif name in there:
             yield name, one
+    for name in dict.fromkeys(name for kind, name in asked if kind == "IMPORT_NAME"):
+        module = _imported(name, str(there.get("__package__") or ""))
+        if module is not None:
+            yield from _taken(name, module, code.co_names)
+
+
+def _taken(
+    name: str, module: ModuleType, names: Sequence[str], depth: int = 0
+) -> Iterator[tuple[str, Any]]:
+    """List what is taken by these names from a module, and from the user's modules in it."""
+    for inner in names:
+        one = getattr(module, inner, None)
+        if not isinstance(one, ModuleType):
+            if hasattr(module, inner):
+                yield f"{name}.{inner}", one
+        elif depth < _DEEPEST and _is_users_module(one.__name__, getattr(one, "__file__", None)):
+            yield from _taken(f"{name}.{inner}", one, names, depth + 1)
+
+
+def _imported(name: str, package: str) -> ModuleType | None:
+    """Find a module of the user's that a function imports when it runs; None if it is not there."""
+    for full in (name, f"{package}.{name}".rstrip(".") if package else name):
+        try:
+            spec = importlib.util.find_spec(full) if full else None
+            if spec is not None and _is_users_module(full, spec.origin):
+                return importlib.import_module(full)
+        except Exception:  # whatever a module does, or lacks; running the function will tell
+            continue
+    return None
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:

@@ -14,6 +14,7 @@ from spectro.listening.backends import FILES, Answer, Backend, BackendName, is_r
 from spectro.models.calibrated import RunCalibration, tempered
 from spectro.models.card import CARD, OWN, OWN_NETWORK, TENSORS, ModelCard, read_card
 from spectro.models.trained_on import read_marks
+from spectro.plumbing.memory import installed
 from spectro.plumbing.paths import check_no_link
 
 if TYPE_CHECKING:
@@ -160,11 +161,9 @@ def _card(folder: Path, folds: dict[int, Path], kept: RunCalibration | None) -> 
 
 def _check_memory(folder: Path, files: list[Path]) -> None:
     """Refuse networks that this machine has no memory for."""
-    if not hasattr(os, "sysconf"):  # Windows
-        return
     n_bytes = sum(file.stat().st_size for file in files if file.is_file())
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if 2 * n_bytes > memory:
+    memory = installed()
+    if memory is not None and 2 * n_bytes > memory:
         raise ModelError(
             f"{folder}: its {len(files)} networks need {2 * n_bytes / 1e9:.1f} GB of memory, this "
             f"machine has {memory / 1e9:.1f}; name one fold's model"

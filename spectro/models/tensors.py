@@ -16,6 +16,7 @@ import torch
 from spectro.errors import ModelError
 from spectro.models.card import shortened
 from spectro.models.networks.build import Expected
+from spectro.plumbing.memory import installed
 
 __all__ = [
     "check_finite",
@@ -141,10 +142,8 @@ def check_memory(n_bytes: int, origin: str | Path) -> None:
     ModelError
         If `n_bytes` are more than all of it.
     """
-    if not hasattr(os, "sysconf"):  # Windows
-        return
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if n_bytes > memory:
+    memory = installed()
+    if memory is not None and n_bytes > memory:
         raise ModelError(
             f"{origin}: needs {n_bytes / 1e9:.1f} GB of memory, this machine has "
             f"{memory / 1e9:.1f}; use a machine with more"

@@ -30,7 +30,6 @@ from spectro.clips.choices import PadPolicy
 from spectro.clips.clip import printable
 from spectro.clips.decode import Part, Samples, open_part
 from spectro.pictures.mel import band_frequencies
-from spectro.pictures.read import open_picture
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import (
     Spectrogram,
@@ -39,7 +38,7 @@ from spectro.pictures.spectrogram import (
     melspectrogram,
     power_to_db,
 )
-from spectro.plumbing.files import write_bytes
+from spectro.plumbing.files import open_regular, write_bytes
 from spectro.plumbing.paths import place
 
 __all__ = [
@@ -415,7 +414,7 @@ def examples(clips: pd.DataFrame, config: SpectrogramConfig, *, per_class: int =
             axis.set_xticks([])
             axis.set_yticks([])
         for axis, image in zip(row, chosen["image"], strict=False):
-            with open_picture(image) as file:
+            with open_regular(image) as file:
                 picture = Image.open(file).convert("RGB")
             axis.imshow(picture, aspect="auto", interpolation="nearest")
         row[0].set_ylabel(label, rotation=0, ha="right", va="center")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO
@@ -17,14 +16,13 @@ from spectro.errors import RenderError
 from spectro.pictures.colors import palette
 from spectro.pictures.settings import MAX_PIXELS
 from spectro.pictures.spectrogram import network_levels
-from spectro.plumbing.paths import is_url, place
+from spectro.plumbing.files import open_regular
 
 __all__ = [
     "drawn_as",
     "is_whole",
     "n_bytes",
     "n_channels",
-    "open_picture",
     "picture_grey",
     "picture_size",
     "read_grey",
@@ -36,28 +34,6 @@ _END = bytes.fromhex("0000000049454e44ae426082")  # the chunk IEND, last in ever
 _AGAIN = "remove it and run spectro render again"
 
 Levels = npt.NDArray[np.uint8]
-
-
-def open_picture(path: str) -> IO[bytes]:
-    """Open a file that should be a PNG; a pipe, which would be waited for, is refused.
-
-    Raises
-    ------
-    OSError
-        If it is no regular file, or cannot be opened.
-    """
-    if is_url(path):
-        return place(path).open("rb")
-    file = open(path, "rb", opener=_at_once)  # noqa: SIM115
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise OSError(0, "it is no regular file")
-    return file
-
-
-def _at_once(path: str, flags: int) -> int:
-    """Open without waiting for anyone at the other end of a pipe."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def is_whole(file: IO[bytes]) -> bool:
@@ -198,7 +174,7 @@ def drawn_as(image: str) -> str:
         If the file is no picture.
     """
     try:
-        with open_picture(image) as file:
+        with open_regular(image) as file:
             picture_size(file)
             with Image.open(file, formats=("PNG",)) as opened:
                 opened.load()
@@ -251,7 +227,7 @@ def n_bytes(image: str, channels: int) -> int:
 
 def _shape(path: str) -> tuple[int, int]:
     try:
-        with open_picture(path) as file:
+        with open_regular(path) as file:
             return picture_size(file)
     except Exception as error:
         raise _no_picture(path, error) from None
@@ -261,7 +237,7 @@ def _converted(
     path: str, wanted: tuple[int, int], told: str, convert: Callable[[Image.Image], Levels]
 ) -> Levels:
     try:
-        with open_picture(path) as file:
+        with open_regular(path) as file:
             found = picture_size(file)
             if found == wanted:
                 with Image.open(file, formats=("PNG",)) as image:

@@ -26,11 +26,11 @@ from spectro.clips.table import Dataset
 from spectro.errors import AudioError, RenderError
 from spectro.pictures import rendered
 from spectro.pictures.names import image_names
-from spectro.pictures.read import is_whole, open_picture, picture_size
+from spectro.pictures.read import is_whole, picture_size
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import load_extent, save_png, spectrogram_image
 from spectro.plumbing import workers
-from spectro.plumbing.files import scratch, sweep, without_scratch
+from spectro.plumbing.files import open_regular, scratch, sweep, without_scratch
 from spectro.plumbing.paths import absolute, below, is_url, modified, place
 from spectro.plumbing.workers import completed
 
@@ -126,7 +126,7 @@ def _is_up_to_date(job: Job, time: int) -> bool:
     try:
         if not is_url(job.image) and os.stat(job.image).st_mtime_ns != time:
             return False
-        with open_picture(job.image) as file:
+        with open_regular(job.image) as file:
             picture_size(file)
             with Image.open(file, formats=("PNG",)) as image:
                 same = image.info.get("Source") == _source(job, time)

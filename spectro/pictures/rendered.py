@@ -27,7 +27,15 @@ from spectro.clips.clip import printable
 from spectro.clips.table import COLUMNS, Dataset
 from spectro.errors import ConfigError, RenderError
 from spectro.pictures.settings import SpectrogramConfig
-from spectro.plumbing.files import claim_text, is_scratch, move, read_json, write_text
+from spectro.plumbing.files import (
+    LARGEST_TABLE,
+    claim_text,
+    is_scratch,
+    move,
+    read_bounded,
+    read_json,
+    write_text,
+)
 from spectro.plumbing.paths import (
     below,
     check_no_link,
@@ -385,8 +393,8 @@ def _listed_pictures(folder: Path) -> list[str]:
 def _read_table(path: Path) -> pd.DataFrame:
     """Read a table that rendering wrote, every cell as text."""
     try:
-        return _parsed(path.read_text(encoding="utf-8"), path)
-    except UnicodeDecodeError as error:
+        return _parsed(read_bounded(path, LARGEST_TABLE).decode("utf-8"), path)
+    except (OSError, UnicodeDecodeError) as error:
         raise _damaged(path, f"cannot be read ({error})") from None
 
 

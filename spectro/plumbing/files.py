@@ -13,11 +13,12 @@ import json
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
@@ -25,12 +26,15 @@ from spectro.errors import ConfigError, SpectroError
 from spectro.plumbing.paths import is_url, place
 
 __all__ = [
+    "LARGEST_TABLE",
     "check_ours",
     "check_writable",
     "claim_text",
     "is_scratch",
     "is_taken",
     "move",
+    "open_regular",
+    "read_bounded",
     "read_json",
     "replacing",
     "replacing_folder",
@@ -52,6 +56,7 @@ _OLD = "old"  # where a folder that is being replaced waits until the new one ha
 # Whole files and folders
 
 
+LARGEST_TABLE = 1 << 29  # bytes: a few million clips
 _LARGEST_JSON = 1 << 26  # bytes; our own files are far smaller
 
 
@@ -168,6 +173,48 @@ def is_taken(folder: Path) -> bool:
     return not all(is_scratch(path) for path in folder.iterdir())
 
 
+def open_regular(path: str | Path) -> IO[bytes]:
+    """Open a file to read; a pipe, which would be waited for, or a device is refused.
+
+    Parameters
+    ----------
+    path : str or Path
+        Of a file, or a URL.
+
+    Raises
+    ------
+    OSError
+        If it is no regular file, or cannot be opened.
+    """
+    if is_url(path):
+        return place(path).open("rb")
+    file = open(path, "rb", opener=_at_once)  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(0, "it is no regular file")
+    return file
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting for anyone at the other end of a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def read_bounded(path: str | Path, most: int) -> bytes:
+    """Read a whole regular file of at most so many bytes, by :func:`open_regular`.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, or is larger.
+    """
+    with open_regular(path) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(0, f"larger than {most >> 20} MiB")
+    return data
+
+
 def read_json(path: str | Path, error: type[SpectroError]) -> dict[str, Any]:
     """Read a JSON object that this project wrote.
 
@@ -177,11 +224,7 @@ def read_json(path: str | Path, error: type[SpectroError]) -> dict[str, Any]:
         The kind that `error` names, if the file cannot be read or holds no JSON object.
     """
     try:
-        with place(path).open("rb") as file:
-            data = file.read(_LARGEST_JSON + 1)
-        if len(data) > _LARGEST_JSON:
-            raise ValueError(f"larger than {_LARGEST_JSON >> 20} MiB")
-        found = json.loads(data.decode("utf-8"))
+        found = json.loads(read_bounded(path, _LARGEST_JSON).decode("utf-8"))
     except RecursionError:
         raise error(f"{path}: is nested too deeply; restore it or make it anew") from None
     except (OSError, ValueError) as problem:

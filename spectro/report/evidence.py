@@ -21,8 +21,9 @@ from spectro.clips.clip import Clip
 from spectro.clips.decode import file_seconds
 from spectro.crossval.run import Run
 from spectro.errors import ModelError, SpectroError
-from spectro.pictures.read import open_picture, picture_size
+from spectro.pictures.read import picture_size
 from spectro.pictures.spectrogram import clip_image, load_clip, network_pixels
+from spectro.plumbing.files import open_regular
 from spectro.plumbing.paths import is_url
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class Showcase:
         path = str(self._clip(row)["image"])
         with suppress(OSError, SyntaxError, ValueError):
             if not is_url(path):
-                with open_picture(path) as file:
+                with open_regular(path) as file:
                     if picture_size(file) == self._config.shape:  # before anything is decoded
                         image = Image.open(file, formats=("PNG",))
                         image.load()

@@ -152,6 +152,11 @@ def _by_design(run: Run, pictures: str, folder: str) -> str:
             f'python: spectro.cross_validate(RenderedSet.load("{pictures}"), "{folder}", {made}), '
             "with the source in run.json"
         )
+    if run.design.random_folds:
+        return (
+            f"spectro cross-validate {pictures} --config settings.toml --run {folder}-honest "
+            "--compare-random-split"
+        )
     if run.design.share is not None:
         share = f"{run.design.share:g}"
         return f"spectro learning-curve {pictures} --config settings.toml --shares {share}"

@@ -26,6 +26,7 @@ from spectro.models.networks import build as networks
 from spectro.pictures import read
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.pictures.spectrogram import clip_image
+from spectro.plumbing.memory import installed
 from spectro.training import augment, from_sounds
 from spectro.training.loop.callbacks import Augment
 from spectro.training.pixels import Colour, TensorLevels
@@ -34,6 +35,7 @@ from spectro.training.settings import TrainConfig
 __all__ = ["KeptDL", "data_block", "dataloaders", "device", "fits", "to_learn", "to_predict"]
 
 _SHARE = 4  # pictures may use at most a quarter of the memory
+_ROOM = 1 << 32  # bytes, where the system does not tell how many it has
 
 
 def dataloaders(
@@ -229,10 +231,8 @@ def fits(images: list[str], channels: int, device: torch.device) -> bool:
     device : torch.device
         Device whose memory would hold them.
     """
-    if device.type == "cuda":
-        room = torch.cuda.mem_get_info(device)[0]
-    else:
-        room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    on_gpu = device.type == "cuda"
+    room = torch.cuda.mem_get_info(device)[0] if on_gpu else installed() or _ROOM
     return len(images) * read.n_bytes(images[0], channels) * _SHARE <= room
 
 

@@ -6,7 +6,7 @@ each picture.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ __all__ = [
     "train",
 ]
 
-_OURS = ("members", "mixup")
+_OURS = ("members", "mixup", "weight_decay", "precision")
 
 MakeLearner = Callable[[DataLoaders], Learner]
 """Given the DataLoaders of a fold, gives a Learner, trained or not."""
@@ -58,13 +58,14 @@ def check_settings(config: TrainConfig) -> None:
     Raises
     ------
     ConfigError
-        If there are several networks, or MixUp, which are matters of the Learner.
+        If there are several networks, MixUp, weight decay or a precision, which are matters of
+        the Learner.
     """
     for name in _OURS:
         if getattr(config, name) != getattr(TrainConfig(), name):
             raise ConfigError(
                 f"{name}: a Learner of one's own does not take it from the settings; leave it out, "
-                "and train so in its making (MixUp is a callback of fastai's)"
+                "and have make_learner do so (MixUp is a callback of fastai's, wd an argument)"
             )
 
 
@@ -227,8 +228,13 @@ def _items(learn: Learner, clips: pd.DataFrame) -> Any:
     return data.to_predict(clips)
 
 
-def check_unheard(learn: Learner, clips: pd.DataFrame) -> None:
+def check_unheard(learn: Learner, clips: pd.DataFrame) -> bool:
     """Refuse to score clips that a Learner was trained on, or chose by.
+
+    Returns
+    -------
+    is_known : bool
+        Whether its DataLoaders tell the picture of each item that was trained on.
 
     Raises
     ------
@@ -236,22 +242,59 @@ def check_unheard(learn: Learner, clips: pd.DataFrame) -> None:
         If a picture of `clips` is in its DataLoaders.
     """
     scored = {str(Path(image).resolve()) for image in clips["image"]}
+    base = Path(learn.dls.path)
+    is_known = True
     for name, part in (("trained on", learn.dls.train_ds), ("watched", learn.dls.valid_ds)):
-        images = _images(part.items, learn.dls.path)
-        both = scored & images
+        opened = _opened(part, base)
+        is_known = is_known and None not in opened
+        both = scored & ({str(path.resolve()) for path in opened if path} | _cells(part, base))
         if both:
             raise ConfigError(
                 f"the Learner {name} {len(both):,} of the {len(scored):,} clips to score, as "
                 f"{min(both)}: score another fold, or make its DataLoaders with "
                 "spectro.dataloaders(pictures, fold)"
             )
+    return is_known
 
 
-def _images(items: Any, base: Path) -> set[str]:
-    """Return the pictures among the items of a DataLoader, as far as they name any."""
-    if isinstance(items, pd.DataFrame):
-        cells = items.select_dtypes(exclude="number").to_numpy().ravel().tolist()
-    else:
-        cells = [getattr(item, "image", item) for item in items]
+def _opened(part: Any, base: Path) -> list[Path | None]:
+    """Find the picture that a dataset opens for each item; None where it tells of none.
+
+    Items become pictures by transforms, one after another; the first that gives the name of a file
+    is stopped at, so that no picture is opened.
+    """
+    chains = getattr(part, "tls", None) or [None]
+    transforms = list(getattr(getattr(chains[0], "tfms", None), "fs", ()))
+    items = getattr(chains[0], "items", getattr(part, "items", ()))
+    at = getattr(items, "iloc", items)
+    return [_file_of(at[number], transforms, base) for number in range(len(items))]
+
+
+def _file_of(item: Any, transforms: list[Callable[[Any], Any]], base: Path) -> Path | None:
+    for value in _made(item, transforms):
+        if isinstance(value, str | Path):
+            for path in (Path(value), base / value):
+                if path.is_file():
+                    return path
+    return None
+
+
+def _made(value: Any, transforms: list[Callable[[Any], Any]]) -> Iterator[Any]:
+    """Give an item as it is, and as each transform makes it, until one fails."""
+    yield value
+    for transform in transforms:
+        try:
+            value = transform(value)
+        except Exception:  # whatever a user's function does with an item that names no file
+            return
+        yield value
+
+
+def _cells(part: Any, base: Path) -> set[str]:
+    """Return the pictures that the cells of a dataset's table name."""
+    items = getattr(part, "items", None)
+    if not isinstance(items, pd.DataFrame):
+        return set()
+    cells = items.select_dtypes(exclude="number").to_numpy().ravel().tolist()
     named = (cell for cell in cells if isinstance(cell, str | Path) and str(cell).endswith(".png"))
-    return {str((Path(base) / cell).resolve()) for cell in named}
+    return {str((base / cell).resolve()) for cell in named}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,6 +17,7 @@ from spectro.crossval.studies import budget
 from spectro.crossval.studies.budget import Pace
 from spectro.errors import ConfigError
 from spectro.models.weights import resolve
+from spectro.pictures import read
 from spectro.pictures.rendered import RenderedSet
 from spectro.training import splits
 from spectro.training.settings import Phase, TrainConfig
@@ -92,10 +95,34 @@ def test_measuring_looks_at_training_clips_alone(rendered: RenderedSet) -> None:
     weights = resolve("none", config.arch)
     pace = budget.measure(parts.train, rendered, config, weights)
     assert len(pace.phases) == 2
-    assert all(start >= 0 and step > 0 for start, step in pace.phases)
+    assert all(step > 0 for _, step in pace.phases)
     assert pace.predict > 0
     told = budget.seconds(pace, config, splits.Split(parts.train, gone, gone))
     assert told > 3 * 3 * min(step for _, step in pace.phases)  # 3 epochs of 3 steps
+
+
+def test_pictures_that_are_kept_are_read_once_a_network_not_in_each_epoch(
+    rendered: RenderedSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, real = splits.split(rendered.clips, 1), read.read_grey
+
+    def slowly(images: list[str], *rest: Any) -> Any:
+        time.sleep(0.05 * len(images))
+        return real(images, *rest)
+
+    monkeypatch.setattr(read, "read_grey", slowly)
+    weights = resolve("none", "cnn4")
+    config = SHORT_TRAINING.replace(arch="cnn4", members=2, settle_norms=True)
+    pace = budget.measure(parts.train, rendered, config.with_last_phase(epochs=1), weights)
+    assert 0.05 <= pace.read < 0.08
+    assert pace.predict < 0.05
+    n = len(parts.train)
+    assert all(start < 0.05 * n for start, _ in pace.phases)
+    ten, twenty = (
+        budget.seconds(pace, config.with_last_phase(epochs=epochs), parts) for epochs in (10, 20)
+    )
+    reads = 2 * (2 * n + len(parts.watch) + len(parts.score)) * pace.read
+    assert reads < ten < twenty < 2 * ten - 0.9 * reads
 
 
 @pytest.mark.long

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from spectro.crossval import folds as crossval
-from spectro.crossval import protocol
+from spectro.crossval import predictions, protocol
 from spectro.crossval import run as runs
 from spectro.crossval.plots import save_run
 from spectro.crossval.run import Run, default_run_folder, latest_run
@@ -24,6 +25,7 @@ from spectro.pictures.rendered import RenderedSet
 from spectro.scores.metrics import probability_columns
 from spectro.training.splits import split
 from tests.conftest import SHORT_TRAINING
+from tests.pretending import pretend
 
 QUICK = SHORT_TRAINING.replace(arch="cnn4").with_last_phase(epochs=1)
 
@@ -370,6 +372,44 @@ def test_a_fold_that_was_set_aside_is_not_counted_as_learned_from(
     (line, *_) = protocol.lines(training.run, rendered)
     assert "trained on 1 other fold in" in line
     assert training.run.watched == "the inner fold"
+
+
+def test_folds_of_one_gpu_and_of_two_are_not_mixed(
+    rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, lambda train, config: 0.5)
+    crossval.Training.open(tmp_path, rendered, QUICK).fold(1)
+    with pytest.raises(ConfigError, match=r"fold 1 was trained with --gpus 1, which has other"):
+        crossval.Training.open(tmp_path, rendered, QUICK, n_gpus=2).fold(2)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "large"])
+def test_a_table_of_predictions_is_bounded(
+    whole_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    run = Run.load(shutil.copytree(whole_run.folder, tmp_path / "run"))
+    for name, read in (
+        ("predictions.csv", run.predictions),
+        ("history.csv", lambda: run.history(1)),
+    ):
+        file = run.folder / "fold1" / name
+        if kind == "large":
+            monkeypatch.setattr(predictions, "LARGEST_TABLE", 20)
+        else:
+            file.unlink()
+            os.mkfifo(file)
+        with pytest.raises(ModelError, match=rf"{name}: cannot be read \(.*no regular|larger"):
+            read()
+
+
+def test_a_loss_that_was_not_a_number_is_read_again(whole_run: Run, tmp_path: Path) -> None:
+    run = Run.load(shutil.copytree(whole_run.folder, tmp_path / "run"))
+    file = run.folder / "fold1" / "history.csv"
+    history = run.history(1)
+    history.assign(train_loss=np.nan).to_csv(file, index=False)
+    found = run.history(1)
+    assert found["train_loss"].isna().all()
+    assert found["valid_loss"].tolist() == history["valid_loss"].tolist()
 
 
 @pytest.mark.parametrize(("arch", "crop"), [("vgg16", 0.5), ("alexnet", 0.0), ("alexnet", 0.2)])

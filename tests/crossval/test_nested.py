@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -243,3 +244,33 @@ def test_what_does_not_go_together_is_said(
     with pytest.raises(ConfigError, match=said):
         CliRunner().invoke(app, words, catch_exceptions=False)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"phases": ()}, "candidate slow: recipe .* trains no network"),
+        ({"source": "sounds", "gain": 6.0}, "candidate slow: gain changes nothing"),
+        ({"arch": "alexnet", "crop": 0.2}, "candidate slow: .*alexnet"),
+    ],
+)
+def test_a_candidate_that_cannot_be_trained_is_told_before_any_is(
+    rendered: RenderedSet, tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    candidates = {"fast": PAIR["fast"], "slow": PAIR["slow"].replace(**changes)}
+    with pytest.raises(ConfigError, match=said):
+        nested.Nested.open(tmp_path / "run", rendered, BASE, candidates, watch)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_table_of_choices_that_a_kill_cost_is_written_again(
+    rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, knows(slow=0.5, fast=0.75))
+    training = nested.Nested.open(tmp_path / "run", rendered, BASE, PAIR, watch)
+    training.fold(1)
+    table = tmp_path / "run" / "choices.csv"
+    text = table.read_text()
+    table.unlink()
+    training.fold(1)
+    assert table.read_text() == text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 from pathlib import Path
@@ -11,13 +12,15 @@ import numpy as np
 import pytest
 import torch
 from fastai.callback.core import Callback
+from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.core import DataLoaders
+from fastai.data.transforms import RandomSplitter
 from fastai.interpret import ClassificationInterpretation
 from fastai.learner import Learner
 from fastai.losses import BCEWithLogitsLossFlat, LabelSmoothingCrossEntropyFlat
 from fastai.metrics import accuracy
 from fastai.torch_core import TensorImage
-from fastai.vision.data import ImageDataLoaders
+from fastai.vision.data import ImageBlock, ImageDataLoaders
 from fastai.vision.learner import vision_learner
 from fasttransform import Transform
 from torch import nn
@@ -28,7 +31,7 @@ from spectro.crossval.final.train import train_final
 from spectro.crossval.own import OwnTraining
 from spectro.crossval.run import Run
 from spectro.crossval.runs import compare_runs, list_runs
-from spectro.errors import ConfigError, ModelError
+from spectro.errors import ConfigError, DivergedError, ModelError
 from spectro.listening.classifier import Classifier
 from spectro.models.networks.own import as_ours, load_weights, save_weights
 from spectro.pictures.rendered import RenderedSet
@@ -142,6 +145,70 @@ def test_dataloaders_of_ones_own_making_are_scored_too(rendered: RenderedSet) ->
     assert scores.clips == (rendered.clips["fold"] == 1).sum()
     with pytest.raises(ConfigError, match="trained on"):
         spectro.score(learn, rendered, 2)
+
+
+@pytest.mark.parametrize("named", ["by a function", "by a folder and an ending", "as one"])
+def test_pictures_that_a_learner_opened_by_other_ways_are_found(
+    rendered: RenderedSet, named: str
+) -> None:
+    """Relative to a folder that only the user's function knows, or without their ending."""
+    at = rendered.folder
+    table = rendered.clips[rendered.clips["fold"] == 1]
+    short = [Path(image).relative_to(at).with_suffix("").as_posix() for image in table["image"]]
+    table = table.assign(image=short)
+    if named == "by a function":
+        block = DataBlock(
+            blocks=(ImageBlock, CategoryBlock),
+            get_x=lambda row: at / f"{row['image']}.png",
+            get_y=lambda row: row["label"],
+            splitter=RandomSplitter(0.2, seed=0),
+        )
+        dls = block.dataloaders(table, bs=4, num_workers=0)
+    else:
+        where = {"folder": at.name} if named == "by a folder and an ending" else {}
+        dls = ImageDataLoaders.from_df(
+            table, path=at.parent if where else at, fn_col="image", label_col="label",
+            suff=".png", bs=4, num_workers=0, **where,
+        )  # fmt: skip
+    learn = Learner(dls, Net(dls.c), metrics=accuracy)
+    with pytest.raises(ConfigError, match=r"the Learner trained on \d+ of the \d+ clips to score"):
+        spectro.score(learn, rendered, 1)
+
+
+def test_where_items_name_no_picture_the_score_says_so(rendered: RenderedSet) -> None:
+    dls = spectro.dataloaders(rendered, fold=1, batch_size=8)
+    learn = Learner(dls, Net(dls.c), metrics=accuracy)
+    assert len(spectro.score(learn, rendered, 1).protocol) == 1
+    dls.train.dataset.tls[0].items = [torch.zeros(3, 8, 8)]
+    assert "do not tell which pictures" in spectro.score(learn, rendered, 1).protocol[1]
+
+
+def test_a_learner_that_diverged_has_no_score(rendered: RenderedSet) -> None:
+    dls = spectro.dataloaders(rendered, fold=1, batch_size=8)
+    learn = Learner(dls, Net(dls.c), metrics=accuracy)
+    with torch.no_grad():
+        learn.model.head.weight.fill_(torch.nan)
+    with pytest.raises(DivergedError, match="fold 1: training diverged"):
+        spectro.score(learn, rendered, 1)
+
+
+@pytest.mark.parametrize("setting", [{"weight_decay": 0.5}, {"precision": "bf16"}])
+def test_settings_that_a_learner_does_not_take_are_refused(
+    rendered: RenderedSet, tmp_path: Path, setting: dict[str, Any]
+) -> None:
+    config, (name,) = SMALL.replace(**setting), setting
+    with pytest.raises(ConfigError, match=f"{name}: a Learner of one's own does not"):
+        OwnTraining.open(tmp_path / "run", rendered, config, own_learner)
+
+
+def test_curves_of_two_folds_are_of_the_training_clips(
+    rendered: RenderedSet, tmp_path: Path
+) -> None:
+    two = rendered.clips["fold"] < 3
+    pictures = dataclasses.replace(rendered, clips=rendered.clips[two].reset_index(drop=True))
+    training = OwnTraining.open(tmp_path / "run", pictures, SMALL, own_learner, two_epochs)
+    training.fold(1)
+    assert training.run.watched == "the training clips"
 
 
 def test_a_learner_of_ones_own_is_cross_validated_honestly(

@@ -13,10 +13,14 @@ import pytest
 from typer.testing import CliRunner
 
 from spectro.cli.app import app
+from spectro.crossval.final.train import train_final
+from spectro.crossval.folds import Training
 from spectro.crossval.run import Run
 from spectro.crossval.runs import list_runs, to_json
 from spectro.errors import ConfigError, ModelError
+from spectro.pictures.rendered import RenderedSet
 from tests.conftest import SHORT_TRAINING
+from tests.pretending import pretend
 
 
 @pytest.fixture
@@ -55,6 +59,31 @@ def test_last_first(three: Path) -> None:
     assert (row["folds"], row["all_folds"], row["clips"]) == (1, 3, scores.clips)
     assert (row["epochs"], row["seed"]) == (SHORT_TRAINING.epochs, SHORT_TRAINING.seed)
     assert table.iloc[2]["date"] == "2001-09-09T01:46:40+00:00"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+def test_a_run_is_listed_once_whatever_links_lead_to_it(three: Path) -> None:
+    (three / "latest").symlink_to(three / "c")
+    (three / "notes" / "up").symlink_to(three)
+    (three / "notes" / "round").symlink_to(three / "notes")
+    assert names(list_runs(three)) == ["c", "b", "a"]
+
+
+def test_a_random_split_is_known_wherever_its_folder_goes(
+    rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, lambda train, config: 0.5)
+    training = Training.open(tmp_path / "run", rendered, SHORT_TRAINING)
+    training.random_split()
+    shutil.copytree(tmp_path / "run" / "random-split", tmp_path / "looks-good")
+    shutil.rmtree(tmp_path / "run")
+    (row,) = list_runs(tmp_path).to_dict("records")
+    assert row["recipe"].endswith(" (RANDOM SPLIT)")
+    found = Run.load(tmp_path / "looks-good")
+    assert found.leaks
+    assert "A RANDOM SPLIT, NOT AN HONEST SCORE" in found.scores().protocol[1]
+    with pytest.raises(ConfigError, match="scored on clips drawn at random"):
+        train_final(found, rendered)
 
 
 def test_a_score_of_other_folds_than_are_there_is_none(three: Path) -> None:

@@ -71,8 +71,8 @@ def test_a_picture_is_read_once_for_all_epochs(
     rendered: RenderedSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
-    real_open = read.open_picture
-    monkeypatch.setattr(read, "open_picture", lambda path: opened.append(path) or real_open(path))
+    real_open = read.open_regular
+    monkeypatch.setattr(read, "open_regular", lambda path: opened.append(path) or real_open(path))
     dls = loaders(rendered)
     opened.clear()  # fastai has looked at one, to see what a batch is
     for _ in range(3):

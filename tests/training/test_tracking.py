@@ -40,6 +40,19 @@ def test_tensorboard_holds_what_the_history_says(watched: Run) -> None:
     assert steps == set(range(1, 1 + 2 * 3))  # 24 clips in batches of 8, two epochs
 
 
+def test_steps_go_on_through_phases_and_networks(rendered: RenderedSet, tmp_path: Path) -> None:
+    """fastai counts from 0 in each, and would draw them over each other."""
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    phases = [{"epochs": 1, "frozen": True}, {"epochs": 1}]
+    config = BRIEF.replace(phases=phases, members=2)
+    crossval.Training.open(tmp_path, rendered, config, track="tensorboard").fold(1)
+    events = reader.EventAccumulator(str(tmp_path / "tensorboard" / "fold1")).Reload()
+    steps = [event.step for event in events.Scalars("train_loss")]  # watched batches repeat one
+    assert steps == sorted(steps)
+    assert set(steps) == {*range(1, 1 + 2 * 2 * 3)}
+    assert [event.step for event in events.Scalars("accuracy")] == [3, 6, 9, 12]
+
+
 def test_recording_changes_no_score(watched: Run, rendered: RenderedSet, tmp_path: Path) -> None:
     unwatched = train(rendered, tmp_path / "unwatched", None)
     assert watched.predictions().equals(unwatched.predictions())

@@ -82,10 +82,11 @@ def check(run: Run, pictures: RenderedSet) -> None:
     record, folder = run.record, run.folder
     if not run.config.phases:
         raise ConfigError(f"{folder}: is a probe, which trains no network; cross-validate instead")
-    if record.dataset.random_share is not None or run.design.share is not None:
+    if run.leaks or run.design.share is not None:
         raise ConfigError(
-            f"{folder}: was scored on a random share or trained on a part, which tells nothing of "
-            "a network on all clips; run spectro cross-validate, and train-final on its run"
+            f"{folder}: was scored on clips drawn at random or trained on a part, which tells "
+            "nothing of a network on all clips; run spectro cross-validate, and train-final on its "
+            "run"
         )
     if run.design.learner is not None:
         raise ConfigError(

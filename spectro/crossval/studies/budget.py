@@ -44,10 +44,13 @@ class Pace:
         For each phase, the seconds until an epoch is under way and the seconds of a step.
     predict : float
         Seconds to predict a clip.
+    read : float
+        Seconds to read a picture, where all are read once and kept; else 0, and steps include it.
     """
 
     phases: tuple[tuple[float, float], ...]
     predict: float
+    read: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -94,12 +97,21 @@ def measure(
     some = train.head(2 * config.batch_size)
     dls = datablock.dataloaders(train, some, rendered.labels, config, rendered.config)
     learn = learner.new_learner(dls, config, weights)
+    is_kept = isinstance(dls.train, datablock.KeptDL)
+    read = _timed(dls.train.one_batch) / len(train) if is_kept else 0.0
     watch = Stopwatch(_BATCHES)
     learner.fit(learn, config, callbacks=[watch])
+    if is_kept:
+        dls.valid.one_batch()  # which reads them
+    with learn.no_bar(), learn.no_logging():
+        predict = _timed(lambda: learn.validate(dl=dls.valid)) / len(some)
+    return Pace(tuple(_start_and_step(times) for times in watch.phases), predict, read)
+
+
+def _timed(work: Callable[[], object]) -> float:
     started = time.perf_counter()
-    learner.predict_clips(learn, some)
-    predict = (time.perf_counter() - started) / len(some)
-    return Pace(tuple(_start_and_step(times) for times in watch.phases), predict)
+    work()
+    return time.perf_counter() - started
 
 
 def _start_and_step(times: list[float]) -> tuple[float, float]:
@@ -122,7 +134,9 @@ def _parts_of_time(pace: Pace, config: TrainConfig, parts: Split, last: int) -> 
         for count, (start, step) in zip(epochs, pace.phases, strict=True)
     )
     settling = len(parts.train) * pace.predict if config.settle_norms else 0.0
-    return config.members * (training + settling + len(parts.score) * pace.predict)
+    reads = len(parts.train) * (1 + config.settle_norms) + len(parts.watch) + len(parts.score)
+    scoring = len(parts.score) * pace.predict
+    return config.members * (training + settling + scoring + reads * pace.read)
 
 
 def fit(

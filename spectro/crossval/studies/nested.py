@@ -24,13 +24,14 @@ from typing import Any
 
 import pandas as pd
 
-from spectro.crossval.folds import Start, Training, start
+from spectro.crossval.folds import Start, Training, check_takes, start
 from spectro.crossval.records import Design, FoldRecord
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError, DivergedError
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import write_text
 from spectro.plumbing.settings import read_tables
+from spectro.training import from_sounds
 from spectro.training.loop.progress import Listener
 from spectro.training.recipes import recipe
 from spectro.training.settings import TrainConfig
@@ -190,8 +191,8 @@ class Nested:
             If there are too few folds, weights cannot be had, or the folder holds another run.
         """
         turns = {fold: inner_folds(pictures.folds, fold, inner) for fold in pictures.folds}
-        for config in candidates.values():  # what is wrong is told before hours of training
-            start(config)
+        for name, config in candidates.items():  # told before hours of training
+            _check(name, config, pictures)
         design = Design(candidates=dict(candidates), inner_folds=turns)
         begun = Training.open(folder, pictures, base, design, n_threads=n_threads)
         return cls(begun.run, pictures, candidates, watch, track, n_threads, tell)
@@ -214,6 +215,7 @@ class Nested:
         """
         run = self.run
         if fold in run.finished_folds:
+            self._write_choices()  # which a kill may have cost
             return run.fold_record(fold)
         means = {name: self._mean_accuracy(name, fold) for name in self.candidates}
         best = max(means, key=lambda name: means[name])
@@ -222,10 +224,12 @@ class Nested:
                 f"fold {fold}: training diverged with every candidate; lower their lr"
             )
         record = self._train_with(best, means[best], fold)
-        write_text(
-            run.folder / "choices.csv", choices(run).to_csv(index=False, lineterminator="\n")
-        )
+        self._write_choices()
         return record
+
+    def _write_choices(self) -> None:
+        text = choices(self.run).to_csv(index=False, lineterminator="\n")
+        write_text(self.run.folder / "choices.csv", text)
 
     def _train_with(self, best: str, mean: float, fold: int) -> FoldRecord:
         begun = start(self.candidates[best], folder=inner_folder(self.run, fold, best))
@@ -256,6 +260,19 @@ class Nested:
                 except DivergedError:
                     return -1.0
         return sum(accuracies) / len(accuracies)
+
+
+def _check(name: str, config: TrainConfig, pictures: RenderedSet) -> None:
+    """Refuse a candidate that could not be trained: its weights, its pictures, its sounds."""
+    try:
+        begun = start(config)
+        if not config.phases:
+            raise ConfigError(f"recipe {config.recipe} trains no network")
+        check_takes(begun.config, pictures.config.shape)
+        if config.source == "sounds":
+            from_sounds.check([*pictures.clips["path"]], pictures.config, config)
+    except ConfigError as error:
+        raise ConfigError(f"candidate {name}: {error}") from None
 
 
 def inner_folder(run: Run, fold: int, candidate: str) -> Path:

@@ -93,8 +93,21 @@ def tracking(tool: str | None, folder: Path, name: str, config: TrainConfig) -> 
 def _tensorboard(folder: Path, name: str, config: TrainConfig) -> Iterator[list[Any]]:
     from fastai.callback.tensorboard import TensorBoardCallback
 
+    class TensorBoard(TensorBoardCallback):  # type: ignore[misc]
+        """Counts batches on from those of phases and networks before; fastai begins at 0."""
+
+        before = 0
+
+        @property
+        def train_iter(self) -> int:
+            return self.before + int(self.learn.train_iter)
+
+        def after_fit(self) -> None:
+            super().after_fit()
+            self.before += int(self.learn.train_iter)
+
     log = folder / "tensorboard" / name
-    yield [TensorBoardCallback(log_dir=log, trace_model=False, log_preds=False)]
+    yield [TensorBoard(log_dir=log, trace_model=False, log_preds=False)]
 
 
 @contextmanager
