@@ -11,27 +11,36 @@ import functools
 import hashlib
 import itertools
 import json
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import soundfile as sf
 from pydantic import Field, model_validator
 
+from spectro.clips.decode import open_part
 from spectro.errors import AudioError, DatasetError, ModelError
 from spectro.listening.backends import Answer, Backend
 from spectro.listening.events.annotations import Heard
-from spectro.listening.events.finding import Event, Origin, ScoredWindow, find_events
+from spectro.listening.events.finding import (
+    Event,
+    Origin,
+    ScoredWindow,
+    find_events,
+    is_event,
+)
 from spectro.listening.events.settings import EventSettings
 from spectro.listening.recorders import beginning, parse_start_time
 from spectro.listening.unread import unread
 from spectro.listening.windower import Picture, Tap, file_pictures
-from spectro.plumbing.files import write_text
+from spectro.plumbing.files import read_bounded, write_text
+from spectro.plumbing.paths import place
 from spectro.plumbing.settings import Settings
 from spectro.plumbing.workers import completed
 
@@ -51,6 +60,7 @@ __all__ = [
 
 _BATCH = 8  # windows: more are not faster, and take more memory
 _PARTS = ".scan"
+_MOST_BYTES = 1 << 28  # of what is kept of one recording: a million events
 
 Watch = Callable[[ScoredWindow], None]
 
@@ -106,12 +116,15 @@ class Found(NamedTuple):
         What told so: "start-time", "GUANO", "comment", "name" or "none".
     events : list of Event
         Sorted by start, end and class.
+    begin : datetime or None
+        When it began; without a zone if none is stated; None if nothing tells.
     """
 
     heard: Heard
     began: str
     source: str
     events: list[Event]
+    begin: datetime | None
 
 
 class Outcome(NamedTuple):
@@ -245,16 +258,9 @@ def scan_recording(
 
     events = list(find_events(walk(), listener.card.labels, settings.events, origin))
     events.sort(key=lambda event: (event.start, event.end, event.label))
-    return Found(Heard(str(path), end, _rate(path)), str(began), began.source, events)
-
-
-def _rate(path: str | Path) -> int:
-    """Return a recording's own sampling rate in Hz."""
-    try:
-        with sf.SoundFile(path) as sound:
-            return int(sound.samplerate)
-    except (OSError, sf.SoundFileError) as error:
-        raise AudioError(f"{path}: cannot be opened any more ({error})") from None
+    with open_part(place(path)) as part:
+        heard = Heard(str(path), end, part.sr)
+    return Found(heard, str(began), began.source, events, began.time)
 
 
 def scan(
@@ -376,6 +382,7 @@ def _keep(found: Found, about: list[int], out: str, settings: ScanSettings) -> N
         "heard": found.heard[1:],
         "began": found.began,
         "source": found.source,
+        "begin": found.begin and found.begin.isoformat(),
         "events": [event[1:] for event in found.events],
     }
     write_text(part_of(found.heard.recording, out), json.dumps(whole))
@@ -390,18 +397,32 @@ def kept(
     kept is damaged. `as_it_was`, what was found counts though the file has changed since, or gone.
     """
     try:
-        whole = json.loads(part_of(recording, out).read_text(encoding="utf-8"))
+        whole = json.loads(read_bounded(part_of(recording, out), _MOST_BYTES).decode())
         if whole["path"] != os.path.abspath(recording):
             return None
         if whole["settings"] != settings.identity:
             return None
         if not as_it_was and whole["about"] != about_recording(recording):
             return None
-        events = [Event(recording, *values) for values in whole["events"]]
-        heard = Heard(recording, *whole["heard"])
-        return Found(heard, str(whole["began"]), str(whole["source"]), events)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return _read(recording, whole, settings)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, AudioError):
         return None
+
+
+def _read(recording: str, whole: dict[str, Any], settings: ScanSettings) -> Found:
+    """Check what was kept, each value by its kind; raise ValueError or the like if damaged."""
+    events = [Event(recording, *values) for values in whole["events"]]
+    heard, told = Heard(recording, *whole["heard"]), (whole["began"], whole["source"])
+    if not all(map(is_event, events)) or not all(isinstance(text, str) for text in told):
+        raise ValueError("an event in it is damaged")
+    if not (0 <= heard.duration < math.inf and type(heard.sr) is int and heard.sr > 0):
+        raise ValueError("its length or rate is damaged")
+    if "begin" in whole:
+        begin = None if whole["begin"] is None else datetime.fromisoformat(whole["begin"])
+    else:  # an earlier version kept it in words alone
+        stated = settings.start_time
+        begin = beginning(recording, None if stated is None else parse_start_time(stated)).time
+    return Found(heard, *told, events, begin)
 
 
 def heard_in(recordings: Iterable[str], out: str | Path, settings: ScanSettings) -> Iterator[Found]:

@@ -80,6 +80,14 @@ def test_sounds_become_events_in_every_format(model: Path, night: Path, tmp_path
     assert (row["seconds"], row["events"], row["error"]) == ("12", "2", "")
 
 
+def test_tables_of_an_earlier_scan_are_told(model: Path, night: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    both = ["--format", "jsonl", "--format", "raven"]
+    assert "of an earlier scan" not in scan(model, night, "--out", out, *both).output
+    told = " ".join(scan(model, night, "--out", out, "--format", "jsonl").output.split())
+    assert "of an earlier scan, not of this one: raven, raven-all.selections.txt in" in told
+
+
 def test_a_second_scan_reads_nothing_again(model: Path, night: Path, tmp_path: Path) -> None:
     scan(model, night, "--out", tmp_path / "out")
     first = (tmp_path / "out" / "events.csv").read_bytes()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import tracemalloc
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +188,53 @@ def test_what_was_kept_and_is_damaged_is_scanned_again(
     part.write_bytes(damage)
     assert kept(str(night), out, SETTINGS) is None
     assert table([str(night)], out) == first
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("heard", [12.0, None]),
+        ("heard", ["12", SR]),
+        ("events", [["2", 3.0, "", "high", 0.5, 0.5, "", "ears", "t"]]),
+        ("events", [[2.0, 3.0, "", 7, 0.5, 0.5, "", "ears", "t"]]),
+        ("events", [[2.0, 3.0, "", "high", 0.5, [1], "", "ears", "t"]]),
+        ("events", [[2.0, 3.0, "", "high", 0.5, float("nan"), "", "ears", "t"]]),
+        ("begin", "yesterday"),
+        ("began", 5),
+    ],
+)
+def test_values_of_another_kind_are_scanned_again(
+    name: str, value: object, night: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    first = table([str(night)], out)
+    [part] = (out / ".scan").rglob("*.json")
+    part.write_text(json.dumps({**json.loads(part.read_text()), name: value}))
+    assert kept(str(night), out, SETTINGS) is None
+    assert table([str(night)], out) == first
+
+
+def test_what_an_earlier_version_kept_is_not_heard_again(night: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    table([str(night)], out)
+    [part] = (out / ".scan").rglob("*.json")
+    whole = json.loads(part.read_text())
+    assert whole.pop("begin") == "2026-05-01T23:00:00"
+    part.write_text(json.dumps(whole))
+    found = kept(str(night), out, SETTINGS)
+    assert found is not None and found.begin == datetime(2026, 5, 1, 23)
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+def test_a_recording_of_a_phone_is_scanned(night: Path, tmp_path: Path) -> None:
+    phone = tmp_path / "20260501_230000.m4a"
+    command = ["ffmpeg", "-v", "error", "-i", night, "-c:a", "aac", "-b:a", "64k", phone]
+    subprocess.run(command, check=True)
+    [outcome] = scan([str(phone)], tmp_path / "out", ears, SETTINGS)
+    assert outcome.error == ""
+    [found] = heard_in([str(phone)], tmp_path / "out", SETTINGS)
+    assert [event.label for event in found.events] == ["high", "low"]
+    assert found.heard.sr == SR and abs(found.heard.duration - 12) < 0.3
 
 
 def test_a_bad_file_costs_itself_and_is_tried_again(night: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from contextlib import closing
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -21,9 +22,11 @@ from spectro.errors import ConfigError, DatasetError
 from spectro.listening.activity.choose import Choice, Heard, choose, read_events
 from spectro.listening.activity.counts import count
 from spectro.listening.activity.draw import activity_svg
+from spectro.listening.events import annotations
 from spectro.listening.events.finding import Event
-from spectro.listening.events.store import Effort, EventStore
+from spectro.listening.events.store import Effort, EventStore, add_found
 from spectro.listening.events.tables import read_csv, write_csv
+from spectro.listening.scan import Found, ScanSettings
 from tests.listening.ears import make_ears, tones
 
 MAY = datetime(2026, 5, 1)
@@ -293,6 +296,46 @@ def test_recordings_of_one_name_at_two_sites_are_two_and_a_path_in_two_forms_is_
     recordings = [str(tmp_path / site / name) for site in ("site1", "site2")]
     assert sorted(one.recording for one in heard.events) == recordings
     assert sorted(one.source for one in heard.effort or []) == recordings
+
+
+def found_in(path: Path, begin: datetime | None, n: int = 1) -> Found:
+    events = [event(begin)._replace(recording=str(path), start=float(k)) for k in range(n)]
+    return Found(annotations.Heard(str(path), 60.0, 8_000), "", "name", events, begin)
+
+
+def test_a_recording_that_is_gone_by_now_is_stored_as_it_was_heard(tmp_path: Path) -> None:
+    """As by somebody who clears the card."""
+    store = EventStore(tmp_path / "e.sqlite")
+    found = [found_in(tmp_path / f"{name}.wav", MAY) for name in "abc"]  # none of them is there
+    assert add_found(store, found, ScanSettings(site="ridge", model="m")) == 3
+    assert len([*store.events()]) == len([*store.effort()]) == 3
+    assert add_found(store, found, ScanSettings(site="ridge", model="m")) == 0
+
+
+def test_a_corrected_time_takes_the_place_of_what_was_said_before(tmp_path: Path) -> None:
+    store, settings = EventStore(tmp_path / "e.sqlite"), ScanSettings(site="ridge", model="m")
+    other = timedelta(days=1)
+    add_found(store, [found_in(tmp_path / "a.wav", MAY)], settings)
+    add_found(store, [found_in(tmp_path / "b.wav", MAY)], settings)
+    add_found(store, [found_in(tmp_path / "a.wav", MAY + other)], settings)
+    starts = {Path(one.source).stem: one.start for one in store.effort()}
+    assert starts == {"a": MAY + other, "b": MAY}
+    assert len([*store.effort()]) == len([*store.events()]) == 2
+    add_found(store, [found_in(tmp_path / "a.wav", None)], settings)
+    assert [Path(one.source).stem for one in store.effort()] == ["b"]
+
+
+def test_events_of_a_recording_are_found_without_reading_all(tmp_path: Path) -> None:
+    """In files of earlier versions, too."""
+    path = tmp_path / "e.sqlite"
+    EventStore(path).add(spread(20))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP INDEX by_recording")
+    EventStore(path).add(spread(1))
+    with closing(sqlite3.connect(path)) as connection:
+        query = "DELETE FROM events WHERE (recording, site, model) = (?, ?, ?)"
+        [plan] = connection.execute(f"EXPLAIN QUERY PLAN {query}", ("a", "b", "c")).fetchall()
+    assert "by_recording" in plan[-1]
 
 
 def test_a_recording_heard_anew_has_the_new_events_alone(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def scan(
     written += _extras(results, tracks, evidence)
     written += [] if store is None else _stored(store, results)
     _report(results, outcomes, took, written, json=json)
-    _tell_stale(out, page, evidence)
+    _tell_stale(out, page, evidence, _known_formats(formats))
     if results.errors:
         raise typer.Exit(console.SOME_FAILED)
 
@@ -150,9 +150,12 @@ def _check_store(store: Path | None) -> None:
         EventStore(store).prepare()
 
 
-def _tell_stale(out: Path, page: bool, evidence: int) -> None:
+def _tell_stale(out: Path, page: bool, evidence: int, formats: list[Any]) -> None:
     """Say what lies beside the tables and is of an earlier scan."""
+    from spectro.listening.outputs import FILES
+
     asked = {"page.html": page, "evidence": bool(evidence)}
+    asked |= {name: kind in formats for kind, names in FILES.items() for name in names}
     stale = [name for name, now in asked.items() if not now and (out / name).exists()]
     if stale:
         console.warn(f"of an earlier scan, not of this one: {', '.join(stale)} in {out}")
@@ -162,9 +165,7 @@ def _stored(store: Path, results: Results) -> list[Path]:
     """Add the events to a file of months, with the times in which the recordings were made."""
     from spectro.listening.events.store import EventStore, add_found
 
-    kept = EventStore(store)
-    for found in results.found():
-        add_found(kept, found, results.settings)
+    add_found(EventStore(store), results.found(), results.settings)
     return [store]
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "Origin",
     "ScoredWindow",
     "find_events",
+    "is_event",
     "level_dbfs",
 ]
 
@@ -69,6 +70,14 @@ class Event(NamedTuple):
     site: str
     model: str
     thresholds: str
+
+
+def is_event(event: Event) -> bool:
+    """Tell whether the values of an event that was read from a file are of its kinds."""
+    numbers = (event.start, event.end, event.probability, event.peak)
+    texts = (event.recording, event.begin_time, event.label, *event[7:])
+    are_numbers = all(type(n) in (int, float) and math.isfinite(n) for n in numbers)
+    return are_numbers and all(isinstance(text, str) for text in texts)
 
 
 class Origin(NamedTuple):

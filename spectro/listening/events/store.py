@@ -12,8 +12,8 @@ Adding the same again does no harm. Several processes may write to one file.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-import math
 import os
 import sqlite3
 import time
@@ -24,9 +24,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spectro.errors import DatasetError
-from spectro.listening.events.finding import Event
+from spectro.listening.events.finding import Event, is_event
 from spectro.listening.events.tables import unicode_only
-from spectro.listening.recorders import beginning, parse_start_time
 from spectro.listening.scan import Found, ScanSettings
 
 __all__ = ["Effort", "EventStore", "add_found", "event_id", "is_store"]
@@ -36,6 +35,8 @@ _VERSION = 1
 _MARK = b"SQLite format 3\0"
 _DECIMALS = 6
 _PATIENCE = 30.0  # s to wait for another writer
+_AT_ONCE = 200  # recordings that are added together, while other writers wait
+_BY_RECORDING = "CREATE INDEX IF NOT EXISTS by_recording ON events (recording, site, model)"
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS events (
     id TEXT PRIMARY KEY, {", ".join(f"{name} NOT NULL" for name in Event._fields)}
@@ -66,27 +67,55 @@ class Effort(NamedTuple):
     end: datetime
 
 
-def add_found(store: EventStore, found: Found, settings: ScanSettings) -> int:
-    """Add what a scan found in a recording, and that it was listened to; return the new events.
+def add_found(store: EventStore, found: Iterable[Found], settings: ScanSettings) -> int:
+    """Add what a scan found in recordings, and that they were listened to; return the new events.
 
-    What the same model found in it before, with other settings, goes. A recording is known by its
-    whole path: recorders at two sites give the same names.
+    What the same model found in one before, with other settings, goes, and so does the time that it
+    was said to be of. A recording is known by its whole path: recorders at two sites give the same
+    names.
 
     Raises
     ------
     DatasetError
         As the methods of :class:`EventStore`.
-    AudioError
-        If the recording cannot be read any more.
     """
-    told, heard = settings.start_time, found.heard
-    whole = os.path.realpath(heard.recording)
-    began = beginning(heard.recording, None if told is None else parse_start_time(told)).time
-    if began is not None:
-        ended = began + timedelta(seconds=heard.duration)
-        store.add_effort(whole, began, ended, site=settings.site)
-    events = [event._replace(recording=whole) for event in found.events]
-    return store.add(events, instead_of=(whole, settings.site, settings.model))
+    added, left = 0, iter(found)
+    while some := list(itertools.islice(left, _AT_ONCE)):
+        with store._writing() as connection:
+            for one in some:
+                whole = os.path.realpath(one.heard.recording)
+                _say_heard(connection, one, whole, settings.site)
+                events = [event._replace(recording=whole) for event in one.events]
+                added += _insert(connection, events, (whole, settings.site, settings.model))
+    return added
+
+
+def _say_heard(connection: sqlite3.Connection, found: Found, whole: str, site: str) -> None:
+    """Say when a recording was made, instead of what was said of it before."""
+    source = (_plain(whole), _plain(site))
+    connection.execute("DELETE FROM effort WHERE (source, site) = (?, ?)", source)
+    if found.begin is not None:
+        ended = found.begin + timedelta(seconds=found.heard.duration)
+        row = (*source, found.begin.isoformat(), ended.isoformat())
+        connection.execute("INSERT OR IGNORE INTO effort VALUES (?, ?, ?, ?)", row)
+
+
+def _insert(
+    connection: sqlite3.Connection, events: Iterable[Event], instead_of: tuple[str, ...] | None
+) -> int:
+    """Insert events; of a recording, site and model, others than these are removed."""
+    rows = [(event_id(event), *map(_plain, event)) for event in events]
+    if instead_of is not None:
+        kept = json.dumps([row[0] for row in rows])
+        connection.execute(
+            "DELETE FROM events WHERE (recording, site, model) = (?, ?, ?) "
+            "AND id NOT IN (SELECT value FROM json_each(?))",
+            (*map(_plain, instead_of), kept),
+        )
+    before = connection.total_changes
+    marks = ", ".join("?" * (len(Event._fields) + 1))
+    connection.executemany(f"INSERT OR IGNORE INTO events VALUES ({marks})", rows)
+    return connection.total_changes - before
 
 
 def event_id(event: Event) -> str:
@@ -143,19 +172,8 @@ class EventStore:
         instead_of : tuple of str, or None
             Recording, site and model: other events of all three are removed.
         """
-        rows = [(event_id(event), *map(_plain, event)) for event in events]
-        marks = ", ".join("?" * (len(Event._fields) + 1))
         with self._writing() as connection:
-            if instead_of is not None:
-                kept = json.dumps([row[0] for row in rows])
-                connection.execute(
-                    "DELETE FROM events WHERE (recording, site, model) = (?, ?, ?) "
-                    "AND id NOT IN (SELECT value FROM json_each(?))",
-                    (*map(_plain, instead_of), kept),
-                )
-            before = connection.total_changes
-            connection.executemany(f"INSERT OR IGNORE INTO events VALUES ({marks})", rows)
-            return connection.total_changes - before
+            return _insert(connection, events, instead_of)
 
     def add_effort(
         self,
@@ -215,6 +233,7 @@ class EventStore:
             _check(connection, self.path)
             connection.execute("PRAGMA synchronous = FULL")
             with connection:
+                connection.execute(_BY_RECORDING)  # files of earlier versions lack it
                 yield connection
 
     @contextmanager
@@ -299,9 +318,6 @@ def _plain(value: object) -> object:
 def _event(row: tuple[object, ...], path: Path) -> Event:
     """Check a row, and make an event of it."""
     event = Event(*row)  # type: ignore[arg-type]
-    numbers = (event.start, event.end, event.probability, event.peak)
-    texts = [value for value in event if value not in numbers]
-    whole = all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
-    if not whole or not all(isinstance(text, str) for text in texts):
+    if not is_event(event):
         raise DatasetError(f"{path}: an event in it is damaged; restore the file")
     return event

@@ -31,7 +31,7 @@ from spectro.listening.scan import Found, Outcome, ScanSettings, heard_in
 from spectro.models.card import ModelCard
 from spectro.plumbing.files import write_text
 
-__all__ = ["FORMATS", "Format", "Results", "Summary", "failed", "write_tables"]
+__all__ = ["FILES", "FORMATS", "Format", "Results", "Summary", "failed", "write_tables"]
 
 Format = Literal["csv", "jsonl", "parquet", "audacity", "raven"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -106,20 +106,20 @@ def _write_recordings(results: Results) -> Path:
     path, buffer = results.out / "recordings.csv", io.StringIO()
     rows = csv.writer(buffer, lineterminator="\n")
     rows.writerow(_COLUMNS)
-    found = {one.heard.recording: one for one in results.found()}
+    found = {one.heard.recording: _told(one) for one in results.found()}
     for recording in results.recordings:
-        rows.writerow(_row(recording, found.get(recording), results.errors.get(recording, "")))
+        told, error = found.get(recording), results.errors.get(recording) or "not read"
+        about = [*told, ""] if told else ["", "", "", "", guard(unicode_only(error))]
+        rows.writerow([guard(unicode_only(recording)), *about, _SCHEMA])
     write_text(path, buffer.getvalue())
     return path
 
 
-def _row(recording: str, found: Found | None, error: str) -> list[str | int]:
-    name = guard(unicode_only(recording))
-    if found is None:
-        return [name, "", "", "", "", guard(unicode_only(error or "not read")), _SCHEMA]
+def _told(found: Found) -> tuple[str, int, str, int]:
+    """Give what the table says of a recording, without its events, which may be many."""
     heard = found.heard
-    about = (decimal(heard.duration), heard.sr, guard(unicode_only(found.began)))
-    return [name, *about, len(found.events), "", _SCHEMA]
+    began = guard(unicode_only(found.began))
+    return decimal(heard.duration), heard.sr, began, len(found.events)
 
 
 def _csv(results: Results) -> list[Path]:
@@ -155,6 +155,14 @@ def _raven(results: Results) -> list[Path]:
     return [folder, whole]
 
 
+FILES: dict[Format, tuple[str, ...]] = {
+    "jsonl": ("events.jsonl",),
+    "parquet": ("events.parquet",),
+    "audacity": ("audacity",),
+    "raven": ("raven", "raven-all.selections.txt"),
+}
+"""What each format is written as, beside the CSV that is always written."""
+
 _WRITERS: dict[Format, Callable[[Results], list[Path]]] = {
     "csv": _csv, "jsonl": _jsonl, "parquet": _parquet, "audacity": _audacity, "raven": _raven,
 }  # fmt: skip
@@ -189,7 +197,7 @@ class Summary(NamedTuple):
             seconds, recordings = seconds + one.heard.duration, recordings + 1
             sources[one.source] = sources.get(one.source, 0) + 1
             for event in one.events:
-                events[event.label] += 1
+                events[event.label] = events.get(event.label, 0) + 1
         return cls(events, seconds / 3600, recordings, sources)
 
 
