@@ -9,6 +9,7 @@ import pytest
 import soundfile as sf
 
 from spectro.errors import ConfigError, DatasetError
+from spectro.listening.events import durations
 from spectro.listening.events.durations import read_durations
 from spectro.listening.events.label_files import parse_renames, read_side, together
 from spectro.listening.events.labels import Labelled, read_labels
@@ -104,6 +105,15 @@ def test_lengths(tmp_path: Path) -> None:
         read_durations([tmp_path / "none"])
     with pytest.raises(DatasetError, match=r"gone: cannot be read \(No such file"):
         read_durations([tmp_path / "gone"])
+
+
+def test_a_table_of_lengths_that_is_too_large_is_not_read_in_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durations, "_MOST_BYTES", 40)
+    (tmp_path / "t.csv").write_text("recording,seconds\n" + "a.wav,2\nb.wav,3\nc.wav,4\n")
+    with pytest.raises(DatasetError, match=r"t\.csv: cannot be read \(larger than"):
+        read_durations([tmp_path / "t.csv"])
 
 
 def test_a_table_as_people_have_it_is_read(tmp_path: Path) -> None:

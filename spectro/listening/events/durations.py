@@ -17,6 +17,7 @@ from spectro.clips.decode import file_seconds
 from spectro.errors import DatasetError
 from spectro.listening.events.columns import length_columns
 from spectro.listening.events.tables import unguard
+from spectro.plumbing.files import read_bounded
 
 __all__ = ["read_durations", "short_name"]
 
@@ -124,8 +125,7 @@ def _check_same(first: _Length, second: _Length) -> None:
 
 def _table(path: str | Path) -> list[_Length]:
     try:
-        with Path(path).open("rb") as file:
-            text = file.read(_MOST_BYTES).decode("utf-8-sig")
+        text = read_bounded(path, _MOST_BYTES).decode("utf-8-sig")
         separator = max(",;\t", key=text.partition("\n")[0].count)
         rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
         names, seconds = length_columns(path, list(rows.fieldnames or []))

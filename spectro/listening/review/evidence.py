@@ -22,6 +22,7 @@ _CONTEXT = 1.0  # s before and after
 _LONGEST = 15.0  # s of an event that are shown
 _COLUMNS = 900
 _HEARABLE = 48_000  # Hz, the highest rate that is played
+_LOWEST_RATE = 1_000  # Hz: pictures are of no lower one
 
 
 class Span(NamedTuple):
@@ -49,6 +50,7 @@ def span(detection: Detection) -> Span:
     start = max(0.0, event.start - _CONTEXT)
     end = min(event.end + _CONTEXT, event.start + _LONGEST, lasts or event.end)
     end = max(end, start + 0.05)
+    sr = max(sr, _LOWEST_RATE)  # of infrasound, as a picture can be drawn
     return Span(start, end, sr, frequency_ticks(_config(sr, end - start)))
 
 

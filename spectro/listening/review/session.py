@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from spectro.errors import AudioError, ConfigError
+from spectro.errors import ConfigError, SpectroError
 from spectro.listening.review.detections import Detection
 from spectro.listening.review.evidence import span
 from spectro.listening.review.verdicts import Verdicts
@@ -95,7 +95,7 @@ class Session:
         start, end, ticks = one.event.start, one.event.end, list[Tick]()
         try:
             start, end, _, ticks = span(one)
-        except AudioError as problem:
+        except SpectroError as problem:
             error = str(problem)
         about = EventAnswer.of(one.event)
         return Item(

@@ -17,6 +17,7 @@ class Receiver:
         self.taken: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.bodies: list[bytes] = []
+        self.paths: list[str] = []
         self.asked = 0
         self.answer = answer
         self.more: dict[str, str] = {}
@@ -25,6 +26,7 @@ class Receiver:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 outer.asked += 1
+                outer.paths.append(self.path)
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 status = outer.answer()
                 if status == 0:

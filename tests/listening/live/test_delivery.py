@@ -188,10 +188,67 @@ def test_a_secret_that_is_none(text: str) -> None:
         read_secret(text)
 
 
-@pytest.mark.parametrize("url", ["ftp://x/", "http://", "http://x:99999/", "file:///x", "hook"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://x/",
+        "http://",
+        "http://x:99999/",
+        "file:///x",
+        "hook",
+        "http://a..b/",
+        f"http://{'x' * 64}/",
+    ],
+)
 def test_a_url_that_is_none(url: str) -> None:
     with pytest.raises(ConfigError, match="--webhook"):
         Webhook(url, None, FakeClock())
+
+
+def test_a_url_may_have_any_letters_and_its_password_any_sign(
+    receiver: Receiver, outbox: Outbox
+) -> None:
+    address = receiver.url.removeprefix("http://").partition("/")[0]
+    clock = FakeClock()
+    hook = Webhook(f"http://me:p%40ss%2F@{address}/überwachung/a%20b?ort=Füßen", None, clock)
+    put(outbox, "a")
+    courier(outbox, hook, clock)[0].step()
+    [headers] = receiver.headers
+    assert base64.b64decode(headers["Authorization"].removeprefix("Basic ")) == b"me:p@ss/"
+    assert receiver.paths == ["/%C3%BCberwachung/a%20b?ort=F%C3%BC%C3%9Fen"]
+    assert Webhook("http://münchen.example/", None, clock)._host == "xn--mnchen-3ya.example"
+
+
+def test_what_no_client_can_send_blocks_and_does_not_end_the_listener(
+    receiver: Receiver, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    hook = Webhook(receiver.url, None, clock)
+    monkeypatch.setattr(hook, "_path", "/ü")
+    put(outbox, "a")
+    courier(outbox, hook, clock)[0].step()
+    assert outbox.waiting("webhook") == 1 and receiver.asked == 0
+
+
+def test_a_message_that_was_written_to_disk_while_it_was_under_way_is_sent_once(
+    outbox: Outbox, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    db = outbox._db
+    monkeypatch.setattr(outbox, "_db", FullDisk(db))
+    put(outbox, "a", "b")
+    first = outbox.head("webhook")
+    assert first is not None and first.seq < 0
+    monkeypatch.setattr(outbox, "_db", db)
+    outbox.flush()  # another thread, while the courier waits for the receiver
+    outbox.failed("webhook", first, clock.time() + 5)
+    again = outbox.head("webhook")
+    assert again is not None and (again.id, again.attempts) == ("a", 1)
+    outbox.done("webhook", first)
+    second = outbox.head("webhook")
+    assert second is not None and second.id == "b"
+    assert outbox.waiting("webhook") == 1
+    assert db.execute("SELECT count(*) FROM message").fetchone() == (1,)
 
 
 def test_no_redirect_is_followed(receiver: Receiver, outbox: Outbox) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from spectro.errors import ConfigError
+from spectro.listening.live.health import server as health_server
 from spectro.listening.live.health.metrics import Metrics
 from spectro.listening.live.health.notify import notify
 from spectro.listening.live.health.server import HealthServer
@@ -124,6 +126,24 @@ def test_clients_that_say_nothing_do_not_stop_it(server: str) -> None:
         except OSError:
             assert time.monotonic() < until
             time.sleep(0.05)
+
+
+def test_clients_that_drip_do_not_stop_it(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health_server, "_LONGEST", 0.3)
+    host, port = server.removeprefix("http://").split(":")
+    slow = [socket.create_connection((host, int(port))) for _ in range(8)]
+    until = time.monotonic() + 20
+    answered = False
+    while not answered and time.monotonic() < until:
+        for one in slow:
+            with contextlib.suppress(OSError):
+                one.send(b"x")  # never a whole line, and never silent for long
+        with contextlib.suppress(OSError):
+            answered = get(f"{server}/healthz")[0] in (200, 503)
+        time.sleep(0.05)
+    for one in slow:
+        one.close()
+    assert answered
 
 
 def test_the_heartbeat_says_what_is_wrong(stats: ListenerStats) -> None:

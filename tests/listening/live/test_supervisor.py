@@ -169,6 +169,32 @@ def test_a_pipe_that_gave_sound_as_it_happened_must_not_end() -> None:
     assert one.stats.finished and one.stats.deaf == ""
 
 
+def test_a_pipe_that_stalls_ends_its_stretch_and_begins_another() -> None:
+    """What comes after an hour without a sample was recorded an hour later."""
+    silent = np.zeros((0, 1), np.float32)
+    answers = [noise() for _ in range(20)] + [silent] * 200 + [noise() for _ in range(20)]
+    one, _, clock, told = supervised(lambda: answers.pop(0), live=True, again=False, stall=10)
+    run(one, clock, 23.9)
+    stretches = [block.stretch for block in iter(one.backlog.take, None)]
+    assert stretches == sorted(stretches)
+    assert stretches.count(stretches[0]) == 20 and len(set(stretches)) == 2
+    assert [what for what, _ in told] == ["up", "lost", "up"]
+    answers = [noise(), noise(), *[silent] * 200, noise(), noise()]
+    one, _, clock, _ = supervised(lambda: answers.pop(0), live=False, again=False, stall=10)
+    run(one, clock, 20.3)  # a file whose disk is slow
+    assert len({block.stretch for block in iter(one.backlog.take, None)}) == 1
+
+
+def test_a_source_is_told_lost_before_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing a device that was pulled may take for ever."""
+    one, source, clock, told = supervised(lambda: AudioError("gone"))
+    seen: list[bool] = []
+    monkeypatch.setattr(source, "close", lambda: seen.append(one.stats.up))
+    one.stats.up = True
+    run(one, clock, 1)
+    assert seen[0] is False and told[0][0] == "lost"
+
+
 def test_samples_that_the_driver_dropped_are_said_once_a_minute() -> None:
     one, source, clock, told = supervised(noise, buffer=100)
     run(one, clock, 3)

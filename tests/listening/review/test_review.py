@@ -21,7 +21,8 @@ from spectro.clips import datasets
 from spectro.errors import ConfigError, DatasetError
 from spectro.listening.events.finding import Event
 from spectro.listening.events.tables import write_csv
-from spectro.listening.review.detections import find_recording, read_detections
+from spectro.listening.review import evidence
+from spectro.listening.review.detections import Detection, find_recording, read_detections
 from spectro.listening.review.session import Given, Session
 from spectro.listening.review.verdicts import Verdict, Verdicts
 from tests.listening.ears import SR, tones
@@ -312,3 +313,15 @@ def test_a_table_without_its_recordings_says_so(
     with pytest.raises(DatasetError, match="give --recordings FOLDER"):
         app(["review", str(tmp_path / "events.csv")], standalone_mode=False)
     assert "gone.wav: is not below" in capsys.readouterr().err
+
+
+def test_infrasound_can_be_judged_too(tmp_path: Path) -> None:
+    """A picture has at least 1,000 samples a second, whatever the recording has."""
+    y = np.sin(2 * np.pi * 20 * np.arange(800 * 10) / 800)
+    sf.write(tmp_path / "low.wav", 0.5 * y, 800)
+    one = Detection(event("low.wav", 2, 0.9), tmp_path / "low.wav")
+    shown = evidence.span(one)
+    assert shown.sr == 1_000 and shown.start == 1
+    assert Image.open(io.BytesIO(evidence.picture(one))).width > 100
+    samples, sr = sf.read(io.BytesIO(evidence.sound(one)))
+    assert sr == 1_000 and len(samples) == round((shown.end - shown.start) * sr)

@@ -29,6 +29,8 @@ from spectro.listening.backends import open_backend
 from spectro.listening.classifier import Classifier
 from spectro.listening.events.finding import Event
 from spectro.listening.events.tables import csv_header, csv_line, read_csv
+from spectro.listening.recorders import beginning
+from spectro.listening.recorders.names import begin_in_name
 from spectro.listening.scan import ScanSettings, scan_recording
 from spectro.listening.serve.overview import draw_overview, n_bytes
 from spectro.listening.serve.requests.refusals import RefusedError
@@ -455,6 +457,31 @@ def test_the_schema_states_every_route(service: Service) -> None:
         "/scan/{number}/picture", "/model", "/healthz", "/metrics",
     }  # fmt: skip
     assert "413" in schema["paths"]["/predict"]["post"]["responses"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("5B07C752.WAV", "5B07C752.WAV"),
+        ("671629352.181204100002.wav", "671629352.181204100002.wav"),
+        ("20260501_230000.wav", "20260501_230000.wav"),
+        ("../../night.wav", "night.wav"),
+        ("c:\\a\\night.wav", "night.wav"),
+        (".hidden", "sound-.hidden"),
+        ("..", "sound-"),
+        ("", "sound-"),
+        ("con.wav", "sound-con.wav"),
+        ("-o.wav", "sound--o.wav"),
+    ],
+)
+def test_an_upload_keeps_the_name_that_tells_its_time(tmp_path: Path, name: str, kept: str) -> None:
+    upload = Upload(tmp_path, name, lambda size: None)
+    assert upload.path.name == kept
+    assert upload.path.parent.parent == upload.folder and upload.folder.parent == tmp_path
+    upload.path.write_bytes(b"")
+    assert beginning(upload.path).time == begin_in_name(name)
+    upload.remove()
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_drawn_counts_as_room_on_the_disk(tmp_path: Path) -> None:

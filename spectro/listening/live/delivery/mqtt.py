@@ -66,6 +66,7 @@ class Mqtt:
         self._labels = list(labels)
         self._configurations = configurations(self.topics, node, labels, sources)
         self._connected = threading.Event()
+        self._refused = ""  # why the broker wants none of us
         self._client: Any = mqtt.Client(
             mqtt.CallbackAPIVersion.VERSION2,
             # Two of one id would throw each other out for ever. No session is missed: what has not
@@ -88,7 +89,7 @@ class Mqtt:
     def deliver(self, message: Message) -> None:
         """Publish it; see :class:`.courier.Channel`."""
         if not self._connected.wait(_PATIENCE):
-            raise DeliveryError(f"{self._host}: not connected")
+            raise DeliveryError(f"{self._host}: not connected{self._refused}")
         self._publish(self.topics.messages, message.body)
         about = json.loads(message.body)
         if about["kind"] == "event" and about["label"] in self._labels:
@@ -128,7 +129,10 @@ class Mqtt:
     ) -> None:
         """Say what there is, and that we are there: after every connection."""
         if reason.is_failure:
+            self._refused = f", the broker says: {reason}; its login is user and password in --mqtt"
+            self._refused += f", or the password in {_PASSWORD}"
             return
+        self._refused = ""
         client.subscribe(f"{self.topics.prefix}/status")
         self._announce()
         self._connected.set()

@@ -111,6 +111,7 @@ class Outbox:
         self._changes: dict[tuple[str, str], tuple[str, tuple[Any, ...]]] = {}  # the last of each
         self._failed: dict[int, tuple[Message, bool]] = {}  # as it is now; whether it is set aside
         self._done: set[int] = set()  # delivered, and could not be deleted yet
+        self._moved: dict[int, int] = {}  # from memory to disk, while they may be under way
         self._next = -(1 << 40)
         try:
             self._db = self._opened()
@@ -150,19 +151,24 @@ class Outbox:
             if not (self._memory or self._changes or self._done or self._failed):
                 self.trouble = ""
                 return
-            if self._try(self._write_what_waits):
+            moved: dict[int, int] = {}
+            if self._try(lambda db: self._write_what_waits(db, moved)):
                 self.trouble = ""
+                self._moved.update(moved)
+                for old in [*self._moved][: -2 * _MOST_IN_MEMORY]:
+                    del self._moved[old]
                 self._memory.clear()
                 self._changes.clear()
                 self._done.clear()
                 self._failed.clear()
 
-    def _write_what_waits(self, db: sqlite3.Connection) -> None:
-        for _, (channel, message) in sorted(self._memory.items()):
-            self._insert(db, channel, message)
+    def _write_what_waits(self, db: sqlite3.Connection, moved: dict[int, int]) -> None:
+        for seq, (channel, message) in sorted(self._memory.items()):
+            moved[seq] = self._insert(db, channel, message)
         db.executemany("DELETE FROM message WHERE seq = ?", [(i,) for i in self._done])
         for seq, (message, aside) in self._failed.items():
-            db.execute(_NOTE_FAILED, (message.attempts, message.due, aside, seq))
+            on_disk = moved.get(seq, seq)
+            db.execute(_NOTE_FAILED, (message.attempts, message.due, aside, on_disk))
         for change, values in self._changes.values():
             db.execute(change, values)
 
@@ -194,10 +200,11 @@ class Outbox:
     def done(self, channel: str, message: Message) -> None:
         """Take a delivered message out."""
         with self._lock:
+            seq = self._moved.pop(message.seq, message.seq)
             self._counts[channel] -= 1
-            if self._memory.pop(message.seq, None) is None:
-                self._done.add(message.seq)
-            self._failed.pop(message.seq, None)
+            if self._memory.pop(seq, None) is None:
+                self._done.add(seq)
+            self._failed.pop(seq, None)
             self.flush()
 
     def failed(self, channel: str, message: Message, due: float, *, aside: bool = False) -> None:
@@ -213,6 +220,7 @@ class Outbox:
             Let the others pass: it was refused too often. It is tried again at the next start.
         """
         with self._lock:
+            message = message._replace(seq=self._moved.get(message.seq, message.seq))
             later = message._replace(attempts=message.attempts + 1, due=due)
             if message.seq in self._memory:
                 self._memory[message.seq] = (channel, later)
@@ -261,11 +269,12 @@ class Outbox:
         for change, values in batch.changes:
             db.execute(change, values)
 
-    def _insert(self, db: sqlite3.Connection, channel: str, message: Message) -> None:
-        db.execute(
+    def _insert(self, db: sqlite3.Connection, channel: str, message: Message) -> int:
+        done = db.execute(
             "INSERT INTO message(id, channel, body, made, attempts, due) VALUES (?, ?, ?, ?, ?, ?)",
             (message.id, channel, *message[2:]),
         )
+        return int(done.lastrowid or 0)
 
     def _hold(self, batch: Batch) -> None:
         for channel, name, body, made in batch.messages:

@@ -16,7 +16,7 @@ import http.client
 import socket
 import ssl
 import threading
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from spectro import __version__
 from spectro.errors import ConfigError
@@ -28,6 +28,8 @@ from spectro.listening.live.sources.process import hidden
 __all__ = ["Webhook", "read_secret", "sign"]
 
 _PATIENCE = 10.0  # s, to connect and between two bytes
+_IN_PATH = "/%:@!$&'()*+,;=~"  # stay as they are, percent signs too: a URL may be quoted already
+_IN_QUERY = _IN_PATH + "?"
 _LONGEST = 30.0  # s, of a whole exchange
 _ABOUT_IT = (400, 413, 415, 422)  # of this message; all else is of the receiver, and may pass
 
@@ -69,7 +71,8 @@ class Webhook:
     Parameters
     ----------
     url : str
-        http or https. No redirect is followed, and no proxy is asked.
+        http or https; letters beyond ASCII are encoded, and of user and password what is encoded is
+        decoded. No redirect is followed, and no proxy is asked.
     secret : bytes or None
         Signs; None leaves the signature out.
     clock : Clock
@@ -86,19 +89,21 @@ class Webhook:
         try:
             parts = urlsplit(url)
             self._port = parts.port
+            host = (parts.hostname or "").encode("idna").decode()
         except ValueError as error:
             raise ConfigError(f"--webhook {hidden(url)}: is no URL ({error})") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not host:
             raise ConfigError(f"--webhook {hidden(url)}: write http://HOST/PATH, or https")
-        self._host, self._secure = parts.hostname, parts.scheme == "https"
-        self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._host, self._secure = host, parts.scheme == "https"
+        query = f"?{quote(parts.query, safe=_IN_QUERY)}" if parts.query else ""
+        self._path = quote(parts.path or "/", safe=_IN_PATH) + query
         self._secret, self._clock = secret, clock
         self._headers = {
             "Content-Type": "application/json",
             "User-Agent": f"spectro/{__version__}",
         }
         if parts.username is not None:
-            user = f"{parts.username}:{parts.password or ''}".encode()
+            user = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
             self._headers["Authorization"] = f"Basic {base64.b64encode(user).decode()}"
 
     def deliver(self, message: Message) -> None:
@@ -111,7 +116,7 @@ class Webhook:
             connection.request("POST", self._path, *self._signed(message))
             answer = connection.getresponse()
             answer.read(1 << 16)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise DeliveryError(f"{self._host}: {error or type(error).__name__}") from None
         finally:
             watch.cancel()

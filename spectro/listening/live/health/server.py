@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +20,7 @@ __all__ = ["HealthServer"]
 
 _AT_ONCE = 8
 _PATIENCE = 5.0  # s between two bytes of a request
+_LONGEST = 10.0  # s, of a whole request
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -89,14 +91,23 @@ class _Server(ThreadingHTTPServer):
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer, in that thread."""
+        """Answer, in that thread, within a bounded time, however slowly the client writes."""
+        watch = threading.Timer(_LONGEST, _cut, [request])
+        watch.daemon = True
+        watch.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
+            watch.cancel()
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of clients that went away."""
+
+
+def _cut(request: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        request.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):

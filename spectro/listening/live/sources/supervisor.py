@@ -66,6 +66,7 @@ class Supervisor:
         self._stretch = 0
         self._failures = 0
         self._due = self._opened = self._heard = 0.0
+        self._stalled = False
         self._delivered = 0.0  # s, since it was opened
         self._unsaid = 0.0  # s that were dropped
         self._unsaid_overflows, self._overflows_due = 0, 0.0
@@ -110,7 +111,7 @@ class Supervisor:
         """Hand sound on, and look whether it is any."""
         assert self._form is not None
         seconds = len(samples) / self._form.sr
-        self._heard = self.clock.monotonic()
+        self._heard, self._stalled = self.clock.monotonic(), False
         self._delivered += seconds
         if self._delivered >= _PROVEN:
             self._failures = 0
@@ -177,9 +178,18 @@ class Supervisor:
         if silent < self.settings.stall:
             return 0.0
         if not self.source.again:
+            self._break_off()
             self._state(f"no sample for {self.settings.stall:g} s", up=False)
             return 0.0
         return self._lose(f"no sample for {silent:.0f} s")
+
+    def _break_off(self) -> None:
+        """End what a live pipe let hear up to here; what comes later was recorded later."""
+        has_clock = self._live is not False and self.settings.start_time is None
+        if self._form is not None and has_clock and not self._stalled:
+            self._stalled = True
+            self._stretch += 1
+            self.backlog.put(_empty(self._form, self._stretch))
 
     def _end(self) -> float:
         """Act on the end of a source: a file is done, a stream is lost."""
@@ -192,15 +202,16 @@ class Supervisor:
 
     def _give_up(self, why: str) -> float:
         """Nothing more can come."""
-        self.source.close()
         self.stats.finished = True
         self._state(why, up=False)
+        self.source.close()
         form = self._form or Format("s16le", 1, 1)
         self.backlog.put(_empty(form, self._stretch, last=True))
         return 0.0
 
     def _lose(self, why: str) -> float:
         """Close it, and say when to try again: after 1, 2, 4... seconds."""
+        self._state(why, up=False)  # first: a device that is gone may hold its closing up
         self.source.close()
         if self._form is not None:
             self._stretch += 1  # what was heard up to here ends now, not when it is back
@@ -209,7 +220,6 @@ class Supervisor:
         self._failures += 1
         wait = min(_LONGEST_WAIT, 2.0 ** min(self._failures - 1, 10)) * random.uniform(0.8, 1.2)
         self._due = self.clock.monotonic() + wait
-        self._state(why, up=False)
         return wait
 
     def _about(self) -> str:

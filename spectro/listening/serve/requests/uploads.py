@@ -25,6 +25,7 @@ _KINDS = re.compile(
 )
 _UNSAFE = re.compile(r"[^\w.,() +-]")
 _LONGEST_NAME = 100
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(10))}
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -46,8 +47,9 @@ class Upload:
     def __init__(self, folder: Path, name: str, reserve: Callable[[int], None]) -> None:
         self.name, self.size, self._reserve = name, 0, reserve
         self.folder = folder / uuid.uuid4().hex
-        self.folder.mkdir()
-        self.path = self.folder / _safe(name)
+        given = self.folder / "given"  # alone there: what is made of it may be called as it is
+        given.mkdir(parents=True)
+        self.path = given / _safe(name)
 
     def claim(self, size: int) -> None:
         """Claim room on the disk for more bytes, until it is removed.
@@ -69,8 +71,9 @@ class Upload:
 
 def _safe(name: str) -> str:
     """Make a file name of what a client says: no folder, no hidden file, nothing odd."""
-    last = re.split(r"[/\\]", name)[-1]
-    return "sound-" + _UNSAFE.sub("_", last)[-_LONGEST_NAME:]
+    last = _UNSAFE.sub("_", re.split(r"[/\\]", name)[-1])[-_LONGEST_NAME:].rstrip(". ")
+    is_plain = last[:1].isalnum() and last.partition(".")[0].lower() not in _RESERVED
+    return last if is_plain else f"sound-{last}"
 
 
 class Uploads:
