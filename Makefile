@@ -13,10 +13,11 @@ DATASET ?= $(REAL)
 else
 DATASET ?= $(SAMPLE)
 endif
-ifeq ($(DATASET),$(SAMPLE))
+GIVEN := $(patsubst %/,%,$(DATASET))
+ifeq ($(GIVEN),$(SAMPLE))
 RENDERED ?= data/spectrograms/sample
 else
-RENDERED ?= data/spectrograms/$(shell echo $(notdir $(DATASET)) | tr A-Z a-z)
+RENDERED ?= data/spectrograms/$(shell echo $(notdir $(GIVEN)) | tr A-Z a-z)
 endif
 
 # More options: make train-fold 3 ARGS="--recipe blog"; those of rendering have a name of their own,
@@ -82,7 +83,7 @@ data: setup  ## Download UrbanSound8K (6.0 GB) to data; goes on where it broke o
 	$(SPECTRO) fetch urbansound8k --to data $(ARGS)
 
 dataset: setup
-ifeq ($(DATASET),$(SAMPLE))
+ifeq ($(GIVEN),$(SAMPLE))
 	@echo "$(REAL) is not there: this uses the synthesised sample, $(SAMPLE); make data downloads it"
 	@$(SPECTRO) sample data/sample
 endif

@@ -124,22 +124,17 @@ def check(
 ) -> None:
     """Look for broken, silent, clipped, doubled and leaking clips, before any training."""
     from spectro.clips.checking import check as checks
-    from spectro.clips.checking.quarantine import check_free
     from spectro.plumbing.workers import pool
 
-    if quarantine is not None:  # told before a minute of reading
-        check_free(quarantine)
-    if csv is not None and csv == vitals:
-        raise typer.BadParameter("is the file of --csv; name another", param_hint="--vitals")
+    _check_outputs({"--csv": csv, "--vitals": vitals, "--quarantine": quarantine})
     clips = reading.load(dataset, only_look=True)
     console.dataset(clips)
     told = "nothing is written; run it again to check all of them"
     n = len(clips.clips)
     with console.working(pool(workers), "checking", clips=n, told=told) as (executor, progress):
         checkup = checks.check(clips, executor=executor, progress=progress)
-    written = _write(checkup, csv, vitals, quarantine)
     tables.checkup(_problems(checkup), _classes(checkup), _formats(checkup))
-    for line in written:
+    for line in _write(checkup, csv, vitals, quarantine):
         console.say(line)
     _tell_long(checkup)
     console.say(_verdict(checkup, advise=quarantine is None))
@@ -147,17 +142,33 @@ def check(
         raise typer.Exit(console.SOME_FAILED)
 
 
+def _check_outputs(files: dict[str, Path | None]) -> None:
+    """Refuse, before minutes of reading, files that are not to be written over, or named twice."""
+    from spectro.clips.checking.check import FINDINGS
+    from spectro.clips.checking.quarantine import check_free
+    from spectro.clips.table import COLUMNS
+    from spectro.plumbing.files import check_ours
+
+    named: dict[Path, str] = {}
+    for option, path in files.items():
+        if path is None:
+            continue
+        first = named.setdefault(path.resolve(), option)
+        if first != option:
+            raise typer.BadParameter(f"is the file of {first}; name another", param_hint=option)
+        if option == "--quarantine":
+            check_free(path)
+        else:
+            check_ours(path, ",".join(FINDINGS if option == "--csv" else COLUMNS))
+
+
 def _write(
     checkup: Checkup, csv: Path | None, vitals: Path | None, quarantine: Path | None
 ) -> list[str]:
     """Write the files that are asked for; return a line about each."""
     from spectro.clips.checking import quarantine as leaving_out
-    from spectro.plumbing.files import check_ours
 
     lines = []
-    for path, table in ((csv, checkup.findings), (vitals, checkup.clips)):
-        if path is not None:
-            check_ours(path, ",".join(table.columns))
     if csv is not None:
         checkup.save(csv)
         lines.append(f"all findings: {csv}")
@@ -337,10 +348,11 @@ def render(
 
 def _table(out: str) -> bytes:
     """Read the table of the pictures that are there: classes may change where no picture does."""
+    from spectro.plumbing.files import LARGEST_TABLE, read_bounded
     from spectro.plumbing.paths import place
 
     table = place(out) / "clips.csv"
-    return table.read_bytes() if table.exists() else b""
+    return read_bounded(table, LARGEST_TABLE) if table.is_file() else b""
 
 
 def _draw(

@@ -6,6 +6,7 @@ checkpoint, learning rate or threshold is chosen by looking at it.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -22,11 +23,11 @@ from spectro.crossval.final.evidence import write_calibration
 from spectro.crossval.predictions import accuracy, out_of_fold, write_predictions
 from spectro.crossval.records import Design, FoldRecord, Origin, Scores
 from spectro.crossval.run import RANDOM, Run
-from spectro.errors import ConfigError, DivergedError
+from spectro.errors import ConfigError, DivergedError, ModelError
 from spectro.models.folder import save_model
 from spectro.models.networks import build as networks
 from spectro.models.networks.precision import choose_precision
-from spectro.models.trained_on import marks_of
+from spectro.models.trained_on import each_mark, marks_of, read_marks
 from spectro.models.weights import Weights, settle
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.environment import environment
@@ -246,11 +247,14 @@ class Training:
         ------
         ConfigError
             If the recipe trains no network, or the fold cannot be held out.
+        ModelError
+            If the fold is finished, and was trained on other pictures than are there now.
         DivergedError
             If predictions became NaN or infinite; nothing is kept.
         """
         run, config = self.run, self.run.config
         if fold in run.finished_folds:
+            self._check_pictures(fold)
             return run.fold_record(fold)
         if not config.phases:
             raise ConfigError(f"recipe {config.recipe} trains no network; run spectro probe")
@@ -269,6 +273,25 @@ class Training:
         record = measured(run, fold, parts, predictions, seconds, **about)
         self._write(record, parts, predictions, learn.model, history, marks)
         return record
+
+    def _check_pictures(self, fold: int) -> None:
+        """Refuse to go on with a fold whose training pictures were drawn anew, of other sounds."""
+        before = read_marks(self.run.fold_folder(fold) / "model") if self.keep_models else None
+        if not before:
+            return
+        learned = split(self.pictures.clips, fold, self.run.config.inner_fold).train["image"]
+        now = {self._marks[image] for image in learned} - {""}
+        if now != before:
+            raise ModelError(
+                f"{self.run.folder}: fold {fold} was trained on other pictures than are there now "
+                f"({len(now - before):,} of {len(learned):,} are new), as of sounds that were "
+                f"mended; name another --run, or remove its folder fold{fold}"
+            )
+
+    @functools.cached_property
+    def _marks(self) -> dict[str, str]:
+        images = [*self.pictures.clips["image"]]
+        return dict(zip(images, each_mark(images, self.pictures.config), strict=True))
 
     def _check_gpus(self) -> None:
         """Refuse to go on with another number of GPUs, which has other batches."""

@@ -20,7 +20,15 @@ from spectro.pictures.read import picture_grey, read_grey
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.paths import check_no_link
 
-__all__ = ["TRAINED_ON", "are_heard", "mark_of", "marks_of", "read_marks", "write_marks"]
+__all__ = [
+    "TRAINED_ON",
+    "are_heard",
+    "each_mark",
+    "mark_of",
+    "marks_of",
+    "read_marks",
+    "write_marks",
+]
 
 TRAINED_ON = "trained-on.txt"
 
@@ -52,7 +60,7 @@ def marks_of(images: Sequence[str], config: SpectrogramConfig) -> list[str]:
     RenderError
         If a file is no such picture.
     """
-    return sorted(set(_each(images, config)) - {""})
+    return sorted(set(each_mark(images, config)) - {""})
 
 
 def are_heard(
@@ -78,11 +86,19 @@ def are_heard(
     RenderError
         If a file is no such picture.
     """
-    return np.array([not mark or mark in marks for mark in _each(images, config)], dtype=bool)
+    return np.array([not mark or mark in marks for mark in each_mark(images, config)], dtype=bool)
 
 
-def _each(images: Sequence[str], config: SpectrogramConfig) -> Iterator[str]:
-    """Hash one picture after the other; one of a single level has none."""
+def each_mark(images: Sequence[str], config: SpectrogramConfig) -> Iterator[str]:
+    """Hash one picture after the other; for one of a single level give an empty mark.
+
+    Parameters
+    ----------
+    images : sequence of str
+        Picture files.
+    config : SpectrogramConfig
+        What they were drawn with.
+    """
     for at in range(0, len(images), _AT_ONCE):
         for levels in read_grey(images[at : at + _AT_ONCE], config.drawn, config.shape):
             yield _hash(levels) if levels.min() < levels.max() else ""

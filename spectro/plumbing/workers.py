@@ -116,7 +116,7 @@ def keep_memory(most: int = _KEPT) -> None:
     most : int
         Both limits, in bytes, below 2 GiB; training has larger arrays than drawing.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = _of_libc("mallopt")
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, most)
         mallopt(_M_TRIM_THRESHOLD, most)
@@ -128,9 +128,17 @@ def return_memory() -> None:
     A process that for hours keeps something small of each step, as its loss, beside arrays of many
     megabytes that it frees, grows by a part of these arrays with every step.
     """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    trim = _of_libc("malloc_trim")
     if trim is not None:
         trim(0)
+
+
+def _of_libc(name: str) -> Any:
+    """Find a function of the C library; None where it, or the library, is not to be had."""
+    try:
+        return getattr(ctypes.CDLL(None), name, None)
+    except (OSError, TypeError):  # Windows has none without a name
+        return None
 
 
 def _end_with_parent() -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from spectro.crossval.run import RANDOM, Run
 from spectro.scores import metrics
-from spectro.scores.breakdown import by_class, by_source
+from spectro.scores.breakdown import by_class, by_source, most_confused
 from spectro.scores.calibration import Reliability, calibration
 
 __all__ = ["Facts", "collect"]
@@ -184,12 +184,7 @@ def _folds(run: Run, predictions: pd.DataFrame, scored: list[Row]) -> list[Row]:
 
 def _matrix(counts: list[list[int]], labels: list[str]) -> Row:
     """Give the cells with each one's share of its row; of many classes, the most confused ones."""
-    wrong = [
-        sum(counts[i]) + sum(row[i] for row in counts) - 2 * counts[i][i]
-        for i in range(len(labels))
-    ]
-    worst = sorted(range(len(labels)), key=lambda i: (-wrong[i], i))[:_MOST_CLASSES]
-    shown = sorted(worst)
+    shown = most_confused(counts, _MOST_CLASSES)
     rows = [
         {
             "label": labels[i],

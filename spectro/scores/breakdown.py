@@ -6,13 +6,34 @@ A recording whose forty clips all fail is one finding, not forty.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from spectro.scores import metrics
 
-__all__ = ["by_class", "by_group", "by_loss", "by_move", "by_source", "of_truth"]
+__all__ = ["by_class", "by_group", "by_loss", "by_move", "by_source", "most_confused", "of_truth"]
 
 _MOST_GROUPS = 60  # speakers of AudioMNIST; more are no table that one reads
+
+
+def most_confused(counts: npt.ArrayLike, most: int) -> list[int]:
+    """Choose the classes with the most mistakes in a confusion matrix, for a table or picture.
+
+    Parameters
+    ----------
+    counts : array_like [shape=(classes, classes)]
+        Clips by true class (row) and predicted class (column).
+    most : int
+        How many; of equals, the first.
+
+    Returns
+    -------
+    places : list of int
+        Rising.
+    """
+    cells = np.asarray(counts)
+    wrong = cells.sum(axis=0) + cells.sum(axis=1) - 2 * np.diagonal(cells)
+    return sorted(np.argsort(-wrong, kind="stable")[:most].tolist())
 
 
 def by_class(predictions: pd.DataFrame, labels: list[str], *, seed: int = 0) -> pd.DataFrame:

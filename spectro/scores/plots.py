@@ -6,7 +6,7 @@ Each function returns a matplotlib figure, for a notebook to show or :func:`save
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator, NullFormatter
 
 from spectro.plumbing.words import percent
+from spectro.scores.breakdown import most_confused
 
 if TYPE_CHECKING:
     from spectro.scores.forecast import Forecast
@@ -24,6 +25,9 @@ __all__ = [
     "confusion", "history", "learning_curve", "learning_rates",
 
 ]  # fmt: skip
+
+_MOST_CLASSES = 60  # in a confusion matrix: more cannot be read
+_LARGEST = 18.0  # inches, of its cells
 
 
 def history(
@@ -73,6 +77,8 @@ def history(
 def confusion(counts: npt.ArrayLike, labels: list[str], title: str = "") -> Figure:
     """Draw a confusion matrix: colour is the share of the true class, numbers are clips.
 
+    Of more than 60 classes those that are confused most are drawn.
+
     Parameters
     ----------
     counts : array_like [shape=(classes, classes)]
@@ -84,13 +90,22 @@ def confusion(counts: npt.ArrayLike, labels: list[str], title: str = "") -> Figu
     """
     counts = np.asarray(counts)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = 0.62 * len(labels) + 2.2
+    shown = most_confused(counts, _MOST_CLASSES)
+    if len(shown) < len(labels):
+        some = f"the {len(shown)} most confused of {len(labels):,} classes"
+        title = f"{title}, {some}" if title else some
+    counts, share = counts[np.ix_(shown, shown)], share[np.ix_(shown, shown)]
+    labels = [labels[place] for place in shown]
+    cell = min(0.62, _LARGEST / len(labels))
+    size = 10 * cell / 0.62
+    side = cell * len(labels) + 2.2
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axis = figure.subplots()
     image = axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
     places = range(len(labels))
-    axis.set_xticks(places, labels, rotation=45, ha="right", rotation_mode="anchor")
-    axis.set_yticks(places, labels)
+    turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    axis.set_xticks(places, labels, fontsize=size, **turned)
+    axis.set_yticks(places, labels, fontsize=size)
     axis.set(xlabel="predicted", ylabel="truth", title=title)
     for i, j in zip(*np.nonzero(counts), strict=True):
         axis.text(
@@ -99,7 +114,7 @@ def confusion(counts: npt.ArrayLike, labels: list[str], title: str = "") -> Figu
             str(counts[i, j]),
             ha="center",
             va="center",
-            fontsize="small",
+            fontsize=0.833 * size,  # matplotlib's "small"
             color="white" if share[i, j] > 0.5 else "black",
         )
     figure.colorbar(image, ax=axis, shrink=0.8, label="share of the true class")

@@ -104,6 +104,31 @@ def test_errors_are_status_3_and_everything_is_in_the_files(ill: Path, tmp_path:
     assert "5 clips to leave out with --quarantine" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [("--csv", "is there already, as something"), ("--vitals", "is there already, as something")],
+)
+def test_a_file_of_anothers_is_refused_before_anything_is_read(
+    ill: Path, tmp_path: Path, option: str, said: str
+) -> None:
+    mine = tmp_path / "notes.csv"
+    mine.write_text("seen,where\n")
+    status, output = run("check", ill, option, mine)
+    assert status == 1 and said in output
+    assert not (ill / "folds.csv").exists() and "dog/broken.wav" not in output
+    assert mine.read_text() == "seen,where\n"
+
+
+@pytest.mark.parametrize("pair", [("--csv", "--quarantine"), ("--vitals", "--quarantine")])
+def test_a_file_named_twice_is_told_as_that(
+    ill: Path, tmp_path: Path, pair: tuple[str, str]
+) -> None:
+    file = tmp_path / "q.csv"
+    status, output = run("check", ill, pair[0], file, pair[1], file)
+    assert status == 2 and f"is the file of {pair[0]}; name another" in output
+    assert not file.exists()
+
+
 def test_an_edited_quarantine_is_not_written_over(ill: Path, tmp_path: Path) -> None:
     (tmp_path / "q.csv").write_text("path\n")
     status, output = run("check", ill, "--quarantine", tmp_path / "q.csv")

@@ -429,6 +429,36 @@ def test_edited_folds_file_that_makes_no_sense_is_named(
     assert file.read_bytes() == content
 
 
+def test_folds_that_are_numbered_otherwise_are_told_at_once(tmp_path: Path) -> None:
+    """By the month, say: a million folds would each be looked at for every new recording."""
+    write_classes(tmp_path, owl=4)
+    write_csv(tmp_path / "folds.csv", "group fold", ("owl/000.wav", 202301), ("owl/001.wav", 2))
+    with pytest.raises(DatasetError, match="has a fold 202301 of 2 recordings; folds count from 1"):
+        datasets.load(tmp_path)
+
+
+@given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=4), min_size=4, max_size=12),
+       st.integers(2, 4), st.integers(0, 3))  # fmt: skip
+def test_new_recordings_go_where_their_classes_are_fewest(
+    recordings: list[list[str]], n_folds: int, n_known: int
+) -> None:
+    """Against counting all clips anew for each recording."""
+    clips = pd.DataFrame(
+        [(label, f"r{i:02}") for i, labels in enumerate(recordings) for label in labels],
+        columns=["label", "group"],
+    )
+    known = {f"r{i:02}": i % n_folds + 1 for i in range(n_known)}
+    expected = dict(known)
+    for group in sorted(set(clips["group"]) - set(known)):
+        labels = clips.loc[clips["group"] == group, "label"]
+        placed = clips["group"].map(expected)
+        alike, total = placed[clips["label"].isin(labels)].value_counts(), placed.value_counts()
+        expected[group] = min(
+            range(1, n_folds + 1), key=lambda k: (alike.get(k, 0), total.get(k, 0), k)
+        )
+    assert folds._deal_to(known, clips, n_folds) == expected
+
+
 @pytest.mark.parametrize("content", ["", "recording,fold\nowl/000.wav,1\n"])
 def test_folds_file_that_is_no_table_of_folds_is_named(tmp_path: Path, content: str) -> None:
     write_classes(tmp_path, owl=4)

@@ -374,6 +374,25 @@ def test_a_fold_that_was_set_aside_is_not_counted_as_learned_from(
     assert training.run.watched == "the inner fold"
 
 
+def test_a_fold_of_pictures_that_were_drawn_anew_is_not_taken_for_these(
+    whole_run: Run, rendered: RenderedSet, tmp_path: Path
+) -> None:
+    """Sounds were mended and rendered again: the set is the same, its pictures are not."""
+    shutil.copytree(whole_run.folder, tmp_path / "run")
+    pictures = RenderedSet.load(shutil.copytree(rendered.folder, tmp_path / "pictures"))
+    training = crossval.Training.open(tmp_path / "run", pictures, QUICK)
+    before = training.fold(1)
+    one, other = pictures.clips.loc[pictures.clips["fold"] == 2, "image"].iloc[[0, 1]]
+    content = Path(one).read_bytes()
+    shutil.copy(other, one)
+    training = crossval.Training.open(tmp_path / "run", pictures, QUICK)
+    with pytest.raises(ModelError, match="fold 1 was trained on other pictures than are there now"):
+        training.fold(1)
+    Path(one).write_bytes(content)
+    training = crossval.Training.open(tmp_path / "run", pictures, QUICK)
+    assert training.fold(1) == before
+
+
 def test_folds_of_one_gpu_and_of_two_are_not_mixed(
     rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import socket
 import stat
@@ -354,6 +353,7 @@ def test_a_saved_model_can_be_read_by_others(tmp_path: Path) -> None:
 @pytest.fixture
 def small_disk() -> Iterator[None]:
     """No file may be longer than 10 kB, as on a disk that is full."""
+    resource = pytest.importorskip("resource")  # Windows has none
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     yield

@@ -281,6 +281,32 @@ def test_class_that_no_draw_holds_does_not_count_in_that_draw() -> None:
     assert intervals["macro_f1"] == [1, 1]
 
 
+def test_draws_are_those_of_one_call_whatever_is_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"label": rng.choice(LABELS, 300), "predicted": rng.choice(LABELS, 300)})
+    table["group"] = [f"r{n // 3}" for n in range(300)]
+    few = metrics.resampled(table, LABELS, seed=3)
+    monkeypatch.setattr(metrics, "_AT_ONCE", 2_000)
+    for part, whole in zip(few, metrics.resampled(table, LABELS, seed=3), strict=True):
+        np.testing.assert_array_equal(part, whole)
+    monkeypatch.setattr(metrics, "_AT_ONCE", 300)  # which does not divide them
+    for part, whole in zip(few, metrics.resampled(table, LABELS, seed=3), strict=True):
+        np.testing.assert_array_equal(part, whole)
+
+
+def test_a_recording_a_clip_takes_little_memory() -> None:
+    n = 40_000
+    table = pd.DataFrame({"label": ["a", "b"] * (n // 2), "predicted": "a"})
+    table["group"] = [f"r{k}" for k in range(n)]
+    tracemalloc.start()
+    metrics.resampled(table, ["a", "b"])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 200e6  # 2,000 draws of them at once are 1.3 GB
+
+
 def test_many_classes_and_recordings_take_little_memory() -> None:
     """A confusion matrix for each draw, or for each recording, would take gigabytes."""
     rng = np.random.default_rng(0)

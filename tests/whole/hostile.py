@@ -15,7 +15,6 @@ import itertools
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import sys
@@ -288,6 +287,9 @@ class Watch:
     WRITES = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "shutil.rmtree", "os.truncate",
               "os.symlink", "os.link", "os.chmod")  # fmt: skip
 
+    REACHES = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto",
+               "socket.bind", "urllib.Request")  # fmt: skip
+
     def __init__(self, folder: Path) -> None:
         self.folder, self.on = os.path.realpath(folder), False
         self.seen: list[str] = []
@@ -296,14 +298,15 @@ class Watch:
     def __call__(self, event: str, args: tuple[Any, ...]) -> None:
         if not self.on:
             return
-        if event in ("socket.connect", "socket.getaddrinfo", "urllib.Request"):
+        if event in self.REACHES:
             self.seen.append(f"{event} {args[1:] if event == 'socket.connect' else args}")
         elif event == "open" and isinstance(args[0], str | bytes):
             flags = args[2] if isinstance(args[2], int) else 0
             if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC):
                 self._check(event, args[0])
         elif event in self.WRITES:
-            self._check(event, args[0])
+            for path in args[event == "os.symlink" : 2]:  # from where, and to where
+                self._check(event, path)
 
     def _check(self, event: str, path: Any) -> None:
         whole = (
@@ -311,7 +314,8 @@ class Watch:
             if isinstance(path, str | bytes | os.PathLike)
             else ""
         )
-        if whole and not whole.startswith((self.folder, "/dev/", "/proc/", CACHE)):
+        inside = (f"{self.folder}{os.sep}", "/dev/", "/proc/", CACHE)
+        if whole and whole != self.folder and not whole.startswith(inside):
             self.seen.append(f"{event} {whole}")
 
 
@@ -320,6 +324,8 @@ CACHE = os.path.realpath(os.environ.get("MPLCONFIGDIR", Path.home() / ".config/m
 
 def watch(folder: Path, kinds: list[str], first: int, last: int) -> Iterator[dict[str, Any]]:
     """Try mutants of each kind; yield a dict for each finding."""
+    import resource  # Windows has none
+
     names = build(folder)
     whole = Path(shutil.copytree(folder, folder.with_name(f"{folder.name}-whole"), symlinks=True))
     tempfile.tempdir = str(folder / "tmp")

@@ -157,6 +157,8 @@ def test_data_is_downloaded_to_where_the_other_targets_look(project: Path) -> No
 def test_another_dataset_gets_a_folder_of_its_own(project: Path) -> None:
     done = make(project, "-n", "render-spectrograms", "DATASET=my/Sounds")
     assert "spectro render my/Sounds --out data/spectrograms/sounds" in done.stdout
+    done = make(project, "-n", "render-spectrograms", "DATASET=my/Sounds/")  # as a shell completes
+    assert "spectro render my/Sounds/ --out data/spectrograms/sounds" in done.stdout
 
 
 def test_an_environment_that_is_ready_is_not_made_again(project: Path) -> None:

@@ -25,7 +25,10 @@ from spectro.plumbing.files import replacing
 from spectro.plumbing.paths import absolute, below, place
 from spectro.plumbing.workers import completed
 
-__all__ = ["Checkup", "check"]
+__all__ = ["FINDINGS", "Checkup", "check"]
+
+FINDINGS = ("path", "start", "end", "label", "fold", "problem", "severity", "detail")
+"""Columns of the table of findings."""
 
 _WHOLE = ("sr", "channels", "wraps", "non_finite")
 _WORDS = ("container", "codec", "fingerprint")
@@ -188,7 +191,6 @@ def _unread(clips: pd.DataFrame, outcomes: list[_Outcome]) -> Iterator[Finding]:
 
 
 def _table(found: Iterable[Finding]) -> pd.DataFrame:
-    columns = ["path", "start", "end", "label", "fold", "problem", "severity", "detail"]
     rows = [{**finding._asdict(), "severity": finding.severity} for finding in found]
-    table = pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=list(FINDINGS))
     return table.astype({"start": "float64", "end": "float64", "fold": "Int64"})

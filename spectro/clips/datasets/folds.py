@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter, defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,14 +221,25 @@ def _deal_to(
 ) -> dict[str, int]:
     """Give each new group the fold that has the fewest clips of its class, then of all."""
     fold_of = dict(known)
-    folds = range(1, n_folds + 1)
-    new = dict(list(clips[~clips["group"].isin(list(known))].groupby("group")))
-    for group in order or new:
-        members = new[group]
-        placed = clips["group"].map(fold_of)
-        alike = placed[clips["label"].isin(members["label"])].value_counts()
-        total = placed.value_counts()
-        fold_of[str(group)] = min(folds, key=lambda k: (alike.get(k, 0), total.get(k, 0), k))
+    labels_of = {str(group): Counter(one) for group, one in clips.groupby("group")["label"]}
+    held: dict[str, Counter[int]] = defaultdict(Counter)  # clips of a class, by fold
+    total: Counter[int] = Counter()
+
+    def count(group: str) -> None:
+        fold = fold_of[group]
+        for label, number in labels_of[group].items():
+            held[label][fold] += number
+            total[fold] += number
+
+    for group in labels_of.keys() & known.keys():
+        count(group)
+    new = [group for group in order or labels_of if group not in known]
+    for group in new:
+        alike: Counter[int] = Counter()
+        for label in labels_of[group]:
+            alike.update(held[label])
+        fold_of[group] = min(range(1, n_folds + 1), key=lambda k: (alike[k], total[k], k))
+        count(group)
     return fold_of
 
 
@@ -251,6 +263,11 @@ def _read_folds(file: Path, n_folds: int | None) -> dict[str, int]:
         raise DatasetError(
             f"{file}: holds {highest} folds and {n_folds} were asked for; "
             "remove the file to deal the recordings anew"
+        )
+    if highest is not None and n_folds is None and highest > len(fold_of):
+        raise DatasetError(
+            f"{file}: has a fold {highest} of {len(fold_of)} recordings; folds count from 1, and "
+            "each has a recording: number them so, or remove the file to deal the recordings anew"
         )
     return fold_of
 

@@ -219,7 +219,10 @@ def _walk(root: Path, real: str) -> Iterator[tuple[str, bool]]:
 
 def _holds(folder: str, real: str) -> bool:
     """Tell whether the dataset lies in `folder`, so that following the link would never end."""
-    return os.path.commonpath([folder, real]) == folder
+    try:
+        return os.path.commonpath([folder, real]) == folder
+    except ValueError:  # on two drives
+        return False
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -10,7 +10,6 @@ import functools
 import io
 import json
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -224,6 +223,8 @@ class Icecast:
         self.port = free_port()
         owner = ""
         if os.geteuid() == 0:  # it does not run as root
+            import pwd  # Windows has none
+
             who = pwd.getpwnam("nobody")
             os.chown(self.folder, who.pw_uid, who.pw_gid)
             owner = "<user>nobody</user><group>nogroup</group>"
