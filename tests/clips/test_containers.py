@@ -199,6 +199,28 @@ def test_a_flac_of_frame_headers_alone_is_refused_after_a_few(
     assert 0 < len(summed) <= 3 * 32
 
 
+def test_a_flac_of_many_streams_is_looked_through_once_and_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each stream was looked for to the end of the file, once for either mark."""
+
+    class Counted(bytes):
+        looked = 0
+
+        def find(self, *where: Any) -> int:
+            found = super().find(*where)
+            Counted.looked += (len(self) if found < 0 else found) - where[1]
+            return found
+
+    one = b"fLaC\x80\x00\x00\x22" + bytes(35)
+    data = Counted(one * 2_000)
+    assert list(flac._starts(data, 0)) == list(range(0, len(data), len(one)))
+    assert Counted.looked <= 2 * len(data)
+    monkeypatch.setattr(flac, "_MOST_STREAMS", 1_000)
+    with pytest.raises(AudioError, match=r"a\.flac: is made of more than 1,000 FLAC streams"):
+        flac.split(tmp_path / "a.flac", data)
+
+
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.99])
 def test_a_flac_of_unknown_length_that_was_cut_is_truncated(share: float, tmp_path: Path) -> None:
     path = tmp_path / "a.flac"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import mmap
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from spectro.clips.containers.mp3 import behind_tags
@@ -21,6 +22,7 @@ __all__ = ["MARK", "plan", "split"]
 MARK = b"fLaC"
 _STREAMINFO = 34  # bytes, the first metadata block
 _ANOTHER = (MARK + b"\x00\x00\x00\x22", MARK + b"\x80\x00\x00\x22")
+_MOST_STREAMS = 10_000  # one behind the other; an album has a dozen
 _TAG = 128  # bytes of an ID3v1 tag
 _LARGEST_FRAME = 1 << 20  # bytes: 8 channels of 65,535 samples of 16 bits, uncompressed
 _TRIED = 32  # places that may be the last frame's; chance makes hardly one
@@ -45,7 +47,12 @@ def plan(path: Path) -> Plan | None:
 
 def split(path: Path, data: bytes | mmap.mmap, at: int = 0) -> Plan | None:
     """Do as :func:`plan`, of FLAC that starts at `at`."""
-    starts = list(_starts(data, at))
+    starts = list(islice(_starts(data, at), _MOST_STREAMS + 1))
+    if len(starts) > _MOST_STREAMS:
+        raise AudioError(
+            f"{path}: is made of more than {_MOST_STREAMS:,} FLAC streams, one behind the other; "
+            "encode it again (ffmpeg -i IN OUT.flac)"
+        )
     parts = [range(a, b) for a, b in zip(starts, [*starts[1:], len(data)], strict=True)]
     known = [_stated(data, part.start) for part in parts]
     if len(parts) == 1 and known[0] and not _ends_as_stated(data, parts[0], known[0]):
@@ -64,13 +71,16 @@ def split(path: Path, data: bytes | mmap.mmap, at: int = 0) -> Plan | None:
 
 def _starts(data: bytes | mmap.mmap, at: int) -> Iterator[int]:
     """Yield where streams start."""
+    nearest = dict.fromkeys(_ANOTHER, 0)  # where each was found last; each is looked for once
     while at >= 0:
         yield at
         behind = _frames_at(data, range(at, len(data)))
         if behind is None:
             return
-        found = [n for mark in _ANOTHER if (n := data.find(mark, behind)) >= 0]
-        at = min(found, default=-1)
+        for mark, n in nearest.items():
+            if 0 <= n < behind:
+                nearest[mark] = data.find(mark, behind)
+        at = min((n for n in nearest.values() if n >= 0), default=-1)
 
 
 def _frames_at(data: bytes | mmap.mmap, part: range) -> int | None:

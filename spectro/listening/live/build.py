@@ -39,6 +39,7 @@ from spectro.listening.live.sources.backlog import Backlog
 from spectro.listening.live.sources.microphone import Microphone
 from spectro.listening.live.sources.pipe import Source, StandardInput
 from spectro.listening.live.sources.process import Ffmpeg
+from spectro.listening.live.sources.recording import Recording
 from spectro.listening.live.sources.supervisor import Supervisor
 from spectro.listening.live.stats import ListenerStats, SourceStats
 from spectro.listening.live.watch.proof import Proof
@@ -210,7 +211,7 @@ def _open_source(settings: SourceSettings) -> Source:
         return StandardInput(settings, raw)
     if settings.kind == "microphone":
         return Microphone(settings)
-    return Ffmpeg(settings)
+    return Recording(settings) if settings.kind == "file" else Ffmpeg(settings)
 
 
 def _check_proofs(plan: Plan, ears: Ears) -> None:

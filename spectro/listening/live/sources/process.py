@@ -1,4 +1,4 @@
-"""What ffmpeg reads, a URL or a file, through a process that can be killed.
+"""What ffmpeg reads behind a URL, through a process that can be killed.
 
 A library that opens streams can hang within itself; a process cannot keep us from ending it.
 """
@@ -53,7 +53,7 @@ def hidden(url: str) -> str:
 
 
 class Ffmpeg:
-    """A stream or file that ffmpeg decodes.
+    """A stream, or a recording on a server, that ffmpeg decodes.
 
     Parameters
     ----------
@@ -65,13 +65,12 @@ class Ffmpeg:
         If ffmpeg is missing, or the URL's scheme is none that is listened to.
     """
 
+    again = True
     overflows = 0
 
     def __init__(self, settings: SourceSettings) -> None:
         self._settings, self._name = settings, hidden(settings.input)
-        self._is_url = settings.kind == "url"
         self._length = self._came = 0.0  # s, of a recording; and of what came of it
-        self.again = settings.kind == "url"
         self._command = _command(settings)
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: PcmReader | None = None
@@ -80,7 +79,7 @@ class Ffmpeg:
     @property
     def live(self) -> bool | None:
         """A recording that a server has says how long it is, a stream does not."""
-        return None if self._is_url and not self._length else False
+        return False if self._length else None
 
     def open(self) -> Format:
         """See :class:`~spectro.listening.live.sources.pipe.Source`."""
@@ -118,7 +117,7 @@ class Ffmpeg:
         self._ear.join(_KILL_AFTER)  # it has said all by now
         if status:
             raise AudioError(f"{self._name}: broke off ({self._why()})")
-        if self._is_url and self._came < _SHORT * self._length:
+        if self._came < _SHORT * self._length:
             raise AudioError(
                 f"{self._name}: broke off after {self._came:.0f} of {self._length:.0f} s "
                 f"({self._why()})"
@@ -163,8 +162,6 @@ def _command(settings: SourceSettings) -> list[str]:
 
 
 def _input(settings: SourceSettings) -> list[str]:
-    if settings.kind == "file":
-        return ["-protocol_whitelist", "file", "-i", f"file:{settings.input}"]
     scheme = settings.input.partition("://")[0].lower()
     allowed = _SCHEMES.get(scheme)
     if allowed is None:

@@ -84,7 +84,7 @@ class Supervisor:
         try:
             samples = self.source.read(_READ)
         except (SpectroError, OSError) as error:
-            return self._lose(_line(error))
+            return self._gone(_line(error))
         if samples is None:
             return self._end()
         return self._take(samples) if len(samples) else self._nothing()
@@ -97,9 +97,7 @@ class Supervisor:
         try:
             self._form = self.source.open()
         except (SpectroError, OSError) as error:
-            if not self.source.again:
-                return self._give_up(_line(error))
-            return self._lose(_line(error))
+            return self._gone(_line(error))
         self._opened = self._heard = self.clock.monotonic()
         self._delivered = 0.0
         self._stretch += 1
@@ -199,6 +197,10 @@ class Supervisor:
         if not self.source.again and self._live is not False and self._comes_in_real_time():
             self.stats.ended = "its sound ended"
         return self._give_up("")
+
+    def _gone(self, why: str) -> float:
+        """Act on an error: what cannot be opened again ends."""
+        return self._lose(why) if self.source.again else self._give_up(why)
 
     def _give_up(self, why: str) -> float:
         """Nothing more can come."""
