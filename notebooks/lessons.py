@@ -201,7 +201,7 @@ def run_folder(project: str | Path, name: str, rendered: RenderedSet) -> Path:
 def a_run(project: str | Path) -> Run:
     """Open the latest run in ``runs``, or else train one fold of the notebooks' own."""
     try:
-        run = latest_run(Path(project) / "runs")
+        run = latest_run(Path(project) / "runs", trained=True)
     except ModelError:
         print("no run in runs yet (make demo makes one), so this trains a small one")
         rendered = pictures(project)

@@ -21,6 +21,7 @@ import soundfile as sf
 
 from spectro.clips.containers import chunks, flac, mp3, ogg, phone, riff
 from spectro.clips.containers.ffmpeg import Ffmpeg
+from spectro.clips.containers.sizes import UNKNOWN_FROM
 from spectro.clips.containers.views import Plan, View
 from spectro.clips.contents import no_sound
 from spectro.errors import AudioError
@@ -45,7 +46,6 @@ _NIST_FRAMES = re.compile(rb"^sample_count -i (\d{1,18})$", re.MULTILINE)  # in 
 _NIST_HEADER = 1024  # bytes
 _LOOK = 1 << 20  # bytes of a file that did not open
 # Recorders that stream cannot go back to fill in the length, and leave a huge one instead.
-_LENGTH_UNKNOWN = 0x7FFF_0000
 # What libsndfile says of a file that ends in .mp3 and is none, or ends before its header says.
 _MEANT = {
     "File does not exist or is not a regular file": "Format not recognised",
@@ -391,7 +391,7 @@ def _check_complete(sound: sf.SoundFile, path: Path) -> None:
     if sound.frames == 0:
         raise NoSamplesError(f"{path}: has no samples")
     for _, promised, present in _SHORT_CHUNK.findall(sound.extra_info):
-        if int(present) + 1 < int(promised) < _LENGTH_UNKNOWN:  # one pad byte is often left out
+        if int(present) + 1 < int(promised) < UNKNOWN_FROM:  # one pad byte is often left out
             raise AudioError(
                 f"{path}: truncated, its header promises {promised} bytes and {present} are there"
             )

@@ -322,8 +322,12 @@ class Run:
         Raises
         ------
         ModelError
-            If the table cannot be read, or lacks a column.
+            If the table cannot be read, or lacks a column; or the run is a probe.
         """
+        if not self.config.phases:
+            raise ModelError(
+                f"{self.folder}: is a probe, which trains no network: it has no curves"
+            )
         return read_history(self.fold_folder(fold) / "history.csv")
 
     def predictions(self) -> pd.DataFrame:
@@ -378,8 +382,15 @@ def default_run_folder(parent: str | Path, rendered: RenderedSet, config: TrainC
     return Path(parent) / f"{rendered.dataset.name}-{config.recipe}-{both}"
 
 
-def latest_run(parent: str | Path) -> Run:
+def latest_run(parent: str | Path, *, trained: bool = False) -> Run:
     """Open the run below `parent` that was scored last.
+
+    Parameters
+    ----------
+    parent : str or Path
+        Folder of runs.
+    trained : bool
+        Only of those that trained networks: a probe, whose network stays as it is, is passed over.
 
     Raises
     ------
@@ -387,6 +398,9 @@ def latest_run(parent: str | Path) -> Run:
         If there is none.
     """
     scored = sorted(Path(parent).glob(f"*/{_SCORES}"), key=lambda path: path.stat().st_mtime)
-    if not scored:
-        raise ModelError(f"{parent}: holds no scored run; make demo makes one")
-    return Run.load(scored[-1].parent)
+    for path in reversed(scored):
+        run = Run.load(path.parent)
+        if run.config.phases or not trained:
+            return run
+    what = "no scored run that trained networks" if scored else "no scored run"
+    raise ModelError(f"{parent}: holds {what}; make demo makes one")

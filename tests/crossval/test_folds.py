@@ -206,6 +206,15 @@ def test_the_latest_run_is_found(run: Run, tmp_path: Path) -> None:
         latest_run(tmp_path)
     shutil.copytree(run.folder, tmp_path / "mine")
     assert latest_run(tmp_path).folder == tmp_path / "mine"
+    probe = shutil.copytree(run.folder, tmp_path / "probe")
+    record = json.loads((probe / "run.json").read_text())
+    record["train"]["phases"] = []
+    (probe / "run.json").write_text(json.dumps(record))
+    os.utime(probe / "scores.json", (2e9, 2e9))
+    assert latest_run(tmp_path).folder == probe
+    assert latest_run(tmp_path, trained=True).folder == tmp_path / "mine"
+    with pytest.raises(ModelError, match="is a probe, which trains no network: it has no curves"):
+        Run.load(probe).history(1)
 
 
 @pytest.mark.parametrize("name", ["run.json", "scores.json"])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from spectro.clips.containers.iff import BIG, CAF, chunks, is_chain
-from spectro.clips.containers.sizes import sound_bytes
+from spectro.clips.containers.sizes import UNKNOWN_FROM, sound_bytes
 from spectro.clips.containers.views import Plan, size_of
 
 __all__ = ["plan_aiff", "plan_au", "plan_caf"]
@@ -78,7 +78,7 @@ def _aiff(
     if code not in _PLAIN + _BYTES or not channels * width:
         return None
     there = (n - 8) // (channels * width)
-    if n == stated and (frames == there or 0 < frames < 0x7FFF_0000):
+    if n == stated and (frames == there or 0 < frames < UNKNOWN_FROM):
         return None
     file.seek(0)
     head = bytearray(file.read(at))

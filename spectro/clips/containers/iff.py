@@ -10,10 +10,10 @@ import struct
 from collections.abc import Iterator
 from typing import IO
 
-__all__ = ["BIG", "CAF", "LITTLE", "chunks", "is_chain"]
+__all__ = ["BIG", "CAF", "LITTLE", "MOST_CHUNKS", "chunks", "is_chain"]
 
 LITTLE, BIG, CAF = "<4sI", ">4sI", ">4sq"  # a chunk's head, for struct: RIFF, RIFX and AIFF, CAF
-_MOST_CHUNKS = 1_000  # a real file has ten
+MOST_CHUNKS = 1_000  # a real file has ten
 _IN_DS64 = (0, 0xFFFF_FFFF)  # sizes of RF64's sound that stand in the chunk ds64
 
 
@@ -39,7 +39,7 @@ def chunks(file: IO[bytes], at: int, size: int, head: str) -> Iterator[tuple[byt
         Bytes of it that the file promises; of RF64's sound, those of the chunk ds64.
     """
     length, sound = struct.calcsize(head), None
-    for _ in range(_MOST_CHUNKS):
+    for _ in range(MOST_CHUNKS):
         file.seek(min(at, size))
         read = file.read(length)
         if len(read) < length:

@@ -11,6 +11,7 @@ import mmap
 from collections.abc import Callable
 from pathlib import Path
 
+from spectro.clips.containers.sizes import UNKNOWN_FROM
 from spectro.clips.containers.views import mapped
 from spectro.errors import AudioError
 
@@ -174,7 +175,7 @@ def _end_of_ogg(data: Data) -> int:
 
 def _end_of_avi(data: Data) -> int:
     size = int.from_bytes(data[4:8], "little")
-    return 0 if size >= 0x7FFF_0000 else size + 8
+    return 0 if size >= UNKNOWN_FROM else size + 8
 
 
 _ENDS: dict[str, Callable[[Data], int]] = {

@@ -15,8 +15,8 @@ from typing import IO, Literal
 import numpy as np
 
 from spectro.clips.containers import mp3
-from spectro.clips.containers.iff import BIG, LITTLE, chunks, is_chain
-from spectro.clips.containers.sizes import sound_bytes
+from spectro.clips.containers.iff import BIG, LITTLE, MOST_CHUNKS, chunks, is_chain
+from spectro.clips.containers.sizes import UNKNOWN_FROM, sound_bytes
 from spectro.clips.containers.views import Piece, Plan, size_of
 from spectro.errors import AudioError
 
@@ -28,7 +28,6 @@ MPEG_TAGS = (0x50, 0x55)  # layers I and II; layer III
 _KNOWN = (PCM, 2, FLOAT, 6, 7, 0x11, 0x31, 0x38, 0x40, 0x64, *MPEG_TAGS)
 WIDE = (b"RF64", b"BW64")  # sizes of 64 bits, in a chunk of their own (EBU 3306, ITU-R BS.2088)
 _LARGEST = 0xFFFF_FF00  # bytes of sound that a 32-bit header can tell of
-_MOST_CHUNKS = 1_000
 _W64_PAD = 8  # bytes that chunks of W64 fill up to
 _HEADER = 4_096  # bytes that hold the chunks in front of the sound, of a file that did not open
 _BITS = {PCM: range(1, 33), FLOAT: (32, 64)}  # that libsndfile decodes
@@ -154,7 +153,7 @@ def _wave(
     followed = stated >= size - at or any(
         is_chain(file, at + stated + pad, size, _head(order)) for pad in (0, 1)
     )
-    unknown = 1 << 62 if form in WIDE else 0x7FFF_0000
+    unknown = 1 << 62 if form in WIDE else UNKNOWN_FROM
     blocks = struct.unpack_from(order + "H", fmt)[0] not in (PCM, FLOAT, EXTENSIBLE)
     n = sound_bytes(
         path,
@@ -172,7 +171,7 @@ def _wave(
 def _read_w64(path: Path, file: IO[bytes], size: int) -> Wave | None:
     """Read a W64 file: as WAV, with identifiers of 16 bytes and sizes of 8 that count these 24."""
     fmt, fact, at = b"", None, 40
-    for _ in range(_MOST_CHUNKS):
+    for _ in range(MOST_CHUNKS):
         file.seek(min(at, size))
         head = file.read(24)
         if len(head) < 24:
@@ -273,7 +272,7 @@ def _mpeg(path: Path, wave: Wave) -> Plan:
     if found is None:
         raise AudioError(f"{path}: says that it holds MPEG audio, and no frame of it is there")
     missing = (wave.fact or 0) - found.samples
-    if missing > 2 * mp3.DECODER_DELAY and (wave.fact or 0) < 0x7FFF_0000:
+    if missing > 2 * mp3.DECODER_DELAY and (wave.fact or 0) < UNKNOWN_FROM:
         raise AudioError(
             f"{path}: truncated, its header promises {wave.fact} frames and {found.samples} "
             "are there"

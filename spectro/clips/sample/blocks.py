@@ -1,8 +1,8 @@
 """Building blocks of synthesised sound: takes, tones, noise, resonances, envelopes.
 
 Every block works on one channel of ``float32`` samples, takes its random numbers from a
-generator it is given and keeps no state. `synthesis` makes the ten sounds out of them,
-`synthesis_place` puts a sound into a place.
+generator it is given and keeps no state. `sounds` makes the ten sounds out of them, `room`
+puts a sound into a place.
 """
 
 from __future__ import annotations
