@@ -12,6 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from spectro.errors import ConfigError, DatasetError
+from spectro.listening.events import scoring
 from spectro.listening.events.labels import Labelled
 from spectro.listening.events.scoring import by_stem, match, score_events
 
@@ -76,6 +77,18 @@ def test_a_chain_of_thousands_is_paired_without_a_stack() -> None:
     truth = marked(*[(i, i + 1.5) for i in range(n)])
     found = marked(*[(i + 0.9, i + 1.1) for i in reversed(range(n))])
     assert len(match(truth, found, None)) == n
+
+
+def test_one_long_event_does_not_make_all_before_it_candidates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    n, tried = 1_000, []
+    truth = [Labelled("a", 10.0 * k, 10.0 * k + 1, "saw") for k in range(n)]
+    found = [*truth, Labelled("a", 0.0, 10.0 * n, "saw")]  # of a detector that got stuck
+    real = scoring._pairable
+    monkeypatch.setattr(scoring, "_pairable", lambda *pair: tried.append(1) or real(*pair))
+    assert len(match(truth, found, None)) == n
+    assert len(tried) <= 4 * n
 
 
 def test_counts_by_class_and_over_all() -> None:

@@ -7,6 +7,7 @@ paired as can be (maximum bipartite matching): no order of the events changes a 
 from __future__ import annotations
 
 import bisect
+import math
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -233,15 +234,41 @@ def match(
         Indices into `truth` and `detected`, sorted.
     """
     order = sorted(range(len(detected)), key=lambda j: (detected[j].start, detected[j].end, j))
-    starts = [detected[j].start for j in order]
-    longest = max((event.end - event.start for event in detected), default=0.0)
+    place = {j: k for k, j in enumerate(order)}
+    groups = _by_length(order, detected)
     edges = []
     for event in truth:
-        reach = longest if collar is None else collar
         until = event.end if collar is None else event.start + collar
-        near = order[_first(starts, event.start - reach) : _first(starts, until, after=True)]
-        edges.append([j for j in near if _pairable(event, detected[j], collar, end_share)])
+        near: list[int] = []
+        for longest, starts, some in groups:
+            since = event.start - (longest if collar is None else collar)
+            near += some[_first(starts, since) : _first(starts, until, after=True)]
+        found = [j for j in near if _pairable(event, detected[j], collar, end_share)]
+        edges.append(sorted(found, key=place.__getitem__))
     return _maximum(edges)
+
+
+def _by_length(
+    order: list[int], detected: Sequence[Span]
+) -> list[tuple[float, list[float], list[int]]]:
+    """Group events of like length: one long event would else make all before it candidates.
+
+    Returns
+    -------
+    groups : list of (longest, starts, indices)
+        Of each group its greatest length in seconds, and its events in order of their starts.
+    """
+    alike: defaultdict[int, list[int]] = defaultdict(list)
+    for j in order:
+        alike[math.frexp(detected[j].end - detected[j].start)[1]].append(j)
+    return [
+        (
+            max(detected[j].end - detected[j].start for j in some),
+            [detected[j].start for j in some],
+            some,
+        )
+        for some in alike.values()
+    ]
 
 
 def _first(starts: list[float], time: float, *, after: bool = False) -> int:
