@@ -102,6 +102,24 @@ def test_a_pixel_is_a_byte_in_memory(rendered: RenderedSet) -> None:
     assert (levels.dtype, tuple(levels.shape)) == (torch.uint8, (n, 1, *rendered.config.shape))
 
 
+def test_a_pixel_of_both_channels_is_two_bytes(rendered: RenderedSet, tmp_path: Path) -> None:
+    """Red and green are the channels; blue, their mean, is made on the device."""
+    rng = np.random.default_rng(0)
+    clips = rendered.clips.assign(
+        image=[str(tmp_path / f"{number}.png") for number in range(len(rendered.clips))]
+    )
+    config = rendered.config.replace(channels="both")
+    for image in clips["image"]:
+        two = rng.integers(0, 256, (*config.shape, 2), dtype=np.uint16)
+        mean = (two.sum(axis=2, keepdims=True) + 1) // 2
+        Image.fromarray(np.concatenate([two, mean], axis=2).astype(np.uint8)).save(image)
+    parts = split(clips, 1)
+    dls = data.dataloaders(parts.train, parts.watch, rendered.labels, CONFIG, config)
+    dls.train.one_batch()
+    levels = dls.train._kept[0]
+    assert (levels.dtype, levels.shape[1]) == (torch.uint8, 2)
+
+
 def test_memory_is_asked_for_all_that_is_ever_kept_at_a_time(
     rendered: RenderedSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
