@@ -145,6 +145,7 @@ def check(
 def _check_outputs(files: dict[str, Path | None]) -> None:
     """Refuse, before minutes of reading, files that are not to be written over, or named twice."""
     from spectro.clips.checking.check import FINDINGS
+    from spectro.clips.checking.measure import Vitals
     from spectro.clips.checking.quarantine import check_free
     from spectro.clips.table import COLUMNS
     from spectro.plumbing.files import check_ours
@@ -159,7 +160,8 @@ def _check_outputs(files: dict[str, Path | None]) -> None:
         if option == "--quarantine":
             check_free(path)
         else:
-            check_ours(path, ",".join(FINDINGS if option == "--csv" else COLUMNS))
+            vitals = (*COLUMNS, Vitals._fields[0])  # a table of clips begins alike
+            check_ours(path, ",".join(FINDINGS if option == "--csv" else vitals))
 
 
 def _write(

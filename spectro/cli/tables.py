@@ -55,7 +55,9 @@ def runs(found: Any, folder: Path) -> None:
         known = not isnan(accuracy)
         table.add_row(
             _text(Path(row["run"]).relative_to(folder)),
-            *(_text(row[name]) for name in ("dataset", "recipe", "weights")),
+            _text(row["dataset"]),
+            _text(f"{row['recipe']} (RANDOM SPLIT)" if row["leaks"] else row["recipe"]),
+            _text(row["weights"]),
             f"{row['folds']}/{row['all_folds']}",
             f"{percent(accuracy)} ({100 * low:.1f} to {100 * high:.1f})" if known else "-",
             row["date"][:16].replace("T", " "),

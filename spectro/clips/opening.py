@@ -45,7 +45,6 @@ _FRAMES_LOGGED = ("AVR", "MAT5", "MPC2K")
 _NIST_FRAMES = re.compile(rb"^sample_count -i (\d{1,18})$", re.MULTILINE)  # in the file itself
 _NIST_HEADER = 1024  # bytes
 _LOOK = 1 << 20  # bytes of a file that did not open
-# Recorders that stream cannot go back to fill in the length, and leave a huge one instead.
 # What libsndfile says of a file that ends in .mp3 and is none, or ends before its header says.
 _MEANT = {
     "File does not exist or is not a regular file": "Format not recognised",

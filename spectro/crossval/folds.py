@@ -6,7 +6,6 @@ checkpoint, learning rate or threshold is chosen by looking at it.
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -46,6 +45,7 @@ from spectro.training.splits import Split, random_folds, split
 __all__ = [
     "Start",
     "Training",
+    "check_pictures",
     "check_takes",
     "cross_validate",
     "measured",
@@ -211,7 +211,8 @@ class Training:
         Raises
         ------
         ConfigError, ModelError
-            If there is one class only, the weights cannot be had, or the folder holds another run.
+            If there is one class only, the weights cannot be had, or the folder holds another run,
+            or a fold of other pictures.
         """
         if len(pictures.labels) < 2:
             raise ConfigError(
@@ -219,6 +220,7 @@ class Training:
             )
         begun = start(config, pictures, folder, options.get("n_threads"), like)
         run = Run.open(folder, pictures, begun.config, begun.origin, begun.precision, design)
+        check_pictures(run, pictures)
         return cls(run, pictures, begun.weights, reason=begun.reason, **options)
 
     @property
@@ -247,14 +249,11 @@ class Training:
         ------
         ConfigError
             If the recipe trains no network, or the fold cannot be held out.
-        ModelError
-            If the fold is finished, and was trained on other pictures than are there now.
         DivergedError
             If predictions became NaN or infinite; nothing is kept.
         """
         run, config = self.run, self.run.config
         if fold in run.finished_folds:
-            self._check_pictures(fold)
             return run.fold_record(fold)
         if not config.phases:
             raise ConfigError(f"recipe {config.recipe} trains no network; run spectro probe")
@@ -273,25 +272,6 @@ class Training:
         record = measured(run, fold, parts, predictions, seconds, **about)
         self._write(record, parts, predictions, learn.model, history, marks)
         return record
-
-    def _check_pictures(self, fold: int) -> None:
-        """Refuse to go on with a fold whose training pictures were drawn anew, of other sounds."""
-        before = read_marks(self.run.fold_folder(fold) / "model") if self.keep_models else None
-        if not before:
-            return
-        learned = split(self.pictures.clips, fold, self.run.config.inner_fold).train["image"]
-        now = {self._marks[image] for image in learned} - {""}
-        if now != before:
-            raise ModelError(
-                f"{self.run.folder}: fold {fold} was trained on other pictures than are there now "
-                f"({len(now - before):,} of {len(learned):,} are new), as of sounds that were "
-                f"mended; name another --run, or remove its folder fold{fold}"
-            )
-
-    @functools.cached_property
-    def _marks(self) -> dict[str, str]:
-        images = [*self.pictures.clips["image"]]
-        return dict(zip(images, each_mark(images, self.pictures.config), strict=True))
 
     def _check_gpus(self) -> None:
         """Refuse to go on with another number of GPUs, which has other batches."""
@@ -363,13 +343,43 @@ class Training:
         """
         run, record = self.run, self.run.record
         leaking = random_folds(self.pictures, seed=run.config.seed)
-        common = (run.config, record.weights, record.precision, Design(random_folds=True))
-        inner = Run.open(run.folder / RANDOM, leaking, *common)
+        folder = run.inner(RANDOM)
+        earlier = Run.is_at(folder) and Run.load(folder).record.design is None  # known by its place
+        design = None if earlier else Design(random_folds=True)
+        inner = Run.open(folder, leaking, run.config, record.weights, record.precision, design)
         training = replace(self, run=inner, pictures=leaking, track=None)
         for fold in leaking.folds:
             training.fold(fold, listener)
         found = metrics.score(inner.predictions(), inner.labels, seed=run.config.seed)
         inner.write_scores(Scores(protocol=tuple(protocol.lines(inner, leaking)), **found))
+
+
+def check_pictures(run: Run, pictures: RenderedSet) -> None:
+    """Refuse to go on with folds whose training pictures were drawn anew, of other sounds.
+
+    Folds of which no model is kept, as those that settings are chosen on, do not tell.
+
+    Raises
+    ------
+    ModelError
+        If there is one.
+    """
+    marks: dict[str, str] = {}
+    for fold in run.finished_folds:
+        before = read_marks(run.fold_folder(fold) / "model")
+        if not before:
+            continue
+        if not marks:
+            images = [*pictures.clips["image"]]
+            marks = dict(zip(images, each_mark(images, pictures.config), strict=True))
+        parts = split(pictures.clips, fold, run.fold_record(fold).inner_fold)
+        now = {marks[image] for image in parts.train["image"]} - {""}
+        if now != before:
+            raise ModelError(
+                f"{run.folder}: fold {fold} was trained on other pictures than are there now "
+                f"({len(now - before):,} of {len(parts.train):,} are new), as of sounds that were "
+                f"mended; name another --run, or remove its folder fold{fold}"
+            )
 
 
 def _predicted(learn: Any, clips: pd.DataFrame, labels: list[str], fold: int) -> pd.DataFrame:

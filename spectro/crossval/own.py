@@ -18,7 +18,7 @@ from torch import nn
 
 from spectro.crossval.cards import card_of
 from spectro.crossval.final.evidence import evenly
-from spectro.crossval.folds import measured, score_run
+from spectro.crossval.folds import check_pictures, measured, score_run
 from spectro.crossval.predictions import accuracy, out_of_fold, write_predictions
 from spectro.crossval.records import Design, FoldRecord, Origin, OwnLearner, Scores
 from spectro.crossval.run import Run
@@ -136,6 +136,7 @@ class OwnTraining:
         )
         origin = Origin(source="own", detail="what make_learner starts from")
         run = Run.open(folder, pictures, config, origin, "fp32", Design(learner=learner))
+        check_pictures(run, pictures)
         return cls(run, pictures, make_learner, fit)
 
     def fold(self, fold: int, listener: Listener | None = None) -> FoldRecord:

@@ -244,7 +244,9 @@ class Run:
     @property
     def leaks(self) -> bool:
         """Whether clips were drawn at random, so that others of their recordings were heard."""
-        return bool(self.design.random_folds) or self.record.dataset.random_share is not None
+        earlier = self.folder.name == RANDOM and Run.is_at(self.folder.parent)  # did not write it
+        share = self.record.dataset.random_share
+        return bool(self.design.random_folds) or earlier or share is not None
 
     @property
     def sets_aside(self) -> bool:

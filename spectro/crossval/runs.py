@@ -32,7 +32,7 @@ __all__ = [
 
 COLUMNS = (
     "run", "dataset", "recipe", "arch", "weights", "epochs", "seed", "folds", "all_folds", "clips",
-    "accuracy", "accuracy_low", "accuracy_high", "macro_f1", "date",
+    "accuracy", "accuracy_low", "accuracy_high", "macro_f1", "date", "leaks",
 )  # fmt: skip
 
 
@@ -66,7 +66,8 @@ def list_runs(
     runs : pandas.DataFrame
         `COLUMNS`: ``run`` is the folder; ``folds`` are finished of ``all_folds`` that the dataset
         has; the scores, 0 to 1, are missing until these are scored; ``date`` is when the run was
-        last scored, or else begun, in ISO 8601.
+        last scored, or else begun, in ISO 8601; ``leaks`` whether its split was drawn at random,
+        so that its score is not honest.
 
     Raises
     ------
@@ -120,13 +121,14 @@ def _row(run: Run) -> dict[str, Any]:
     row: dict[str, Any] = {
         "run": str(run.folder),
         "dataset": record.dataset.name,
-        "recipe": f"{config.recipe} (RANDOM SPLIT)" if run.leaks else config.recipe,
+        "recipe": config.recipe,
         "arch": run.design.learner_name or config.arch,
         "weights": record.weights.source,
         "epochs": None if run.design.learner else config.epochs,
         "seed": config.seed,
         "folds": len(run.finished_folds),
         "all_folds": len(record.dataset.folds),
+        "leaks": run.leaks,
     }
     scores = _scores(run)
     if scores is not None:

@@ -1,15 +1,17 @@
 """What the user's own functions are made of, as text: their source, and all that they name.
 
 A run is told from another by it, so that the networks of two are not mixed. Functions and classes
-of the user's are followed, through modules, imports within functions, containers and
-`functools.partial` too; those of the standard library, of installed packages and of this one are
-not. Numbers, text, frozen dataclasses and the like count by their value; lists, dicts and other
-dataclasses by what they hold where their name is in capitals, or where `partial` was given them:
-others may be filled while a training runs. Any other object counts by its class.
+of the user's are followed, through modules, containers and `functools.partial` too; a module that a
+function imports counts by its whole text. Those of the standard library, of installed packages and
+of this one are not followed. Numbers, text, frozen dataclasses and the like count by their value;
+lists, dicts and other dataclasses by what they hold where their name is in capitals, or where
+`partial` was given them: others may be filled while a training runs. Any other object counts by its
+class.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import hashlib
 import importlib.util
@@ -24,12 +26,14 @@ from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from spectro.plumbing.files import read_bounded
 from spectro.plumbing.settings import Checked
 
 __all__ = ["LONGEST", "first_change", "source_of"]
 
 LONGEST = 20_000  # characters that are kept; of the rest, its hash
 _LONGEST_VALUE, _LONGEST_CHANGE = 1_000, 120
+_LONGEST_MODULE = 1 << 24  # bytes
 _DEEPEST = 20  # of values in values
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _MUTABLE = (dict, list, set)
@@ -80,7 +84,7 @@ def first_change(before: str, now: str) -> str:
 def _follow(name: str, part: Any, told: Told, given: bool = False) -> None:
     """Write down a part under its name, then all that it names; `given` counts whatever it is."""
     part = _unwrapped(part)
-    key = f"{name} {id(part)}"
+    key = f"{name} {part if isinstance(part, _PLAIN) else id(part)!r}"  # text is made anew
     if key in told or isinstance(part, ModuleType):
         return
     if isinstance(part, partial):
@@ -254,10 +258,7 @@ def _globals(code: CodeType, there: dict[str, Any]) -> Iterator[tuple[str, Any]]
             yield from _taken(name, one, code.co_names)
         elif name in there:
             yield name, one
-    for name in dict.fromkeys(name for kind, name in asked if kind == "IMPORT_NAME"):
-        module = _imported(name, str(there.get("__package__") or ""))
-        if module is not None:
-            yield from _taken(name, module, code.co_names)
+    yield from _imports(code, str(there.get("__package__") or ""))
 
 
 def _taken(
@@ -273,15 +274,40 @@ def _taken(
             yield from _taken(f"{name}.{inner}", one, names, depth + 1)
 
 
-def _imported(name: str, package: str) -> ModuleType | None:
-    """Find a module of the user's that a function imports when it runs; None if it is not there."""
-    for full in (name, f"{package}.{name}".rstrip(".") if package else name):
-        try:
-            spec = importlib.util.find_spec(full) if full else None
-            if spec is not None and _is_users_module(full, spec.origin):
-                return importlib.import_module(full)
-        except Exception:  # whatever a module does, or lacks; running the function will tell
+def _imports(code: CodeType, package: str) -> Iterator[tuple[str, str]]:
+    """List the user's modules that code imports when it runs, each with its whole text.
+
+    None is imported for it: what a branch that is never taken imports does not run.
+    """
+    steps = list(dis.get_instructions(code))
+    for level, names, step in zip(steps, steps[1:], steps[2:], strict=False):
+        if step.opname != "IMPORT_NAME" or not isinstance(level.argval, int):
             continue
+        with contextlib.suppress(ImportError):  # beyond the top of a package
+            full = importlib.util.resolve_name(f"{'.' * level.argval}{step.argval}", package)
+            for name in (full, *(f"{full}.{each}" for each in names.argval or ())):
+                text = _text_of(name)
+                if text is not None:
+                    yield f"import {name}", text
+
+
+def _text_of(module: str) -> str | None:
+    """Read the text of a module of the user's; None if it is none, or not there."""
+    top, *below = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)  # which imports nothing, where there is no dot
+    except ValueError:  # __main__
+        return None
+    if spec is None or not _is_users_module(module, spec.origin):
+        return None
+    folders = spec.submodule_search_locations or ()
+    files = [Path(spec.origin)] if spec.origin and not below else []
+    for folder in folders if below else ():
+        path = Path(folder, *below)
+        files += [path.with_suffix(".py"), path / "__init__.py"]
+    for file in files:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            return read_bounded(file, _LONGEST_MODULE).decode()
     return None
 
 

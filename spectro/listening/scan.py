@@ -420,9 +420,16 @@ def _read(recording: str, whole: dict[str, Any], settings: ScanSettings) -> Foun
     if "begin" in whole:
         begin = None if whole["begin"] is None else datetime.fromisoformat(whole["begin"])
     else:  # an earlier version kept it in words alone
-        stated = settings.start_time
-        begin = beginning(recording, None if stated is None else parse_start_time(stated)).time
+        stated = settings.start_time and parse_start_time(settings.start_time)
+        begin = _begin_again(recording, stated or None)
     return Found(heard, *told, events, begin)
+
+
+def _begin_again(recording: str, stated: datetime | None) -> datetime | None:
+    try:
+        return beginning(recording, stated).time
+    except AudioError:  # it is gone by now
+        return stated
 
 
 def heard_in(recordings: Iterable[str], out: str | Path, settings: ScanSettings) -> Iterator[Found]:

@@ -6,6 +6,7 @@ each picture.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -261,21 +262,27 @@ def _opened(part: Any, base: Path) -> list[Path | None]:
     """Find the picture that a dataset opens for each item; None where it tells of none.
 
     Items become pictures by transforms, one after another; the first that gives the name of a file
-    is stopped at, so that no picture is opened.
+    is stopped at, before it is opened. Where the first item names none, no other is asked.
     """
     chains = getattr(part, "tls", None) or [None]
     transforms = list(getattr(getattr(chains[0], "tfms", None), "fs", ()))
     items = getattr(chains[0], "items", getattr(part, "items", ()))
     at = getattr(items, "iloc", items)
-    return [_file_of(at[number], transforms, base) for number in range(len(items))]
+    found: list[Path | None] = []
+    for number in range(len(items)):
+        found.append(_file_of(at[number], transforms, base))
+        if found == [None]:
+            break
+    return found
 
 
 def _file_of(item: Any, transforms: list[Callable[[Any], Any]], base: Path) -> Path | None:
     for value in _made(item, transforms):
         if isinstance(value, str | Path):
             for path in (Path(value), base / value):
-                if path.is_file():
-                    return path
+                with contextlib.suppress(OSError):  # too long for a name
+                    if path.is_file():
+                        return path
     return None
 
 

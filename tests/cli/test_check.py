@@ -112,11 +112,12 @@ def test_a_file_of_anothers_is_refused_before_anything_is_read(
     ill: Path, tmp_path: Path, option: str, said: str
 ) -> None:
     mine = tmp_path / "notes.csv"
-    mine.write_text("seen,where\n")
-    status, output = run("check", ill, option, mine)
-    assert status == 1 and said in output
-    assert not (ill / "folds.csv").exists() and "dog/broken.wav" not in output
-    assert mine.read_text() == "seen,where\n"
+    for header in ("seen,where\n", "path,label,fold,group,start,end\n", "path,label\n"):
+        mine.write_text(header)
+        status, output = run("check", ill, option, mine)
+        assert status == 1 and said in output
+        assert not (ill / "folds.csv").exists() and "dog/broken.wav" not in output
+        assert mine.read_text() == header
 
 
 @pytest.mark.parametrize("pair", [("--csv", "--quarantine"), ("--vitals", "--quarantine")])

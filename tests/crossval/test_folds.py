@@ -394,12 +394,27 @@ def test_a_fold_of_pictures_that_were_drawn_anew_is_not_taken_for_these(
     one, other = pictures.clips.loc[pictures.clips["fold"] == 2, "image"].iloc[[0, 1]]
     content = Path(one).read_bytes()
     shutil.copy(other, one)
-    training = crossval.Training.open(tmp_path / "run", pictures, QUICK)
+    shutil.rmtree(tmp_path / "run" / "fold3")  # as one that is to be trained now
     with pytest.raises(ModelError, match="fold 1 was trained on other pictures than are there now"):
-        training.fold(1)
+        crossval.Training.open(tmp_path / "run", pictures, QUICK)
     Path(one).write_bytes(content)
     training = crossval.Training.open(tmp_path / "run", pictures, QUICK)
     assert training.fold(1) == before
+
+
+def test_a_random_split_of_an_earlier_version_is_known_by_its_place_and_gone_on_with(
+    whole_run: Run, rendered: RenderedSet, tmp_path: Path
+) -> None:
+    """Its run.json does not say what it is."""
+    shutil.copytree(whole_run.folder, tmp_path / "run")
+    inner = tmp_path / "run" / "random-split"
+    record = json.loads((inner / "run.json").read_text())
+    assert record.pop("design") == {"random_folds": True}
+    (inner / "run.json").write_text(json.dumps(record))
+    (inner / "scores.json").unlink()
+    assert Run.load(inner).leaks
+    crossval.Training.open(tmp_path / "run", rendered, QUICK).random_split()
+    assert Run.load(inner).scores().clips == len(rendered.clips)
 
 
 def test_folds_of_one_gpu_and_of_two_are_not_mixed(

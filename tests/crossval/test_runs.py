@@ -77,8 +77,10 @@ def test_a_random_split_is_known_wherever_its_folder_goes(
     training.random_split()
     shutil.copytree(tmp_path / "run" / "random-split", tmp_path / "looks-good")
     shutil.rmtree(tmp_path / "run")
-    (row,) = list_runs(tmp_path).to_dict("records")
-    assert row["recipe"].endswith(" (RANDOM SPLIT)")
+    (row,) = list_runs(tmp_path, recipe=SHORT_TRAINING.recipe).to_dict("records")
+    assert row["leaks"]
+    told = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["runs", "--runs", str(tmp_path)]).stdout
+    assert f"{SHORT_TRAINING.recipe} (RANDOM SPLIT)" in told
     found = Run.load(tmp_path / "looks-good")
     assert found.leaks
     assert "A RANDOM SPLIT, NOT AN HONEST SCORE" in found.scores().protocol[1]

@@ -91,7 +91,9 @@ def make(dls):
     def inner():
         import late
         from later import LATEST
-        late.work(proj.settings.LR, proj.nets.build(), sizes, notes, mode)
+        if not EPOCHS:
+            import ends
+        late.work(proj.settings.LR, proj.nets.build(), proj.deep.made.made(), sizes, notes, mode)
         return Deep(), KINDS, GROUPS, NETS, deep(1), middle(1), helpers.tall(2), join, CONFIG
     return inner()
 
@@ -101,11 +103,19 @@ maker = Maker(3)
 
 
 MODULES = {
-    "proj/__init__.py": "import proj.nets, proj.settings",
+    "proj/__init__.py": "import proj.nets, proj.settings, proj.deep.made",
     "proj/settings.py": "LR = 4e-3",
     "proj/nets.py": "def build(): return 21",
     "late.py": "def work(*_): return 31",
     "later.py": "LATEST = 41",
+    "ends.py": "raise SystemExit(5)",
+    "utils.py": "def head(): return 61",
+    "proj/utils.py": "def head(): return 71",
+    "proj/deep/__init__.py": "",
+    "proj/deep/made.py": (
+        "def made():\n    from ..utils import head\n    from . import near\n    return head, near"
+    ),
+    "proj/deep/near.py": "WIDE = 81",
 }
 HELPERS = "def tall(n):\n    return 3 * n\n\ndef other():\n    return 0\n"
 WHAT = "make, fit, maker, maker.__call__"
@@ -120,7 +130,7 @@ def source(
 ) -> str:
     """Import the code in a process of its own, with its own addresses and order of sets."""
     for name, text in {"mine.py": code, "helpers.py": helpers, **modules}.items():
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     asked = (
         f"from mine import *; from spectro.crossval import source as s; print(s.source_of({what}))"
@@ -132,8 +142,13 @@ def source(
     return done.stdout
 
 
-def test_all_that_they_name_is_told_and_no_address(tmp_path: Path) -> None:
-    told = source(tmp_path)
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return source(tmp_path_factory.mktemp("unchanged"))
+
+
+def test_all_that_they_name_is_told_and_no_address(unchanged: str, tmp_path: Path) -> None:
+    told = unchanged
     for part in (
         "def make",
         "class Deep",
@@ -175,8 +190,8 @@ def test_all_that_they_name_is_told_and_no_address(tmp_path: Path) -> None:
         ("act = small", "act = helpers.tall"),
     ],
 )
-def test_a_change_of_any_of_it_shows(tmp_path: Path, was: str, now: str) -> None:
-    before, after = source(tmp_path), source(tmp_path, CODE.replace(was, now))
+def test_a_change_of_any_of_it_shows(unchanged: str, tmp_path: Path, was: str, now: str) -> None:
+    before, after = unchanged, source(tmp_path, CODE.replace(was, now))
     assert before != after
     assert " is now " in first_change(before, after)
 
@@ -188,19 +203,27 @@ def test_a_change_of_any_of_it_shows(tmp_path: Path, was: str, now: str) -> None
         ("proj/nets.py", "21", "22"),
         ("late.py", "31", "32"),
         ("later.py", "41", "42"),
+        ("ends.py", "5", "6"),
+        ("proj/utils.py", "71", "72"),
+        ("proj/deep/near.py", "81", "82"),
     ],
 )
 def test_a_change_in_modules_of_theirs_shows(
-    tmp_path: Path, module: str, was: str, now: str
+    unchanged: str, tmp_path: Path, module: str, was: str, now: str
 ) -> None:
     """In a module of a package, and in one that a function imports when it runs."""
     changed = {**MODULES, module: MODULES[module].replace(was, now)}
-    assert source(tmp_path) != source(tmp_path, modules=changed)
+    assert source(tmp_path, modules=changed) != unchanged
 
 
-def test_what_is_not_theirs_or_fills_up_changes_nothing(tmp_path: Path) -> None:
+def test_modules_of_the_same_name_elsewhere_change_nothing(unchanged: str, tmp_path: Path) -> None:
+    changed = {**MODULES, "utils.py": "def head(): return 62"}
+    assert source(tmp_path, modules=changed) == unchanged
+
+
+def test_what_is_not_theirs_or_fills_up_changes_nothing(unchanged: str, tmp_path: Path) -> None:
     """A list that collects, an unused helper, a global that an attribute is called after."""
-    before = source(tmp_path)
+    before = unchanged
     for was, now in (
         ("seen = []", "seen = [1, object()]"),
         ("seen = []", "seen = []\npath = other = 5"),

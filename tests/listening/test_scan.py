@@ -223,6 +223,9 @@ def test_what_an_earlier_version_kept_is_not_heard_again(night: Path, tmp_path: 
     part.write_text(json.dumps(whole))
     found = kept(str(night), out, SETTINGS)
     assert found is not None and found.begin == datetime(2026, 5, 1, 23)
+    night.unlink()  # as by somebody who clears the card
+    gone = kept(str(night), out, SETTINGS, as_it_was=True)
+    assert gone is not None and gone.events == found.events and gone.begin is None
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from spectro.models.networks.precision import autocast
 
@@ -27,6 +28,11 @@ def test_all_but_depthwise_convolutions_of_a_processor_are_in_sixteen_bits() -> 
     half, single = torch.bfloat16, torch.float32
     assert outputs("fp32", **layers) == dict.fromkeys(layers, single)
     assert outputs("bf16", **layers) == dict(zip(layers, (half, half, single, single), strict=True))
+    x, weight = torch.rand(2, 8, 6, 6), torch.rand(8, 1, 3, 3)
+    with autocast(CPU, "bf16"):
+        assert functional.conv2d(input=x, weight=weight, groups=8).dtype == single
+        assert functional.conv2d(x, weight=weight, groups=8).dtype == single
+        assert functional.conv2d(input=x, weight=torch.rand(4, 8, 1, 1)).dtype == half
     one = nn.Conv2d(1, 4, 3)  # a convolution of one channel alone is none
     with autocast(CPU, "bf16"):
         assert one(torch.rand(2, 1, 6, 6)).dtype == half

@@ -21,7 +21,7 @@ from spectro.pictures.rendered import RenderedSet
 from spectro.training import data as datablock
 from spectro.training import train as members
 from spectro.training.loop import learner
-from spectro.training.loop.callbacks import Stopwatch
+from spectro.training.loop.callbacks import Stopwatch, is_autocast
 from spectro.training.loop.progress import Listener
 from spectro.training.settings import TrainConfig
 from spectro.training.splits import Split, split
@@ -103,7 +103,8 @@ def measure(
     learner.fit(learn, config, callbacks=[watch])
     if is_kept:
         dls.valid.one_batch()  # which reads them
-    with learn.no_bar(), learn.no_logging():
+    sixteen_bits = learn.cbs.filter(is_autocast)  # scores are made without
+    with learn.no_bar(), learn.no_logging(), learn.removed_cbs(sixteen_bits):
         predict = _timed(lambda: learn.validate(dl=dls.valid)) / len(some)
     return Pace(tuple(_start_and_step(times) for times in watch.phases), predict, read)
 

@@ -36,6 +36,14 @@ __all__ = ["FILES", "FORMATS", "Format", "Results", "Summary", "failed", "write_
 Format = Literal["csv", "jsonl", "parquet", "audacity", "raven"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
+FILES: dict[Format, tuple[str, ...]] = {
+    "jsonl": ("events.jsonl",),
+    "parquet": ("events.parquet",),
+    "audacity": ("audacity",),
+    "raven": ("raven", "raven-all.selections.txt"),
+}
+"""What each format is written as, beside the CSV that is always written."""
+
 _COLUMNS = ("recording", "seconds", "sr", "began", "events", "error", "schema")
 _SCHEMA = 1  # of recordings.csv: raised when a column changes its name or its meaning
 
@@ -128,40 +136,32 @@ def _csv(results: Results) -> list[Path]:
 
 
 def _jsonl(results: Results) -> list[Path]:
-    write_jsonl(path := results.out / "events.jsonl", results.events())
+    write_jsonl(path := results.out / FILES["jsonl"][0], results.events())
     return [path]
 
 
 def _parquet(results: Results) -> list[Path]:
-    write_parquet(path := results.out / "events.parquet", results.events())
+    write_parquet(path := results.out / FILES["parquet"][0], results.events())
     return [path]
 
 
 def _audacity(results: Results) -> list[Path]:
-    folder = results.out / "audacity"
+    folder = results.out / FILES["audacity"][0]
     folder.mkdir(exist_ok=True)
     write_audacity(folder, results.heard(), results.events())
     return [folder]
 
 
 def _raven(results: Results) -> list[Path]:
-    folder, spectrogram = results.out / "raven", results.card.spectrogram
+    folder, whole = (results.out / name for name in FILES["raven"])
+    spectrogram = results.card.spectrogram
     folder.mkdir(exist_ok=True)
     band = {"low": spectrogram.fmin, "high": spectrogram.fmax or spectrogram.sr / 2}
     heard = results.heard()
     write_raven(folder, heard, results.events(), **band)
-    whole = results.out / "raven-all.selections.txt"
     sound_selection_table(whole, heard, results.events(), **band)
     return [folder, whole]
 
-
-FILES: dict[Format, tuple[str, ...]] = {
-    "jsonl": ("events.jsonl",),
-    "parquet": ("events.parquet",),
-    "audacity": ("audacity",),
-    "raven": ("raven", "raven-all.selections.txt"),
-}
-"""What each format is written as, beside the CSV that is always written."""
 
 _WRITERS: dict[Format, Callable[[Results], list[Path]]] = {
     "csv": _csv, "jsonl": _jsonl, "parquet": _parquet, "audacity": _audacity, "raven": _raven,

@@ -90,13 +90,14 @@ class _DepthwiseInFloat32(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is not torch.conv2d or not _is_depthwise(*args, **kwargs):
             return func(*args, **kwargs)
-        x, *others = args
         with torch.autocast("cpu", enabled=False):
-            return func(x.float(), *others, **kwargs)
+            if args:
+                return func(args[0].float(), *args[1:], **kwargs)
+            return func(**{**kwargs, "input": kwargs["input"].float()})
 
 
-def _is_depthwise(x: torch.Tensor, weight: torch.Tensor, *_: Any, **__: Any) -> bool:
-    return weight.shape[1] == 1 < x.shape[-3]
+def _is_depthwise(input: torch.Tensor, weight: torch.Tensor, *_: Any, **__: Any) -> bool:
+    return weight.shape[1] == 1 < input.shape[-3]
 
 
 def without_tf32() -> AbstractContextManager[None]:

@@ -106,6 +106,7 @@ class Pretraining:
             leave_out=config.leave_out,
         )
         networks.check_name(config.arch)
+        networks.check_takes(config.arch, spectrogram.shape)
         mean, std = networks.statistics(config.arch)
         self._pool = networks.ConcatPool()  # as the head of a classifier pools
         self._colour = Colour(spectrogram.cmap, None, mean, std)

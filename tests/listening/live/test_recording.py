@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
 
-from spectro.clips.decode import decode
+from spectro.clips.decode import Part, decode
 from spectro.listening.live.settings import SourceSettings
 from spectro.listening.live.sources.backlog import Backlog
 from spectro.listening.live.sources.recording import Recording
@@ -41,6 +42,32 @@ def test_samples_are_those_of_a_scan(tmp_path: Path, subtype: str, loud: float, 
     assert max(map(len, blocks)) <= SR // 4
     np.testing.assert_array_equal(np.concatenate(blocks), decode(tmp_path / "a.wav")[0])
     assert not one.again and one.live is False
+
+
+def test_it_can_be_closed_while_another_thread_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by Ctrl-C while a network disk keeps a read waiting."""
+    sf.write(tmp_path / "a.wav", NOISE, SR)
+    reading, goes_on = threading.Event(), threading.Event()
+    real = Part.blocks
+
+    def slowly(part: Part, longest: int) -> Iterator[np.ndarray]:
+        for block in real(part, longest):
+            reading.set()
+            goes_on.wait(10)
+            yield block
+
+    monkeypatch.setattr(Part, "blocks", slowly)
+    one = source(tmp_path / "a.wav")
+    one.open()
+    thread = threading.Thread(target=one.read, args=[0.0])
+    thread.start()
+    assert reading.wait(10)
+    one.close()
+    goes_on.set()
+    thread.join(10)
+    assert not thread.is_alive() and one.read(0.0) is None
 
 
 def test_a_damaged_file_is_told_and_not_begun_again(tmp_path: Path) -> None:

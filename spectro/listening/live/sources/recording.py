@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator
 from pathlib import Path
 
@@ -41,15 +42,16 @@ class Recording:
 
     def read(self, timeout: float) -> Samples | None:
         """See :class:`~spectro.listening.live.sources.pipe.Source`."""
-        assert self._pieces is not None
-        samples = next(self._pieces, None)
+        samples = None if self._pieces is None else next(self._pieces, None)
         assert not isinstance(samples, Format)
         return samples
 
     def close(self) -> None:
         """See :class:`~spectro.listening.live.sources.pipe.Source`."""
-        if self._pieces is not None:
-            self._pieces.close()
+        pieces, self._pieces = self._pieces, None
+        if pieces is not None:
+            with contextlib.suppress(ValueError):  # another thread reads: it ends with that piece
+                pieces.close()
 
     def _decoded(self) -> Generator[Format | Samples, None, None]:
         """Give the format, then the samples; the file is open meanwhile."""
