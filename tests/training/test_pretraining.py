@@ -838,12 +838,18 @@ def test_the_rate_rises_and_falls_to_nothing() -> None:
     assert rates[199] < 1e-3 and sorted(rates[10:], reverse=True) == rates[10:]
 
 
-def test_what_cannot_be_trained_is_told_at_once(tmp_path: Path) -> None:
+def test_what_cannot_be_trained_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tiny = SpectrogramConfig(
         sr=4_000, duration=0.1, n_fft=256, hop_length=2_048, n_mels=16, fmax=2_000
     )
     with pytest.raises(ConfigError, match="alexnet cannot take pictures of 16 x 1"):
         Pretraining(tmp_path / "a", FEW.replace(arch="alexnet"), tiny)
+    monkeypatch.setattr(timing, "choose_precision", lambda *_: ("bf16", "the processor has it"))
+    timed = FEW.replace(arch="alexnet", sounds=8_000, precision="auto")
+    with pytest.raises(ConfigError, match="alexnet cannot take pictures of 16 x 1"):
+        Pretraining(tmp_path / "a", timed, tiny)
     long = SMALL.replace(duration=600.0)
     with pytest.raises(ModelError, match=r"a batch of 4096 sounds of 600 s: needs .* of memory"):
         Pretraining(tmp_path / "a", FEW.replace(batch_size=4_096), long)
