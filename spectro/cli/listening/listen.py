@@ -103,7 +103,7 @@ def listen(
     if model is None:
         raise typer.BadParameter("say which model folder", param_hint="MODEL")
     from spectro.listening.backends import open_backend
-    from spectro.listening.choice import remark_on
+    from spectro.listening.choice import choose_backend, remark_on
     from spectro.listening.live.build import Outlets, build
     from spectro.listening.live.clock import SystemClock
 
@@ -127,7 +127,8 @@ def listen(
         return _channels(on_event, plan.alerts, using, names)
 
     printer = _Printer(json)
-    runner = build(model, opened, plan, Outlets(channels, printer.say, printer.happened), clock)
+    outlets = Outlets(channels, printer.say, printer.happened)
+    runner = build(model, opened, plan, outlets, clock, runs=choose_backend(model, backend))
     runner.run()
     failed = runner.failed()
     for why in failed:

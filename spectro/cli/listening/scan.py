@@ -235,7 +235,9 @@ class _Listener:
         """Read the thresholds of a site, and say where they do not fit."""
         from spectro.listening.thresholds.site import at_site
 
-        found = at_site(self.folder, site, self.card.labels, model=self.name, hop=hop)
+        found = at_site(
+            self.folder, site, self.card.labels, model=self.name, hop=hop, backend=self.backend
+        )
         for doubt in found.doubts:
             console.warn(doubt)
         return found.settings, found.hop

@@ -72,7 +72,7 @@ def serve(
     from spectro.listening.backends import open_backend
 
     listener = open_backend(model, backend)  # type: ignore[arg-type]
-    sites = _sites(model, listener.card, site, config, hop)
+    sites = _sites(model, listener.card, site, config, hop, backend)
     name = model.resolve().name
     name = model.resolve().parent.parent.name if name == "model" else name  # RUN/fold1/model
     if host not in run.LOOPBACK and not token:
@@ -119,17 +119,25 @@ def _token(path: Path) -> str:
 
 
 def _sites(
-    model: Path, card: ModelCard, site: str | None, config: Path | None, hop: float | None
+    model: Path,
+    card: ModelCard,
+    site: str | None,
+    config: Path | None,
+    hop: float | None,
+    backend: str,
 ) -> Sites:
     """Put together how recordings are scanned, and say where a site's thresholds do not fit."""
-    from spectro.listening.choice import name_of
+    from spectro.listening.choice import choose_backend, name_of
     from spectro.listening.events.settings import EventSettings
     from spectro.listening.serve.sites import Sites
 
     events = None if config is None else EventSettings.from_toml(config)
     if site is not None and config is not None:
         console.warn(f"the settings of {site} hold, and not what {config} says of them")
-    sites = Sites(model, card, name_of(model), site=site or "", events=events, hop=hop)
+    sites = Sites(
+        model, card, name_of(model), site=site or "", events=events, hop=hop,
+        backend=choose_backend(model, backend),
+    )  # fmt: skip
     for warning in sites.default.warnings:
         console.warn(warning)
     return sites

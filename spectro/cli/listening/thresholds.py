@@ -113,6 +113,7 @@ def thresholds(
         detections=card.detections,
         unsupported=unsupported,
         model=scoring.model,
+        backend=how,  # type: ignore[arg-type]
     )
     kept = [found.save(model), *save_curve(model, found)]
     _show(found, kept, events.ignore, json=json)

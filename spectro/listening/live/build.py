@@ -80,7 +80,13 @@ class Plan(NamedTuple):
 
 
 def build(
-    folder: str | Path, backend: Backend, plan: Plan, outlets: Outlets, clock: Clock
+    folder: str | Path,
+    backend: Backend,
+    plan: Plan,
+    outlets: Outlets,
+    clock: Clock,
+    *,
+    runs: str = "",
 ) -> Runner:
     """Put a listener together; nothing is opened yet but the outbox and the health page.
 
@@ -93,13 +99,15 @@ def build(
     plan : Plan
     outlets : Outlets
     clock : Clock
+    runs : "torch", "onnx", "int8" or ""
+        What runs the model; thresholds that were found in other bits are told.
 
     Raises
     ------
     SpectroError
         If something cannot be: a class that the model does not know, a clip that is not there.
     """
-    ears, stats = Ears(backend, name_of(folder)), ListenerStats()
+    ears, stats = Ears(backend, name_of(folder), runs), ListenerStats()
     bell = threading.Condition()
     _check_proofs(plan, ears)
     sources = [_open_source(one) for one in plan.sources]
@@ -175,7 +183,7 @@ def site_of(
                     f"{plan.events.on:g}; spectro thresholds finds those of a site")  # fmt: skip
         plan.events.levels(labels)
         return Site(site, plan.events, plan.listen.hop)
-    found = at_site(folder, site, labels, model=ears.model, hop=plan.listen.hop)
+    found = at_site(folder, site, labels, model=ears.model, hop=plan.listen.hop, backend=ears.runs)
     for doubt in found.doubts:
         say("", doubt)
     events = found.settings.ignoring(plan.events.ignore)

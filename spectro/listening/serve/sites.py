@@ -57,9 +57,10 @@ class Sites:
         site: str = "",
         events: EventSettings | None = None,
         hop: float | None = None,
+        backend: str = "",
     ) -> None:
         self.folder, self.site = folder, site
-        self._card, self._model, self._hop = card, model, hop
+        self._card, self._model, self._hop, self._backend = card, model, hop, backend
         self.default = self._read(site) if site else self._how("", events or EventSettings(), hop)
 
     @property
@@ -89,7 +90,10 @@ class Sites:
             raise RefusedError(500, told) from None
 
     def _read(self, site: str) -> How:
-        found = at_site(self.folder, site, self._card.labels, model=self._model, hop=self._hop)
+        found = at_site(
+            self.folder, site, self._card.labels, model=self._model, hop=self._hop,
+            backend=self._backend,
+        )  # fmt: skip
         return self._how(site, found.settings, found.hop, found.doubts)
 
     def _how(

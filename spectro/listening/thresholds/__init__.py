@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -148,6 +148,7 @@ def choose_thresholds(
     confidence: float = 0.95,
     unsupported: bool = False,
     model: str = "",
+    backend: Literal["", "torch", "onnx", "int8"] = "",
 ) -> SiteThresholds:
     """Choose for each class the lowest on-threshold that keeps it within the budget.
 
@@ -178,6 +179,8 @@ def choose_thresholds(
         background, and nothing is claimed.
     model : str
         Hash of the model.
+    backend : "torch", "onnx", "int8" or ""
+        What ran it.
 
     Returns
     -------
@@ -201,6 +204,7 @@ def choose_thresholds(
     return SiteThresholds(
         site=site,
         model=model,
+        backend=backend,
         budget=budget,
         confidence=confidence,
         supported=poisson_upper(0, confidence) <= budget * sum(hours.values()),

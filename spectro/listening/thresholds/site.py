@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -76,6 +76,8 @@ class SiteThresholds(Settings):
         Letters, digits, ``_``, ``-`` and ``.``.
     model : str
         Hash of the model they hold for.
+    backend : "torch", "onnx", "int8" or ""
+        What ran it: eight bits give other probabilities than 32. "" where that is not known.
     budget : float
         False events an hour that each class may cost.
     confidence : float
@@ -99,6 +101,7 @@ class SiteThresholds(Settings):
     format: int = Field(1, ge=1, le=1)
     site: str
     model: str = Field("", max_length=200)
+    backend: Literal["", "torch", "onnx", "int8"] = ""
     budget: float = Field(gt=0)
     confidence: float = Field(gt=0.5, lt=1)
     supported: bool
@@ -185,7 +188,8 @@ class AtSite(NamedTuple):
     hop : float
         Seconds from window to window.
     budget : float or None
-        False events an hour that each class may cost; None where another hop or model voids it.
+        False events an hour that each class may cost; None where another hop, model or arithmetic
+        voids it.
     doubts : list of str
         Why the alarms an hour that the thresholds promise may not hold, each in words.
     """
@@ -197,7 +201,13 @@ class AtSite(NamedTuple):
 
 
 def at_site(
-    folder: str | Path, site: str, labels: Sequence[str], *, model: str, hop: float | None = None
+    folder: str | Path,
+    site: str,
+    labels: Sequence[str],
+    *,
+    model: str,
+    hop: float | None = None,
+    backend: str = "",
 ) -> AtSite:
     """Read how recordings of a site are scanned.
 
@@ -209,6 +219,8 @@ def at_site(
         Hash of the model that scans.
     hop : float or None
         Seconds from window to window; None takes those that the thresholds were found with.
+    backend : str
+        What runs the model; "" where that does not matter.
     """
     found = SiteThresholds.load(folder, site, labels)
     again = "its alarms an hour do not hold; run spectro thresholds anew"
@@ -217,6 +229,9 @@ def at_site(
         doubts.append(f"{site}'s thresholds are for a hop of {found.hop:g} s, not {hop:g}: {again}")
     if found.model != model:
         doubts.append(f"{site}'s thresholds are of another model: {again}")
+    if found.backend and backend and (found.backend == "int8") != (backend == "int8"):
+        bits = ("eight bits", "32") if found.backend == "int8" else ("32 bits", "eight")
+        doubts.append(f"{site}'s thresholds are of the model in {bits[0]}, not {bits[1]}: {again}")
     budget = None if doubts else found.budget
     if not found.supported:
         doubts.append(

@@ -38,7 +38,10 @@ class Ears(NamedTuple):
     backend : Backend
     model : str
         Hash of the model.
+    runs : "torch", "onnx", "int8" or ""
+        What runs it; "" where nobody says.
     """
 
     backend: Backend
     model: str
+    runs: str = ""
