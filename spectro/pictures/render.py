@@ -36,13 +36,20 @@ from spectro.plumbing.workers import completed
 
 __all__ = ["Job", "Outcome", "RenderSummary", "draw_batch", "render"]
 
+_TIME = 1_700_000_001_123_456_789  # ns since 1970, which no coarser time can stand for
+_STEPS = (1, 100, 1_000, 10_000_000, 1_000_000_000, 2_000_000_000)  # ns: NTFS, exFAT, HFS+, FAT
+
 
 class Job(NamedTuple):
-    """One clip to draw: all that a worker needs, small enough to send anywhere."""
+    """One clip to draw: all that a worker needs, small enough to send anywhere.
+
+    `step` is how finely, in nanoseconds, the disk of the pictures keeps times.
+    """
 
     clip: Clip
     image: str
     mark: str
+    step: int = 1
 
 
 class Outcome(NamedTuple):
@@ -117,6 +124,16 @@ def _changed(path: str) -> int:
         raise AudioError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
 
 
+def _time_step(folder: Path) -> int:
+    """Find out how finely a disk keeps times, in nanoseconds: FAT every other second only."""
+    probe = folder / "time"
+    probe.touch()
+    os.utime(probe, ns=(_TIME, _TIME))
+    off = abs(probe.stat().st_mtime_ns - _TIME)
+    probe.unlink()
+    return next((step for step in _STEPS if off < step), _STEPS[-1])
+
+
 def _source(job: Job, time: int) -> str:
     return f"{job.mark} {time}" if is_url(job.image) else job.mark
 
@@ -124,7 +141,7 @@ def _source(job: Job, time: int) -> str:
 def _is_up_to_date(job: Job, time: int) -> bool:
     """Tell whether the picture is this clip's, of the file as it is now, and whole."""
     try:
-        if not is_url(job.image) and os.stat(job.image).st_mtime_ns != time:
+        if not is_url(job.image) and abs(os.stat(job.image).st_mtime_ns - time) >= job.step:
             return False
         with open_regular(job.image) as file:
             picture_size(file)
@@ -220,7 +237,8 @@ def render(
             rendered.set_aside(folder, dataset, clips)
             for fold in clips["fold"].unique():
                 (folder / f"fold{fold}").mkdir(parents=True, exist_ok=True)
-            jobs = _jobs(clips, dataset.root, folder)
+            step = 1 if own is None else _time_step(own)
+            jobs = (job._replace(step=step) for job in _jobs(clips, dataset.root, folder))
             drawn, failed, cut = 0, {}, []
             for outcome in _draw_all(jobs, config, folder, executor, progress, len(clips)):
                 drawn += outcome.drawn

@@ -353,6 +353,28 @@ def test_added_clip_is_added(root: Path, dataset: Dataset, out: Path) -> None:
     assert_shows(loaded.clips)
 
 
+@pytest.mark.parametrize("step", [100, 10**7, 2 * 10**9])
+def test_a_disk_of_coarse_times_keeps_what_is_drawn(
+    root: Path, dataset: Dataset, out: Path, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As exFAT and FAT; a clip that changed is drawn again there, too."""
+    real = os.utime
+
+    def coarse(path: Path, times: None = None, *, ns: tuple[int, int] | None = None) -> None:
+        now = path.stat().st_mtime_ns
+        real(path, ns=tuple(one // step * step for one in ns or (now, now)))
+
+    for number, path in enumerate(sorted(root.rglob("*.wav"))):
+        real(path, ns=(10**18 + 12_345_678_901 * number,) * 2)
+    monkeypatch.setattr(rendering.os, "utime", coarse)
+    n = len(dataset.clips)
+    assert counts(render(dataset, out, CONFIG))[:2] == (n, 0)
+    assert counts(render(dataset, out, CONFIG))[:2] == (0, n)
+    changed = Path(dataset.clips["path"].iloc[0])
+    real(changed, ns=(2 * 10**18, 2 * 10**18))
+    assert counts(render(dataset, out, CONFIG))[:2] == (1, n - 1)
+
+
 def test_added_clip_of_the_same_name_changes_no_other_picture(
     root: Path, dataset: Dataset, out: Path
 ) -> None:
