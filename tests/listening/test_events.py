@@ -229,6 +229,22 @@ def test_gaps_up_to_the_merge_gap_are_bridged() -> None:
     assert heard(p, merge_gap=2) == [(0, 6)]
 
 
+def test_what_is_too_faint_to_be_an_event_holds_one_open_for_a_minute_at_most() -> None:
+    """It may yet be raised, and join the one before; but an alert must not wait for hours."""
+    tracker = EventTracker(
+        ["saw"], EventSettings(on=0.8, off=0.3, extent=0.3, merge_gap=1), Origin("a")
+    )
+    p = [0.9, 0.1, *[0.4] * 200]
+    told = []
+    for n, value in enumerate(p):
+        told += [(n, event) for event in tracker.push(ScoredWindow(n, n + 1, [value]))]
+    [(when, event)] = told
+    assert (event.start, event.end) == (0, 1) and 60 < when < 65
+    assert tracker.finish() == []
+    again = [0.9, 0.1, *[0.4] * 40, 0.9]  # raised within the minute
+    assert heard(again, on=0.8, off=0.3, extent=0.3, merge_gap=1) == [(0, len(again))]
+
+
 def test_short_events_are_dropped_after_merging() -> None:
     p = [0.9, 0, 0.9, 0, 0, 0, 0.9, 0.9]
     assert heard(p, merge_gap=1, min_length=3) == [(0, 3)]

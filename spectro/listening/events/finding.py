@@ -33,6 +33,7 @@ SCHEMA = 1  # of Event: raised when a column changes its name or its meaning
 
 Probabilities = npt.NDArray[np.float64]
 
+_LONGEST_HELD = 60.0  # s that what is too faint to be an event keeps one before it open
 _TOUCHING = 1e-6  # s; windows further apart than this have sound between them that nobody heard
 
 
@@ -362,12 +363,16 @@ class EventTracker:
         events = []
         for i, event in sorted(self._merging.items()):
             run = self._runs.get(i)
-            if self._near(event, boundary if run is None else run.start):
+            waits = run is None or self._raised(i, run) or self._fresh(event, boundary)
+            if waits and self._near(event, boundary if run is None else run.start):
                 continue
             del self._merging[i]
             if self._long(event):
                 events.append(self._event(i, event))
         return events
+
+    def _fresh(self, event: _Run, boundary: float) -> bool:
+        return boundary - (event.end or 0.0) <= self.settings.merge_gap + _LONGEST_HELD
 
     def _near(self, event: _Run, start: float) -> bool:
         return start - (event.end or 0.0) <= self.settings.merge_gap + 1e-9
