@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 __all__ = ["ListenerStats", "SourceStats", "Timings"]
 
 _BEHIND = 600.0  # s for which a source counts as not kept up with, after sound was dropped
+_QUIET = 300.0  # s without a sample, of a source that says nothing
 _BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -64,6 +65,16 @@ class SourceStats:
     def deaf(self) -> str:
         """Why nothing is heard, now or ever again; "" if it is, or if a file was heard whole."""
         return self.fault or self.ended
+
+    def stuck(self, now: float) -> str:
+        """Say that a source counts as up and has given nothing for minutes; "" if it has not.
+
+        One that is lost is told as that; here its driver does not even come back to say so.
+        """
+        quiet = now - self.last_audio
+        if self.finished or not self.up or not self.last_audio or quiet < _QUIET:
+            return ""
+        return f"no sample for {quiet / 60:.0f} min, and its driver does not answer"
 
     def behind(self, now: float) -> str:
         """Say that sound was dropped of late as the machine is too slow; "" if none was."""

@@ -146,6 +146,17 @@ def test_clients_that_drip_do_not_stop_it(server: str, monkeypatch: pytest.Monke
     assert answered
 
 
+def test_a_source_whose_driver_hangs_is_no_longer_green(stats: ListenerStats) -> None:
+    gate = stats.sources["gate"] = SourceStats(up=True, fault="", last_audio=1.8e9)
+    stats.sources.pop("roof")
+    assert problems(stats, 1.8e9 + 200) == []
+    [told] = problems(stats, 1.8e9 + 168 * 3_600)
+    assert told == "gate: no sample for 10080 min, and its driver does not answer"
+    assert "gate FAULT (no sample for 10 min" in heartbeat(stats, 1.8e9 + 600)
+    gate.finished = True  # a file
+    assert problems(stats, 1.8e9 + 600) == []
+
+
 def test_the_heartbeat_says_what_is_wrong(stats: ListenerStats) -> None:
     stats.waiting["webhook"] = 2
     assert heartbeat(stats, 1.8e9) == (

@@ -23,7 +23,7 @@ def problems(stats: ListenerStats, now: float) -> list[str]:
     found = [
         f"{name}: {wrong}"
         for name, source in stats.sources.items()
-        for wrong in (source.deaf, source.behind(now))
+        for wrong in (source.deaf or source.stuck(now), source.behind(now))
         if wrong
     ]
     found += [f"{source}: {text}" for (source, _), text in stats.unheard.items()]
@@ -63,7 +63,7 @@ def health(stats: ListenerStats, now: float) -> dict[str, Any]:
 
 def heartbeat(stats: ListenerStats, now: float) -> str:
     """Say in one line how it goes."""
-    parts = [_of_source(name, one) for name, one in stats.sources.items()]
+    parts = [_of_source(name, one, now) for name, one in stats.sources.items()]
     parts.append(f"{stats.inference.number} windows of {1000 * stats.inference.mean:.1f} ms")
     parts.append(f"{stats.events.total()} events")
     waiting = stats.waiting.total()
@@ -72,9 +72,9 @@ def heartbeat(stats: ListenerStats, now: float) -> str:
     return ", ".join(parts)
 
 
-def _of_source(name: str, one: SourceStats) -> str:
-    if one.deaf:
-        return f"{name} FAULT ({one.deaf})"
+def _of_source(name: str, one: SourceStats, now: float) -> str:
+    if wrong := one.deaf or one.stuck(now):
+        return f"{name} FAULT ({wrong})"
     if one.finished:
         return f"{name} ended"
     dropped = f", {one.dropped:.0f} s dropped" if one.dropped else ""
