@@ -16,9 +16,10 @@ from spectro.plumbing.files import write_text
 from spectro.plumbing.words import percent
 
 if TYPE_CHECKING:
-    from spectro.crossval.folds import Start, Training
+    from spectro.crossval.folds import Training
     from spectro.crossval.records import FoldRecord
     from spectro.crossval.run import Run
+    from spectro.crossval.start import Start
     from spectro.pictures.rendered import RenderedSet
     from spectro.training.settings import TrainConfig
 
@@ -282,8 +283,8 @@ def fit_time(
     n_threads: int | None = None,
 ) -> TrainConfig:
     """Pick epochs and size so that it fits a time, or take those of the run that is there."""
-    from spectro.crossval.folds import start
     from spectro.crossval.run import Run
+    from spectro.crossval.start import start
     from spectro.crossval.studies import budget
     from spectro.training import splits
 

@@ -208,7 +208,7 @@ def lr_find(
     out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("lr-find.png"),
 ) -> None:
     """Plot loss against learning rate, on training folds only, and suggest a rate."""
-    from spectro.crossval.folds import start
+    from spectro.crossval.start import start
     from spectro.crossval.studies import budget as tuning
     from spectro.pictures.plots import PNG, save
     from spectro.plumbing.files import check_ours

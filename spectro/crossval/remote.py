@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, as_completed
 from pathlib import Path
 
-from spectro.crossval.folds import Start, Training, start
+from spectro.crossval.folds import Training
 from spectro.crossval.records import FoldRecord
 from spectro.crossval.run import Run
+from spectro.crossval.start import Start, start
 from spectro.errors import ModelError, SpectroError
 from spectro.models.networks.precision import choose_precision
 from spectro.pictures.rendered import RenderedSet

@@ -42,7 +42,6 @@ from spectro.crossval.records import (
     ScoredDataset,
     Scores,
 )
-from spectro.crossval.source import first_change
 from spectro.errors import ModelError
 from spectro.pictures.rendered import RenderedSet
 from spectro.pictures.settings import SpectrogramConfig
@@ -57,7 +56,7 @@ from spectro.plumbing.files import (
     write_text,
 )
 from spectro.plumbing.paths import check_no_link
-from spectro.plumbing.words import counted
+from spectro.plumbing.words import counted, first_change
 from spectro.training.settings import TrainConfig
 
 __all__ = ["RANDOM", "RECORD", "Run", "default_run_folder", "latest_run"]

@@ -398,9 +398,7 @@ def kept(
     """
     try:
         whole = json.loads(read_bounded(part_of(recording, out), _MOST_BYTES).decode())
-        if whole["path"] != os.path.abspath(recording):
-            return None
-        if whole["settings"] != settings.identity:
+        if (whole["path"], whole["settings"]) != (os.path.abspath(recording), settings.identity):
             return None
         if not as_it_was and whole["about"] != about_recording(recording):
             return None
@@ -419,17 +417,17 @@ def _read(recording: str, whole: dict[str, Any], settings: ScanSettings) -> Foun
         raise ValueError("its length or rate is damaged")
     if "begin" in whole:
         begin = None if whole["begin"] is None else datetime.fromisoformat(whole["begin"])
-    else:  # an earlier version kept it in words alone
-        stated = settings.start_time and parse_start_time(settings.start_time)
-        begin = _begin_again(recording, stated or None)
-    return Found(heard, *told, events, begin)
+        return Found(heard, *told, events, begin)
+    return Found(heard, *told, events, _begin_again(recording, settings.start_time))
 
 
-def _begin_again(recording: str, stated: datetime | None) -> datetime | None:
+def _begin_again(recording: str, told: str | None) -> datetime | None:
+    """Find it out anew, where an earlier version kept it in words alone."""
+    stated = None if told is None else parse_start_time(told)
     try:
         return beginning(recording, stated).time
-    except AudioError:  # it is gone by now
-        return stated
+    except AudioError:
+        return stated  # it is gone by now
 
 
 def heard_in(recordings: Iterable[str], out: str | Path, settings: ScanSettings) -> Iterator[Found]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from decimal import ROUND_HALF_UP, Decimal
 
-__all__ = ["counted", "hundredths", "percent"]
+__all__ = ["counted", "first_change", "hundredths", "percent"]
+
+_LONGEST_CHANGE = 120  # characters of a line that is shown
 
 
 def counted(n: int, noun: str, plural: str = "") -> str:
@@ -56,3 +58,14 @@ def hundredths(share: float, digits: int = 1) -> str:
     if share < 1 and shown == 100:
         return f">{100 - step}"
     return f"{shown}"
+
+
+def first_change(before: str, now: str) -> str:
+    """Show the first line that differs, as it was and as it is; empty where none does."""
+    texts = [before.splitlines(), now.splitlines()]
+    longest = max(map(len, texts))
+    was, is_now = ([*lines, *[""] * (longest - len(lines))] for lines in texts)
+    for one, other in zip(was, is_now, strict=True):
+        if one != other:
+            return " is now ".join(repr(line.strip()[:_LONGEST_CHANGE]) for line in (one, other))
+    return ""

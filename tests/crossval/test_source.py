@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from spectro.crossval.source import LONGEST, first_change, source_of
+from spectro.crossval.own.source import LONGEST, source_of
+from spectro.plumbing.words import first_change
 
 CODE = """
 import helpers
@@ -132,9 +133,7 @@ def source(
     for name, text in {"mine.py": code, "helpers.py": helpers, **modules}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    asked = (
-        f"from mine import *; from spectro.crossval import source as s; print(s.source_of({what}))"
-    )
+    asked = f"from mine import *; from spectro.crossval.own import source as s; print(s.source_of({what}))"
     done = subprocess.run(
         [sys.executable, "-c", asked], cwd=folder, capture_output=True, text=True, check=True,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
@@ -240,7 +239,9 @@ def test_packages_are_not_followed_wherever_they_lie(tmp_path: Path) -> None:
     there.mkdir(parents=True)
     (there / "helpers.py").write_text(HELPERS)
     (tmp_path / "mine.py").write_text("from helpers import tall\ndef make(dls): return tall(1)")
-    asked = "from mine import *; from spectro.crossval import source as s; print(s.source_of(make))"
+    asked = (
+        "from mine import *; from spectro.crossval.own import source as s; print(s.source_of(make))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", asked], cwd=tmp_path, capture_output=True, text=True, check=True,
         env={**os.environ, "PYTHONPATH": str(there)},

@@ -309,7 +309,7 @@ def test_a_chunk_that_lies_about_its_size_costs_no_memory(
 
 
 def test_many_empty_chunks_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(iff, "_MOST_CHUNKS", 10)
+    monkeypatch.setattr(iff, "MOST_CHUNKS", 10)
     path = wav(tmp_path / "a.wav", *[chunk(b"junk", b"")] * 20, comment(MOTH))
     assert beginning(path).source == "none"
 

@@ -13,10 +13,12 @@ import torch
 from spectro.cli import steps
 from spectro.crossval import folds as crossval
 from spectro.crossval import runs
+from spectro.crossval import start as starting
 from spectro.crossval.run import Run
 from spectro.crossval.studies import learning_curve
 from spectro.crossval.studies.nested import Nested, inner_folder
 from spectro.errors import ModelError
+from spectro.models.weights import Weights
 from spectro.pictures.rendered import RenderedSet
 from spectro.training.loop import learner, timing
 from spectro.training.loop.progress import Listener
@@ -190,9 +192,7 @@ def test_a_run_goes_on_with_the_network_that_it_began_with(
     asked = BRIEF.replace(arch="auto")
     begun = crossval.Training.open(tmp_path / "run", rendered, asked).run
     assert begun.config.arch == "resnet18"
-    monkeypatch.setattr(
-        crossval, "settle", lambda spec, arch: (arch, crossval.Weights("random", ""))
-    )
+    monkeypatch.setattr(starting, "settle", lambda spec, arch: (arch, Weights("random", "")))
     again = crossval.Training.open(tmp_path / "run", rendered, asked).run
     assert again.config == begun.config
 
@@ -200,12 +200,12 @@ def test_a_run_goes_on_with_the_network_that_it_began_with(
 def test_every_run_of_a_study_tells_why_another_network_is_trained(
     rendered: RenderedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def settle(spec: str, arch: str) -> tuple[str, crossval.Weights]:
+    def settle(spec: str, arch: str) -> tuple[str, Weights]:
         none_asked = arch == "auto"
         why = "those of resnet18 cannot be had" if none_asked else ""
-        return ("cnn4" if none_asked else arch), crossval.Weights("random", "", instead=why)
+        return ("cnn4" if none_asked else arch), Weights("random", "", instead=why)
 
-    monkeypatch.setattr(crossval, "settle", settle)
+    monkeypatch.setattr(starting, "settle", settle)
     asked = BRIEF.replace(arch="auto")
     first, second = tmp_path / "first", tmp_path / "second"
     for folder, like in ((first, []), (second, [first]), (second, [])):  # and gone on with

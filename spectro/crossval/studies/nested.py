@@ -24,9 +24,10 @@ from typing import Any
 
 import pandas as pd
 
-from spectro.crossval.folds import Start, Training, check_takes, start
+from spectro.crossval.folds import Training
 from spectro.crossval.records import Design, FoldRecord
 from spectro.crossval.run import Run
+from spectro.crossval.start import Start, check_takes, start
 from spectro.errors import ConfigError, DivergedError
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.files import write_text

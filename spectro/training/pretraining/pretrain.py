@@ -19,13 +19,13 @@ from spectro.models.networks.precision import autocast
 from spectro.models.weights import resolve
 from spectro.pictures.settings import SpectrogramConfig
 from spectro.plumbing.files import is_taken, replacing, sweep, write_text
-from spectro.plumbing.words import percent
 from spectro.plumbing.workers import ACTIVATIONS, keep_memory
 from spectro.training.data import device as usual_device
 from spectro.training.loop import timing
 from spectro.training.loop.processes import ALONE, Rank, any_of_them, average
 from spectro.training.pixels import Colour, TensorLevels
 from spectro.training.pretraining import checkpoint
+from spectro.training.pretraining.card import card
 from spectro.training.pretraining.checkpoint import STATE, Checkpoint, LogRow
 from spectro.training.pretraining.objectives import Heads, contrast, parameter_errors
 from spectro.training.pretraining.pictures import Pictures
@@ -370,7 +370,7 @@ class Pretraining:
         half = {name: _halved(t).cpu().contiguous() for name, t in state.items()}
         with replacing(self.folder / WEIGHTS) as path:
             tensors.write_tensors(half, path)
-        write_text(self.folder / "README.md", _card(self.about, self.log))
+        write_text(self.folder / "README.md", card(self.about, self.log, WEIGHTS))
 
 
 def _halved(tensor: Tensor) -> Tensor:
@@ -421,34 +421,3 @@ def _rate(step: int, steps: int) -> float:
     if step < rise:
         return (step + 1) / rise
     return 0.5 + 0.5 * math.cos(math.pi * (step - rise) / max(1, steps - rise))
-
-
-def _card(about: Checkpoint, log: list[LogRow]) -> str:
-    """Describe the weights for a person."""
-    config, heard = about.config, about.steps * about.config.batch_size
-    counted = f"{heard:,}" if heard >= config.sounds else f"{heard:,} of {config.sounds:,}"
-    on = f" on {about.gpus} GPUs" if about.gpus > 1 else ""
-    lines = [
-        f"# {config.arch}, pretrained on synthesised sound",
-        "",
-        f"{counted} synthesised sounds of {about.spectrogram.duration:g} s were heard "
-        f"in {about.seconds / 60:,.0f} minutes{on}, with spectro {about.version}, generator "
-        f"{about.generator}, seed {config.seed}; objective: {config.objective}. It started from "
-        f"{about.start}.",
-        "",
-        f"`{WEIGHTS}`: the state dict of {config.arch} without its classifier, in half precision "
-        "but for numbers that are too large for it: "
-        f"`--arch {config.arch} --weights {WEIGHTS}`.",
-        "",
-        "```toml",
-        config.to_toml().strip(),
-        "",
-        about.spectrogram.to_toml().strip(),
-        "```",
-    ]
-    if heard < config.sounds:
-        lines[4:4] = ["It was stopped on the way, where the learning rate is high still.", ""]
-    if log and log[-1].score is not None:
-        on = f" on {log[-1].scored_on}" if log[-1].scored_on else ""
-        lines[4:4] = [f"Score when it stopped{on}: {percent(log[-1].score)}.", ""]
-    return "\n".join(lines) + "\n"

@@ -1,7 +1,7 @@
 """Learners of the user's own under our protocol: cross-validated, scored, reported, compared.
 
-``run.json`` keeps the source of what made them (:mod:`spectro.crossval.source`), so that a run says
-what it was and another is not mixed into it.
+``run.json`` keeps the source of what made them (:mod:`spectro.crossval.own.source`), so that a run
+says what it was and another is not mixed into it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from torch import nn
 from spectro.crossval.cards import card_of
 from spectro.crossval.final.evidence import evenly
 from spectro.crossval.folds import check_pictures, measured, score_run
+from spectro.crossval.own.source import source_of
 from spectro.crossval.predictions import accuracy, out_of_fold, write_predictions
 from spectro.crossval.records import Design, FoldRecord, Origin, OwnLearner, Scores
 from spectro.crossval.run import Run
-from spectro.crossval.source import source_of
 from spectro.errors import ConfigError, DivergedError
 from spectro.models.card import ModelCard
 from spectro.models.folder import predict_levels, save_model

@@ -29,10 +29,10 @@ from typing import Any
 from spectro.plumbing.files import read_bounded
 from spectro.plumbing.settings import Checked
 
-__all__ = ["LONGEST", "first_change", "source_of"]
+__all__ = ["LONGEST", "source_of"]
 
 LONGEST = 20_000  # characters that are kept; of the rest, its hash
-_LONGEST_VALUE, _LONGEST_CHANGE = 1_000, 120
+_LONGEST_VALUE = 1_000
 _LONGEST_MODULE = 1 << 24  # bytes
 _DEEPEST = 20  # of values in values
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
@@ -68,17 +68,6 @@ def source_of(*parts: object) -> str:
     if len(text) <= LONGEST:
         return text
     return f"{text[:LONGEST]}\n# all of it, sha256 {_hash(text)}\n"
-
-
-def first_change(before: str, now: str) -> str:
-    """Show the first line that differs, as it was and as it is; empty where none does."""
-    texts = [before.splitlines(), now.splitlines()]
-    longest = max(map(len, texts))
-    was, is_now = ([*lines, *[""] * (longest - len(lines))] for lines in texts)
-    for one, other in zip(was, is_now, strict=True):
-        if one != other:
-            return " is now ".join(repr(line.strip()[:_LONGEST_CHANGE]) for line in (one, other))
-    return ""
 
 
 def _follow(name: str, part: Any, told: Told, given: bool = False) -> None:
