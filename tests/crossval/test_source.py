@@ -133,7 +133,10 @@ def source(
     for name, text in {"mine.py": code, "helpers.py": helpers, **modules}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    asked = f"from mine import *; from spectro.crossval.own import source as s; print(s.source_of({what}))"
+    asked = (
+        "from mine import *; from spectro.crossval.own.source import source_of; "
+        "print(source_of(make))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", asked], cwd=folder, capture_output=True, text=True, check=True,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
