@@ -135,7 +135,7 @@ def source(
         (folder / name).write_text(text)
     asked = (
         "from mine import *; from spectro.crossval.own.source import source_of; "
-        "print(source_of(make))"
+        f"print(source_of({what}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", asked], cwd=folder, capture_output=True, text=True, check=True,
