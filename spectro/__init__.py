@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from spectro.clips.sample.write import write_sample
     from spectro.clips.table import Dataset
     from spectro.crossval.folds import cross_validate
-    from spectro.crossval.own import score
+    from spectro.crossval.own.training import score
     from spectro.crossval.run import Run
     from spectro.crossval.runs import compare_runs
     from spectro.errors import SpectroError
@@ -78,7 +78,7 @@ _WHERE = {
     "load_dataset": "clips.datasets:load",
     "recipe": "training.recipes",
     "render": "pictures.render",
-    "score": "crossval.own",
+    "score": "crossval.own.training",
     "write_report": "report.write",
     "write_sample": "clips.sample.write",
 }

@@ -388,7 +388,7 @@ def cross_validate(
     ([1, 2], 4)
     """
     if make_learner is not None:
-        from spectro.crossval.own import cross_validate_own
+        from spectro.crossval.own.training import cross_validate_own
 
         return cross_validate_own(pictures, folder, make_learner, fit, config, listener)
     if fit is not None:

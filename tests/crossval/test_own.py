@@ -28,7 +28,7 @@ from torchvision.models import resnet18
 
 import spectro
 from spectro.crossval.final.train import train_final
-from spectro.crossval.own import OwnTraining
+from spectro.crossval.own.training import OwnTraining
 from spectro.crossval.run import Run
 from spectro.crossval.runs import compare_runs, list_runs
 from spectro.errors import ConfigError, DivergedError, ModelError
