@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from spectro.clips.table import Dataset
 
 __all__ = [
-    "ALL_SETTINGS",
     "FOLDS",
     "PICTURE",
     "PRETRAINING",
     "READING",
+    "RECIPE_AND_FILE",
     "RUNNING",
     "SPECTROGRAM",
     "TABLE",
@@ -58,6 +58,7 @@ __all__ = [
     "Workers",
     "either",
     "flags_of",
+    "from_recipe",
     "settings",
     "training",
     "with_options",
@@ -287,11 +288,12 @@ SPECTROGRAM = Group(
 )
 
 
-def _both(config: Path | None, recipe: str | None) -> tuple[SpectrogramConfig, TrainConfig]:
+def from_recipe(config: Path | None, recipe: str | None) -> tuple[SpectrogramConfig, TrainConfig]:
+    """Give the settings of pictures and of training of a recipe, changed by a TOML file."""
     return _spectrogram(config, recipe), _train(config, recipe)
 
 
-ALL_SETTINGS = Group((_config_file(PICTURE), _recipe(PICTURE)), _both)
+RECIPE_AND_FILE = Group((_config_file(PICTURE), _recipe(PICTURE)), dict)
 
 
 def _pretraining(

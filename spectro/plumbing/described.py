@@ -39,7 +39,9 @@ def first_sentence(text: str) -> str:
     return re.split(r"(?<=\.)\s+(?=[A-Z\"])", text)[0]
 
 
-def commented_toml(settings: Settings, why: Mapping[str, str] | None = None) -> str:
+def commented_toml(
+    settings: Settings, why: Mapping[str, str] | None = None, *, one_of_many: bool = False
+) -> str:
     """Write settings as a TOML table, each under a comment that says what it is for.
 
     What is None, which TOML cannot say, stands as a comment. Settings that are themselves lists of
@@ -51,13 +53,16 @@ def commented_toml(settings: Settings, why: Mapping[str, str] | None = None) -> 
         Of a class with a `table`.
     why : mapping of str to str, or None
         Where the value of a setting comes from, added to its comment.
+    one_of_many : bool
+        Write the table as one of a list, ``[[table]]``.
 
     Returns
     -------
     text : str
         That reads back as the same settings.
     """
-    return "\n".join(_table(settings, f"[{settings.table}]", why or {})) + "\n"
+    head = f"[[{settings.table}]]" if one_of_many else f"[{settings.table}]"
+    return "\n".join(_table(settings, head, why or {})) + "\n"
 
 
 def _table(settings: Settings, head: str, why: Mapping[str, str]) -> Iterator[str]:
@@ -96,6 +101,8 @@ def _comment(text: str, source: str | None) -> Iterator[str]:
 def _assignment(name: str, value: Any) -> str:
     if value is None:
         return f"# {name} ="
+    if value == {}:
+        return f"{name} = {{}}"
     import tomli_w  # of the extra train
 
     line = tomli_w.dumps({name: value}).strip()

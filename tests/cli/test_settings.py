@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from spectro.cli.app import app
+from spectro.cli.listening.listen import _plan
 from spectro.cli.options import _spectrogram, _train
 from spectro.crossval.run import Run
 from spectro.errors import ConfigError, ModelError
+from spectro.listening.events.settings import EventSettings
+from spectro.listening.live.settings import ProofSettings, read_proofs
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.settings import TABLES
+from spectro.training.pretraining.settings import PretrainConfig
 from spectro.training.recipes import RECIPES, recipe, recipe_spectrogram
 from spectro.training.settings import Phase, TrainConfig
 from tests.conftest import SHORT_TRAINING
@@ -53,8 +58,35 @@ def test_a_setting_that_a_file_changes_says_so(tmp_path: Path) -> None:
     assert "lr = 0.01" in told
 
 
-def test_the_example_in_the_docs_is_what_the_command_prints() -> None:
-    assert (DOCS / "spectro.toml").read_text() == printed(), "spectro settings > docs/spectro.toml"
+@pytest.mark.parametrize(("words", "file"), [((), "spectro.toml"), (("listen",), "listen.toml")])
+def test_the_examples_in_the_docs_are_what_the_command_prints(
+    words: tuple[str, ...], file: str
+) -> None:
+    assert (DOCS / file).read_text() == printed(*words), f"spectro settings > docs/{file}"
+
+
+def test_what_settings_prints_of_a_listener_reads_back(tmp_path: Path) -> None:
+    file = tmp_path / "listen.toml"
+    file.write_text(printed("listen"))
+    assert _plan(file, None, {}, {}, {}, {}, []) == _plan(None, "mic", {}, {}, {}, {}, [])
+    proof = file.read_text().partition("# [[proof]]\n")[2]
+    file.write_text("[[proof]]\n" + re.sub("^# ", "", proof, flags=re.MULTILINE))
+    (read,) = read_proofs(file)
+    assert read == ProofSettings(clip=tmp_path / "chainsaw.flac", label="chainsaw")
+
+
+def test_what_settings_prints_of_scan_and_pretrain_reads_back(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text(printed("scan"))
+    assert EventSettings.from_toml(file) == EventSettings()
+    file.write_text(printed("pretrain"))
+    assert PretrainConfig.from_toml(file) == PretrainConfig()
+    assert _spectrogram(file, None) == recipe_spectrogram("default")
+
+
+def test_a_recipe_is_of_training_alone() -> None:
+    with pytest.raises(ConfigError, match="change no settings of spectro listen"):
+        printed("listen", "--recipe", "blog")
 
 
 @pytest.mark.parametrize(

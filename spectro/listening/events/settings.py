@@ -63,7 +63,7 @@ class EventSettings(Settings):
         that raising `on` makes fewer events, not shorter ones (sound event bounding boxes,
         arXiv 2406.04212). At most `on`; below `off`, it takes the part of `off`.
     classes : dict of str to ClassThresholds
-        Classes with thresholds of their own.
+        Classes with thresholds of their own: in TOML ``classes.siren = {on = 0.8, off = 0.5}``.
     ignore : tuple of str
         Classes that are never raised: background.
     smoothing : "median" or "mean"
