@@ -36,6 +36,7 @@ BackendName = Literal["auto", "torch", "onnx", "int8"]
 
 FILES = {"onnx": "model.onnx", "int8": "model.int8.onnx"}
 _MAX_BYTES = 1 << 31  # of an export; protobuf takes no more
+_ROUNDING = 1e-3  # by which probabilities may miss a sum of 1
 
 
 class Answer(NamedTuple):
@@ -135,12 +136,26 @@ class OnnxBackend:
 
     def __init__(self, folder: str | Path, name: str = FILES["onnx"]) -> None:
         self.card = read_card(folder)
-        self._session = _open_session(Path(folder) / name)
-        _check_export(self._session, self.card, Path(folder) / name)
+        self._path = Path(folder) / name
+        self._session = _open_session(self._path)
+        _check_export(self._session, self.card, self._path)
 
     def __call__(self, levels: Levels) -> Answer:
         """Ask about pictures; see :class:`Backend`."""
-        probabilities, *energy = self._session.run(None, {"levels": levels})
+        try:
+            probabilities, *energy = self._session.run(None, {"levels": levels})
+        except Exception as error:  # ONNX Runtime's errors have no common class but this
+            raise ModelError(
+                f"{self._path}: cannot be run ({shortened(error)}); export the model again"
+            ) from None
+        shape = len(levels), len(self.card.labels)
+        if not _are_probabilities(probabilities, shape) or any(
+            one.shape != shape[:1] or np.isnan(one).any() for one in energy
+        ):
+            raise ModelError(
+                f"{self._path}: does not answer with probabilities of the classes; export the "
+                "model again"
+            )
         return Answer(probabilities, self.card.known(levels, probabilities, *energy))
 
 
@@ -211,6 +226,14 @@ def _open_session(path: Path) -> Any:
         raise ModelError(
             f"{path}: cannot be loaded ({shortened(error)}); export the model again"
         ) from None
+
+
+def _are_probabilities(found: npt.NDArray[Any], shape: tuple[int, int]) -> bool:
+    """Tell whether each row of an answer is a distribution over the classes."""
+    if found.shape != shape or found.dtype != np.float32:
+        return False
+    within = (found >= 0) & (found <= 1 + _ROUNDING)  # not a number is neither
+    return bool(within.all() and (np.abs(found.sum(axis=1) - 1) <= _ROUNDING).all())
 
 
 def _check_export(session: Any, card: ModelCard, path: Path) -> None:

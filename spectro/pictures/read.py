@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +17,14 @@ from spectro.errors import RenderError
 from spectro.pictures.colors import palette
 from spectro.pictures.settings import MAX_PIXELS
 from spectro.pictures.spectrogram import network_levels
-from spectro.plumbing.files import open_regular
+from spectro.plumbing.files import open_regular, read_bounded
 
 __all__ = [
     "drawn_as",
     "is_whole",
     "n_bytes",
     "n_channels",
+    "picture_digest",
     "picture_grey",
     "picture_size",
     "read_grey",
@@ -31,6 +33,7 @@ __all__ = [
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = bytes.fromhex("0000000049454e44ae426082")  # the chunk IEND, last in every whole PNG
+_LARGEST = 4 * MAX_PIXELS  # bytes of a file: noise does not become smaller in it
 _AGAIN = "remove it and run spectro render again"
 
 Levels = npt.NDArray[np.uint8]
@@ -223,6 +226,20 @@ def n_bytes(image: str, channels: int) -> int:
     """
     height, width = _shape(image)
     return channels * height * width
+
+
+def picture_digest(image: str) -> str:
+    """Compute the SHA-256 of a picture's file, as 64 hexadecimal digits.
+
+    Raises
+    ------
+    RenderError
+        If it is no file, or larger than that of any picture that is drawn here.
+    """
+    try:
+        return hashlib.sha256(read_bounded(image, _LARGEST)).hexdigest()
+    except OSError as error:
+        raise _no_picture(image, error) from None
 
 
 def _shape(path: str) -> tuple[int, int]:

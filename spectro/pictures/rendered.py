@@ -17,10 +17,10 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import pandas as pd
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from spectro.clips.checking.quarantine import apply_to_clips
 from spectro.clips.clip import printable
@@ -41,7 +41,9 @@ from spectro.plumbing.paths import (
     check_no_link,
     check_pictures,
     check_relative,
+    check_root,
     exists,
+    is_url,
     place,
 )
 from spectro.plumbing.settings import Record
@@ -88,7 +90,7 @@ class About(Record):
     omitted: ClassVar[frozenset[str]] = frozenset({"random_share", "reading"})
 
     name: str = Field(min_length=1, max_length=1_000)
-    root: str
+    root: Annotated[str, AfterValidator(check_root)]
     folds: tuple[int, ...]
     notes: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
@@ -271,13 +273,21 @@ def _check_same(folder: Path, dataset: Dataset, config: SpectrogramConfig) -> No
         root = str(dataset.root.resolve())
         if about.name != dataset.name:
             changed.append(f"dataset {about.name} there, {dataset.name} asked")
-        elif about.root != root and place(about.root).exists():  # not merely moved
+        elif about.root != root and _is_elsewhere(about.root):
             changed.append(f"dataset {about.root} there, {root} asked")
     if changed:
         raise RenderError(
             f"{folder}: was rendered otherwise ({'; '.join(changed)}); "
             "name another --out or remove that folder"
         )
+
+
+def _is_elsewhere(root: str) -> bool:
+    """Tell a second dataset of a name from one that was merely moved.
+
+    The folder of pictures may be a stranger's: what it names is not asked over a network.
+    """
+    return is_url(root) or os.path.exists(root)
 
 
 def set_aside(folder: Path, dataset: Dataset, clips: pd.DataFrame) -> None:

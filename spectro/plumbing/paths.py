@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from spectro.errors import ConfigError, MissingExtraError, SpectroError
 
@@ -20,12 +21,14 @@ __all__ = [
     "check_no_link",
     "check_pictures",
     "check_relative",
+    "check_root",
     "exists",
     "is_url",
     "modified",
     "place",
 ]
 
+_LONGEST = 4_096  # characters of a path, as Linux has it
 _PICTURE = re.compile(r"(fold-?\d+)/[^/\\\0]+\.png")
 
 
@@ -54,8 +57,9 @@ def place(path: str | Path) -> Path:
         raise MissingExtraError("cloud", str(path)) from None
     try:
         return cast(Path, UPath(path))
-    except ValueError as error:
-        raise ConfigError(f"{path}: no URL that can be read ({error}); see s3://, gs://") from None
+    except Exception as error:  # each kind of store raises its own, ImportError among them
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"{path}: no URL that can be read ({why}); see s3://, gs://") from None
 
 
 def exists(path: Path) -> bool:
@@ -155,6 +159,25 @@ def check_no_link(path: Path, error: type[SpectroError]) -> None:
     """
     if path.is_symlink():
         raise error(f"{path}: is a symbolic link, which is not followed here; remove the link")
+
+
+def check_root(root: str) -> str:
+    """Refuse what can be no folder and no URL, before anything is looked for there.
+
+    Raises
+    ------
+    ValueError
+        If it is empty, too long, or has characters that no path has; or is a URL that cannot be
+        taken apart.
+    """
+    if not 0 < len(root) <= _LONGEST or "\0" in root:
+        raise ValueError(f"root is {root[:80]!r}: it can be no folder and no URL")
+    if is_url(root):
+        try:
+            urlsplit(root)
+        except ValueError as error:
+            raise ValueError(f"root is {root[:80]!r}: it can be no URL ({error})") from None
+    return root
 
 
 def check_relative(names: Iterable[object], table: str | Path, error: type[SpectroError]) -> None:

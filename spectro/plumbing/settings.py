@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from spectro.errors import ConfigError, SpectroError
-from spectro.plumbing.files import read_json
+from spectro.plumbing.files import read_bounded, read_json
 
 if sys.version_info >= (3, 11):
     from typing import Self
@@ -45,6 +45,7 @@ TABLES = (
 _LARGEST_TOML = 1 << 20  # bytes
 _MOST_PARTS = 100  # dots in a key
 _SHOWN = 80  # characters of a wrong value that a message shows
+_TOLD = 5  # problems of one table
 
 
 class _NestedError(ConfigError, ValueError):
@@ -65,15 +66,18 @@ class Checked(BaseModel):
 
     @classmethod
     def _one_line(cls, error: ValidationError) -> str:
-        """Say every problem of a failed construction in one line."""
-        return "; ".join(cls._problem(detail) for detail in error.errors())
+        """Say the problems of a failed construction in one line, the first of very many."""
+        problems = error.errors()
+        told = "; ".join(cls._problem(detail) for detail in problems[:_TOLD])
+        more = len(problems) - _TOLD
+        return f"{told}; and {more:,} more" if more > 0 else told
 
     @classmethod
     def _problem(cls, detail: Any) -> str:
-        where = ".".join(str(part) for part in detail["loc"])
+        where = _cut(".".join(str(part) for part in detail["loc"]))
         if detail["type"] == "extra_forbidden":
             names = [*cls.model_fields, *(cls.short if where not in cls.short else ())]
-            close = difflib.get_close_matches(where[:_SHOWN], names, 1)
+            close = difflib.get_close_matches(where, names, 1)
             meant = f"did you mean {close[0]}? There" if close else "there"
             return f"unknown setting {where}; {meant} are {', '.join(names)}"
         if detail["type"] == "missing":
@@ -84,9 +88,7 @@ class Checked(BaseModel):
             return f"{where}: {error}" if nested else str(error)
         if not where:  # the whole of a JSON text
             return f"these are no settings: {detail['msg'].lower()}"
-        shown = repr(detail["input"])
-        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
-        return f"{where} is {shown}: {detail['msg'].lower()}"
+        return f"{where} is {_shown(detail['input'])}: {detail['msg'].lower()}"
 
     def replace(self, /, **changes: Any) -> Self:
         """Return a copy with `changes`; None means "leave as it is"; unknown names are errors."""
@@ -221,7 +223,7 @@ def read_table(path: str | Path, name: str) -> dict[str, Any]:
         _check_tables(tables, path)
     table = tables.get(name, {})
     if not isinstance(table, dict):
-        raise ConfigError(f"{path}: {name} is {table!r}; write it as a table, [{name}]")
+        raise ConfigError(f"{path}: {name} is {_shown(table)}; write it as a table, [{name}]")
     return table
 
 
@@ -259,16 +261,25 @@ def _check_tables(tables: Iterable[str], path: str | Path) -> None:
             raise ConfigError(f"{path}: unknown table [{name[:_SHOWN]}]; {meant}")
 
 
+def _shown(value: object) -> str:
+    """Write a wrong value as a message shows it."""
+    try:
+        return _cut(repr(value))
+    except ValueError:  # a number of more digits than Python writes, which hexadecimals can have
+        return "a number of thousands of digits"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
 def _read_toml(path: str | Path) -> dict[str, Any]:
     """Parse a TOML file."""
     try:
-        with Path(path).open("rb") as file:
-            text = file.read(_LARGEST_TOML + 1).decode("utf-8-sig")
+        text = read_bounded(path, _LARGEST_TOML).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise ConfigError(f"{path}: cannot read the settings file ({why})") from None
-    if len(text) > _LARGEST_TOML:
-        raise ConfigError(f"{path}: is larger than {_LARGEST_TOML >> 20} MiB; no settings file is")
     # Of a key of n parts the reader keeps n beginnings, and settings are one table deep.
     if any(part.count(".") > _MOST_PARTS for part in re.split(r"[=,\[\]{}\n]", text)):
         raise ConfigError(f"{path}: is nested too deeply for settings")

@@ -134,7 +134,8 @@ def check(paths: Iterable[str], config: SpectrogramConfig, train: TrainConfig) -
     Raises
     ------
     AudioError
-        If a sound file is missing: it may have been removed after the pictures were drawn.
+        If a sound file is missing: it may have been removed after the pictures were drawn. Or if it
+        is at a URL: the table of clips may be a stranger's, and each epoch would fetch it again.
     ConfigError
         If `gain` is set for pictures in which it changes nothing.
     """
@@ -144,7 +145,12 @@ def check(paths: Iterable[str], config: SpectrogramConfig, train: TrainConfig) -
             "fixed power and range, as --ref 1.0 --db-range fixed, or leave it out"
         )
     for path in paths:
-        if not is_url(path) and not Path(path).is_file():
+        if is_url(path):
+            raise AudioError(
+                f'{path}: source = "sounds" trains on files, not on URLs; copy the sounds here and '
+                "render the copy, or train on the pictures"
+            )
+        if not Path(path).is_file():
             raise AudioError(
                 f'{path}: no such file, and source = "sounds" trains on the sounds; bring it '
                 "back, or train on the pictures"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import random
@@ -259,6 +260,25 @@ def test_results_are_not_scanned_themselves(model: Path, night: Path, tmp_path: 
         scan(model, tmp_path, "--out", out, "--evidence", "2")
         assert [one.recording for one in read_csv(out / "events.csv")] == [str(night)] * 2
     assert find_recordings([str(tmp_path)]).paths != [str(night)]  # there are clips, to be left out
+
+
+def test_a_disk_that_is_full_at_the_evidence_is_told(
+    model: Path, night: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It must not pass for a recording that has gone, whose cells stay empty."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    out = tmp_path / "out"
+    for place in ("pathlib.Path.write_bytes", "spectro.listening.outputs.evidence.save_png"):
+        monkeypatch.setattr(place, full)
+        words = ["scan", model, night, "--out", out, "--evidence", "2"]
+        result = CliRunner().invoke(app, [str(word) for word in words])
+        assert result.exit_code != 0, place
+        assert "No space left" in str(result.exception), place
+        assert not (out / "evidence").exists(), place
+        monkeypatch.undo()
 
 
 def test_a_window_says_what_prediction_and_a_long_walk_say(model: Path, night: Path) -> None:

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.numpy
 import safetensors.torch
 import torch
 from PIL import Image
+from safetensors import safe_open
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 from typer.testing import CliRunner
@@ -179,6 +181,34 @@ def test_what_is_no_picture_is_named(images: list[str], tmp_path: Path) -> None:
     Image.new("RGB", (20, 20)).save(images[3])
     with pytest.raises(RenderError, match=r"3\.png: is 20 x 20 pixels, unlike"):
         features_of(images, tmp_path)
+
+
+def test_a_picture_that_is_a_pipe_or_far_too_large_is_refused_at_once(
+    images: list[str], tmp_path: Path
+) -> None:
+    path = Path(images[2])
+    with path.open("ab") as file:
+        file.truncate(1 << 32)  # zeros that take no room
+    with pytest.raises(RenderError, match=r"2\.png: is no picture \(larger than"):
+        features_of(images, tmp_path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(RenderError, match=r"2\.png: is no picture \(it is no regular file"):
+        features_of(images, tmp_path)
+
+
+def test_a_cache_of_fewer_rows_than_it_names_is_made_anew(
+    images: list[str], tmp_path: Path
+) -> None:
+    first, n = features_of(images, tmp_path)
+    (cache,) = tmp_path.glob("*.safetensors")
+    with safe_open(cache, framework="numpy") as file:
+        about, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
+    tensors["features"] = tensors["features"][1:].copy()
+    safetensors.numpy.save_file(tensors, cache, about)
+    again, computed = features_of(images, tmp_path)
+    assert computed == n
+    np.testing.assert_array_equal(first, again)
 
 
 def test_the_head_is_scikit_learns_fitted_to_the_other_folds_alone(

@@ -15,9 +15,10 @@ import onnx.external_data_helper
 import pytest
 import soundfile as sf
 import torch
+from onnx import numpy_helper
 
 from spectro.errors import AudioError, ConfigError, ModelError
-from spectro.listening.backends import open_backend
+from spectro.listening.backends import OnnxBackend, open_backend
 from spectro.listening.classifier import Classifier, Prediction
 from spectro.models.card import ModelCard
 from spectro.models.exports.float32 import export_onnx
@@ -191,6 +192,44 @@ def test_an_export_that_is_none_is_told_in_one_line(tmp_path: Path, content: obj
         Classifier.load(tmp_path, backend="onnx")
     assert str(error.value).isprintable()
     assert len(str(error.value)) < 500
+
+
+def answering(folder: Path, out: Path, answer: np.ndarray, *, reshaped: bool = False) -> Path:
+    """Copy a model whose export says what it should, and answers always the same."""
+    copy = Path(shutil.copytree(folder, out))
+    proto = onnx.load(copy / "model.onnx")
+    first = "unshaped" if reshaped else "probabilities"
+    nodes = [onnx.helper.make_node("Constant", [], [first], value=numpy_helper.from_array(answer))]
+    if reshaped:  # to what it has no values for
+        shape = numpy_helper.from_array(np.array([7, 3], np.int64))
+        nodes += [
+            onnx.helper.make_node("Identity", ["levels"], ["same"]),
+            onnx.helper.make_node("Constant", [], ["to"], value=shape),
+            onnx.helper.make_node("Reshape", ["unshaped", "to"], ["probabilities"]),
+        ]
+    del proto.graph.node[:], proto.graph.initializer[:], proto.graph.value_info[:]
+    proto.graph.node.extend(nodes)
+    (copy / "model.onnx").write_bytes(proto.SerializeToString())
+    return copy
+
+
+@pytest.mark.parametrize(
+    "rows", [[[7.0, -5.0, -1.0]], [[0.0, 0.0, 0.0]], [[np.nan, 0.5, 0.5]], [[0.5, 0.25, 0.25]] * 3]
+)
+def test_an_export_that_answers_otherwise_is_refused(
+    folder: Path, tmp_path: Path, rows: list[list[float]]
+) -> None:
+    copy = answering(folder, tmp_path / "model", np.array(rows, np.float32))
+    levels = np.zeros((1, 32, 44, 3), np.uint8)
+    with pytest.raises(ModelError, match=r"model\.onnx: does not answer with prob.*; export"):
+        OnnxBackend(copy)(levels)
+
+
+def test_an_export_that_fails_as_it_runs_is_told(folder: Path, tmp_path: Path) -> None:
+    copy = answering(folder, tmp_path / "model", np.ones((1, 3), np.float32), reshaped=True)
+    levels = np.zeros((1, 32, 44, 3), np.uint8)
+    with pytest.raises(ModelError, match=r"model\.onnx: cannot be (run|loaded)"):
+        OnnxBackend(copy)(levels)
 
 
 @pytest.mark.parametrize(

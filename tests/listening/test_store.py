@@ -133,6 +133,54 @@ def test_files_of_others_are_refused_and_left_alone(tmp_path: Path, commands: tu
     assert path.read_bytes() == before
 
 
+FOR_EVER = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
+
+
+@pytest.mark.parametrize(
+    ("commands", "name"),
+    [
+        (f"CREATE TRIGGER t AFTER INSERT ON events BEGIN SELECT ({FOR_EVER}); END", "t"),
+        ("CREATE TRIGGER u BEFORE INSERT ON effort BEGIN SELECT RAISE(IGNORE); END", "u"),
+        ("CREATE INDEX i ON events (hex(zeroblob(length(label) * 100000000)))", "i"),
+        (
+            "ALTER TABLE events ADD COLUMN more TEXT GENERATED ALWAYS AS (hex(label)) VIRTUAL",
+            "events",
+        ),
+    ],
+)
+def test_what_works_with_every_row_is_refused(tmp_path: Path, commands: str, name: str) -> None:
+    store = EventStore(tmp_path / "e.sqlite")
+    store.add(spread(3))
+    with closing(sqlite3.connect(store.path)) as connection:
+        if name == "i":  # it is worked out for the rows that there are
+            connection.execute("DELETE FROM events")
+        connection.executescript(commands)
+    for use in (lambda: store.add(spread(4)), lambda: list(store.events())):
+        with pytest.raises(DatasetError, match=f"'{name}' in it is not of spectro's making"):
+            use()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 sets no limits of SQLite")
+def test_a_value_longer_than_any_of_ours_is_not_read(tmp_path: Path) -> None:
+    store = EventStore(tmp_path / "e.sqlite")
+    store.add(spread(1))
+    with closing(sqlite3.connect(store.path)) as connection:
+        connection.execute("UPDATE events SET label = hex(zeroblob(2000000))")
+        connection.commit()
+    with pytest.raises(DatasetError, match="too big"):
+        list(store.events())
+
+
+def test_tables_that_are_neither_are_left_alone(tmp_path: Path) -> None:
+    """People who count by SQL keep notes and views in the same file."""
+    store = EventStore(tmp_path / "e.sqlite")
+    store.add(spread(3))
+    with closing(sqlite3.connect(store.path)) as connection:
+        connection.executescript("CREATE TABLE notes (x); CREATE VIEW owls AS SELECT 1; ANALYZE;")
+    assert store.add([event(None, "jay")]) == 1
+    assert len(list(store.events())) == 4
+
+
 def test_damage_is_told_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "e.sqlite"
     EventStore(path).add(spread(2_000))

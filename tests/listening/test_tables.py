@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from spectro.listening.events.annotations import (
 )
 from spectro.listening.events.finding import Event
 from spectro.listening.events.labels import raven_tables, read_labels
+from spectro.listening.events.store import is_store
 from spectro.listening.events.tables import (
     COLUMNS,
     decimal,
@@ -380,3 +383,29 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         read_labels(tmp_path / "gone.txt")
     (tmp_path / "empty.txt").write_text("")
     assert read_labels(tmp_path / "empty.txt") == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+@pytest.mark.parametrize("read", [read_labels, read_csv, read_jsonl, is_store])
+def test_a_pipe_is_refused_at_once(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises((DatasetError, OSError), match="it is no regular file"):
+        list(read(tmp_path / "pipe"))  # type: ignore[call-overload]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+@pytest.mark.parametrize(
+    ("write", "name"), [(write_raven, "a.Table.1.selections.txt"), (write_audacity, "a.labels.txt")]
+)
+def test_a_pipe_in_the_place_of_a_table_is_left_alone(
+    tmp_path: Path, write: Callable[..., object], name: str
+) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DatasetError, match="spectro did not write it"):
+        write(tmp_path, [Heard("a.wav", 60.0, 16_000)], [])
+
+
+def test_a_line_without_an_end_is_no_event(tmp_path: Path) -> None:
+    (tmp_path / "e.jsonl").write_bytes(b"[" * (1 << 21))
+    with pytest.raises(DatasetError, match="line 1: is no JSON"):
+        list(read_jsonl(tmp_path / "e.jsonl"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
+import socket
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
@@ -908,6 +910,38 @@ def test_run_that_failed_at_a_table_goes_on(
     monkeypatch.undo()
     render(dataset, out, CONFIG)
     assert_shows(RenderedSet.load(out).clips)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "http://127.0.0.1:9/s", "simplecache::http://127.0.0.1:9/x", "s3://bucket/x",
+        "reference://x", "gs://bucket/x", "sftp://127.0.0.1/x", "nowhere://x",
+    ],
+)  # fmt: skip
+def test_the_place_that_pictures_say_they_are_of_is_not_asked_over_a_network(
+    dataset: Dataset, out: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    render(dataset, out, CONFIG)
+    about = json.loads((out / "dataset.json").read_text(encoding="utf-8"))
+    (out / "dataset.json").write_text(json.dumps({**about, "root": named}), encoding="utf-8")
+    asked: list[object] = []
+    monkeypatch.setattr(socket.socket, "connect", lambda _, address: asked.append(address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *address, **_: asked.append(address) or [])
+    with pytest.raises(RenderError, match=rf"was rendered otherwise \(dataset {re.escape(named)}"):
+        render(dataset, out, CONFIG)
+    assert not asked
+
+
+@pytest.mark.parametrize("named", ["http://[::1", "x\0y", "", "x" * 5_000])
+def test_a_place_that_is_none_is_told(dataset: Dataset, out: Path, named: str) -> None:
+    render(dataset, out, CONFIG)
+    about = json.loads((out / "dataset.json").read_text(encoding="utf-8"))
+    (out / "dataset.json").write_text(json.dumps({**about, "root": named}), encoding="utf-8")
+    for use in (lambda: render(dataset, out, CONFIG), lambda: RenderedSet.load(out)):
+        with pytest.raises(RenderError, match=r"dataset\.json: root is .*: it can be no") as error:
+            use()
+        assert len(str(error.value)) < 400
 
 
 def test_place_that_cannot_be_written_is_an_error(dataset: Dataset, tmp_path: Path) -> None:

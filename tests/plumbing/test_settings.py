@@ -643,3 +643,28 @@ def test_an_unknown_recipe_lists_those_there_are() -> None:
     message = refusal(recipe, "blogg")
     assert "'blogg'" in message
     assert all(name in message for name in RECIPES)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("n_fft = 0x" + "f" * 4_000, "n_fft is a number of thousands of digits"),
+        ('"' + "k" * 900_000 + '" = 1', r"unknown setting k{80}\.\.\.; there are"),
+        ("\n".join(f"k{i} = 1" for i in range(20_000)), "; and 19,995 more$"),
+    ],
+)
+def test_messages_stay_short_whatever_a_file_holds(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "a.toml").write_text(f"[spectrogram]\n{text}\n")
+    with pytest.raises(ConfigError, match=told) as error:
+        SpectrogramConfig.from_toml(tmp_path / "a.toml")
+    assert len(str(error.value)) < 4_000
+    (tmp_path / "a.toml").write_text("spectrogram = 0x" + "f" * 4_000)
+    with pytest.raises(ConfigError, match="write it as a table"):
+        SpectrogramConfig.from_toml(tmp_path / "a.toml")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_a_pipe_is_no_settings_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.toml")
+    with pytest.raises(ConfigError, match=r"a\.toml: cannot read .*no regular file"):
+        SpectrogramConfig.from_toml(tmp_path / "a.toml")

@@ -192,6 +192,11 @@ def test_a_sound_that_is_gone_is_told_before_training(beeps: RenderedSet, tmp_pa
     data.dataloaders(clips, clips, beeps.labels, pictures, beeps.config)  # asks for no sound
 
 
+def test_a_sound_at_a_url_is_not_fetched_to_train_on_it(beeps: RenderedSet) -> None:
+    with pytest.raises(AudioError, match=r"trains on files, not on URLs; copy the sounds here"):
+        from_sounds.check(["http://127.0.0.1:9/a.wav"], beeps.config, CHANGED)
+
+
 def test_a_sound_to_be_scored_that_is_gone_is_told_before_training(
     beeps: RenderedSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ from spectro.listening.live.settings import (
     read_proofs,
     read_sources,
 )
+from spectro.plumbing.files import read_bounded
 from spectro.plumbing.settings import read_table
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["listen"]
 
 _SOURCE, _OUT, _WATCH = "Source", "Alerts", "Watch"
+_LARGEST_SECRET = 4_096  # bytes
 _TABLES = {"source", "listen", "events", "alerts", "evidence", "proof"}
 
 
@@ -232,8 +234,7 @@ def _secret(path: Path | None) -> bytes | None:
     if path is None:
         return None
     try:
-        with path.open(encoding="utf-8") as file:
-            return read_secret(file.read(4_096))
+        return read_secret(read_bounded(path, _LARGEST_SECRET).decode())
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise ConfigError(f"{path}: cannot read the secret ({why})") from None

@@ -11,6 +11,7 @@ from spectro.cli import console
 from spectro.cli.options import settings, with_options
 from spectro.errors import ConfigError
 from spectro.listening.serve.settings import ServeSettings
+from spectro.plumbing.files import read_bounded
 
 if TYPE_CHECKING:
     from spectro.listening.serve.sites import Sites
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 LIMITS, HEARING = "Limits", "Hearing"
+_LARGEST_TOKEN = 1_002  # bytes, the end of a line among them
 _BACKENDS = ("auto", "torch", "onnx", "int8")
 
 
@@ -108,8 +110,7 @@ def _needed() -> Any:
 def _token(path: Path) -> str:
     """Read a bearer token: one word."""
     try:
-        with path.open(encoding="ascii") as file:
-            token = file.read(1_001).strip()
+        token = read_bounded(path, _LARGEST_TOKEN).decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not ASCII"
         raise ConfigError(f"{path}: cannot be read ({why}); put one word into it") from None

@@ -285,12 +285,12 @@ def _contradicted(path: Path, wave: Wave) -> Plan:
     """Read samples whose width is told twice and differently."""
     width = -(-wave.bits // 8)
     as_said = wave.byte_rate == wave.rate * wave.channels * width
-    if as_said and wave.bits and wave.channels * width <= _MOST_ALIGN:  # two against one
-        align = struct.pack(wave.order + "H", wave.channels * width)
-        return _mended(wave, wave.fmt[:12] + align + wave.fmt[14:])
     wide = wave.align == 4 * wave.channels and 16 < wave.bits <= 24
     wide = wide and wave.align * wave.rate <= _MOST_BYTE_RATE
     low = _uses_low_bits(path, wave) if wide else None
+    if low is None and as_said and wave.bits and wave.channels * width <= _MOST_ALIGN:
+        align = struct.pack(wave.order + "H", wave.channels * width)  # two against one
+        return _mended(wave, wave.fmt[:12] + align + wave.fmt[14:])
     if low is None:
         raise AudioError(
             f"{path}: its header says {wave.bits} bits a sample and {wave.align} bytes for "

@@ -166,11 +166,18 @@ def write_raven(
 
 def _check_own(path: Path) -> None:
     """Refuse to write over a person's table."""
-    if not path.exists():
-        return
+    _check(path, path.is_file() and _first_line(path).endswith(b"\tSchema"))
+
+
+def _first_line(path: Path) -> bytes:
     with path.open("rb") as file:
-        if not file.readline(10_000).rstrip().endswith(b"\tSchema"):
-            raise DatasetError(f"{path}: spectro did not write it; choose another folder")
+        return file.readline(10_000).rstrip()
+
+
+def _check(path: Path, ours: bool) -> None:
+    """Refuse to write over what is there and is not ours."""
+    if path.exists() and not ours:
+        raise DatasetError(f"{path}: spectro did not write it; choose another folder")
 
 
 def sound_selection_table(
@@ -285,11 +292,11 @@ def write_audacity(
 
 def _check_own_labels(path: Path) -> None:
     """Refuse to write over a person's labels."""
-    if path.exists():
+    lines = []
+    if regular := path.is_file():
         with path.open("rb") as file:
             lines = file.read(100_000).rpartition(b"\n")[0].splitlines()
-        if not all(_OUR_LABEL.fullmatch(line) for line in lines):
-            raise DatasetError(f"{path}: spectro did not write it; choose another folder")
+    _check(path, regular and all(_OUR_LABEL.fullmatch(line) for line in lines))
 
 
 def _audacity_line(event: Event) -> str:

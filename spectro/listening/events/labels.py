@@ -21,6 +21,7 @@ from spectro.listening.events.annotations import uncell
 from spectro.listening.events.columns import Columns, find_columns, is_header
 from spectro.listening.events.finding import SCHEMA
 from spectro.listening.events.tables import unguard
+from spectro.plumbing.files import read_bounded
 
 __all__ = ["Labelled", "has_column", "raven_tables", "read_labels"]
 
@@ -127,10 +128,7 @@ def _lines(path: str | Path) -> _Lines:
 
 def _read(path: str | Path) -> str:
     try:
-        with Path(path).open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise DatasetError(f"{path}: has more than {_MOST_BYTES >> 20} MiB; split it")
+        content = read_bounded(path, _MOST_BYTES)
         wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # Windows' "Unicode"
         return content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError:

@@ -11,11 +11,13 @@ Adding the same again does no harm. Several processes may write to one file.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -27,6 +29,7 @@ from spectro.errors import DatasetError
 from spectro.listening.events.finding import Event, is_event
 from spectro.listening.events.tables import unicode_only
 from spectro.listening.scan import Found, ScanSettings
+from spectro.plumbing.files import open_regular
 
 __all__ = ["Effort", "EventStore", "add_found", "event_id", "is_store"]
 
@@ -34,6 +37,8 @@ _APPLICATION = 0x53504556  # "SPEV", in the file's header
 _VERSION = 1
 _MARK = b"SQLite format 3\0"
 _DECIMALS = 6
+_LONGEST = 1 << 20  # bytes of a value, or of a statement
+_SHOWN = 80  # characters of a name that a message shows
 _PATIENCE = 30.0  # s to wait for another writer
 _AT_ONCE = 200  # recordings that are added together, while other writers wait
 _BY_RECORDING = "CREATE INDEX IF NOT EXISTS by_recording ON events (recording, site, model)"
@@ -132,7 +137,7 @@ def is_store(path: str | Path) -> bool:
     OSError
         If it cannot be read.
     """
-    with Path(path).open("rb") as file:
+    with open_regular(path) as file:
         return file.read(len(_MARK)) == _MARK
 
 
@@ -228,7 +233,7 @@ class EventStore:
     def _writing(self) -> Iterator[sqlite3.Connection]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._told(), closing(sqlite3.connect(self.path, timeout=self.patience)) as connection:
-            connection.execute("PRAGMA trusted_schema = OFF")
+            _bound(connection)
             _prepare(connection, self.patience)
             _check(connection, self.path)
             connection.execute("PRAGMA synchronous = FULL")
@@ -243,7 +248,7 @@ class EventStore:
         address = f"{self.path.absolute().as_uri()}?mode=ro"
         opened = sqlite3.connect(address, uri=True, timeout=self.patience)
         with self._told(), closing(opened) as connection:
-            connection.execute("PRAGMA trusted_schema = OFF")
+            _bound(connection)
             _check(connection, self.path)
             yield connection
 
@@ -304,9 +309,39 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
             f"{path}: has schema {version}, not {_VERSION}; read it with the version of spectro "
             "that wrote it"
         )
-    kinds = dict(connection.execute("SELECT name, type FROM sqlite_master").fetchall())
-    if kinds.get("events") != "table" or kinds.get("effort") != "table":
+    found = _parts(connection)
+    if not {"events", "effort"} <= found.keys():
         raise DatasetError(f"{path}: holds no table of events; restore it, or name another")
+    ours = _our_parts()
+    other = sorted(name for name, text in found.items() if ours.get(name) != text)
+    if other:  # a trigger or a computed column works with every row, for ever if it likes
+        raise DatasetError(
+            f"{path}: {unicode_only(other[0][:_SHOWN])!r} in it is not of spectro's making; name "
+            "another, or drop it"
+        )
+
+
+def _parts(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return what belongs to the two tables, themselves, indexes and triggers: SQL by name."""
+    query = (
+        "SELECT name, sql FROM sqlite_master WHERE lower(tbl_name) IN ('events', 'effort') "
+        "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"  # names that SQLite gives, and nobody else
+    )
+    return {str(name): " ".join(str(text).split()) for name, text in connection.execute(query)}
+
+
+@functools.cache
+def _our_parts() -> dict[str, str]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(f"{_SCHEMA};{_BY_RECORDING};")
+        return _parts(connection)
+
+
+def _bound(connection: sqlite3.Connection) -> None:
+    """Trust nothing that the file defines, and read no value that is longer than any of ours."""
+    connection.execute("PRAGMA trusted_schema = OFF")
+    if sys.version_info >= (3, 11):
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
 
 
 def _plain(value: object) -> object:

@@ -16,7 +16,7 @@ from typing import Any
 
 from spectro.errors import DatasetError, MissingExtraError
 from spectro.listening.events.finding import SCHEMA, Event
-from spectro.plumbing.files import replacing
+from spectro.plumbing.files import open_regular, replacing
 
 __all__ = [
     "COLUMNS",
@@ -38,6 +38,7 @@ COLUMNS = (*Event._fields, "schema")
 
 _NUMBERS = ("start", "end", "probability", "peak")
 _DECIMALS = 6
+_LONGEST = 1 << 20  # bytes of a line
 _ANOTHER = "spectro scan writes such a table, and spectro events STORE --csv FILE"
 _BATCH = 10_000  # rows of Parquet written at a time
 # Spreadsheets take a cell that starts so for a formula.
@@ -179,7 +180,8 @@ def read_csv(path: str | Path) -> Iterator[Event]:
         If the file cannot be read, has other columns, or a row is damaged.
     """
     try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+        with open_regular(path) as opened:
+            file = io.TextIOWrapper(opened, encoding="utf-8-sig", newline="")
             rows = csv.reader(file)
             header = next(rows, [])
             if tuple(header) != COLUMNS:
@@ -203,8 +205,8 @@ def read_jsonl(path: str | Path) -> Iterator[Event]:
         If the file cannot be read, or a line is damaged.
     """
     try:
-        with Path(path).open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
+        with open_regular(path) as file:
+            for number, line in enumerate(iter(lambda: file.readline(_LONGEST), b""), 1):
                 where = f"{path}, line {number}"
                 try:
                     values = json.loads(line)

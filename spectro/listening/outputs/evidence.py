@@ -117,15 +117,17 @@ def _write(event: Event, why: str, place: str, folder: Path, card: ModelCard) ->
     clip, picture = f"{stem}.flac", f"{stem}.png"
     (folder / clip).parent.mkdir(exist_ok=True)
     start, end = span(event)
+    spectrogram = card.spectrogram
     try:
-        write_flac(folder / clip, *decode(Path(event.recording), start=start, end=end))
-        spectrogram = card.spectrogram
+        heard = decode(Path(event.recording), start=start, end=end)
         y = load(
             event.recording, sr=spectrogram.sr, start=start, end=end, channels=spectrogram.channels
         )
-        save_png(spectrogram_image(y, spectrogram), folder / picture, source=event.recording)
     except (AudioError, OSError):  # moved or changed since
         clip, picture = "", ""
+    else:  # a full disk is no such thing
+        (folder / clip).write_bytes(flac(*heard))
+        save_png(spectrogram_image(y, spectrogram), folder / picture, source=event.recording)
     numbers = [decimal(value) for value in (event.start, event.end, event.probability, event.peak)]
     names = [guard(unicode_only(text)) for text in (event.recording, event.label)]
     return [clip, picture, why, names[0], *numbers[:2], names[1], *numbers[2:]]
@@ -137,13 +139,15 @@ def span(event: Event) -> tuple[float, float]:
     return start, min(event.end + _AROUND, start + _LONGEST)
 
 
-def write_flac(path: Path, samples: Samples, sr: int) -> None:
-    """Write samples, shape (n, channels), as 16-bit FLAC; of very many channels, their mean."""
+def flac(samples: Samples, sr: int) -> bytes:
+    """Encode samples, shape (n, channels), as 16-bit FLAC; of very many channels, their mean."""
     if samples.shape[1] > _MOST_CHANNELS:
         samples = samples.mean(axis=1, keepdims=True)
     while sr > _MOST_RATE:  # which FLAC does not know
         samples, sr = samples[::2], sr // 2
-    sf.write(path, np.clip(samples, -1, 1), sr, format="FLAC", subtype="PCM_16")
+    file = io.BytesIO()
+    sf.write(file, np.clip(samples, -1, 1), sr, format="FLAC", subtype="PCM_16")
+    return file.getvalue()
 
 
 def class_folders(labels: Sequence[str]) -> dict[str, str]:

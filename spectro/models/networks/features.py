@@ -25,9 +25,8 @@ from torch import nn
 from spectro.models.card import IMAGENET_MEAN, IMAGENET_STD
 from spectro.models.networks import build as network
 from spectro.models.networks.precision import autocast, without_tf32
-from spectro.pictures.read import read_levels
+from spectro.pictures.read import picture_digest, read_levels
 from spectro.plumbing.files import write_bytes
-from spectro.plumbing.paths import place
 
 __all__ = ["body_identity", "extract", "pooled_features", "reader"]
 
@@ -79,7 +78,7 @@ def pooled_features(
     RenderError
         If a file is no picture.
     """
-    digests = [hashlib.sha256(place(image).read_bytes()).hexdigest() for image in images]
+    digests = [picture_digest(image) for image in images]
     named = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
     file = cache / f"{identity['arch'].replace('/', '-')}-{named}.safetensors"
     known = _read(file, identity)
@@ -224,6 +223,8 @@ def _read(file: Path, identity: dict[str, Any]) -> dict[str, Floats]:
                 return {}
             pictures, features = cache.get_tensor("pictures"), cache.get_tensor("features")
     except (OSError, SafetensorError):  # a cache that is gone or damaged is made anew
+        return {}
+    if len(pictures) != len(features):
         return {}
     return {digest.tobytes().hex(): row for digest, row in zip(pictures, features, strict=True)}
 
