@@ -36,8 +36,19 @@ def scores(scores: Scores) -> None:
     for line in scores.protocol:
         note(line)
     if scores.random_split is not None:
-        claimed = percent(scores.random_split["fold_mean"])
+        _random_split(scores.random_split)
+
+
+def _random_split(found: Mapping[str, Any]) -> None:
+    """Tell what a split at random claims, and whether it can show a leak."""
+    claimed = percent(found.get("accuracy", found["fold_mean"]))  # a run of before has the mean
+    if found.get("shared", 1):
         warn(f"a random split claims {claimed}: it tests on recordings that it trained on")
+    else:
+        note(
+            f"a random split claims {claimed}: each clip counts as a recording of its own, so this "
+            "can show no leak; if several were cut from one, render with --group-pattern"
+        )
 
 
 def table(key: str, rows: Sequence[Mapping[Any, Any]], columns: tuple[str, ...]) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
+from spectro.clips.table import leaking_groups
 from spectro.crossval import protocol
 from spectro.crossval.cards import card_of
 from spectro.crossval.final.evidence import write_calibration
@@ -407,6 +408,8 @@ def _leaking_score(run: Run) -> dict[str, Any] | None:
         return None
     leaking = Run.load(inner).scores()
     return {
+        "accuracy": leaking.accuracy,
+        "shared": len(leaking_groups(Run.load(inner).predictions())),
         "fold_mean": leaking.fold_mean,
         "fold_std": leaking.fold_std,
         "clips": leaking.clips,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from spectro.clips.table import leaks_in_words
+from spectro.clips.table import leaking_groups, leaks_in_words
 from spectro.crossval.run import Run
 from spectro.pictures.rendered import RenderedSet
 from spectro.plumbing.words import counted, percent
@@ -107,13 +107,18 @@ def _networks(run: Run) -> str:
 
 def _random_share(run: Run, rendered: RenderedSet) -> list[str]:
     """Describe a random share; the first line says that it is not an honest score."""
-    groups = rendered.clips.groupby("group")["fold"].nunique()
+    shared, of = len(leaking_groups(rendered.clips)), rendered.clips["group"].nunique()
+    leak = (
+        f"{shared:,} of {of:,} recordings or speakers sit on both sides, so the network is scored "
+        "on what it has heard; spectro cross-validate scores it on what it has not"
+        if shared
+        else "each clip counts as a recording of its own, which cannot be checked here; if several "
+        "were cut from one, the network is scored on what it has heard"
+    )
     share, seed = rendered.dataset.random_share or 0.0, run.config.seed
     trained = f"{_networks(run)} trained on the others in {of_folds(run, 'precision')}"
     return [
-        f"A RANDOM SPLIT, NOT AN HONEST SCORE: {int((groups > 1).sum())} of {len(groups)} "
-        "recordings or speakers sit on both sides, so the network is scored on what it has heard; "
-        "spectro cross-validate scores it on what it has not",
+        f"A RANDOM SPLIT, NOT AN HONEST SCORE: {leak}",
         f"{100 * share:g} % of the clips of each class of {rendered.dataset.name} scored, drawn "
         f"with seed {seed}, by {trained}; last epoch, nothing chosen on the scored clips",
         f"started from {of_folds(run, 'weights')}",

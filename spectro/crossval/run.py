@@ -113,7 +113,7 @@ class Run:
         """
         folder = Path(folder)
         if not cls.is_at(folder):
-            raise ModelError(f"{folder}: holds no run; spectro train-fold makes one")
+            raise ModelError(f"{folder}: {_no_run(folder)}")
         return cls(folder, RunRecord.read(folder / RECORD, ModelError))
 
     @staticmethod
@@ -375,6 +375,13 @@ class Run:
     def scores(self) -> Scores:
         """Read ``scores.json``."""
         return Scores.read(self.folder / _SCORES, ModelError)
+
+
+def _no_run(folder: Path) -> str:
+    """Say why a folder is no run, and where one may be."""
+    if seeds := sorted(folder.glob(f"seed*/{RECORD}")):
+        return f"holds {len(seeds)} runs, one a seed; name one, as {seeds[0].parent}"
+    return "holds no run; spectro train-fold makes one"
 
 
 def default_run_folder(parent: str | Path, rendered: RenderedSet, config: TrainConfig) -> Path:

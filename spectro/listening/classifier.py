@@ -203,8 +203,9 @@ class Classifier:
         Returns
         -------
         predictions : pandas.DataFrame
-            A row a file, in order: ``path``, ``label``, ``probability``, then a column a class,
-            ``p_<label>``.
+            A row a file, in order: ``path``, ``label``, ``probability``, ``known`` (False where
+            the sound is none that the network was trained on: silence, noise), ``trained_on`` (True
+            of a clip that it was trained on), then a column a class, ``p_<label>``.
         """
         found = self.to_frame(self.classify(paths, failed=failed))
         return found.drop(columns=["start", "end"])
@@ -218,9 +219,11 @@ class Classifier:
         -------
         predictions : pandas.DataFrame
             A row a window, in order: ``start`` and ``end`` in seconds, ``label``, ``probability``,
-            then a column ``p_<label>`` a class.
+            ``known`` (False where the sound is none that the network was trained on), then a column
+            ``p_<label>`` a class.
         """
-        return self.to_frame(self.classify_long(path, hop=hop)).drop(columns="path")
+        found = self.to_frame(self.classify_long(path, hop=hop))
+        return found.drop(columns=["path", "trained_on"])  # that is told of whole clips alone
 
     def to_frame(self, predictions: Iterable[Prediction]) -> pd.DataFrame:
         """Put predictions into a table, a row each; this alone needs pandas.
@@ -228,8 +231,8 @@ class Classifier:
         Returns
         -------
         table : pandas.DataFrame
-            ``path``, ``start``, ``end``, ``label``, ``probability``, then a column ``p_<label>`` a
-            class.
+            ``path``, ``start``, ``end``, ``label``, ``probability``, ``known``, ``trained_on``,
+            then a column ``p_<label>`` a class.
         """
         try:
             import pandas as pd
@@ -241,10 +244,11 @@ class Classifier:
         names = Prediction._fields[:4]
         columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in names}
         likeliest = {"probability": each.max(axis=1, initial=0)}
+        doubts = {name: [getattr(row, name) for row in rows] for name in ("known", "trained_on")}
         by_class = {f"p_{label}": each[:, i] for i, label in enumerate(self.labels)}
         # As objects: pyarrow, where pandas finds it, holds no name that is not Unicode.
         columns["path"] = pd.Series(columns["path"], dtype=object)
-        return pd.DataFrame({**columns, **likeliest, **by_class})
+        return pd.DataFrame({**columns, **likeliest, **doubts, **by_class})
 
     def _pictures(
         self, paths: Iterable[str | Path], failed: Callable[[AudioError], None] | None

@@ -205,6 +205,8 @@ def _no_model(folder: Path) -> str:
     way = f"; take {folder / near[0]}" if near else ""
     if not near and (folder / "run.json").is_file():
         way = ", and is a run: take the model of a fold, RUN/foldK/model, or spectro train-final"
+    elif seeds := sorted(folder.glob("seed*/run.json")):
+        way = f", and holds a run a seed: take a model of one, as {seeds[0].parent / 'fold1/model'}"
     return f"is no model folder, it has no {CARD}{way}"
 
 

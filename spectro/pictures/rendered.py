@@ -287,7 +287,7 @@ def _is_elsewhere(root: str) -> bool:
 
     The folder of pictures may be a stranger's: what it names is not asked over a network.
     """
-    return is_url(root) or os.path.exists(root)
+    return is_url(root) or Path(root).exists()
 
 
 def set_aside(folder: Path, dataset: Dataset, clips: pd.DataFrame) -> None:

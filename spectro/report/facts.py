@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from spectro.clips.table import leaking_groups
 from spectro.crossval.run import RANDOM, Run
 from spectro.scores import metrics
 from spectro.scores.breakdown import by_class, by_source, most_confused
@@ -133,7 +134,8 @@ def _random_split(run: Run) -> Row | None:
         return None
     predictions = leaking.predictions()
     right = predictions["label"] == predictions["predicted"]
-    return {"accuracy": float(right.mean()), "clips": len(predictions)}
+    shared = len(leaking_groups(predictions))
+    return {"accuracy": float(right.mean()), "clips": len(predictions), "shared": shared}
 
 
 def _protocol(run: Run, predictions: pd.DataFrame) -> list[str]:

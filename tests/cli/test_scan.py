@@ -79,6 +79,7 @@ def test_sounds_become_events_in_every_format(model: Path, night: Path, tmp_path
     with (out / "recordings.csv").open(newline="") as file:
         [row] = csv.DictReader(file)
     assert (row["seconds"], row["events"], row["error"]) == ("12", "2", "")
+    assert (row["began"], row["began_from"]) == ("2026-05-01T23:00:00", "name")
 
 
 def test_tables_of_an_earlier_scan_are_told(model: Path, night: Path, tmp_path: Path) -> None:

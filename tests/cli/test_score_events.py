@@ -105,6 +105,31 @@ def test_what_may_be_wrong_is_said(labels: Path, tmp_path: Path) -> None:
     assert "has events, and is not among the recordings" in str(done.exception)
 
 
+def test_recordings_that_nobody_marked_are_named_and_can_be_left_out(
+    labels: Path, tmp_path: Path
+) -> None:
+    """Of a scan of many nights, a person marks some."""
+    scan = tmp_path / "scan"
+    scan.mkdir()
+    found = [*FOUND, event("/r/third.wav", 1, 2, "saw"), event("/r/quiet.wav", 1, 2, "saw")]
+    write_csv(scan / "events.csv", found)
+    names = ("night", "other", "third", "quiet")
+    lengths = "".join(f"/r/{name}.wav,1800\n" for name in names)
+    (scan / "recordings.csv").write_text("recording,seconds\n" + lengths)
+    (labels / "quiet.txt").write_text("")  # somebody listened, and there was nothing
+    whole = score(labels, scan)
+    assert rows(whole)["all"][:3] == ["3", "6", "1"]
+    told = "2 recordings with detected events and no marked one, as quiet: their 2 events count as"
+    assert f"{told} false alarms" in " ".join(whole.output.split())
+    marked = score(labels, scan, "--marked-only")
+    assert rows(marked)["all"][:3] == ["3", "5", "1"]
+    assert "3 recordings, 1.5 h" in marked.output
+    assert "third" not in marked.output
+    night = tmp_path / "lengths.csv"
+    night.write_text("recording,duration\nnight.wav,1800\nother.wav,1800\nquiet.wav,1800\n")
+    assert rows(score(labels, scan, "--marked-only", "--durations", night)) == rows(marked)
+
+
 def test_bad_input_is_one_line(labels: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.txt").write_text("1\t2\tok\nx\ty\tz\n")
     done = call("score-events", labels, tmp_path / "bad.txt")

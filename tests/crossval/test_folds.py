@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
+from spectro.cli import tables
 from spectro.crossval import folds as crossval
 from spectro.crossval import predictions, protocol
 from spectro.crossval import run as runs
@@ -20,6 +21,7 @@ from spectro.crossval.run import Run, default_run_folder, latest_run
 from spectro.crossval.studies import budget as tuning
 from spectro.errors import ConfigError, ModelError
 from spectro.listening.classifier import Classifier
+from spectro.models.card import read_card
 from spectro.models.weights import resolve
 from spectro.pictures.rendered import RenderedSet
 from spectro.scores.metrics import probability_columns
@@ -155,7 +157,23 @@ def test_a_random_split_is_shown_beside_the_score_and_leaks(whole_run: Run) -> N
     assert leaking.groupby("group")["fold"].nunique().max() > 1
     assert sorted(leaking["path"]) == sorted(whole_run.predictions()["path"])
     correct = (leaking["label"] == leaking["predicted"]).groupby(leaking["fold"]).mean()
-    assert whole_run.scores().random_split["fold_mean"] == pytest.approx(correct.mean())
+    found = whole_run.scores().random_split
+    assert found["fold_mean"] == pytest.approx(correct.mean())
+    assert found["accuracy"] == pytest.approx((leaking["label"] == leaking["predicted"]).mean())
+    places = {group: set(rows["fold"]) for group, rows in leaking.groupby("group")}
+    assert found["shared"] == sum(len(folds) > 1 for folds in places.values())
+
+
+def test_a_random_split_that_shares_no_recording_is_not_said_to_leak(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    claim = {"accuracy": 0.747, "fold_mean": 0.75, "fold_std": 0.1, "clips": 158}
+    tables._random_split({**claim, "shared": 0})
+    told = " ".join("".join(capsys.readouterr()).split())
+    assert "claims 74.7 %: each clip counts as a recording of its own" in told
+    tables._random_split({**claim, "shared": 2})
+    told = " ".join("".join(capsys.readouterr()).split())
+    assert "it tests on recordings that it trained on" in told
 
 
 def test_all_folds_scored_is_said_and_fewer_are_not_passed_off(
@@ -222,6 +240,16 @@ def test_a_folder_without_a_run_is_told(tmp_path: Path, name: str) -> None:
     (tmp_path / "other.txt").touch()
     with pytest.raises(ModelError, match="holds no run"):
         Run.load(tmp_path)
+
+
+def test_a_folder_of_several_seeds_says_so(tmp_path: Path) -> None:
+    for seed in (3, 4):
+        (tmp_path / f"seed{seed}").mkdir()
+        (tmp_path / f"seed{seed}" / "run.json").touch()
+    with pytest.raises(ModelError, match=r"holds 2 runs, one a seed; name one, as .*seed3$"):
+        Run.load(tmp_path)
+    with pytest.raises(ModelError, match=r"holds a run a seed: take a model of one, as .*seed3"):
+        read_card(tmp_path)
 
 
 def test_a_folder_that_is_no_run_is_refused_and_untouched(

@@ -203,7 +203,10 @@ def test_a_cache_of_fewer_rows_than_it_names_is_made_anew(
     first, n = features_of(images, tmp_path)
     (cache,) = tmp_path.glob("*.safetensors")
     with safe_open(cache, framework="numpy") as file:
-        about, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
+        about, tensors = (
+            file.metadata(),
+            {name: file.get_tensor(name) for name in ("pictures", "features")},
+        )
     tensors["features"] = tensors["features"][1:].copy()
     safetensors.numpy.save_file(tensors, cache, about)
     again, computed = features_of(images, tmp_path)

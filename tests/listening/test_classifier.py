@@ -76,7 +76,22 @@ def test_a_broken_file_is_told_and_the_others_are_heard(
 def test_nothing_to_hear_gives_an_empty_table(classifier: Classifier) -> None:
     heard = classifier.predict([])
     assert len(heard) == 0
-    assert heard.columns[:3].tolist() == ["path", "label", "probability"]
+    columns = ["path", "label", "probability", "known", "trained_on"]
+    assert heard.columns[:5].tolist() == columns
+
+
+def test_tables_tell_what_is_unknown(run: Run, tmp_path: Path) -> None:
+    """A loop over windows must not take silence for the class that it resembles."""
+    folder = tmp_path / "model"
+    shutil.copytree(run.folder / "fold1" / "model", folder)
+    card = json.loads((folder / "model.json").read_text())
+    card["unknown"] = {"method": "probability", "threshold": 1.1, "auroc": 0.9}
+    (folder / "model.json").write_text(json.dumps(card))
+    sf.write(tmp_path / "silence.wav", np.zeros(16_000), 16_000)
+    classifier = Classifier.load(folder)
+    assert classifier.predict([tmp_path / "silence.wav"])["known"].tolist() == [False]
+    assert not classifier.predict_long(tmp_path / "silence.wav")["known"].any()
+    assert "trained_on" not in classifier.predict_long(tmp_path / "silence.wav")
 
 
 def test_spectrogram_settings_come_from_the_model_folder(

@@ -118,7 +118,7 @@ def _keep_stdin(path: Path) -> None:
 
 def _hear(classifier: Classifier, names: dict[str, str], show: _Shown) -> int:
     """Predict each file and show it at once; name those that fail, and return how many do."""
-    failures = 0
+    failures, cut, shown = 0, dict[str, float](), classifier.card.spectrogram.duration
     bar = console.counting("hearing", "files") if len(names) > 1 else nullcontext(None)
     with bar as progress, show:
 
@@ -133,9 +133,11 @@ def _hear(classifier: Classifier, names: dict[str, str], show: _Shown) -> int:
 
         for heard in classifier.classify(names, failed=fail):
             show.row(names[heard.path], heard)
-            _tell_part(heard.path, names[heard.path], classifier.card.spectrogram.duration)
+            if seconds := _cut(heard.path, shown):
+                cut[names[heard.path]] = seconds
             if progress:
                 progress(len(show.rows) + failures, len(names))
+    _tell_parts(cut, shown, len(names))
     return failures
 
 
@@ -196,13 +198,24 @@ def _tell_trained_on(show: _Shown) -> None:
         )
 
 
-def _tell_part(path: str, name: str, shown: float) -> None:
-    """Say, on the error stream, that of a longer file only a part was heard."""
+def _tell_parts(cut: dict[str, float], heard: float, n_files: int) -> None:
+    """Say, on the error stream, of which longer files only a part was heard."""
+    if not cut:
+        return
+    name, seconds = next(iter(cut.items()))
+    if len(cut) == 1:
+        told = f"{name}: {heard:g} s of {seconds:,.1f} s were heard; spectro scan hears all of it"
+    else:
+        told = (
+            f"of {len(cut):,} of {counted(n_files, 'file')} only the first {heard:g} s were heard, "
+            f"as of {name}, which has {seconds:,.1f} s; spectro scan hears all of them"
+        )
+    console.complain(told)
+
+
+def _cut(path: str, heard: float) -> float:
+    """Return the length of a file of which only a part was heard; else 0."""
     from spectro.clips.decode import file_seconds
     from spectro.clips.waveform import Extent
 
-    seconds = Extent(shown, file_seconds(Path(path))).cut
-    if seconds:
-        console.complain(
-            f"{name}: {shown:g} s of {seconds:,.1f} s were heard; spectro scan hears all of it"
-        )
+    return Extent(heard, file_seconds(Path(path))).cut

@@ -35,6 +35,12 @@ def review(
     negative: Annotated[
         str, typer.Option(help="Label of clips that are not what the model heard.")
     ] = "background",
+    model: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="Model folder whose classes can be chosen too; by default those of the events."
+        ),
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
     open_: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
 ) -> None:
@@ -49,16 +55,22 @@ def review(
     label = " ".join(negative.split())
     if not label:
         raise typer.BadParameter("name a class", param_hint="--negative")
-    run = _needed()
+    run, classes = _needed(), _classes(model)
     if detections.is_dir():
         found, left_out = _kept(detections, recordings)
     else:
         found, left_out = _scanned(detections, recordings or detections.absolute().parent)
     verdicts = Verdicts(out or _beside(detections))
-    run.review(found, verdicts, label, port=port, ready=lambda url: _ready(url, open_))
+    run.review(found, verdicts, label, classes, port=port, ready=lambda url: _ready(url, open_))
     console.say(f"{len(verdicts):,} verdicts in {verdicts.path}")
     if left_out:
         raise typer.Exit(console.SOME_FAILED)
+
+
+def _classes(model: Path | None) -> tuple[str, ...]:
+    from spectro.models.card import read_card
+
+    return () if model is None else read_card(model).labels
 
 
 def _beside(detections: Path) -> Path:

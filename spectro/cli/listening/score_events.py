@@ -52,6 +52,14 @@ def score_events(
             "recording, duration."
         ),
     ] = None,
+    marked_only: Annotated[
+        bool,
+        typer.Option(
+            "--marked-only",
+            help="Score only recordings that have a file of marks, which may be an empty one; by "
+            "default, one without counts as one in which nothing sounds.",
+        ),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score detected events against marked ones: precision, recall, F1, false alarms an hour."""
@@ -66,6 +74,8 @@ def score_events(
     asked, remarks = read_durations(durations) if durations else None, list[str]()
     if asked is None and found.scans:
         asked, remarks = _of_scans(marked, found)
+    if marked_only:
+        found, asked = found.of_marked(marked), _of_marked(asked, marked)
     sides = brought_together(marked.events, found.events, asked, parse_renames(rename or ()))
     scores = scoring.score_events(
         sides.truth, sides.detected, durations=sides.durations, collar=collar, end_share=end_share
@@ -95,7 +105,17 @@ def _of_scans(marked: Side, found: Side) -> tuple[dict[str, float] | None, list[
     if unheard:
         told = f"{_counted(len(unheard))} with marks that the scan did not hear, as {unheard[0]}"
         return None, [told]
-    return lengths, [f"the scan heard {_counted(len(lengths))}: alarms an hour are of those"]
+    return lengths, [f"the scan heard {_counted(len(lengths))}"]
+
+
+def _of_marked(lengths: dict[str, float] | None, marked: Side) -> dict[str, float] | None:
+    """Leave out the lengths of recordings without marks."""
+    from spectro.listening.events.durations import short_name
+
+    if lengths is None:
+        return None
+    names = marked.recordings
+    return {name: seconds for name, seconds in lengths.items() if short_name(name) in names}
 
 
 def _as_data(scores: EventScores, sides: Sides) -> dict[str, object]:
@@ -147,10 +167,12 @@ def _remarks(scores: EventScores, sides: Sides) -> list[str]:
     lines = [f"{_counted(count)}{told}; events are paired by: {scores.rule}"]
     if hours is None:
         lines.append("alarms an hour are not known: name all recordings with --durations")
-    if sides.durations is None and heard - marked:
+    if unmarked := heard - marked:
+        alarms = sum(one.recording in unmarked for one in sides.detected)
         lines.append(
-            f"{_counted(len(heard - marked))} with detected events and no marked one, as "
-            f"{min(heard - marked)}: all of these count as false alarms"
+            f"{_counted(len(unmarked))} with detected events and no marked one, as "
+            f"{min(unmarked)}: their {counted(alarms, 'event')} count as false alarms; if nobody "
+            "marked them, leave them out with --marked-only"
         )
     if sides.durations is None and marked - heard:
         lines.append(

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from spectro.clips.datasets.listing import Listing, list_below, path_of
 from spectro.errors import ConfigError, DatasetError
 from spectro.listening.events.durations import short_name
-from spectro.listening.events.labels import Labelled, has_column, read_labels
+from spectro.listening.events.labels import Labelled, has_column, read_labels, recording_of
 from spectro.listening.events.tables import read_jsonl
 
 __all__ = ["Side", "Sides", "check_label_column", "parse_renames", "read_side", "together"]
@@ -47,10 +47,23 @@ class Side(NamedTuple):
         In the order of the files; of a file that lists an event twice, both.
     scans : list of str
         The ``recordings.csv`` of each scan, where all labels are those of scans; else none.
+    empty : list of str
+        Recordings whose file of labels holds none.
     """
 
     events: list[Labelled]
     scans: list[str]
+    empty: list[str]
+
+    def of_marked(self, marked: Side) -> Side:
+        """Return the events of the recordings that have a file of labels on the other side."""
+        names = marked.recordings
+        return self._replace(events=[e for e in self.events if short_name(e.recording) in names])
+
+    @property
+    def recordings(self) -> set[str]:
+        """The recordings that have labels, or an empty file of them, without folder and suffix."""
+        return {short_name(name) for name in (*self.empty, *(e.recording for e in self.events))}
 
 
 def read_side(path: str | Path, *, label_column: str | None = None) -> Side:
@@ -76,8 +89,11 @@ def read_side(path: str | Path, *, label_column: str | None = None) -> Side:
     files, scans = _files(path)
     found: dict[Labelled, str] = {}
     events: list[Labelled] = []
+    empty = []
     for file in files:
         own = _read(file, label_column)
+        if not own:
+            empty.append(recording_of(file))
         twice = next((one for one in own if one in found), None)
         if twice is not None:
             raise DatasetError(
@@ -86,7 +102,7 @@ def read_side(path: str | Path, *, label_column: str | None = None) -> Side:
             )
         found.update(dict.fromkeys(own, file))
         events += own
-    return Side(events, scans if len(scans) == len(files) else [])
+    return Side(events, scans if len(scans) == len(files) else [], empty)
 
 
 def check_label_column(paths: Iterable[str | Path], name: str) -> None:

@@ -23,7 +23,7 @@ from spectro.listening.events.finding import SCHEMA
 from spectro.listening.events.tables import unguard
 from spectro.plumbing.files import read_bounded
 
-__all__ = ["Labelled", "has_column", "raven_tables", "read_labels"]
+__all__ = ["Labelled", "has_column", "raven_tables", "read_labels", "recording_of"]
 
 _MOST_BYTES = 1 << 26  # of a file of labels that is read
 _NOTHING = ("", "nan", "none", "na")  # what a recording without an event has for its times
@@ -137,12 +137,12 @@ def _read(path: str | Path) -> str:
         raise DatasetError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def _recording_of(path: str | Path) -> str:
+def recording_of(path: str | Path) -> str:
     """Return the stem of the recording that a file of labels lies beside.
 
     Examples
     --------
-    >>> _recording_of("x/a.BirdNET.selection.table.txt"), _recording_of("a.Table.1.selections.txt")
+    >>> recording_of("x/a.BirdNET.selection.table.txt"), recording_of("a.Table.1.selections.txt")
     ('a', 'a')
     """
     name = Path(path).name
@@ -209,7 +209,7 @@ def _row(
         label = _label(label, where, may_be_empty=tabs)
         recording = _in_folder(recording.strip(), row, columns)
     probability = _probability(row, columns, where, own=own)
-    return Labelled(recording or _recording_of(path), first, last, label, probability)
+    return Labelled(recording or recording_of(path), first, last, label, probability)
 
 
 def _in_folder(recording: str, row: Row, columns: Columns) -> str:
@@ -321,7 +321,7 @@ def _read_lines(path: str | Path, lines: _Lines, scores: bool) -> Iterator[Label
         start, end = [*cells, "", "", ""][at : at + 2]
         first, last = _span(start, end, where)
         label, probability = _label_of(cells[at + 2 :], at, scores=scores)
-        recording = cells[0].strip() if at else _recording_of(path)
+        recording = cells[0].strip() if at else recording_of(path)
         yield Labelled(recording, first, last, label, probability)
 
 

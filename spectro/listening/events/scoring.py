@@ -200,7 +200,7 @@ def _check_recordings(recordings: set[str], durations: Mapping[str, float] | Non
     if unknown:
         raise DatasetError(
             f"{unknown[0]}: has events, and is not among the recordings that were listened to; "
-            "name every recording"
+            "name every recording, or leave out those without marks with --marked-only"
         )
 
 

@@ -44,8 +44,8 @@ FILES: dict[Format, tuple[str, ...]] = {
 }
 """What each format is written as, beside the CSV that is always written."""
 
-_COLUMNS = ("recording", "seconds", "sr", "began", "events", "error", "schema")
-_SCHEMA = 1  # of recordings.csv: raised when a column changes its name or its meaning
+_COLUMNS = ("recording", "seconds", "sr", "began", "began_from", "events", "error", "schema")
+_SCHEMA = 2  # of recordings.csv: raised when a column changes its name or its meaning
 
 
 class Results(NamedTuple):
@@ -117,17 +117,16 @@ def _write_recordings(results: Results) -> Path:
     found = {one.heard.recording: _told(one) for one in results.found()}
     for recording in results.recordings:
         told, error = found.get(recording), results.errors.get(recording) or "not read"
-        about = [*told, ""] if told else ["", "", "", "", guard(unicode_only(error))]
+        about = [*told, ""] if told else ["", "", "", "", "", guard(unicode_only(error))]
         rows.writerow([guard(unicode_only(recording)), *about, _SCHEMA])
     write_text(path, buffer.getvalue())
     return path
 
 
-def _told(found: Found) -> tuple[str, int, str, int]:
+def _told(found: Found) -> tuple[str, int, str, str, int]:
     """Give what the table says of a recording, without its events, which may be many."""
-    heard = found.heard
-    began = guard(unicode_only(found.began))
-    return decimal(heard.duration), heard.sr, began, len(found.events)
+    heard, began_from = found.heard, found.source if found.begin else ""
+    return decimal(heard.duration), heard.sr, found.began_at, began_from, len(found.events)
 
 
 def _csv(results: Results) -> list[Path]:

@@ -92,7 +92,7 @@ def _about(found: Found, results: Results, shown: int) -> dict[str, Any]:
         "seconds": found.heard.duration,
         "sr": found.heard.sr,
         "began": found.began,
-        "begin": _begin(found),
+        "begin": found.began_at,
         "hop": settings.hop or config.duration,
         "window": config.duration,
         "low": config.fmin,
@@ -103,12 +103,6 @@ def _about(found: Found, results: Results, shown: int) -> dict[str, Any]:
         "shown": shown,
         "version": __version__,
     }
-
-
-def _begin(found: Found) -> str:
-    """Return when the recording began, ISO 8601; "" if that is not known."""
-    words = found.began.split(" (from ")[0].removeprefix("began ")
-    return words.replace(" ", "T") if found.source != "none" else ""
 
 
 def _classes(found: Found, results: Results, tracks: Tracks) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from spectro.listening.review.app import application
 from spectro.listening.review.detections import Detection
@@ -20,6 +20,7 @@ def review(
     detections: list[Detection],
     verdicts: Verdicts,
     negative: str,
+    classes: Iterable[str] = (),
     *,
     port: int = 0,
     ready: Callable[[str], None],
@@ -28,7 +29,7 @@ def review(
 
     Parameters
     ----------
-    detections, verdicts, negative
+    detections, verdicts, negative, classes
         As for :class:`~spectro.listening.review.session.Session`.
     port : int
         0 takes a free one.
@@ -41,6 +42,6 @@ def review(
         If the port cannot be listened on.
     """
     word = secrets.token_urlsafe(24)
-    app = application(Session(detections, verdicts, negative), word, LOOPBACK)
+    app = application(Session(detections, verdicts, negative, classes), word, LOOPBACK)
     with bound("127.0.0.1", port) as opened:
         serving(app, opened, drain=_DRAIN, ready=lambda: ready(f"{address(opened)}{word}/"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -65,10 +66,20 @@ class Session:
         What was said already is not asked again.
     negative : str
         Label of what is none of the model's sounds.
+    classes : iterable of str
+        Classes to choose from besides those of the events: the model's, of which it may have missed
+        some.
     """
 
-    def __init__(self, detections: list[Detection], verdicts: Verdicts, negative: str) -> None:
+    def __init__(
+        self,
+        detections: list[Detection],
+        verdicts: Verdicts,
+        negative: str,
+        classes: Iterable[str] = (),
+    ) -> None:
         self.detections, self.verdicts, self.negative = detections, verdicts, negative
+        self._classes = {*classes, *(one.event.label for one in detections), negative}
         self._numbers = {one.key: i for i, one in enumerate(detections)}
         known = (i for key, i in self._numbers.items() if key not in verdicts)
         self._queue = sorted(known)
@@ -77,14 +88,13 @@ class Session:
 
     def state(self) -> State:
         """Say how far it is, and what comes next."""
-        heard = {one.event.label for one in self.detections}
         return State(
             total=len(self.detections),
             left=len(self._queue),
             yes=self.verdicts.count("yes"),
             no=self.verdicts.count("no"),
             other=self.verdicts.count("other"),
-            labels=sorted(heard | self.verdicts.labels | {self.negative}),
+            labels=sorted(self._classes | self.verdicts.labels),
             negative=self.negative,
             out=self.verdicts.path.name,
             next=[self._item(number) for number in self._queue[:_AHEAD]],

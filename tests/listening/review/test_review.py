@@ -260,6 +260,12 @@ def test_undo_goes_back_through_skips_and_verdicts(table: Path) -> None:
         session.undo()
 
 
+def test_a_class_that_the_model_missed_can_be_chosen(table: Path) -> None:
+    found = read_detections([event("recs/a.wav", 0, 0.9)], table.parent).found
+    session = Session(found, Verdicts(table.parent / "v.csv"), "background", ("chainsaw", "high"))
+    assert session.state().labels == ["background", "chainsaw", "high"]
+
+
 def test_undo_takes_back_no_verdict_on_what_is_not_there(table: Path) -> None:
     """The scan was made again with other thresholds, and one event is gone."""
     events = [event("recs/a.wav", i, 0.5 + i / 10) for i in range(2)]
