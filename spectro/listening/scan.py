@@ -126,11 +126,6 @@ class Found(NamedTuple):
     events: list[Event]
     begin: datetime | None
 
-    @property
-    def began_at(self) -> str:
-        """When it began, ISO 8601; "" if nothing tells."""
-        return "" if self.begin is None else self.begin.isoformat()
-
 
 class Outcome(NamedTuple):
     """How the scan of one recording went.

@@ -40,7 +40,7 @@ OPTIONS = {
     "check": f"dataset --csv --vitals --quarantine {READING} --workers",
     "plot": f"clip --what --out {PICTURE}",
     "render": f"dataset --out {PICTURE} {READING} --quarantine --workers --scheduler",
-    "settings": "--config --recipe",
+    "settings": "command --config --recipe",
     "train-fold": f"rendered --fold --random-share {FIT} --inner-fold --quarantine --run --runs "
     "--track --time-budget --gpus --threads",
     "cross-validate": f"rendered {FIT} --quarantine --run --runs --track --compare-random-split "

@@ -94,7 +94,8 @@ def test_windows_are_the_same_in_rows_and_in_a_table(folder: Path, sounds: list[
     classifier = Classifier.load(folder, backend="onnx")
     rows = list(classifier.classify_long(sounds[-1], hop=0.5))
     table = classifier.predict_long(sounds[-1], hop=0.5)
-    assert table.columns.tolist() == ["start", "end", "label", "probability", "p_a", "p_b", "p_c"]
+    columns = ["start", "end", "label", "probability", "known", "p_a", "p_b", "p_c"]
+    assert table.columns.tolist() == columns
     assert [(row.start, row.end, row.label) for row in rows] == list(
         table[["start", "end", "label"]].itertuples(index=False, name=None)
     )
@@ -214,7 +215,7 @@ def answering(folder: Path, out: Path, answer: np.ndarray, *, reshaped: bool = F
 
 
 @pytest.mark.parametrize(
-    "rows", [[[7.0, -5.0, -1.0]], [[0.0, 0.0, 0.0]], [[np.nan, 0.5, 0.5]], [[0.5, 0.25, 0.25]] * 3]
+    "rows", [[[7.0, -5.0, -1.0]], [[0.9, 0.9, 0.9]], [[np.nan, 0.5, 0.5]], [[0.5, 0.25, 0.25]] * 3]
 )
 def test_an_export_that_answers_otherwise_is_refused(
     folder: Path, tmp_path: Path, rows: list[list[float]]

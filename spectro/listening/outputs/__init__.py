@@ -31,7 +31,7 @@ from spectro.listening.scan import Found, Outcome, ScanSettings, heard_in
 from spectro.models.card import ModelCard
 from spectro.plumbing.files import write_text
 
-__all__ = ["FILES", "FORMATS", "Format", "Results", "Summary", "failed", "write_tables"]
+__all__ = ["FILES", "FORMATS", "Format", "Results", "Summary", "began_at", "failed", "write_tables"]
 
 Format = Literal["csv", "jsonl", "parquet", "audacity", "raven"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -126,7 +126,12 @@ def _write_recordings(results: Results) -> Path:
 def _told(found: Found) -> tuple[str, int, str, str, int]:
     """Give what the table says of a recording, without its events, which may be many."""
     heard, began_from = found.heard, found.source if found.begin else ""
-    return decimal(heard.duration), heard.sr, found.began_at, began_from, len(found.events)
+    return decimal(heard.duration), heard.sr, began_at(found), began_from, len(found.events)
+
+
+def began_at(found: Found) -> str:
+    """Return when a recording began, ISO 8601; "" if nothing tells."""
+    return "" if found.begin is None else found.begin.isoformat()
 
 
 def _csv(results: Results) -> list[Path]:

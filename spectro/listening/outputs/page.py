@@ -25,7 +25,7 @@ from spectro import __version__
 from spectro.clips.waveform import load
 from spectro.errors import AudioError
 from spectro.listening.events.finding import Event
-from spectro.listening.outputs import Results
+from spectro.listening.outputs import Results, began_at
 from spectro.listening.outputs.evidence import span
 from spectro.listening.outputs.tracks import Tracks
 from spectro.listening.scan import Found
@@ -92,7 +92,7 @@ def _about(found: Found, results: Results, shown: int) -> dict[str, Any]:
         "seconds": found.heard.duration,
         "sr": found.heard.sr,
         "began": found.began,
-        "begin": found.began_at,
+        "begin": began_at(found),
         "hop": settings.hop or config.duration,
         "window": config.duration,
         "low": config.fmin,
