@@ -17,7 +17,9 @@ phase; and besides
 
 - `frozen`: epochs of the head alone before it;
 - `norms`: "learned", or "kept": batch norm of the body keeps statistics and weights of the start;
-- `pictures`: folders of the same clips, drawn otherwise.
+- `pictures`: folders of the same clips, drawn otherwise;
+- `teachers`: so many networks, of seeds of their own, are trained first, and their probabilities,
+  averaged, are what the network learns instead of the labels (Hinton et al., arXiv:1503.02531).
 
 A rate by layer is a list: --try lr=1e-3,[1e-4,1e-3].
 What is in --out already is not trained again; several processes (`--share 0/2`, `--share 1/2`) may
@@ -38,9 +40,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from fastai.callback.core import Callback
+from fastai.learner import Learner
 from scipy.stats import t as student
 from sklearn.model_selection import StratifiedGroupKFold
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from spectro.pictures.rendered import RenderedSet
@@ -109,6 +114,41 @@ def _least_squares(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.stack([change, (student.ppf(0.975, free) if told else np.nan) * error], axis=1)
 
 
+class Taught(Callback):  # type: ignore[misc]
+    """Has a network learn what others, averaged, make of the same batch, changed as it is.
+
+    Parameters
+    ----------
+    teachers : list of torch.nn.Module
+        Trained already.
+    temperature : float
+        That logits of both sides are divided by.
+    """
+
+    order = 100  # behind the callback that ends sixteen bits
+
+    def __init__(self, teachers: list[torch.nn.Module], temperature: float = 2.0) -> None:
+        super().__init__()
+        self.teachers, self.temperature = [each.eval() for each in teachers], temperature
+
+    @torch.no_grad()
+    def told(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the probabilities of each class, shape (n, classes)."""
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cpu"):
+            logits = [each(x).float() for each in self.teachers]
+        each = [functional.softmax(one / self.temperature, 1) for one in logits]
+        return torch.stack(each).mean(0)
+
+    def after_loss(self) -> None:
+        """Put the cross-entropy with the teachers in the place of that with the labels."""
+        if not self.training:
+            return
+        logits = self.pred.as_subclass(torch.Tensor).float() / self.temperature
+        told = self.told(self.xb[0].as_subclass(torch.Tensor))
+        self.learn.loss_grad = self.temperature**2 * functional.cross_entropy(logits, told)
+        self.learn.loss = self.learn.loss_grad.clone()
+
+
 class KeptNorms(Callback):  # type: ignore[misc]
     """Leaves batch norm of the body as it was at the start: statistics and weights."""
 
@@ -138,14 +178,24 @@ def scores_of(
     def measure(scored: int, part: int, drawn: dict[str, Any]) -> dict[str, float]:
         others = {**changes, **drawn}
         at = drawn_as(rendered, others.pop("pictures", None))
-        callbacks = [KeptNorms()] if others.pop("norms", "learned") == "kept" else []
+        callbacks: list[Callback] = []
+        n_teachers, kept = others.pop("teachers", 0), others.pop("norms", "learned") == "kept"
         config = settings_of(recipe, others)
-        if callbacks:
+        if kept:
+            callbacks.append(KeptNorms())
             config = config.replace(settle_norms=False)
         learned, watched = inner(at.clips, scored, part)
         parts = Split(train=learned, watch=watched, score=watched)
         weights = resolve(config.weights, config.arch)
-        learn, _ = train(parts, at.labels, config, weights, at.config, callbacks=callbacks)
+
+        def trained(seed: int) -> Learner:
+            one = config.replace(seed=seed)
+            return train(parts, at.labels, one, weights, at.config, callbacks=callbacks)[0]
+
+        if n_teachers:
+            seeds = range(config.seed + 1_000, config.seed + 1_000 * (n_teachers + 1), 1_000)
+            callbacks.append(Taught([trained(seed).model for seed in seeds]))
+        learn = trained(config.seed)
         found = out_of_fold(learner.predict_clips(learn, watched), watched, at.labels)
         return {"accuracy": accuracy(found), "loss": float(by_loss(found)["loss"].mean())}
 

@@ -9,14 +9,17 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from spectro.pictures.read import read_levels
 from spectro.pictures.rendered import RenderedSet
+from spectro.training import train as training
 from spectro.training.recipes import recipe
 from spectro.training.settings import Phase
 
@@ -121,6 +124,49 @@ def test_what_is_drawn_is_what_is_trained(bench: Any) -> None:
     assert (config.mixup, config.weights, config.arch) == (0.4, "none", "resnet34")
     assert bench.settings_of("blog", {"frozen": 0}) == recipe("blog")
     assert bench.settings_of("plain", {"schedule": "flat"}).phases[-1].schedule == "flat"
+
+
+def test_teachers_tell_their_mean_and_the_loss_is_against_it(bench: Any) -> None:
+    """Against the sum over classes, written out."""
+    torch.manual_seed(0)
+    heads = [torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3)) for _ in range(2)]
+    x = torch.rand(5, 3, 2, 2)
+    taught = bench.Taught(heads, temperature=2.0)
+    with torch.no_grad():
+        each = [torch.softmax(head(x).double() / 2, 1) for head in heads]
+    np.testing.assert_allclose(taught.told(x), (each[0] + each[1]) / 2, atol=5e-3)  # bf16
+    logits = torch.rand(5, 3, requires_grad=True)
+    learn = SimpleNamespace(training=True, pred=logits, xb=(x,), loss=None, loss_grad=None)
+    taught.learn = learn
+    taught.after_loss()
+    by_hand = -(taught.told(x) * torch.log_softmax(logits / 2, 1)).sum(1).mean() * 4
+    assert learn.loss.item() == pytest.approx(by_hand.item())
+    learn.loss_grad.backward()
+    assert logits.grad is not None and logits.grad.abs().sum() > 0
+
+
+@pytest.mark.slow
+def test_teachers_are_trained_first_and_with_seeds_of_their_own(
+    bench: Any, rendered: RenderedSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds, told = [], []
+    real, ours = training.train, bench.Taught.after_loss
+
+    def train(parts: Any, labels: Any, config: Any, *rest: Any, **more: Any) -> Any:
+        seeds.append(config.seed)
+        return real(parts, labels, config, *rest, **more)
+
+    def after_loss(self: Any) -> None:
+        told.append(len(self.teachers))
+        ours(self)
+
+    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(bench.Taught, "after_loss", after_loss)
+    measure = bench.scores_of(rendered, "plain", {"arch": "cnn4", "weights": "none", "size": 32})
+    found = measure(1, 0, {"teachers": 2, "epochs": 1, "seed": 3})
+    assert seeds == [1_003, 2_003, 3]
+    assert set(told) == {2}
+    assert 0 <= found["accuracy"] <= 1
 
 
 def test_batch_norm_of_the_body_is_kept(
