@@ -73,7 +73,7 @@ def _tell_uncalibrated(model: Path) -> None:
     from spectro.errors import ModelError
     from spectro.models.calibrated import RunCalibration
 
-    run = model.absolute().parents[1]
+    run = model.parent.parent if len(model.parts) > 2 else model.absolute().parents[1]
     if model.name != "model" or not (run / "run.json").is_file():
         return
     with suppress(ModelError):  # the run's own, not of this model
