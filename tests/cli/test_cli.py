@@ -321,6 +321,10 @@ def test_of_a_long_recording_it_is_said_how_much_is_used(tmp_path: Path, run: Ru
     heard = here("predict", str(model), "ds/a/long.wav", "ds/b/one.wav", cwd=tmp_path)
     assert heard.stderr.count("were heard") == 1
     assert "long.wav: 4 s of 30.0 s were heard" in " ".join(heard.stderr.split())
+    sf.write(tmp_path / "ds" / "b" / "longer.wav", 0.5 * y, 8_000)
+    files = ["ds/a/long.wav", "ds/b/longer.wav", "ds/b/one.wav"]
+    told = " ".join(here("predict", str(model), *files, cwd=tmp_path).stderr.split())
+    assert "of 2 of 3 files only the first 4 s were heard, as of ds/a/long.wav, which has" in told
 
 
 def test_pictures_whose_clips_are_gone_are_removed_and_said_to_be(tmp_path: Path) -> None:
