@@ -48,6 +48,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from spectro.models.networks.precision import autocast
 from spectro.pictures.rendered import RenderedSet
 from spectro.training.recipes import recipe as find
 from spectro.training.settings import Phase, TrainConfig
@@ -134,7 +135,7 @@ class Taught(Callback):  # type: ignore[misc]
     @torch.no_grad()
     def told(self, x: torch.Tensor) -> torch.Tensor:
         """Return the probabilities of each class, shape (n, classes)."""
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cpu"):
+        with autocast(x.device, "bf16" if x.device.type == "cpu" else "fp32"):
             logits = [each(x).float() for each in self.teachers]
         each = [functional.softmax(one / self.temperature, 1) for one in logits]
         return torch.stack(each).mean(0)

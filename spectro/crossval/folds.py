@@ -404,13 +404,13 @@ def cross_validate(
 def _leaking_score(run: Run) -> dict[str, Any] | None:
     """Read what the split at random claimed, if it was trained for comparison."""
     inner = run.inner(RANDOM)
-    if not Run.is_at(inner) or not Run.load(inner).is_scored:
+    if not Run.is_at(inner) or not (leaking := Run.load(inner)).is_scored:
         return None
-    leaking = Run.load(inner).scores()
+    scores = leaking.scores()
     return {
-        "accuracy": leaking.accuracy,
-        "shared": len(leaking_groups(Run.load(inner).predictions())),
-        "fold_mean": leaking.fold_mean,
-        "fold_std": leaking.fold_std,
-        "clips": leaking.clips,
+        "accuracy": scores.accuracy,
+        "shared": len(leaking_groups(leaking.predictions())),
+        "fold_mean": scores.fold_mean,
+        "fold_std": scores.fold_std,
+        "clips": scores.clips,
     }

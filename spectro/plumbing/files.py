@@ -211,7 +211,8 @@ def read_bounded(path: str | Path, most: int) -> bytes:
     with open_regular(path) as file:
         data = file.read(most + 1)
     if len(data) > most:
-        raise OSError(0, f"larger than {most >> 20} MiB")
+        size = f"{most >> 20} MiB" if most >> 20 else f"{most:,} bytes"
+        raise OSError(0, f"larger than {size}")
     return data
 
 

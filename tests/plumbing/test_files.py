@@ -11,7 +11,13 @@ from typing import Any
 
 import pytest
 
-from spectro.plumbing.files import is_scratch, replacing, replacing_folder, write_text
+from spectro.plumbing.files import (
+    is_scratch,
+    read_bounded,
+    replacing,
+    replacing_folder,
+    write_text,
+)
 
 
 class BlockError(Exception):
@@ -290,3 +296,14 @@ def test_an_error_names_the_file_that_was_to_be_written(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as other, replacing(path):
         (tmp_path / "other.csv").read_bytes()
     assert other.value.filename == str(tmp_path / "other.csv")
+
+
+@pytest.mark.parametrize(("most", "told"), [(1_002, "1,002 bytes"), (1 << 20, "1 MiB")])
+def test_a_file_is_read_whole_or_said_to_be_larger_than_may_be(
+    tmp_path: Path, most: int, told: str
+) -> None:
+    (tmp_path / "a").write_bytes(bytes(most))
+    assert len(read_bounded(tmp_path / "a", most)) == most
+    (tmp_path / "a").write_bytes(bytes(most + 1))
+    with pytest.raises(OSError, match=f"larger than {told}"):
+        read_bounded(tmp_path / "a", most)

@@ -75,7 +75,7 @@ def score_events(
     if asked is None and found.scans:
         asked, remarks = _of_scans(marked, found)
     if marked_only:
-        found, asked = found.of_marked(marked), _of_marked(asked, marked)
+        found, asked = _of_marked(marked, found, asked)
     sides = brought_together(marked.events, found.events, asked, parse_renames(rename or ()))
     scores = scoring.score_events(
         sides.truth, sides.detected, durations=sides.durations, collar=collar, end_share=end_share
@@ -108,14 +108,17 @@ def _of_scans(marked: Side, found: Side) -> tuple[dict[str, float] | None, list[
     return lengths, [f"the scan heard {_counted(len(lengths))}"]
 
 
-def _of_marked(lengths: dict[str, float] | None, marked: Side) -> dict[str, float] | None:
-    """Leave out the lengths of recordings without marks."""
+def _of_marked(
+    marked: Side, found: Side, lengths: dict[str, float] | None
+) -> tuple[Side, dict[str, float] | None]:
+    """Leave out the events and the lengths of recordings without marks."""
     from spectro.listening.events.durations import short_name
 
-    if lengths is None:
-        return None
     names = marked.recordings
-    return {name: seconds for name, seconds in lengths.items() if short_name(name) in names}
+    found = found._replace(events=[e for e in found.events if short_name(e.recording) in names])
+    if lengths is not None:
+        lengths = {name: seconds for name, seconds in lengths.items() if short_name(name) in names}
+    return found, lengths
 
 
 def _as_data(scores: EventScores, sides: Sides) -> dict[str, object]:

@@ -55,11 +55,6 @@ class Side(NamedTuple):
     scans: list[str]
     empty: list[str]
 
-    def of_marked(self, marked: Side) -> Side:
-        """Return the events of the recordings that have a file of labels on the other side."""
-        names = marked.recordings
-        return self._replace(events=[e for e in self.events if short_name(e.recording) in names])
-
     @property
     def recordings(self) -> set[str]:
         """The recordings that have labels, or an empty file of them, without folder and suffix."""
