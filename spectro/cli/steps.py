@@ -109,7 +109,8 @@ def tell_of_start(begun: Start) -> None:
     """Say what is trained, in what arithmetic, from which weights."""
     config, weights = begun.config, begun.weights
     if weights.instead:
-        console.note(f"{weights.instead}; {config.arch} is trained instead")
+        ours = f"{config.arch} starts from our own weights" if weights.source == "sounds" else ""
+        console.note(f"{weights.instead}; {ours or f'{config.arch} is trained'} instead")
     start = "random weights" if weights.source == "random" else weights.detail
     console.say(
         f"recipe {config.recipe}: {config.arch}, {config.in_words}, {begun.precision} "

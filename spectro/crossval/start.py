@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from spectro.crossval.records import Origin
+from spectro.crossval.records import Origin, RunRecord
 from spectro.crossval.run import Run
 from spectro.models.networks import build as networks
 from spectro.models.networks.precision import choose_precision
@@ -18,6 +18,8 @@ from spectro.training.loop import timing
 from spectro.training.settings import TrainConfig
 
 __all__ = ["Start", "check_takes", "start"]
+
+_CHOSEN = ("imagenet", "sounds")  # weights that "auto" may have taken
 
 
 class Start(NamedTuple):
@@ -78,12 +80,9 @@ def start(
     there = (Path(one) for one in (folder, *like) if one is not None)
     first = next((one for one in there if Run.is_at(one)), None)
     begun = None if first is None else Run.load(first).record
-    instead = ""
     if begun is not None and config.arch == "auto":
         config = config.replace(arch=begun.train.arch)
-        instead = begun.weights.instead or ""
-    arch, weights = settle(config.weights, config.arch)
-    weights = replace(weights, instead=weights.instead or instead)
+    arch, weights = _weights(config, begun)
     config = config.replace(arch=arch)
     if begun is not None and config.precision == "auto":
         choose_precision(begun.precision, device())  # this machine must have it
@@ -93,6 +92,15 @@ def start(
     check_takes(config, pictures.config.shape)
     about = (len(pictures.labels), pictures.config.shape, len(pictures.clips), device())
     return Start(config, weights, *timing.choose(config, *about, n_threads))
+
+
+def _weights(config: TrainConfig, begun: RunRecord | None) -> tuple[str, Weights]:
+    """Find network and weights; where "auto" is asked for, as the run began."""
+    chosen = begun is not None and begun.weights.source in _CHOSEN
+    if begun is None or not chosen or (config.weights, config.arch) != ("auto", begun.train.arch):
+        return settle(config.weights, config.arch)
+    arch, weights = settle(begun.weights.source, config.arch)
+    return arch, replace(weights, instead=begun.weights.instead or "")
 
 
 def check_takes(config: TrainConfig, drawn: tuple[int, int]) -> None:

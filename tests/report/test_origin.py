@@ -39,7 +39,7 @@ def test_why_it_is_another_network_is_told_where_it_is(run: Run) -> None:
     assert "Why that network" not in told
     weights = run.record.weights.replace(instead="those of resnet18 cannot be had")
     changed = dataclasses.replace(run, record=run.record.replace(weights=weights))
-    assert dict(origin.tell(changed)["about"])["Why that network"] == weights.instead
+    assert dict(origin.tell(changed)["about"])["Why that start"] == weights.instead
     assert '"instead"' not in run.record.to_text()
     assert '"instead": "those of' in changed.record.to_text()
 
