@@ -80,8 +80,6 @@ def start(
     there = (Path(one) for one in (folder, *like) if one is not None)
     first = next((one for one in there if Run.is_at(one)), None)
     begun = None if first is None else Run.load(first).record
-    if begun is not None and config.arch == "auto":
-        config = config.replace(arch=begun.train.arch)
     arch, weights = _weights(config, begun)
     config = config.replace(arch=arch)
     if begun is not None and config.precision == "auto":
@@ -96,11 +94,15 @@ def start(
 
 def _weights(config: TrainConfig, begun: RunRecord | None) -> tuple[str, Weights]:
     """Find network and weights; where "auto" is asked for, as the run began."""
-    chosen = begun is not None and begun.weights.source in _CHOSEN
-    if begun is None or not chosen or (config.weights, config.arch) != ("auto", begun.train.arch):
+    if begun is None:
         return settle(config.weights, config.arch)
-    arch, weights = settle(begun.weights.source, config.arch)
-    return arch, replace(weights, instead=begun.weights.instead or "")
+    spec, arch = config.weights, config.arch
+    chosen = "auto" in (spec, arch) and arch in ("auto", begun.train.arch)
+    if chosen and spec == "auto" and begun.weights.source in _CHOSEN:
+        spec = begun.weights.source
+    arch, weights = settle(spec, begun.train.arch if arch == "auto" else arch)
+    instead = begun.weights.instead if chosen else None
+    return arch, replace(weights, instead=weights.instead or instead or "")
 
 
 def check_takes(config: TrainConfig, drawn: tuple[int, int]) -> None:
